@@ -1,0 +1,342 @@
+"""Reads CT files, and says in plain sentences what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from .errors import InputError
+
+MODALITY = "0008|0060"
+SERIES_DESCRIPTION = "0008|103e"
+
+# ITK's names of the readers whose files hold a CT with its geometry.
+READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}
+
+AIR_HU = -300.0
+"""A CT in which nothing is denser than this holds no patient."""
+
+# Voxels of a CT are between micrometers and centimeters wide; anything else is a header in wrong units.
+SPACING_LIMITS_MM = (0.01, 100.0)
+
+# A slice may lie this share of the slice distance away from its place in an even row.
+EVENNESS = 0.2
+
+
+def read_ct(path: str | Path) -> sitk.Image:
+    """A CT from a NIfTI, NRRD or MetaImage file, or from a folder with the slices of one DICOM series.
+
+    Of the file's metadata only the DICOM modality is kept, so that nothing about the patient travels on.
+
+    Returns:
+        A three-dimensional image with one real value a voxel, on the file's own grid.
+
+    Raises:
+        InputError: the path holds no such CT; the text says why and what to do.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}. Check the path.")
+    with _quiet():
+        ct = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
+    _check_voxels(ct, path)
+    for key in ct.GetMetaDataKeys():
+        if key != MODALITY:
+            ct.EraseMetaData(key)
+    return ct
+
+
+# Files
+
+
+def _read_file(path: Path) -> sitk.Image:
+    kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    if kind not in READERS:
+        what = "is a picture, not a CT" if kind else "is not an image file that can be read"
+        raise InputError(
+            f"{path} {what}. Give a CT as NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha), or a DICOM folder."
+        )
+    if kind == "NiftiImageIO":
+        _check_nifti(path)
+    header = _read_header(path)
+    _check_header(header, path)
+    try:
+        ct = header.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path) from error
+    return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct
+
+
+def _read_header(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(
+                f"The slices of {path} are sheared against each other, as with a tilted gantry. "
+                "Resample the CT to a grid with right angles, for example in 3D Slicer, and give that."
+            ) from error
+        raise _unreadable(path) from error
+    return reader
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(
+        f"{path} cannot be read: the file is damaged, incomplete or has a wrong header. Copy or export it again."
+    )
+
+
+def _check_header(header: sitk.ImageFileReader, path: Path) -> None:
+    size = header.GetSize()
+    if header.GetDimension() == 2:
+        raise InputError(
+            f"{path} is a 2-D image. Give the whole CT as a 3-D file, or as a folder with its DICOM slices."
+        )
+    if 0 in size:
+        raise InputError(f"{path} holds no voxels: its size is {_times(size)}. Export it again.")
+    if header.GetDimension() > 4 or (header.GetDimension() == 4 and size[3] > 1):
+        raise InputError(
+            f"{path} is a series of {size[3]} volumes, over time or contrast phases. "
+            "Save the one to segment as a 3-D file."
+        )
+    if header.GetNumberOfComponents() > 1:
+        raise InputError(
+            f"{path} has {header.GetNumberOfComponents()} values a voxel, such as red, green and blue. "
+            "A CT has one, in HU. Give the CT itself, not a color picture of it."
+        )
+    _check_spacing(header.GetSpacing()[:3], path)
+
+
+def _check_spacing(spacing: Sequence[float], path: Path) -> None:
+    low, high = SPACING_LIMITS_MM
+    if not all(low <= value <= high for value in spacing):
+        raise InputError(
+            f"{path} gives a voxel spacing of {_times(f'{value:g}' for value in spacing)} mm, which no CT has. "
+            "Export it again with the right spacing."
+        )
+
+
+def _times(values: Sequence[object] | Iterator[object]) -> str:
+    return " x ".join(str(value) for value in values)
+
+
+def _check_nifti(path: Path) -> None:
+    """What ITK passes over in silence: it reads missing voxels as 0 and takes a spacing of 0 or NaN for 1 mm.
+
+    The header's fields are those of the NIfTI-1.1 and NIfTI-2 data formats (nifti.nimh.nih.gov).
+    """
+    open_file = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with open_file(path, "rb") as file:
+            header = file.read(540)
+            length = len(header)
+            while block := file.read(1 << 20):
+                length += len(block)
+        order = "<" if struct.unpack_from("<i", header)[0] in (348, 540) else ">"
+        if struct.unpack_from(order + "i", header)[0] == 540:
+            sizes, bits = struct.unpack_from(order + "8q", header, 16), struct.unpack_from(order + "h", header, 14)[0]
+            spacing, offset = (
+                struct.unpack_from(order + "8d", header, 104),
+                struct.unpack_from(order + "q", header, 168)[0],
+            )
+        else:
+            sizes, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
+            spacing, offset = (
+                struct.unpack_from(order + "8f", header, 76),
+                struct.unpack_from(order + "f", header, 108)[0],
+            )
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise _unreadable(path) from error
+    dimension = min(sizes[0], 3)
+    _check_spacing(spacing[1 : 1 + dimension], path)
+    in_pair = path.suffix.lower() in (".hdr", ".img")
+    if not in_pair and length < offset + int(np.prod(sizes[1 : 1 + sizes[0]], dtype=np.int64)) * bits // 8:
+        raise _unreadable(path)
+
+
+# DICOM
+
+
+@dataclass(frozen=True)
+class _DicomImage:
+    """What the header of one DICOM file says about its place."""
+
+    path: str
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: np.ndarray
+    direction: np.ndarray
+
+
+def _read_dicom_folder(folder: Path) -> sitk.Image:
+    series = _image_series(folder)
+    if len(series) > 1:
+        found = ", ".join(f"'{_description(files[0])}' ({len(files)} images)" for files in series)
+        raise InputError(
+            f"{folder} holds {len(series)} DICOM series: {found}. "
+            "Copy the one to segment into a folder of its own and give that folder."
+        )
+    images = [_dicom_image(file) for file in series[0]]
+    if len(images) > 1:
+        images = _in_order(images, folder)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([image.path for image in images])
+    try:
+        ct = reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(folder) from error
+    if ct.GetDimension() != 3 or ct.GetNumberOfComponentsPerPixel() > 1:
+        raise InputError(f"{folder} holds DICOM images in color, not CT slices. Give the folder of the CT series.")
+    _check_spacing(ct.GetSpacing(), folder)
+    ct.SetMetaData(MODALITY, _tag(images[0].path, MODALITY))
+    return ct
+
+
+def _image_series(folder: Path) -> list[tuple[str, ...]]:
+    """The files of each series of images in a folder; reports and other DICOM objects without pixels are left out."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    if not files:
+        raise InputError(
+            f"The folder {folder} holds no files. Give the folder that directly holds the CT's DICOM files."
+        )
+    series = [
+        sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier)
+        for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    ]
+    known = {Path(file).name for names in series for file in names}
+    for file in files:
+        # GDCM leaves out a file whose pixels are cut short, and the CT would have a gap.
+        if file.name not in known and file.name.upper() != "DICOMDIR" and _is_dicom(file):
+            raise _unreadable(file)
+    series = [names for names in series if sitk.ImageFileReader.GetImageIOFromFileName(names[0])]
+    if not series:
+        raise InputError(
+            f"The folder {folder} holds no DICOM images. Give the folder that directly holds the CT's DICOM files, "
+            "or give a NIfTI, NRRD or MetaImage file."
+        )
+    return series
+
+
+def _is_dicom(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _dicom_image(file: str) -> _DicomImage:
+    header = _read_header(Path(file))
+    return _DicomImage(
+        file,
+        header.GetSize(),
+        header.GetSpacing()[:2],
+        np.array(header.GetOrigin()),
+        np.array(header.GetDirection()).reshape(3, 3),
+    )
+
+
+def _tag(file: str, key: str) -> str:
+    header = _read_header(Path(file))
+    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
+
+
+def _description(file: str) -> str:
+    return _tag(file, SERIES_DESCRIPTION) or "without description"
+
+
+def _in_order(images: list[_DicomImage], folder: Path) -> list[_DicomImage]:
+    """The slices of a series from the first to the last along their normal; InputError where they are no even stack."""
+    first = images[0]
+    for image in images:
+        same = image.size == first.size and np.allclose(image.spacing, first.spacing, rtol=1e-3)
+        if not same or not np.allclose(image.direction, first.direction, atol=1e-3):
+            raise InputError(
+                f"The DICOM series in {folder} mixes images of different size or direction, such as a scout view "
+                f"beside the slices ({Path(first.path).name}, {Path(image.path).name}). Keep the axial slices only."
+            )
+    normal = first.direction[:, 2]
+    images = sorted(images, key=lambda image: float(image.origin @ normal))
+    origins = np.array([image.origin for image in images])
+    positions = origins @ normal
+    steps = np.diff(positions)
+    step = float(np.median(steps))
+    nearest = int(np.argmin(steps))
+    if steps[nearest] < 0.01:
+        raise InputError(
+            f"The DICOM series in {folder} has two images at the same position ({Path(images[nearest].path).name}, "
+            f"{Path(images[nearest + 1].path).name}), as when two contrast phases are mixed. Keep one of them."
+        )
+    unevenness = np.abs(positions - np.linspace(positions[0], positions[-1], len(positions))).max()
+    if unevenness > EVENNESS * step:
+        widest = int(np.argmax(np.abs(steps - step)))
+        raise InputError(
+            f"The slices in {folder} are not evenly spaced: {steps[widest]:.2f} mm lie between "
+            f"{Path(images[widest].path).name} and {Path(images[widest + 1].path).name}, "
+            f"{step:.2f} mm between most others. "
+            "Slices are missing or were taken at another distance: export the whole series again."
+        )
+    sideways = origins - origins[0] - np.outer(positions - positions[0], normal)
+    shift = float(np.abs(sideways).max())
+    if shift > max(first.spacing):
+        raise InputError(
+            f"The slices in {folder} are shifted against each other by up to {shift:.1f} mm, as with a tilted gantry. "
+            "Load the series in 3D Slicer, which corrects this when it imports DICOM, and give the volume saved there."
+        )
+    return images
+
+
+# Voxels
+
+
+def _check_voxels(ct: sitk.Image, path: Path) -> None:
+    voxels = sitk.GetArrayViewFromImage(ct)
+    if np.issubdtype(voxels.dtype, np.complexfloating):
+        raise InputError(f"{path} holds complex numbers, not HU. Give the CT itself.")
+    if np.issubdtype(voxels.dtype, np.floating):
+        bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in voxels)
+        if bad:
+            raise InputError(
+                f"{path} has {bad} voxels that are no number (NaN or infinite). "
+                "Set them to the value of air, -1024 HU, and save the CT again."
+            )
+    if voxels.max() <= AIR_HU:
+        raise InputError(
+            f"{path} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
+        )
+
+
+# Messages
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what ITK's readers print to the process's own streams from the user: the sentences here replace it."""
+    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        saved = [(stream, os.dup(stream)) for stream in (1, 2)]
+    except OSError:
+        # A windowed process may have no streams; then nothing can be printed to them either.
+        saved = []
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            for stream, _ in saved:
+                os.dup2(nowhere.fileno(), stream)
+            yield
+    finally:
+        for stream, copy in saved:
+            os.dup2(copy, stream)
+            os.close(copy)
+        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)

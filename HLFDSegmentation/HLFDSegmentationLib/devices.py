@@ -1,0 +1,36 @@
+"""Where networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import InputError
+
+
+def available_devices() -> list[str]:
+    """Names that `choose_device` takes on this computer, the fastest first."""
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*cuda, *mps, "cpu"]
+
+
+def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
+    """The device of this name.
+
+    Args:
+        name: "auto" (the fastest there is), "cpu", "cuda", "cuda:N" or "mps".
+        local_rank: which GPU "auto" and "cuda" mean where several processes share a computer.
+
+    Raises:
+        InputError: this computer has no such device.
+    """
+    devices = available_devices()
+    if name == "auto":
+        name = devices[0]
+        if name.startswith("cuda"):
+            name = f"cuda:{local_rank}"
+    elif name == "cuda":
+        name = f"cuda:{local_rank}"
+    if name not in devices:
+        raise InputError(f"This computer has no device '{name}'. Use one of {', '.join(['auto', *devices])}.")
+    return torch.device(name)

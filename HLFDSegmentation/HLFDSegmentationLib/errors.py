@@ -1,0 +1,37 @@
+"""The exceptions whose text is meant to be read by a user."""
+
+
+class HLFDError(Exception):
+    """What happened, to which case or file, and what to do next, in plain sentences.
+
+    The command prints the text and exits non-zero; the Slicer module shows it. Every exception that this project
+    raises on purpose derives from this class.
+    """
+
+
+class InputError(HLFDError):
+    """A file or folder given by the user cannot be used."""
+
+
+class OutputError(HLFDError):
+    """A result cannot be written."""
+
+
+class TaskError(HLFDError):
+    """A task name or task file cannot be used."""
+
+
+class NetworkError(HLFDError):
+    """A network name, layer name or set of weights cannot be used."""
+
+
+class PackageError(HLFDError):
+    """A model package is missing, damaged or unsafe."""
+
+
+class CasesError(HLFDError):
+    """Training cases cannot be used."""
+
+
+class TrainingError(HLFDError):
+    """Training cannot start or go on."""

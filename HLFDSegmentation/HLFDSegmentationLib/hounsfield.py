@@ -1,0 +1,70 @@
+"""Do the values of an image look like Hounsfield units?"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from .ct_files import MODALITY
+
+# Fat lies in the first range, muscle, organs and blood with or without contrast medium in the second (HU). The range
+# between lung and fat is nearly empty in a CT, and full in an image that only happens to reach that far.
+FAT = (-200, -20)
+SOFT_TISSUE = (-20, 250)
+BETWEEN = (-650, -200)
+AIR = (-1100, -700)
+
+MIN_FAT = 0.003
+MIN_SOFT_TISSUE = 0.01
+
+# Raw CT values are usually stored as HU + 1024. They are HU - 1024 where it was taken off twice.
+SHIFTS = {1024: "1024 must be subtracted from them", -1024: "1024 must be added to them"}
+
+FEW_VOXELS = 1000
+SAMPLES_AN_AXIS = 128
+
+
+def hu_problem(ct: sitk.Image) -> str | None:
+    """A sentence why the values of an image do not look like CT in HU, or nothing where they do.
+
+    A CT shows fat and soft tissue at their HU, whatever is cropped away or padded around; MR, photographs and scaled
+    images have no negative values there. A few voxels are too few to tell and pass.
+    """
+    if ct.HasMetaDataKey(MODALITY) and ct.GetMetaData(MODALITY) not in ("CT", ""):
+        return f"The DICOM files say that this is {ct.GetMetaData(MODALITY)}, not CT. Give a CT."
+    voxels = sitk.GetArrayViewFromImage(ct)
+    if voxels.size < FEW_VOXELS:
+        return None
+    rows, columns, slices = (-(-size // SAMPLES_AN_AXIS) for size in reversed(voxels.shape))
+    sample = np.asarray(voxels[::slices, ::columns, ::rows], dtype=np.float32)
+    if _has_tissue(sample):
+        return None
+    for shift, remedy in SHIFTS.items():
+        if _has_tissue(sample - shift):
+            return (
+                f"The values look like HU that are shifted by about {shift}: {remedy}. "
+                "Export the CT with its rescale intercept applied."
+            )
+    # A phantom has no fat.
+    if _share(sample, AIR) > MIN_SOFT_TISSUE and _share(sample, SOFT_TISSUE) > MIN_SOFT_TISSUE:
+        return None
+    return _what_it_looks_like(float(voxels.min()), float(voxels.max()))
+
+
+def _share(values: np.ndarray, limits: tuple[int, int]) -> float:
+    return float(np.mean((values >= limits[0]) & (values < limits[1])))
+
+
+def _has_tissue(values: np.ndarray) -> bool:
+    fat, soft_tissue = _share(values, FAT), _share(values, SOFT_TISSUE)
+    return fat >= MIN_FAT and soft_tissue >= MIN_SOFT_TISSUE and fat + soft_tissue > _share(values, BETWEEN)
+
+
+def _what_it_looks_like(low: float, high: float) -> str:
+    values = f"The values go from {low:g} to {high:g}"
+    advice = "Give the CT in HU, where air is about -1000, fat -100 and water 0."
+    if low >= 0 and high <= 255:
+        return f"{values}, like a picture or a CT that was cut to a window, not like HU. {advice}"
+    if low >= 0:
+        return f"{values}: without negative values they are not HU, but look like MR or another modality. {advice}"
+    return f"{values}, but fat and soft tissue are not where they lie in HU. {advice}"

@@ -1,0 +1,293 @@
+"""Segments a CT: from the CT to labels on its own grid, and what the layers looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import torch
+from scipy import ndimage
+
+from .attention import AttentionCollector, LayerAttention
+from .errors import HLFDError, InputError
+from .networks import SegmentationNetwork
+from .tasks import Label, Task
+from .volumes import AxialSlices
+
+if TYPE_CHECKING:
+    from .model_package import ModelPackage
+
+Progress = Callable[[str, float], None]
+"""Called with the phase ("segmenting", "explaining") and the share of it that is done, 0 to 1. What it raises stops
+the segmentation."""
+
+# A CPU is as fast with one slice at a time, and needs a third of the memory.
+CPU_BATCH = 1
+GPU_BATCH = 8
+
+MIN_NOTED_ML = 1.0
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What was segmented.
+
+    Attributes:
+        labels: uint8, on exactly the CT's grid.
+        task: says what the label values mean.
+        network_labels: the same labels at the nearest pixels of the network's canvas, uint8 (Z, H, W).
+        notes: sentences about what a user should know of how the result came about.
+        attention: of each label found and each layer; empty unless it was asked for.
+        device: where the network ran to the end, for example "cpu" or "cuda:0".
+    """
+
+    labels: sitk.Image
+    task: Task
+    network_labels: np.ndarray
+    notes: list[str] = field(default_factory=list)
+    attention: list[LayerAttention] = field(default_factory=list)
+    device: str = "cpu"
+
+
+class Segmenter:
+    """Segments CTs with the network of a model package, which it loads once.
+
+    Args:
+        package: the model.
+        device: "auto" (the first GPU where there is one, or else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        InputError: there is no such device on this machine.
+    """
+
+    def __init__(self, package: ModelPackage, device: str = "auto") -> None:
+        self.task: Task = package.task
+        self.device = choose_device(device)
+        self._network: SegmentationNetwork = package.load_network().eval()
+
+    def segment(
+        self,
+        ct: sitk.Image,
+        *,
+        tumor_threshold: float | None = None,
+        attention: bool = False,
+        progress: Progress | None = None,
+    ) -> Segmentation:
+        """Segments a CT in HU, slab by slab.
+
+        Logits are brought to the CT's voxels before they are compared, which gives smooth edges at the CT's
+        resolution. Of each organ with its tumors the largest pieces are kept, as many as a body has.
+
+        Args:
+            ct: any orientation, spacing and field of view.
+            tumor_threshold: a voxel is tumor where the probabilities of the tumor labels sum up to at least this
+                value; without it, where a tumor label is the most likely one.
+            attention: also make the attention maps of every layer for every label found.
+            progress: see `Progress`.
+
+        Raises:
+            InputError: the threshold is not between 0 and 1.
+            HLFDError: the network gives no numbers, or the memory does not suffice for a single slice.
+        """
+        if tumor_threshold is not None and not 0 < tumor_threshold < 1:
+            raise InputError(f"The tumor threshold must lie between 0 and 1; it is {tumor_threshold:g}.")
+        slices = AxialSlices(ct, self.task)
+        runner = _Runner(self._network, self.device)
+        labels = np.zeros(slices.grid_shape, dtype=np.uint8)
+
+        def label_slab(start: int, stop: int) -> None:
+            logits = slices.to_grid(runner.logits(slices.images(start, stop)))
+            labels[start:stop] = classify(logits, self.task, tumor_threshold).to(torch.uint8).cpu().numpy()
+
+        runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
+        voxel_ml = float(np.prod(slices.spacing)) / 1000
+        notes = [
+            note for organ in self.task.organs if (note := keep_largest_pieces(labels, self.task, organ, voxel_ml))
+        ]
+        network_labels = slices.to_canvas(labels)
+        maps = self._explain(runner, slices, network_labels, progress) if attention else []
+        return Segmentation(
+            slices.labels_on_ct(labels), self.task, network_labels, notes + runner.notes, maps, str(runner.device)
+        )
+
+    def _explain(
+        self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, progress: Progress | None
+    ) -> list[LayerAttention]:
+        """The attention for what the segmentation shows, from the slices that hold a label."""
+        shown = torch.from_numpy(network_labels).long()
+        slab = slice(0)
+        collector = AttentionCollector(
+            self._network, self.task, slices.count, classify=lambda logits: shown[slab].to(logits.device)
+        )
+
+        def explain_slab(start: int, stop: int) -> None:
+            nonlocal slab
+            slab = slice(start, stop)
+            collector.add(start, runner.to_device(slices.images(start, stop)), slices.body(start, stop))
+
+        runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
+        return collector.result()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first GPU where there is one, or else the CPU.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    available = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    available.append("cpu")
+    if name == "auto":
+        return torch.device(available[0])
+    if name == "cuda" and torch.cuda.is_available():
+        return torch.device("cuda:0")
+    if name not in available:
+        raise InputError(f"This machine has no device '{name}'. Use one of {', '.join(['auto', *available])}.")
+    return torch.device(name)
+
+
+def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
+    """Classes (N, H, W) of logits (N, num_classes, H, W); see `Segmenter.segment` for the threshold."""
+    if tumor_threshold is None or not task.tumors:
+        return logits.argmax(dim=1)
+    tumors = torch.tensor([label.value for label in task.tumors], device=logits.device)
+    tumor_logits = logits[:, tumors]
+    is_tumor = logits.softmax(dim=1)[:, tumors].sum(dim=1) >= tumor_threshold
+    no_tumor = logits.index_fill(1, tumors, -torch.inf)
+    return torch.where(is_tumor, tumors[tumor_logits.argmax(dim=1)], no_tumor.argmax(dim=1))
+
+
+def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float) -> str | None:
+    """Sets all but the largest pieces of an organ with its tumors to background, in place.
+
+    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together.
+
+    Returns:
+        A sentence for the user, where more than 1 mL was dropped.
+    """
+    values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
+    boxes = [
+        box
+        for value, box in enumerate(ndimage.find_objects(labels, len(task.labels)), start=1)
+        if box and value in values
+    ]
+    if organ.parts is None or not boxes:
+        return None
+    box = tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
+    )
+    pieces, found = ndimage.label(np.isin(labels[box], values), structure=np.ones((3, 3, 3)))
+    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
+    sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)
+    sizes[0] = 0
+    dropped = np.ones(found + 1, dtype=bool)
+    dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
+    dropped[0] = False
+    labels[box][dropped[pieces]] = 0
+    dropped_ml = float(sizes[dropped].sum()) * voxel_ml
+    if dropped_ml <= MIN_NOTED_ML:
+        return None
+    kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
+    return (
+        f"{dropped_ml:.1f} mL that the network took for {organ.name} were left out, because they lie apart from "
+        f"{kept} of it."
+    )
+
+
+def _phase(name: str, progress: Progress | None) -> Callable[[float], None]:
+    return (lambda fraction: progress(name, fraction)) if progress else (lambda fraction: None)
+
+
+class _Runner:
+    """Runs the network over slices in batches as large as the memory holds: halved, then on the CPU."""
+
+    def __init__(self, network: SegmentationNetwork, device: torch.device) -> None:
+        self._network = network
+        self._batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+        self._half = device.type == "cuda"
+        self._notes: dict[str, str] = {}
+        self._use(device)
+
+    @property
+    def notes(self) -> list[str]:
+        return list(self._notes.values())
+
+    def _use(self, device: torch.device) -> None:
+        self.device = device
+        self._network.to(device, memory_format=torch.channels_last)
+
+    def to_device(self, images: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
+
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Logits float32 of slices (n, 1, H, W) in [0, 1]."""
+        precision = torch.autocast("cuda", torch.float16) if self._half else nullcontext()
+        with torch.inference_mode(), precision:
+            logits = self._network(self.to_device(images)).float()
+        if torch.isfinite(logits).all():
+            # Not every torch has antialiased resampling on Apple's GPUs.
+            return logits.cpu() if self.device.type == "mps" else logits
+        if self._half:
+            self._half = False
+            self._notes["precision"] = (
+                "The network's numbers were too large for half precision; it ran in full precision."
+            )
+            return self.logits(images)
+        raise HLFDError(
+            "The model gives values that are no numbers for this CT. Its weights are damaged or unfit: "
+            "use another model, or train it again."
+        )
+
+    def run(self, indices: np.ndarray | range, work: Callable[[int, int], None], done: Callable[[float], None]) -> None:
+        """Calls `work(start, stop)` until every slice of `indices` (ascending) was in one of the batches."""
+        position = 0
+        while position < len(indices):
+            start = int(indices[position])
+            after = position + 1
+            while after < len(indices) and int(indices[after]) < start + self._batch:
+                after += 1
+            if self._enough_memory(work, start, int(indices[after - 1]) + 1):
+                position = after
+                done(position / len(indices))
+            else:
+                self._take_less()
+
+    def _enough_memory(self, work: Callable[[int, int], None], start: int, stop: int) -> bool:
+        try:
+            work(start, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _take_less(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._batch > 1:
+            self._batch //= 2
+            self._notes["memory"] = (
+                f"The memory of {self.device} was too small for the usual number of slices at a time; "
+                f"{self._batch} at a time were computed."
+            )
+        elif self.device.type != "cpu":
+            self._notes["memory"] = f"The memory of {self.device} was too small; the CPU computed the rest."
+            self._half = False
+            self._use(torch.device("cpu"))
+        else:
+            raise HLFDError(
+                "There is not enough memory to run the network on a single slice. "
+                "Close other programs, or use a computer with more memory."
+            )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # Only CUDA has a type of its own for it; MPS and the CPU tell it in the text.
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)

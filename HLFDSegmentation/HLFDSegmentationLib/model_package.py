@@ -1,0 +1,371 @@
+"""A model as a package: weights, task, figures, licence and card in the layout of a MONAI Bundle.
+
+The weights are a plain dictionary of tensors, and reading them runs no code. docs/model_packages.md has the layout.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from . import __version__
+from .errors import OutputError, PackageError, TaskError
+from .networks import NETWORKS, build_network
+from .networks.network import SegmentationNetwork
+from .package_files import (
+    CARD,
+    GET_AGAIN,
+    LICENSE,
+    METADATA,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    changed,
+    check_files,
+    check_schema,
+    is_package_name,
+    naming,
+    read_json,
+    sha256,
+    to_json,
+    write_files,
+    zip_files,
+)
+from .safe_files import replacing
+from .tasks import Task
+
+INTENDED_USE = "Research only. Not a medical device; not for diagnosis or treatment."
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A model package whose files agree with its manifest.
+
+    Attributes:
+        path: the folder it lies in.
+        name: identifier: lowercase letters, digits, - and _.
+        title: what a user reads.
+        task: what the network segments and what it is given to see.
+        network_name: one of `networks.NETWORKS`.
+        layers: names of the network's layers.
+        license: short name of the model's licence, for example "CC-BY-4.0".
+        license_text: the licence itself.
+        training_data: each data set as {"name", "source", "license": str, "patients": int}.
+        metrics: measured figures by label name, for example {"liver": {"dice": 0.95}}; None where undefined.
+        method: how it was distilled, for example "hlfd".
+        seeds: the random seeds of its training, by what they were used for.
+        card: the model card, Markdown.
+        metadata: all of configs/metadata.json.
+        weights_sha256: SHA-256 of the weights; it tells two versions of a model apart.
+    """
+
+    path: Path
+    name: str
+    title: str
+    task: Task
+    network_name: str
+    layers: list[str]
+    license: str
+    license_text: str
+    training_data: list[dict[str, Any]]
+    metrics: dict[str, dict[str, float | None]]
+    method: str
+    seeds: dict[str, int]
+    card: str
+    metadata: dict[str, Any]
+    weights_sha256: str
+
+    def load_network(self) -> SegmentationNetwork:
+        """The network with its weights in float32 on the CPU, in evaluation mode.
+
+        Raises:
+            PackageError: the weights have changed since the package was read, are not plain tensors, or do not fit
+                the network.
+        """
+        with naming(self.path.name):
+            content = (self.path / WEIGHTS).read_bytes()
+            if sha256(content) != self.weights_sha256:
+                raise changed(WEIGHTS)
+            network = build_network(self.network_name, self.task.num_classes)
+            if list(network.layers) != self.layers:
+                raise PackageError(f"it names other layers than the network {self.network_name} has. {GET_AGAIN}")
+            tensors = _tensors_from_bytes(content)
+            _check_tensors(tensors, network)
+            network.load_state_dict(tensors)
+            return network.eval()
+
+
+def read_package(folder: Path | str) -> ModelPackage:
+    """The package in a folder, after comparing every file with the manifest. The weights are not loaded yet.
+
+    Raises:
+        PackageError: something is missing, changed, unknown or wrong.
+    """
+    folder = Path(folder)
+    with naming(folder.name):
+        if not folder.is_dir():
+            raise PackageError("there is no such folder. Check the path.")
+        hashes = check_files(folder)
+        metadata = read_json(folder / METADATA)
+        about = _entry(metadata, "hlfd", dict)
+        check_schema(about.get("schema_version"))
+        task = _task(_entry(about, "task", dict))
+        return ModelPackage(
+            path=folder,
+            name=_name(_entry(about, "name", str)),
+            title=_entry(about, "title", str),
+            task=task,
+            network_name=_network_name(_entry(about, "network", str)),
+            layers=_entry(about, "layers", list),
+            license=_entry(about, "license", str),
+            license_text=_text(folder / LICENSE),
+            training_data=_training_data(_entry(about, "training_data", list)),
+            metrics=_metrics(_entry(about, "metrics", dict), task),
+            method=_entry(about, "method", str),
+            seeds=_entry(about, "seeds", dict),
+            card=_text(folder / CARD),
+            metadata=metadata,
+            weights_sha256=hashes[WEIGHTS],
+        )
+
+
+def write_package(
+    destination: Path | str,
+    *,
+    network: SegmentationNetwork,
+    network_name: str,
+    task: Task,
+    name: str,
+    title: str,
+    license: str,
+    license_text: str | None = None,
+    training_data: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, Mapping[str, float | None]],
+    card: str,
+    method: str,
+    seeds: Mapping[str, int],
+    authors: str = "not stated",
+    version: str = "1.0.0",
+) -> Path:
+    """Writes a package, reads it back and loads it, and only then puts it in its place.
+
+    The same arguments and package versions give the same bytes.
+
+    Args:
+        destination: a new folder, or a new file that ends in .zip.
+        network: the trained network; its weights are stored as 16-bit floating point numbers.
+        license_text: text of the licence; its short name again where none is given.
+        version: version of the model.
+        others: as in `ModelPackage`.
+
+    Raises:
+        OutputError: the destination exists already or cannot be written.
+        PackageError: a weight does not fit into 16 bits, or the arguments do not make a package that can be read.
+    """
+    destination = Path(destination)
+    if destination.exists():
+        raise OutputError(f"{destination} is there already. Choose another name, or delete it first.")
+    with naming(name):
+        _name(name)
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "title": title,
+            "task": task.to_dict(),
+            "network": network_name,
+            "layers": list(network.layers),
+            "license": license,
+            "training_data": [dict(data) for data in training_data],
+            "metrics": {label: dict(figures) for label, figures in metrics.items()},
+            "method": method,
+            "seeds": dict(seeds),
+        }
+        contents = {
+            METADATA: _metadata_bytes(about, task, authors, version),
+            WEIGHTS: _bytes_from_tensors(network),
+            CARD: card.encode(),
+            LICENSE: (license_text or f"{license}\n").encode(),
+        }
+    with replacing(destination) as part:
+        folder = part.parent / f"{part.name}.files" / name
+        write_files(folder, contents)
+        read_package(folder).load_network()
+        if destination.suffix.lower() == ".zip":
+            zip_files(folder, part)
+        else:
+            folder.rename(part)
+    return destination
+
+
+def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: str) -> bytes:
+    """MONAI's metadata (https://docs.monai.io/en/latest/mb_specification.html) with our own under "hlfd"."""
+    classes = {"0": "background", **{str(label.value): label.name for label in task.labels}}
+    plane: dict[str, Any] = {
+        "type": "image",
+        "spatial_shape": ["32*n", "32*n"],
+        "dtype": "float32",
+        "is_patch_data": False,
+    }
+    image = {
+        **plane,
+        "format": "hounsfield",
+        "modality": "CT",
+        "num_channels": 1,
+        "value_range": [0, 1],
+        "channel_def": {"0": "image"},
+    }
+    pred = {
+        **plane,
+        "format": "segmentation",
+        "num_channels": task.num_classes,
+        "value_range": [],
+        "channel_def": classes,
+    }
+    metadata = {
+        "version": version,
+        "changelog": {version: f"written by HLFD {__version__}"},
+        "monai_version": installed_version("monai"),
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": np.__version__,
+        "required_packages_version": {"hlfd": __version__},
+        "name": about["title"],
+        "task": task.title,
+        "description": f"{task.title} in axial CT slices, by the network {about['network']}.",
+        "intended_use": INTENDED_USE,
+        "authors": authors,
+        "copyright": authors,
+        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
+        "hlfd": about,
+    }
+    try:
+        return to_json(metadata)
+    except ValueError as error:
+        raise PackageError("a figure is infinite or no number (NaN). Give None where there is none.") from error
+
+
+def _stored_type(tensor: torch.Tensor) -> torch.dtype:
+    """Weights are stored in 16 bits; counters, such as the number of batches seen, as they are."""
+    return torch.float16 if tensor.is_floating_point() else tensor.dtype
+
+
+def _bytes_from_tensors(network: SegmentationNetwork) -> bytes:
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        tensors[name] = tensor.detach().to("cpu", _stored_type(tensor), copy=True).contiguous()
+        if not torch.isfinite(tensors[name]).all():
+            raise PackageError(
+                f"the weights '{name}' are infinite, not a number, or above 65504, the largest 16-bit number. The "
+                "training has probably diverged: train again with a lower learning rate."
+            )
+    # Through memory, because a file's name would become part of its bytes.
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    return buffer.getvalue()
+
+
+def _tensors_from_bytes(content: bytes) -> dict[str, torch.Tensor]:
+    try:
+        _check_not_compressed(content)
+        tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except PackageError:
+        raise
+    # What hostile or damaged bytes make of torch's reader is not limited to a few exceptions.
+    except Exception as error:
+        raise PackageError(
+            f"{WEIGHTS} holds something other than plain tensors, which may be program code; nothing of it was run. "
+            f"{GET_AGAIN}"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise PackageError(f"{WEIGHTS} is not a dictionary of tensors. {GET_AGAIN}")
+    return tensors
+
+
+def _check_not_compressed(content: bytes) -> None:
+    # torch writes a zip file without compression, but would also unpack one that grows a thousandfold.
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+    compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if compressed or sum(entry.file_size for entry in entries) > len(content):
+        raise PackageError(f"{WEIGHTS} would grow when it is read, which torch's own files do not. {GET_AGAIN}")
+
+
+def _check_tensors(tensors: dict[str, torch.Tensor], network: SegmentationNetwork) -> None:
+    """Keys, shapes and types first: they cost nothing, whatever size a tensor pretends to have."""
+    own = network.state_dict()
+    if odd := sorted(map(str, own.keys() ^ tensors.keys())):
+        raise PackageError(
+            f"{WEIGHTS} has too many or too few weights for its network, for example '{odd[0]}'. {GET_AGAIN}"
+        )
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_contiguous()
+        if not plain or tensor.dtype != _stored_type(own[name]) or tensor.shape != own[name].shape:
+            raise PackageError(
+                f"the weights '{name}' are {tensor.dtype} of shape {tuple(tensor.shape)} and should be plain "
+                f"{_stored_type(own[name])} of shape {tuple(own[name].shape)}. {GET_AGAIN}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise PackageError(f"the weights '{name}' are infinite or not a number. {GET_AGAIN}")
+
+
+def _entry(data: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
+    value = data.get(key)
+    if not isinstance(value, kind):
+        raise PackageError(f"'{key}' in {METADATA} is missing or wrong. {GET_AGAIN}")
+    return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PackageError(f"{path.name} is not UTF-8 text. {GET_AGAIN}") from error
+
+
+def _name(name: str) -> str:
+    if not is_package_name(name):
+        raise PackageError(
+            "its name must be lowercase letters, digits, - and _, at most 64 of them, and begin with a letter or digit."
+        )
+    return name
+
+
+def _network_name(name: str) -> str:
+    if name not in NETWORKS:
+        raise PackageError(
+            f"it needs the network '{name}', and this HLFD has {', '.join(NETWORKS)}. Update HLFD or use another model."
+        )
+    return name
+
+
+def _task(data: dict[str, Any]) -> Task:
+    try:
+        return Task.from_dict(data)
+    except TaskError as error:
+        raise PackageError(f"its task is wrong. {error}") from error
+
+
+def _training_data(data: list[Any]) -> list[dict[str, Any]]:
+    kinds = {"name": str, "source": str, "license": str, "patients": int}
+    for item in data:
+        if not isinstance(item, dict) or not all(isinstance(item.get(key), kind) for key, kind in kinds.items()):
+            raise PackageError("each of its training data must have a name, source, license and number of patients.")
+    return data
+
+
+def _metrics(metrics: dict[str, Any], task: Task) -> dict[str, dict[str, float | None]]:
+    labels = {label.name for label in task.labels}
+    for label, figures in metrics.items():
+        if label not in labels:
+            raise PackageError(f"it has figures for '{label}', which is none of its labels ({', '.join(labels)}).")
+        if not isinstance(figures, dict) or not all(isinstance(x, float | int | None) for x in figures.values()):
+            raise PackageError(f"its figures for '{label}' must be numbers.")
+    return metrics

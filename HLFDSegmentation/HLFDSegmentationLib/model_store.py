@@ -1,0 +1,210 @@
+"""The folders in which models are found by name: those that ship with HLFD, and the user's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .errors import OutputError, PackageError
+from .model_package import ModelPackage, read_package
+from .package_files import copy_files, is_package_name, naming
+
+DEFAULT_TASK = "abdomen"
+LIBRARY = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class StoredPackage:
+    """A folder of a store: a usable package, or the sentence why it is not.
+
+    Attributes:
+        name: the folder's name, which is the package's.
+        path: the folder.
+        shipped: whether it came with HLFD; such a package cannot be removed.
+        package: none where there is a problem.
+        problem: none where there is a package.
+    """
+
+    name: str
+    path: Path
+    shipped: bool
+    package: ModelPackage | None
+    problem: str | None
+
+
+def shipped_folder() -> Path:
+    """Where the packages lie that come with HLFD: inside the library in a wheel, beside it in Slicer and a checkout."""
+    in_wheel = LIBRARY / "Models"
+    return in_wheel if in_wheel.is_dir() else LIBRARY.parent / "Resources" / "Models"
+
+
+def user_folder() -> Path:
+    """Where imported packages lie: $HLFD_MODELS, or else the platform's folder for a user's data."""
+    if chosen := os.environ.get("HLFD_MODELS"):
+        return Path(chosen).expanduser()
+    home = Path.home()
+    if sys.platform == "darwin":
+        data = home / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    else:
+        data = home / ".local" / "share"
+    return data / "hlfd" / "models"
+
+
+def list_packages() -> list[StoredPackage]:
+    """All packages, the shipped ones first, each group by name. A damaged one is listed with its problem."""
+    shipped = [_look_at(path, shipped=True) for path in _folders(shipped_folder())]
+    return shipped + [_look_at(path, shipped=False) for path in _folders(user_folder())]
+
+
+def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
+    """The package of this name, in this folder, or, for None, the default one.
+
+    A name is looked for before a folder; write a folder of the same name as `./NAME`.
+
+    Raises:
+        PackageError: there is none, it is damaged, or two have this name.
+    """
+    if name_or_path is None:
+        return _default_package()
+    if found := _folders_named(str(name_or_path)):
+        return _read_stored(found[0])
+    path = Path(name_or_path)
+    if path.is_dir():
+        return read_package(path)
+    if path.is_file():
+        raise PackageError(f"{path} is a file. Run `hlfd models import {path}` once, then use the model by its name.")
+    names = ", ".join(stored.name for stored in list_packages()) or "none yet"
+    raise PackageError(f"There is no model '{name_or_path}'. These are installed: {names}.")
+
+
+def import_package(source: str | Path) -> ModelPackage:
+    """Checks a package, zip or folder, and copies it into the user's folder.
+
+    The copy is made in a private folder, compared with its manifest and loaded before it gets its name. Nothing
+    stays behind of a package that is refused.
+
+    Raises:
+        PackageError: the package is unsafe or damaged, or there is one of this name.
+        OutputError: the user's folder cannot be written.
+    """
+    source = Path(source).absolute()
+    store = user_folder()
+    with _workshop(store) as workshop:
+        # Named as the source, so that errors name the file that the user knows.
+        copy = workshop / source.name
+        with naming(source.name):
+            copy_files(source, copy)
+        package = read_package(copy)
+        package.load_network()
+        if existing := _folders_named(package.name):
+            raise PackageError(
+                f"A model named '{package.name}' is installed already ({existing[0]}). Remove it first with "
+                f"`hlfd models remove {package.name}`; a model that ships with HLFD stays, so package yours under "
+                "another name."
+            )
+        os.replace(copy, store / package.name)
+    return read_package(store / package.name)
+
+
+def remove_package(name: str) -> None:
+    """Deletes an imported package.
+
+    Raises:
+        PackageError: there is none of this name, or it ships with HLFD.
+        OutputError: it cannot be deleted.
+    """
+    store = user_folder()
+    found = _folders_named(name)
+    if store / name in found:
+        with _workshop(store) as workshop:
+            os.replace(store / name, workshop / name)
+    elif found:
+        raise PackageError(f"The model '{name}' ships with HLFD and cannot be removed; only imported ones can.")
+    else:
+        raise PackageError(f"There is no model '{name}' to remove. `hlfd models list` shows the installed ones.")
+
+
+def verify_package(name_or_path: str | Path) -> ModelPackage:
+    """Checks a package and loads its network: an installed one, a folder, or a zip that is not imported yet.
+
+    Raises:
+        PackageError: what is wrong with it.
+    """
+    path = Path(name_or_path)
+    if _folders_named(str(name_or_path)) or not path.is_file():
+        package = find_package(name_or_path)
+        package.load_network()
+        return package
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        with naming(path.name):
+            copy_files(path, copy)
+        package = read_package(copy)
+        package.load_network()
+    return replace(package, path=path)
+
+
+def _default_package() -> ModelPackage:
+    shipped = [_look_at(path, shipped=True) for path in _folders(shipped_folder())]
+    for stored in shipped:
+        if stored.package and stored.package.task.name == DEFAULT_TASK:
+            return stored.package
+    for stored in shipped:
+        if stored.problem:
+            raise PackageError(stored.problem)
+    raise PackageError("This installation has no default model. Install HLFD again, or name a model.")
+
+
+def _folders(store: Path) -> list[Path]:
+    # A leading dot is an import that is going on or was killed; a leading underscore is Python's.
+    if not store.is_dir():
+        return []
+    return sorted(path for path in store.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
+def _folders_named(name: str) -> list[Path]:
+    if not is_package_name(name):
+        return []
+    paths = (store / name for store in (shipped_folder(), user_folder()))
+    return [path for path in paths if path.is_dir()]
+
+
+def _look_at(path: Path, *, shipped: bool) -> StoredPackage:
+    try:
+        return StoredPackage(path.name, path, shipped, _read_stored(path), None)
+    except PackageError as error:
+        return StoredPackage(path.name, path, shipped, None, str(error))
+
+
+def _read_stored(path: Path) -> ModelPackage:
+    if len(_folders_named(path.name)) > 1:
+        raise PackageError(
+            f"Two models are named '{path.name}': an imported one, and one that ships with HLFD. Remove the imported "
+            f"one with `hlfd models remove {path.name}`."
+        )
+    package = read_package(path)
+    if package.name != path.name:
+        raise PackageError(f"The folder {path} holds the model '{package.name}'. Give the folder this name.")
+    return package
+
+
+@contextmanager
+def _workshop(store: Path) -> Iterator[Path]:
+    """A private folder inside the store, so that what was made in it takes its place in one step."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=store) as folder:
+            yield Path(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"The models folder {store} could not be changed: {reason}. Check that its disk has space and that you "
+            "may write there."
+        ) from error

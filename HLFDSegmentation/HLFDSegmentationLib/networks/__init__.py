@@ -1,0 +1,28 @@
+"""The networks, by name. One file a network; each names its layers and is otherwise untouched."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..errors import NetworkError
+from .network import SegmentationNetwork
+
+# Names and files, not imported functions: importing MONAI costs seconds, and a network that does without it should.
+TEACHERS = {"unet++": "unetplusplus", "resnet50-unet": "resnet_unet", "raunet": "raunet"}
+STUDENTS = {"resnet18-unet": "resnet_unet", "mobilenetv2-unet": "mobilenetv2_unet"}
+NETWORKS = {**TEACHERS, **STUDENTS}
+
+
+def build_network(name: str, num_classes: int) -> SegmentationNetwork:
+    """An untrained network for one-channel slices.
+
+    Args:
+        name: one of `NETWORKS`.
+        num_classes: outputs a pixel, the background included.
+
+    Raises:
+        NetworkError: there is no network of this name.
+    """
+    if name not in NETWORKS:
+        raise NetworkError(f"There is no network '{name}'. Use one of {', '.join(NETWORKS)}.")
+    return import_module(f".{NETWORKS[name]}", __name__).build(name, num_classes)

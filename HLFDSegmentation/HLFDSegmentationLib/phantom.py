@@ -1,0 +1,129 @@
+"""A realistic abdominal CT made by computation, for the demo, for samples and for tests.
+
+It is not, and must never become, the generator of any training data: a network that has learned from these pictures
+would look better in the demo than it is. Nothing in HLFDTrainingLib or in a training script may import this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
+
+from .phantom_anatomy import paint_patient
+from .phantom_shapes import Canvas
+from .safe_files import replacing
+
+FINEST_MM = 2.5
+POINT_SPREAD_MM = 0.8
+NOISE_HU = 11.0
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A generated CT with its labels, on one grid.
+
+    Attributes:
+        ct: int16, HU, axes along left, posterior, superior.
+        labels: uint8, the values of task "abdomen": 1 liver, 2 kidney, 3 liver tumor, 4 kidney tumor.
+    """
+
+    ct: sitk.Image
+    labels: sitk.Image
+
+
+def make_phantom(
+    seed: int = 0,
+    *,
+    size: tuple[int, int, int] = (256, 256, 80),
+    spacing: tuple[float, float, float] = (1.5, 1.5, 3.0),
+    lesions: bool = True,
+) -> Phantom:
+    """The portal-venous CT of an upper abdomen, a different patient for each seed.
+
+    Anatomy is defined in mm: size and spacing only choose how it is sampled, around the same middle. Lengths of
+    384 x 384 x 192 mm or more hold the whole of liver and kidneys.
+
+    Args:
+        seed: same seed, same bytes (on one platform).
+        size: voxels along x, y, z.
+        spacing: mm along x, y, z.
+        lesions: with liver metastases and a kidney tumor, or the same patient without them.
+    """
+    anatomy, physics = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+    # Every voxel is the mean of finer ones where it is large: partial volume as in a scanner.
+    parts = [max(1, int(np.ceil(step / FINEST_MM))) for step in spacing]
+    axes = [
+        (np.arange(count * part) - (count * part - 1) / 2) * (step / part)
+        for count, step, part in zip(size, spacing, parts)
+    ]
+    canvas = Canvas(tuple(axes[::-1]), anatomy)
+    paint_patient(canvas, anatomy, lesions=lesions)
+    _paint_table(canvas)
+    hu = _scanned(_block_mean(canvas.hu, parts[::-1]), spacing, physics)
+    geometry = (spacing, [float(axis[: part].mean()) for axis, part in zip(axes, parts)])
+    return Phantom(_image(hu, *geometry), _image(_block_majority(canvas.labels, parts[::-1]), *geometry))
+
+
+def write_phantom(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:
+    """Writes a phantom of the default size as ct.nii.gz and label.nii.gz into a folder, and returns the two paths.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    phantom = make_phantom(seed)
+    paths = Path(folder) / "ct.nii.gz", Path(folder) / "label.nii.gz"
+    for image, path in zip((phantom.ct, phantom.labels), paths):
+        with replacing(path) as part:
+            sitk.WriteImage(image, str(part))
+    return paths
+
+
+def _paint_table(canvas: Canvas) -> None:
+    """The thin shell of the table, curved under the patient's back."""
+    z, y, x = canvas.axes
+    body = np.flatnonzero((canvas.hu > -500).any(axis=(0, 2)))
+    if not len(body):
+        return
+    under = y[body[-1]] + 9
+    height = under - 16 * (x[None, :] / 190) ** 2 - y[:, None]
+    shell = np.minimum(np.abs(height + 2), np.abs(height + 26)) - 1
+    inside = np.abs(height + 14) - 12
+    outside = canvas.hu < -900
+    for shape, hu in ((inside, -930), (shell, -60)):
+        cover = np.clip(0.5 - shape / 1.5, 0, 1) * (np.abs(x) < 195)
+        canvas.hu += outside * (cover * (hu + 1000)).astype(np.float32)
+
+
+def _blocks(values: np.ndarray, parts: list[int]) -> np.ndarray:
+    split = [n for length, part in zip(values.shape, parts) for n in (length // part, part)]
+    return values.reshape(split)
+
+
+def _block_mean(values: np.ndarray, parts: list[int]) -> np.ndarray:
+    return _blocks(values, parts).mean(axis=(1, 3, 5))
+
+
+def _block_majority(labels: np.ndarray, parts: list[int]) -> np.ndarray:
+    shares = [_block_mean(labels == value, parts) for value in range(int(labels.max()) + 1)]
+    return np.argmax(shares, axis=0).astype(np.uint8)
+
+
+def _scanned(hu: np.ndarray, spacing: tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
+    """What a scanner makes of the true HU: point spread and the grainy noise of filtered back projection."""
+    spread = [0, POINT_SPREAD_MM / spacing[1], POINT_SPREAD_MM / spacing[0]]
+    noise = rng.standard_normal(hu.shape, dtype=np.float32)
+    # Reconstruction suppresses the lowest and the highest frequencies within a slice.
+    noise = gaussian_filter(noise, (0.3, 0.6, 0.6)) - 0.7 * gaussian_filter(noise, (0.3, 2.0, 2.0))
+    hu = gaussian_filter(hu, spread) + noise * (NOISE_HU / noise.std())
+    return np.clip(np.round(hu), -1024, 3071).astype(np.int16)
+
+
+def _image(values: np.ndarray, spacing: tuple[float, float, float], origin: list[float]) -> sitk.Image:
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    return image

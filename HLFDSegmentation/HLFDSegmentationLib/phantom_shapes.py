@@ -1,0 +1,159 @@
+"""Shapes in millimetres, and the canvas on which the generated CT is painted with them.
+
+A shape is an array of signed distances to a surface in mm, negative inside. Distances of curved bodies are right to
+first order near the surface, which is where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter
+
+Array = np.ndarray
+Coordinates = tuple[Array, Array, Array]
+Point = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+
+EVERYWHERE: Box = (slice(None), slice(None), slice(None))
+WARP_MM = 3.0
+WARP_REACH_MM = 12.0
+
+
+def overlap(first: Array, second: Array, rounding: float) -> Array:
+    """What lies in both shapes, the edge between them rounded over about `rounding` mm."""
+    blend = np.maximum(rounding - np.abs(first - second), 0)
+    return np.maximum(first, second) + blend * blend * (0.25 / rounding)
+
+
+def without(first: Array, second: Array, rounding: float) -> Array:
+    """The first shape less the second."""
+    return overlap(first, -second, rounding)
+
+
+def ellipsoid(at: Coordinates, center: Point, radii: Point) -> Array:
+    """An ellipsoid whose axes lie along those of the coordinates."""
+    parts = [(axis - middle) / radius for axis, middle, radius in zip(at, center, radii)]
+    norm = np.sqrt(sum(part * part for part in parts))
+    slope = np.sqrt(sum((part / radius) ** 2 for part, radius in zip(parts, radii)))
+    return norm * (norm - 1) / np.maximum(slope, 1e-4)
+
+
+def capsule(at: Coordinates, start: Point, end: Point, start_radius: float, end_radius: float) -> Array:
+    """A straight piece of tube with round ends and a radius that changes along it."""
+    axis = [b - a for a, b in zip(start, end)]
+    length2 = max(sum(step * step for step in axis), 1e-6)
+    offset = [coordinate - a for coordinate, a in zip(at, start)]
+    along = np.clip(sum(o * step for o, step in zip(offset, axis)) * (1 / length2), 0, 1)
+    distance2 = sum((o - along * step) ** 2 for o, step in zip(offset, axis))
+    return np.sqrt(distance2) - (start_radius + along * (end_radius - start_radius))
+
+
+def rotated(at: Coordinates, center: Point, axes: Sequence[Point]) -> Coordinates:
+    """Coordinates along three unit vectors, from a center."""
+    offset = [coordinate - middle for coordinate, middle in zip(at, center)]
+    return tuple(sum(o * component for o, component in zip(offset, axis)) for axis in axes)  # type: ignore[return-value]
+
+
+def smooth_path(points: Sequence[Point], radii: Sequence[float], step: float = 8.0) -> tuple[list[Point], list[float]]:
+    """A curve through points, with radii between theirs, in pieces of about `step` mm."""
+    knots = np.asarray(points, dtype=float)
+    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
+    places = np.linspace(0, lengths[-1], max(2, round(lengths[-1] / step) + 1))
+    curve = CubicSpline(lengths, knots)(places)
+    return [(float(x), float(y), float(z)) for x, y, z in curve], np.interp(places, lengths, radii).tolist()
+
+
+def smooth_field(rng: np.random.Generator, axes: Coordinates, wavelength: float, terms: int = 24) -> Array:
+    """A smooth random field of standard deviation 1, the same in mm on every grid.
+
+    A sum of products of one cosine for each axis, so that the whole grid costs one matrix product.
+    Shape: (Z, Y, X) for axes z, y, x of these lengths.
+    """
+    waves = rng.normal(0, 2 * np.pi / wavelength / np.sqrt(3), (3, terms))
+    phases = rng.uniform(0, 2 * np.pi, (3, terms))
+    z, y, x = (
+        np.cos(np.outer(axis, wave) + phase).astype(np.float32) for axis, wave, phase in zip(axes, waves, phases)
+    )
+    in_plane = (y[:, None, :] * x[None, :, :]).reshape(-1, terms)
+    field = z @ in_plane.T * np.float32(np.sqrt(8 / terms))
+    return field.reshape(len(z), len(y), len(x))
+
+
+def _grain_tile(rng: np.random.Generator, size: int = 64) -> Array:
+    """A cube of fine texture of standard deviation 1 that repeats without a seam."""
+    tile = gaussian_filter(rng.standard_normal((size, size, size), dtype=np.float32), 1.3, mode="wrap")
+    return tile / tile.std()
+
+
+class Canvas:
+    """HU and labels on a grid in the body's coordinates, which bend smoothly against the grid.
+
+    The bending makes every outline irregular and different for each seed, while neighbours stay neighbours.
+
+    Attributes:
+        axes: grid positions in mm along z, y, x, before bending.
+        hu: (Z, Y, X) float32.
+        labels: (Z, Y, X) uint8.
+        grain: (Z, Y, X) float32, texture of standard deviation 1.
+    """
+
+    def __init__(self, axes: Coordinates, rng: np.random.Generator) -> None:
+        self.axes = axes
+        z, y, x = (axis.astype(np.float32) for axis in axes)
+        bend = [WARP_MM * smooth_field(rng, axes, 110) + 0.3 * WARP_MM * smooth_field(rng, axes, 40) for _ in range(3)]
+        self._at = (bend[0] + x, bend[1] + y[:, None], bend[2] + z[:, None, None])
+        self.hu = np.full(bend[0].shape, -1000, np.float32)
+        self.labels = np.zeros(bend[0].shape, np.uint8)
+        steps = [float(abs(axis[1] - axis[0])) if len(axis) > 1 else 1.0 for axis in axes]
+        self._edge = max(1.0, sum(steps) / 3)
+        tile = _grain_tile(rng)
+        self.grain = tile[np.ix_(*(np.round(axis / 1.5).astype(int) % len(tile) for axis in axes))]
+
+    def at(self, box: Box = EVERYWHERE) -> Coordinates:
+        """The body's coordinates x, y, z in a box."""
+        return tuple(axis[box] for axis in self._at)  # type: ignore[return-value]
+
+    def box(self, low: Point, high: Point) -> Box:
+        """The part of the grid that holds everything between two corners (x, y, z)."""
+        slices = []
+        for axis, start, end in zip(self.axes, low[::-1], high[::-1]):
+            first, last = np.searchsorted(axis, [start - WARP_REACH_MM, end + WARP_REACH_MM])
+            slices.append(slice(int(first), int(last)))
+        return tuple(slices)  # type: ignore[return-value]
+
+    def around(self, center: Point, reach: float) -> Box:
+        """The part of the grid within a reach of a point."""
+        return self.box(tuple(c - reach for c in center), tuple(c + reach for c in center))  # type: ignore[arg-type]
+
+    def paint(self, shape: Array, hu: Array | float, *, box: Box = EVERYWHERE, label: int | None = 0) -> None:
+        """Fills a shape with HU, mixing at its edge; label None keeps the label that was there."""
+        cover = np.clip(0.5 - shape * (1 / self._edge), 0, 1)
+        part = self.hu[box]
+        part += cover * (hu - part)
+        if label is not None:
+            self.labels[box][cover > 0.5] = label
+
+    def paint_tube(
+        self,
+        path: tuple[list[Point], list[float]],
+        hu: float,
+        *,
+        inside: Array | None = None,
+        grain: float = 0.0,
+        label: int | None = 0,
+    ) -> None:
+        """Fills a tube along a path, where it lies inside another shape of the whole canvas."""
+        points, radii = path
+        for start, end, first, last in zip(points, points[1:], radii, radii[1:]):
+            reach = max(first, last)
+            box = self.box(
+                tuple(min(a, b) - reach for a, b in zip(start, end)),  # type: ignore[arg-type]
+                tuple(max(a, b) + reach for a, b in zip(start, end)),  # type: ignore[arg-type]
+            )
+            shape = capsule(self.at(box), start, end, first, last)
+            if inside is not None:
+                shape = np.maximum(shape, inside[box])
+            self.paint(shape, hu + grain * self.grain[box], box=box, label=label)

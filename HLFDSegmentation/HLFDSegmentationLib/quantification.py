@@ -1,0 +1,277 @@
+"""Measure a segmentation: volumes, mean HU, lesions and their longest axial diameters."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import cdist
+
+from .errors import InputError
+from .safe_files import replacing
+from .tasks import Label, Task
+
+Point = tuple[float, float, float]
+"""Left, posterior and superior in mm, as DICOM and SimpleITK count."""
+
+TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors)."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected piece of a tumor label.
+
+    Attributes:
+        number: 1 for the largest lesion of its label.
+        volume_ml: volume in mL.
+        longest_axial_diameter_mm: the longest distance between two points of the lesion's outline in one axial slice.
+            The outline runs through the middles of the voxels' outer edges: a row of n voxels is n voxels long, a
+            single voxel as long as its longer side, and a disc comes out at its diameter to within one voxel.
+        diameter_ends_mm: the two ends of that diameter.
+        center_mm: center of gravity.
+        slice_index: index (from 0) along array axis 0 of the CT at the middle of that diameter. In a CT that was
+            acquired axially this is the slice of the diameter.
+    """
+
+    number: int
+    volume_ml: float
+    longest_axial_diameter_mm: float
+    diameter_ends_mm: tuple[Point, Point]
+    center_mm: Point
+    slice_index: int
+
+
+@dataclass(frozen=True)
+class SegmentMeasures:
+    """What was measured of one label.
+
+    Attributes:
+        label: the label.
+        volume_ml: volume of the voxels of this label in mL; for an organ, without its tumors. 0 where there are none.
+        volume_with_tumors_ml: for an organ, its volume with its tumors, in mL; none for a tumor.
+        mean_hu: mean HU of the voxels of this label; none where there are none.
+        lesions: the lesions of a tumor, largest first; none for an organ.
+    """
+
+    label: Label
+    volume_ml: float
+    volume_with_tumors_ml: float | None
+    mean_hu: float | None
+    lesions: list[Lesion]
+
+
+def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasures]:
+    """Measures every label of a task, in the task's order; a label without voxels is there too, with volume 0.
+
+    Axial slices are the slices of the CT that are closest to perpendicular to the patient's superior-inferior axis,
+    whatever the order in which the CT stores its axes.
+
+    Args:
+        labels: label values on the CT's grid.
+        ct: the CT in HU.
+        task: says which value is which label.
+
+    Raises:
+        InputError: the labels are not on the CT's grid.
+    """
+    _check_same_grid(labels, ct)
+    label_array, ct_array = sitk.GetArrayViewFromImage(labels), sitk.GetArrayViewFromImage(ct)
+    boxes = _boxes(label_array, task)
+    voxels = {
+        label.value: ct_array[box][label_array[box] == label.value] if box else ct_array[:0].ravel()
+        for label, box in zip(task.labels, boxes)
+    }
+    lesions = _lesions_of_tumors(labels, task)
+    voxel_ml = _voxel_ml(labels)
+
+    def measures(label: Label) -> SegmentMeasures:
+        own = voxels[label.value]
+        with_tumors = own.size + sum(voxels[tumor.value].size for tumor in task.tumors_of(label))
+        return SegmentMeasures(
+            label=label,
+            volume_ml=own.size * voxel_ml,
+            volume_with_tumors_ml=with_tumors * voxel_ml if label.role == "organ" else None,
+            mean_hu=float(own.mean(dtype=np.float64)) if own.size else None,
+            lesions=lesions.get(label.value, []),
+        )
+
+    return [measures(label) for label in task.labels]
+
+
+CSV_COLUMNS = (
+    "segment",
+    "lesion",
+    "volume_mL",
+    "volume_with_tumors_mL",
+    "mean_HU",
+    "lesion_count",
+    "longest_axial_diameter_mm",
+    "center_R_mm",
+    "center_A_mm",
+    "center_S_mm",
+    "slice_index",
+)
+
+
+def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:
+    """Writes one row a segment (its column `lesion` is empty), followed by one row a lesion.
+
+    Centers are in mm to the patient's right, anterior and superior, as Slicer shows them. UTF-8, comma-separated,
+    with `.` as decimal sign; docs/report.md tells every column.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for segment in measures:
+            writer.writerow(_segment_row(segment))
+            writer.writerows(_lesion_row(segment.label, lesion) for lesion in segment.lesions)
+
+
+def to_ras(point: Point) -> Point:
+    """A point in mm to the right, anterior and superior (Slicer) from one to the left, posterior and superior."""
+    left, posterior, superior = point
+    return -left, -posterior, superior
+
+
+def _segment_row(segment: SegmentMeasures) -> dict[str, str | int]:
+    row: dict[str, str | int] = {"segment": segment.label.name, "volume_mL": f"{segment.volume_ml:.3f}"}
+    if segment.volume_with_tumors_ml is not None:
+        row["volume_with_tumors_mL"] = f"{segment.volume_with_tumors_ml:.3f}"
+    if segment.mean_hu is not None:
+        row["mean_HU"] = f"{segment.mean_hu:.1f}"
+    if segment.label.role == "tumor":
+        row["lesion_count"] = len(segment.lesions)
+    return row
+
+
+def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
+    right, anterior, superior = to_ras(lesion.center_mm)
+    return {
+        "segment": label.name,
+        "lesion": lesion.number,
+        "volume_mL": f"{lesion.volume_ml:.3f}",
+        "longest_axial_diameter_mm": f"{lesion.longest_axial_diameter_mm:.1f}",
+        "center_R_mm": f"{right:.1f}",
+        "center_A_mm": f"{anterior:.1f}",
+        "center_S_mm": f"{superior:.1f}",
+        "slice_index": lesion.slice_index,
+    }
+
+
+def _check_same_grid(labels: sitk.Image, ct: sitk.Image) -> None:
+    same = labels.GetSize() == ct.GetSize() and all(
+        np.allclose(ours, theirs, rtol=0, atol=1e-3)
+        for ours, theirs in (
+            (labels.GetSpacing(), ct.GetSpacing()),
+            (labels.GetOrigin(), ct.GetOrigin()),
+            (labels.GetDirection(), ct.GetDirection()),
+        )
+    )
+    if not same:
+        raise InputError(
+            "The segmentation does not lie on the CT's grid: size, spacing, origin or direction differ. "
+            "Measure it with the CT that it was made from."
+        )
+
+
+def _voxel_ml(image: sitk.Image) -> float:
+    return float(np.prod(image.GetSpacing())) / 1000.0
+
+
+def _boxes(labels: np.ndarray, task: Task) -> list[tuple[slice, ...] | None]:
+    """For each label the smallest box that holds it, none where it is absent."""
+    boxes = ndimage.find_objects(labels, max_label=len(task.labels))
+    return [tuple(box) if box else None for box in boxes]
+
+
+def _lesions_of_tumors(labels: sitk.Image, task: Task) -> dict[int, list[Lesion]]:
+    """The lesions of every tumor label, by label value."""
+    axial = sitk.DICOMOrient(labels, "LPS")
+    array = sitk.GetArrayViewFromImage(axial)
+    return {
+        label.value: _lesions(array[box] == label.value, box, axial, labels)
+        for label, box in zip(task.labels, _boxes(array, task))
+        if label.role == "tumor" and box
+    }
+
+
+def _lesions(mask: np.ndarray, box: Sequence[slice], axial: sitk.Image, labels: sitk.Image) -> list[Lesion]:
+    """The lesions of `mask`, which is the part `box` of the axially oriented image, largest first."""
+    pieces, count = ndimage.label(mask, structure=TOUCHING)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    piece_boxes = ndimage.find_objects(pieces)
+    lesions = []
+    for number, piece in enumerate(np.argsort(-sizes, kind="stable"), start=1):
+        piece_box = piece_boxes[piece]
+        corner = np.array([outer.start + inner.start for outer, inner in zip(box, piece_box)])
+        lesion_mask = pieces[piece_box] == piece + 1
+        diameter, ends = _longest_axial_diameter(lesion_mask, corner, axial)
+        center = np.mean(np.nonzero(lesion_mask), axis=1) + corner
+        lesions.append(
+            Lesion(
+                number=number,
+                volume_ml=int(sizes[piece]) * _voxel_ml(axial),
+                longest_axial_diameter_mm=diameter,
+                diameter_ends_mm=ends,
+                center_mm=_point(axial, center),
+                slice_index=_slice_index(labels, np.mean(ends, axis=0)),
+            )
+        )
+    return lesions
+
+
+def _longest_axial_diameter(
+    mask: np.ndarray, corner: np.ndarray, axial: sitk.Image
+) -> tuple[float, tuple[Point, Point]]:
+    """The longest diameter in mm over all slices of a lesion's mask `(z, y, x)`, and its two ends."""
+    column_mm, row_mm, _ = axial.GetSpacing()
+    longest, longest_ends = 0.0, None
+    for z, pixels in enumerate(mask):
+        if not pixels.any():
+            continue
+        outline = _outline(pixels)
+        scaled = outline * (row_mm, column_mm)
+        corners = ConvexHull(scaled).vertices  # the two points farthest apart are corners of the hull
+        distances = cdist(scaled[corners], scaled[corners])
+        farthest = distances.max()
+        if farthest > longest:
+            pair = np.unravel_index(distances.argmax(), distances.shape)
+            longest, longest_ends = float(farthest), [(z, *outline[corners[i]]) for i in pair]
+    first, second = (_point(axial, np.array(end) + corner) for end in longest_ends)
+    return longest, (first, second)
+
+
+def _outline(pixels: np.ndarray) -> np.ndarray:
+    """Middles of the outer edges `(n, 2)` in rows and columns: those that are outermost in their row or column.
+
+    No other edge can be a corner of the convex hull; and they never lie on one line, even those of a single pixel.
+    """
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    height, width = pixels.shape
+    left = pixels[rows].argmax(axis=1) - 0.5
+    right = width - pixels[rows, ::-1].argmax(axis=1) - 0.5
+    top = pixels[:, columns].argmax(axis=0) - 0.5
+    bottom = height - pixels[::-1, columns].argmax(axis=0) - 0.5
+    return np.concatenate(
+        [np.stack(pair, axis=1) for pair in ((rows, left), (rows, right), (top, columns), (bottom, columns))]
+    )
+
+
+def _point(image: sitk.Image, index: np.ndarray) -> Point:
+    """The point in mm at a continuous array index (z, y, x) of an image."""
+    return image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index[::-1]])
+
+
+def _slice_index(image: sitk.Image, point: np.ndarray) -> int:
+    index = image.TransformPhysicalPointToContinuousIndex([float(x) for x in point])
+    return round(index[2])

@@ -1,0 +1,237 @@
+"""The pictures of a report: axial CT slices with outlines of segments, and with the attention of a layer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from .quantification import Point
+from .tasks import Label, Task
+
+SOFT_TISSUE = (-150.0, 250.0)
+"""The HU that are drawn black and white."""
+
+SCALE_BAR_MM = 50.0
+WHITE = (255, 255, 255)
+
+_HEAT_ANCHORS = (
+    (9, 1, 39), (30, 1, 58), (54, 2, 72), (80, 4, 81), (108, 5, 86), (137, 8, 86), (166, 12, 80), (195, 23, 66),
+    (216, 54, 49), (234, 81, 17), (240, 116, 21), (248, 144, 24), (253, 172, 45), (254, 200, 86), (254, 226, 124),
+    (255, 250, 171),
+)  # fmt: skip
+HEAT = np.stack(
+    [np.interp(np.linspace(0, 1, 256), np.linspace(0, 1, len(_HEAT_ANCHORS)), c) for c in zip(*_HEAT_ANCHORS)], axis=1
+)
+"""Colors (256, 3) of attention from 0 to 1. Their lightness rises evenly (in Oklab, Ottosson 2020), so that equal
+steps of attention look equal, in grayscale print and to color-blind readers too."""
+COLD = HEAT[:, ::-1]
+"""Colors of attention from 0 to -1: the same with red and blue exchanged."""
+
+VISIBLE_FROM = 0.3
+OPACITY = 0.65
+"""From this attention on colors have their full opacity; weaker attention lets more of the CT through."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG and the size in pixels at which a page shows it (it holds more pixels, for sharp screens and print)."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+class AxialPictures:
+    """Draws axial slices of a CT: patient's right at the left, anterior up, true proportions, cut to the body.
+
+    Everything is placed by its geometry in mm, so the CT may store its axes in any order.
+
+    Args:
+        ct: the CT in HU.
+        labels: label values on the CT's grid.
+        task: says which value is which label.
+    """
+
+    def __init__(self, ct: sitk.Image, labels: sitk.Image, task: Task) -> None:
+        self._ct = ct
+        self._labels = sitk.DICOMOrient(labels, "LPS")
+        self._task = task
+        array = sitk.GetArrayViewFromImage(self._labels)
+        self._areas = np.stack([np.bincount(s.ravel(), minlength=task.num_classes)[: task.num_classes] for s in array])
+        self._box = self._body_box(z for z in map(self.largest_slice, task.labels) if z is not None)
+
+    def largest_slice(self, label: Label) -> int | None:
+        """The axial slice, counted from inferior, that holds most of a label; none where the label is absent."""
+        areas = self._areas[:, label.value]
+        return int(areas.argmax()) if areas.any() else None
+
+    def slice_at(self, point: Point) -> int:
+        """The axial slice that holds a point."""
+        return self._labels.TransformPhysicalPointToIndex(point)[2]
+
+    def superior_mm(self, z: int) -> float:
+        """How far superior the middle of an axial slice is."""
+        columns, rows, _ = self._labels.GetSize()
+        return self._labels.TransformContinuousIndexToPhysicalPoint([(columns - 1) / 2, (rows - 1) / 2, float(z)])[2]
+
+    def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None, width: int = 360) -> Picture:
+        """A slice with the outlines of all segments, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line."""
+        panel = self._panel(z, 2 * width)
+        pixels = panel.gray(self._ct)
+        for label in (*self._task.organs, *self._task.tumors):
+            _draw(pixels, _outline(panel.mask(self._one_slice(z), self._values(label)), 2), label.color)
+        if diameter:
+            _draw(pixels, panel.line(diameter), WHITE)
+        _draw_scale_bar(pixels, panel.pixel_mm)
+        return _picture(pixels, 2)
+
+    def attention(self, z: int, label: Label, layer: sitk.Image, width: int = 240) -> Picture:
+        """A slice in the colors of a layer's attention (an image placed on the CT), and the outline of a segment."""
+        panel = self._panel(z, 3 * width // 2)
+        pixels = panel.gray(self._ct)
+        values = np.clip(panel.sample(layer), -1.0, 1.0)
+        strength = np.abs(values)
+        index = np.rint(strength * 255).astype(np.intp)
+        colors = np.where((values >= 0)[..., None], HEAT[index], COLD[index])
+        opacity = OPACITY * np.minimum(strength / VISIBLE_FROM, 1.0)[..., None]
+        pixels = (1 - opacity) * pixels + opacity * colors
+        _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 1), WHITE)
+        return _picture(pixels, 1.5)
+
+    def _values(self, label: Label) -> tuple[int, ...]:
+        """An organ is outlined together with its tumors."""
+        return (label.value, *(tumor.value for tumor in self._task.tumors_of(label)))
+
+    def _one_slice(self, z: int) -> sitk.Image:
+        return self._labels[:, :, z : z + 1]
+
+    def _panel(self, z: int, width: int) -> _Panel:
+        """The slice cut to the body; its longer side has this many pixels."""
+        first, last = self._box
+        pixel_mm = float(((last - first) * self._labels.GetSpacing()[:2]).max()) / width
+        return _Panel.of(self._labels, z, first, last, pixel_mm)
+
+    def _body_box(self, slices: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Two corners, as continuous indices (x, y), of the part of these slices that shows the body."""
+        size, spacing = np.array(self._labels.GetSize()[:2]), np.array(self._labels.GetSpacing()[:2])
+        first, last = np.full(2, -0.5), size - 0.5
+        coarse_mm = max(3.0, float((size * spacing).max()) / 512)
+        corners = []
+        for z in slices:
+            hu = _Panel.of(self._labels, z, first, last, coarse_mm).sample(self._ct)
+            body = ndimage.binary_opening(hu > -300, iterations=3)  # parts the body from table and clothes
+            pieces, count = ndimage.label(body)
+            if count:
+                largest = np.bincount(pieces.ravel())[1:].argmax()
+                rows, columns = ndimage.find_objects(pieces)[largest]
+                corners.append(((columns.start, rows.start), (columns.stop, rows.stop)))
+        if not corners:
+            return first, last
+        margin = 2  # coarse pixels
+        scale = coarse_mm / spacing
+        box_first = first + (np.min([corner[0] for corner in corners], axis=0) - margin) * scale
+        box_last = first + (np.max([corner[1] for corner in corners], axis=0) + margin) * scale
+        return np.maximum(box_first, first), np.minimum(box_last, last)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Square pixels in an axial slice, as a grid of one slice in the patient's mm."""
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: Point
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, axial: sitk.Image, z: int, first: np.ndarray, last: np.ndarray, pixel_mm: float) -> _Panel:
+        """The part of slice z between two continuous indices (x, y)."""
+        column_mm, row_mm, slice_mm = axial.GetSpacing()
+        extent = (last - first) * (column_mm, row_mm)
+        columns, rows = (max(1, round(mm / pixel_mm)) for mm in extent)
+        start = first + 0.5 * pixel_mm / np.array([column_mm, row_mm])
+        origin = axial.TransformContinuousIndexToPhysicalPoint([*map(float, start), float(z)])
+        return cls((columns, rows, 1), (pixel_mm, pixel_mm, slice_mm), origin, axial.GetDirection())
+
+    @property
+    def pixel_mm(self) -> float:
+        return self.spacing[0]
+
+    def sample(self, image: sitk.Image) -> np.ndarray:
+        """Linearly interpolated values of an image, float32 (rows, columns)."""
+        sampled = sitk.Resample(
+            image,
+            self.size,
+            sitk.Transform(),
+            sitk.sitkLinear,
+            self.origin,
+            self.spacing,
+            self.direction,
+            0.0,
+            sitk.sitkFloat32,
+        )
+        return sitk.GetArrayFromImage(sampled)[0]
+
+    def gray(self, ct: sitk.Image) -> np.ndarray:
+        """The CT in the soft-tissue window, float32 (rows, columns, 3) from 0 to 255."""
+        low, high = SOFT_TISSUE
+        gray = np.clip((self.sample(ct) - low) / (high - low), 0.0, 1.0) * 255
+        return np.repeat(gray[..., None], 3, axis=2)
+
+    def mask(self, labels: sitk.Image, values: tuple[int, ...]) -> np.ndarray:
+        """Which pixels lie in one of these labels, with smooth borders."""
+        chosen = np.isin(sitk.GetArrayViewFromImage(labels), values).astype(np.float32)
+        image = sitk.GetImageFromArray(chosen)
+        image.CopyInformation(labels)
+        return self.sample(image) >= 0.5
+
+    def line(self, ends: tuple[Point, Point]) -> np.ndarray:
+        """Which pixels lie on the line between two points."""
+        grid = sitk.Image(self.size, sitk.sitkUInt8)
+        grid.SetOrigin(self.origin)
+        grid.SetSpacing(self.spacing)
+        grid.SetDirection(self.direction)
+        start, stop = (np.array(grid.TransformPhysicalPointToContinuousIndex(end))[1::-1] for end in ends)
+        steps = np.linspace(0, 1, 2 * max(self.size))[:, None]
+        rows, columns = np.rint(start + steps * (stop - start)).astype(np.intp).T
+        mask = np.zeros(self.size[1::-1], dtype=bool)
+        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
+        mask[rows[inside], columns[inside]] = True
+        return mask
+
+
+def _outline(mask: np.ndarray, thickness: int) -> np.ndarray:
+    return mask & ~ndimage.binary_erosion(mask, iterations=thickness)
+
+
+def _draw(pixels: np.ndarray, where: np.ndarray, color: tuple[int, int, int]) -> None:
+    pixels[where] = color
+
+
+def _draw_scale_bar(pixels: np.ndarray, pixel_mm: float) -> None:
+    rows, columns, _ = pixels.shape
+    length, margin, thickness = round(SCALE_BAR_MM / pixel_mm), 20, 4
+    if length + 2 * margin <= columns and 2 * margin <= rows:
+        bottom, right = rows - margin, columns - margin
+        pixels[bottom - thickness : bottom + 1, right - length - 1 : right + 1] = 0
+        pixels[bottom - thickness + 1 : bottom, right - length : right] = 255
+
+
+def _picture(pixels: np.ndarray, density: float) -> Picture:
+    rows, columns, _ = pixels.shape
+    return Picture(_png(np.rint(pixels).astype(np.uint8)), round(columns / density), round(rows / density))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """A PNG of colors (rows, columns, 3)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        image = sitk.GetImageFromArray(np.ascontiguousarray(pixels), isVector=True)
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=9)
+        return path.read_bytes()

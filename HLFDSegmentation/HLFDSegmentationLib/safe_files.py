@@ -1,0 +1,52 @@
+"""Files that are either complete or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path to write to; what was written there takes the place of `path` when the block ends without an error.
+
+    The yielded path lies in the same folder, which is made where it is missing, and ends with the same suffixes, so
+    that libraries choose the same file format. When the block raises, `path` is as it was and nothing is left beside
+    it.
+
+    Raises:
+        OutputError: the folder or the file cannot be written; raised in place of any OSError of the block.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own keeps apart two processes that write the same file.
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise OutputError(_sentence(path, error)) from error
+    try:
+        part = folder / path.name
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(_sentence(path, error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} could not be written: the disk is full. Free some space, or choose a folder on another disk."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} could not be written: it may not be changed. Choose a folder that you may write to."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{path} could not be written: a part of its folder's path is a file. Choose another folder."
+    reason = error.strerror or str(error)
+    return f"{path} could not be written: {reason}. Check the folder, or choose another one."

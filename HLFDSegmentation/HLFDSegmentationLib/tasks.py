@@ -1,0 +1,249 @@
+"""What is segmented: labels with terminology and colours, the CT window and the network's input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import TaskError
+
+BACKGROUND = 0
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, such as SNOMED CT 10200004 "Liver"."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+    def __str__(self) -> str:
+        """The form in which Slicer's terminology strings hold a code."""
+        return f"{self.scheme}^{self.value}^{self.meaning}"
+
+
+ANATOMICAL_STRUCTURE = Code("SCT", "123037004", "Anatomical Structure")
+MORPHOLOGICALLY_ALTERED = Code("SCT", "49755003", "Morphologically Altered Structure")
+MASS = Code("SCT", "4147007", "Mass")
+LIVER = Code("SCT", "10200004", "Liver")
+KIDNEY = Code("SCT", "64033007", "Kidney")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label of a task.
+
+    Attributes:
+        value: voxel value in a segmentation, 1 or more.
+        name: what a user reads, for example "liver tumor".
+        role: "organ", or "tumor" for lesions that lie in or on an organ.
+        color: red, green and blue, 0 to 255.
+        category: coded property category.
+        type: coded property type.
+        region: coded anatomic region of a tumor; none for an organ.
+        organ: value of the organ that a tumor belongs to; none for an organ.
+        parts: how many separate pieces an organ has in one body (liver 1, kidney 2); none for a tumor.
+    """
+
+    value: int
+    name: str
+    role: Literal["organ", "tumor"]
+    color: tuple[int, int, int]
+    category: Code
+    type: Code
+    region: Code | None = None
+    organ: int | None = None
+    parts: int | None = None
+
+    @property
+    def terminology(self) -> str:
+        """The label's codes as the terminology string of a Slicer segment."""
+        region = str(self.region) if self.region else "^^"
+        return (
+            f"Segmentation category and type - DICOM master list~{self.category}~{self.type}~^^"
+            f"~Anatomic codes - DICOM master list~{region}~^^"
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network segments and what it is given to see.
+
+    Attributes:
+        name: identifier, for example "kidney-tumor".
+        title: what a user reads.
+        labels: the labels, in the order of their values 1, 2, 3, ...
+        window: lowest and highest HU that the network distinguishes; they become 0 and 1 of its input.
+        input_size: rows and columns of a training slice.
+        spacing: size of the network's pixels in mm. Every CT is resampled in its axial plane to this spacing, so
+            that an organ has the same size in pixels whatever the field of view.
+    """
+
+    name: str
+    title: str
+    labels: tuple[Label, ...]
+    window: tuple[float, float]
+    input_size: tuple[int, int]
+    spacing: float
+
+    def __post_init__(self) -> None:
+        if [label.value for label in self.labels] != list(range(1, len(self.labels) + 1)):
+            raise TaskError(f"Task '{self.name}': label values must be 1, 2, 3, ... in this order.")
+        if len({label.name for label in self.labels}) != len(self.labels):
+            raise TaskError(f"Task '{self.name}': two labels have the same name. Give each its own.")
+        organs = {label.value for label in self.labels if label.role == "organ"}
+        for label in self.labels:
+            if label.role not in ("organ", "tumor"):
+                raise TaskError(f"Task '{self.name}': the role of '{label.name}' must be 'organ' or 'tumor'.")
+            if label.role == "tumor" and label.organ not in organs:
+                raise TaskError(f"Task '{self.name}': tumor '{label.name}' must name the value of its organ.")
+        if not self.window[0] < self.window[1]:
+            raise TaskError(f"Task '{self.name}': the window must be [lowest HU, highest HU].")
+        if self.spacing <= 0 or min(self.input_size) <= 0:
+            raise TaskError(f"Task '{self.name}': spacing and input size must be greater than 0.")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of network outputs: the labels and the background."""
+        return len(self.labels) + 1
+
+    @property
+    def organs(self) -> tuple[Label, ...]:
+        return tuple(label for label in self.labels if label.role == "organ")
+
+    @property
+    def tumors(self) -> tuple[Label, ...]:
+        return tuple(label for label in self.labels if label.role == "tumor")
+
+    def label(self, key: int | str) -> Label:
+        """The label with this value or name. Raises TaskError where there is none."""
+        for label in self.labels:
+            if key in (label.value, label.name):
+                return label
+        names = ", ".join(f"{label.value} ({label.name})" for label in self.labels)
+        raise TaskError(f"Task '{self.name}' has no label '{key}'. Its labels are {names}.")
+
+    def tumors_of(self, organ: Label) -> tuple[Label, ...]:
+        """The tumors that belong to an organ."""
+        return tuple(label for label in self.tumors if label.organ == organ.value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task as JSON holds it; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Task:
+        """A task from what `to_dict` gives. Raises TaskError where something is missing or wrong."""
+        try:
+            labels = tuple(_label_from_dict(item) for item in data["labels"])
+            low, high = data["window"]
+            rows, columns = data["input_size"]
+            return cls(
+                name=str(data["name"]),
+                title=str(data["title"]),
+                labels=labels,
+                window=(float(low), float(high)),
+                input_size=(int(rows), int(columns)),
+                spacing=float(data["spacing"]),
+            )
+        except KeyError as error:
+            raise TaskError(f"The task misses the entry {error}. Compare it with docs/tasks.md.") from error
+        except (TypeError, ValueError) as error:
+            raise TaskError(f"The task has a wrong entry: {error}. Compare it with docs/tasks.md.") from error
+
+
+def _label_from_dict(item: dict[str, Any]) -> Label:
+    red, green, blue = item["color"]
+    return Label(
+        value=int(item["value"]),
+        name=str(item["name"]),
+        role=item["role"],
+        color=(int(red), int(green), int(blue)),
+        category=Code(**item["category"]),
+        type=Code(**item["type"]),
+        region=Code(**item["region"]) if item.get("region") else None,
+        organ=item.get("organ"),
+        parts=item.get("parts"),
+    )
+
+
+def _organ(value: int, name: str, color: tuple[int, int, int], code: Code, parts: int) -> Label:
+    return Label(value, name, "organ", color, ANATOMICAL_STRUCTURE, code, parts=parts)
+
+
+def _tumor(value: int, name: str, color: tuple[int, int, int], region: Code, organ: int) -> Label:
+    return Label(value, name, "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=region, organ=organ)
+
+
+# Organ colours are those that Slicer gives to the same codes; tumours are bright, to stand out in their organ.
+LIVER_COLOR = (221, 130, 101)
+KIDNEY_COLOR = (185, 102, 83)
+LIVER_TUMOR_COLOR = (255, 225, 25)
+KIDNEY_TUMOR_COLOR = (67, 220, 240)
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="kidney-tumor",
+            title="Kidneys and kidney tumors",
+            labels=(
+                _organ(1, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
+                _tumor(2, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=1),
+            ),
+            window=(-200.0, 300.0),
+            input_size=(384, 384),
+            spacing=1.0,
+        ),
+        Task(
+            name="liver-tumor",
+            title="Liver and liver tumors",
+            labels=(
+                _organ(1, "liver", LIVER_COLOR, LIVER, parts=1),
+                _tumor(2, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
+            ),
+            window=(-40.0, 160.0),
+            input_size=(384, 384),
+            spacing=1.0,
+        ),
+        Task(
+            name="abdomen",
+            title="Liver, kidneys and their tumors",
+            labels=(
+                _organ(1, "liver", LIVER_COLOR, LIVER, parts=1),
+                _organ(2, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
+                _tumor(3, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
+                _tumor(4, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=2),
+            ),
+            # The public slices that the first model is trained on are stored cut to about this window.
+            window=(0.0, 250.0),
+            input_size=(384, 384),
+            spacing=1.0,
+        ),
+    )
+}
+
+
+def load_task(name_or_path: str | Path) -> Task:
+    """A task by its name, or from a JSON file that holds what `Task.to_dict` gives (see docs/tasks.md).
+
+    Raises:
+        TaskError: no such task, or the file cannot be read or holds something else.
+    """
+    if str(name_or_path) in TASKS:
+        return TASKS[str(name_or_path)]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise TaskError(
+            f"There is no task '{name_or_path}'. Use one of {', '.join(TASKS)}, or give the path of a task file."
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TaskError(f"The task file {path} cannot be read as JSON: {error}. See docs/tasks.md.") from error
+    if not isinstance(data, dict):
+        raise TaskError(f"The task file {path} must hold one JSON object. See docs/tasks.md.")
+    return Task.from_dict(data)

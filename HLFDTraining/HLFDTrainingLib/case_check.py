@@ -1,0 +1,278 @@
+"""Checks annotated cases before any training, so that nothing wrong is found out hours later."""
+
+from __future__ import annotations
+
+import csv
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from HLFDSegmentationLib.errors import CasesError, InputError
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import BACKGROUND, Task
+from HLFDSegmentationLib.volumes import hu_problem, read_ct
+
+from .cases import Case, target_values
+
+ALL_CASES = "all cases"
+"""Stands for the case's name in what concerns them together."""
+
+WIDEST_SLICE_SPACING = 10.0
+"""mm. CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out."""
+
+MOST_NUMBERS = 12
+
+# Enough for the rounding of NIfTI's single-precision header, and less than a tenth of a voxel across a whole CT.
+SPACING_TOLERANCE = 1e-4
+DIRECTION_TOLERANCE = 1e-3
+ORIGIN_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know about a case before training with it.
+
+    Attributes:
+        case: the case's name, or `ALL_CASES`.
+        severity: an error keeps the case from being trained with; a warning is for the user to judge.
+        problem: what is the matter.
+        remedy: what to do about it.
+    """
+
+    case: str
+    severity: Literal["error", "warning"]
+    problem: str
+    remedy: str
+
+
+@dataclass
+class _Seen:
+    """What reading the cases one by one has shown, for the checks of all of them together.
+
+    Attributes:
+        same_ct: cases by a fingerprint of their CT's voxels.
+        labels: names of the task's labels that have a voxel in some case.
+        others: values with a voxel in some case that stand for none of the task's labels.
+    """
+
+    same_ct: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
+    labels: set[str] = field(default_factory=set)
+    others: set[int] = field(default_factory=set)
+
+
+def check_cases(
+    cases: Sequence[Case], task: Task, progress: Callable[[str, float], None] | None = None
+) -> list[Finding]:
+    """Reads every case and lists what is wrong or strange: case by case, then in all of them together.
+
+    Args:
+        cases: the cases; one at a time is held in memory.
+        task: what a network is to learn from them.
+        progress: called with the name of the next case and the share of the cases that are done.
+    """
+    findings: list[Finding] = []
+    seen = _Seen()
+    for number, case in enumerate(cases):
+        if progress:
+            progress(case.name, number / len(cases))
+        findings += _check_case(case, task, seen)
+    findings += _check_names(cases)
+    findings += _check_patients(cases)
+    findings += _check_same_ct(seen)
+    findings += _check_labels(cases, task, seen)
+    return findings
+
+
+# One case
+
+
+def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
+    ct = label = None
+    try:
+        target_values(case, task)
+    except CasesError as error:
+        yield Finding(case.name, "error", str(error), "Correct what the case says of its labels.")
+    try:
+        ct = read_ct(case.ct)
+    except InputError as error:
+        yield Finding(case.name, "error", str(error), "Repair the CT, or leave the case out.")
+    try:
+        label = _read_label(case.label)
+    except InputError as error:
+        yield Finding(case.name, "error", str(error), "Repair the label file, or leave the case out.")
+    if ct is not None:
+        seen.same_ct[_fingerprint(ct)].append(case)
+        yield from _check_ct(case, ct)
+    if label is not None:
+        yield from _check_values(case, label, task, seen)
+        yield from _check_segment_names(case, label, task)
+    if ct is not None and label is not None:
+        yield from _check_geometry(case, ct, label)
+
+
+def _read_label(path: Path) -> sitk.Image:
+    if not path.is_file():
+        raise InputError(f"There is no label file {path}.")
+    try:
+        label = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be read as an image: the file is damaged, incomplete or no image.") from error
+    if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(
+            f"{path} does not hold one value for each voxel of a volume. A segmentation with overlapping segments is "
+            "stored like this; in 3D Slicer, export it to a label map."
+        )
+    return label
+
+
+def _fingerprint(ct: sitk.Image) -> str:
+    return sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(ct))).hexdigest()
+
+
+def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
+    if case.window is None and (problem := hu_problem(ct)):
+        remedy = "If it is a CT that was stored cut to a window of HU, say so with 'window' in a cases.json."
+        yield Finding(case.name, "error", problem, remedy)
+    across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
+    spacing = ct.GetSpacing()[across_slices]
+    if spacing > WIDEST_SLICE_SPACING:
+        remedy = "Check that no slices are missing. Small tumors can lie between such slices."
+        yield Finding(case.name, "warning", f"The axial slices are {spacing:g} mm apart.", remedy)
+
+
+def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
+    compared = (
+        ("size", ct.GetSize(), label.GetSize(), " voxels", {"rtol": 0.0, "atol": 0.0}),
+        ("spacing", ct.GetSpacing(), label.GetSpacing(), " mm", {"rtol": SPACING_TOLERANCE, "atol": 0.0}),
+        ("direction", ct.GetDirection(), label.GetDirection(), "", {"rtol": 0.0, "atol": DIRECTION_TOLERANCE}),
+        ("origin", ct.GetOrigin(), label.GetOrigin(), " mm", {"rtol": 0.0, "atol": ORIGIN_TOLERANCE}),
+    )
+    for what, of_ct, of_label, unit, tolerance in compared:
+        if not np.allclose(of_ct, of_label, **tolerance):
+            problem = f"The {what} of the CT is {_numbers(of_ct)}{unit}, and of the label {_numbers(of_label)}{unit}."
+            remedy = "Draw or resample the label on the CT's own grid, or give the CT that it was drawn on."
+            yield Finding(case.name, "error", problem, remedy)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    shown = [f"{value:.6g}" for value in values[:MOST_NUMBERS]]
+    return f"({', '.join(shown + ['...'] * (len(values) > MOST_NUMBERS))})"
+
+
+def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Iterator[Finding]:
+    slices = sitk.GetArrayViewFromImage(label)
+    values = set().union(*(np.unique(slice_).tolist() for slice_ in slices)) - {BACKGROUND}
+    seen.labels |= {name for value in values for name in case.labels.get(value, ())}
+    seen.others |= {value for value in values if case.labels.get(value) == ()}
+    if unknown := sorted(values - case.labels.keys()):
+        problem = f"The label file has the values {_numbers(unknown)}, and the case does not say what they stand for."
+        remedy = "Name them under 'labels' in a cases.json; an empty list means none of the task's labels."
+        yield Finding(case.name, "error", problem, remedy)
+    if not values:
+        problem = "The label file is empty, so training will take this CT for one without any of the labels."
+        remedy = "Keep the case if that is true; otherwise annotate it, or leave it out."
+        yield Finding(case.name, "warning", problem, remedy)
+    tumors = {tumor.name for tumor in task.tumors}
+    values_of_tumors = {value for value, names in case.labels.items() if names and tumors.issuperset(names)}
+    if values and values_of_tumors and not values & values_of_tumors:
+        remedy = "Nothing, if the patient has none; otherwise annotate the tumor."
+        yield Finding(case.name, "warning", "The label file shows no tumor.", remedy)
+
+
+def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[Finding]:
+    """Compares the segment names that 3D Slicer stores in .seg.nrrd with what the case says of the values."""
+    keys = {key for key in label.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")}
+    for key in sorted(keys):
+        name_key = key.replace("_LabelValue", "_Name")
+        value, name = int(label.GetMetaData(key)), label.GetMetaData(name_key) if name_key in label else ""
+        if name in {known.name for known in task.labels} and name not in case.labels.get(value, ()):
+            meant = " or ".join(case.labels.get(value, ())) or "none of the task's labels"
+            problem = f"The segment '{name}' has the value {value} in the file, which is taken for {meant}."
+            remedy = "Say what the values stand for in a cases.json, or export the segments in the task's order."
+            yield Finding(case.name, "error", problem, remedy)
+
+
+# All cases together
+
+
+def _check_names(cases: Sequence[Case]) -> Iterator[Finding]:
+    for name, count in Counter(case.name for case in cases).items():
+        if count > 1:
+            yield Finding(name, "error", f"{count} cases have this name.", "Give each case a name of its own.")
+
+
+def _check_patients(cases: Sequence[Case]) -> Iterator[Finding]:
+    if len({case.patient for case in cases}) == 1:
+        problem = "All cases are of one patient, so there is none to choose the best model with."
+        yield Finding(ALL_CASES, "error", problem, "Add cases of other patients.")
+
+
+def _check_same_ct(seen: _Seen) -> Iterator[Finding]:
+    for first, *others in seen.same_ct.values():
+        for other in others:
+            problem = f"Its CT is the same as that of case {first.name}"
+            if other.patient == first.patient:
+                yield Finding(other.name, "warning", f"{problem}, so it counts twice.", "Leave one of them out.")
+            else:
+                problem += ", but the cases are of different patients: one may be learned from and the other tested on."
+                remedy = "Leave one of them out, or give both the same 'patient' in a cases.json."
+                yield Finding(other.name, "error", problem, remedy)
+
+
+def _check_labels(cases: Sequence[Case], task: Task, seen: _Seen) -> Iterator[Finding]:
+    told_apart = {names for case in cases for names in case.labels.values()}
+    for label in task.labels:
+        if (label.name,) not in told_apart:
+            problem = f"No case marks '{label.name}' by itself, so a network cannot learn to tell it from the rest."
+            yield Finding(ALL_CASES, "warning", problem, "Add cases in which it is marked, or choose another task.")
+        elif label.name not in seen.labels:
+            problem = f"'{label.name}' was looked for, but has no voxel in any case."
+            remedy = (
+                "If nobody looked for it, leave it out of 'labels' in a cases.json; otherwise add cases that show it."
+            )
+            yield Finding(ALL_CASES, "warning", problem, remedy)
+    if seen.others:
+        problem = (
+            f"The values {_numbers(sorted(seen.others))} stand for none of the task's labels: they are background."
+        )
+        yield Finding(ALL_CASES, "warning", problem, "Nothing, if that is right.")
+
+
+# The table
+
+COLUMNS = {"case": 20, "severity": 8, "problem": 50, "remedy": 36}
+"""The fields of a finding and their widths in `findings_table`, in characters."""
+
+
+def findings_table(findings: Sequence[Finding]) -> str:
+    """All findings as text for a terminal 120 characters wide, the texts broken into lines within their columns."""
+    if not findings:
+        return "No problems were found."
+    rows = [tuple(COLUMNS), tuple("-" * width for width in COLUMNS.values())]
+    rows += [tuple(str(getattr(finding, column)) for column in COLUMNS) for finding in findings]
+    return "\n".join(line for row in rows for line in _lines(row))
+
+
+def _lines(row: Sequence[str]) -> Iterator[str]:
+    cells = [textwrap.wrap(text, width) for text, width in zip(row, COLUMNS.values())]
+    for parts in zip_longest(*cells, fillvalue=""):
+        yield "  ".join(part.ljust(width) for part, width in zip(parts, COLUMNS.values())).rstrip()
+
+
+def write_findings_csv(findings: Iterable[Finding], path: Path) -> None:
+    """Writes the findings as a table with the columns case, severity, problem and remedy.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(finding, column) for column in COLUMNS] for finding in findings)

@@ -1,0 +1,217 @@
+"""Annotated cases: what one is, what its annotator looked for, and where cases are found."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import BACKGROUND, Task
+
+from .layouts import LAYOUTS, LabelNames
+from .split import Split, split_by_patient
+
+__all__ = ["Case", "Split", "case_groups", "find_cases", "split_by_patient", "target_values", "write_cases_json"]
+
+CASES_FILE = "cases.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One CT and its annotation.
+
+    Attributes:
+        name: what the case is called in messages and tables; no two cases have the same.
+        patient: cases of the same patient are never split apart.
+        ct: image file or DICOM folder.
+        label: image file on the CT's grid.
+        labels: voxel value in the label file -> names of the task's labels that it may stand for. One name: the
+            value means it. Several: the annotator did not tell them apart, {1: ("liver", "liver tumor")} is a mask of
+            the liver with its tumors. None: something else, background to the task. A label of the task that stands
+            under no value was not looked for, and is unknown in this case.
+        window: HU range that the stored image was cut to; none for full CT.
+        repeat: how often training sees the case's labeled slices in an epoch, to balance data sets of unlike size.
+    """
+
+    name: str
+    patient: str
+    ct: Path
+    label: Path
+    labels: LabelNames
+    window: tuple[float, float] | None = None
+    repeat: int = 1
+
+
+def case_groups(case: Case, task: Task) -> list[int]:
+    """For each class of the task, the lowest of the classes that the annotation does not tell from it.
+
+    Labels that were not looked for are in the background's group, 0. See `partial_labels`.
+
+    Raises:
+        CasesError: the case's values contradict each other, or name a label that the task does not have.
+    """
+    groups = [BACKGROUND] * task.num_classes
+    for classes in _classes(case, task).values():
+        for value in classes:
+            groups[value] = min(classes)
+    return groups
+
+
+def target_values(case: Case, task: Task) -> dict[int, int]:
+    """Voxel value of the label file -> representative class of its group (see `case_groups`); 0 stays 0.
+
+    Raises:
+        CasesError: as `case_groups`.
+    """
+    representatives = {value: min(classes, default=BACKGROUND) for value, classes in _classes(case, task).items()}
+    return {BACKGROUND: BACKGROUND, **representatives}
+
+
+def _classes(case: Case, task: Task) -> dict[int, frozenset[int]]:
+    """Voxel value -> classes that it may stand for."""
+    known = {label.name: label.value for label in task.labels}
+    unknown = sorted({name for names in case.labels.values() for name in names} - known.keys())
+    if unknown:
+        raise CasesError(
+            f"Case {case.name}: the task '{task.name}' has no label '{unknown[0]}'. Its labels are {', '.join(known)}. "
+            "Correct the name under 'labels' of the case, or choose another task."
+        )
+    classes = {value: frozenset(known[name] for name in names) for value, names in case.labels.items()}
+    for value, ours in classes.items():
+        for other, theirs in classes.items():
+            if ours & theirs and ours != theirs:
+                name = task.label(min(ours & theirs)).name
+                raise CasesError(
+                    f"Case {case.name}: '{name}' stands under the values {value} and {other}, together with different "
+                    "labels. Give it one value, or give both values the same list of labels."
+                )
+    return classes
+
+
+def find_cases(source: Path, task: Task) -> list[Case]:
+    """The annotated cases of a folder or of a cases.json, sorted by name.
+
+    A folder holds a cases.json, or has one of `layouts.LAYOUTS`; docs/cases.md describes both. The images are not
+    opened: `check_cases` does that.
+
+    Raises:
+        CasesError: nothing is found, the folder mixes layouts, or the labels do not fit the task.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise CasesError(f"{source} does not exist. Give the folder of the annotated cases, or a cases.json.")
+    if source.is_dir() and (source / CASES_FILE).is_file():
+        source = source / CASES_FILE
+    cases = _find_in_folder(source, task) if source.is_dir() else read_cases_json(source)
+    for case in cases:
+        _classes(case, task)
+    return sorted(cases, key=lambda case: case.name)
+
+
+def _find_in_folder(folder: Path, task: Task) -> list[Case]:
+    found = {layout: files for layout in LAYOUTS if (files := layout.files(folder))}
+    if len(found) != 1:
+        problem = f"{folder}: no annotated cases were found." if not found else _mixed(folder, found)
+        understood = "; ".join(f"{layout.pattern} ({layout.title})" for layout in LAYOUTS)
+        raise CasesError(f"{problem} These layouts are understood: {understood}; or a cases.json. See docs/cases.md.")
+    [(layout, all_files)] = found.items()
+    labels = layout.labels(folder, task)
+    return [Case(files.name, files.name, files.ct, files.label, labels) for files in all_files]
+
+
+def _mixed(folder: Path, found: Iterable[Any]) -> str:
+    titles = " and ".join(layout.title for layout in found)
+    return f"{folder} mixes the layouts of {titles}, so it is not clear what its label values mean. Separate them."
+
+
+def read_cases_json(path: Path) -> list[Case]:
+    """The cases that a file lists (schema: docs/cases.md). Paths are relative to the file's folder.
+
+    Raises:
+        CasesError: the file cannot be read, or an entry is missing or wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CasesError(f"{path} cannot be read as JSON: {error}. See docs/cases.md.") from error
+    entries = data.get("cases") if isinstance(data, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise CasesError(f"{path} lists no cases. It must hold one object with a list 'cases'; see docs/cases.md.")
+    return [_case_from_json(path, number, entry) for number, entry in enumerate(entries, start=1)]
+
+
+def _case_from_json(path: Path, number: int, entry: Any) -> Case:
+    try:
+        window = entry.get("window")
+        return Case(
+            name=str(entry["name"]),
+            patient=str(entry.get("patient", entry["name"])),
+            ct=path.parent / entry["ct"],
+            label=path.parent / entry["label"],
+            labels=_labels_from_json(entry["labels"]),
+            window=_window_from_json(window) if window is not None else None,
+            repeat=_repeat_from_json(entry.get("repeat", 1)),
+        )
+    except KeyError as error:
+        raise CasesError(f"{path}: case number {number} misses the entry {error}. See docs/cases.md.") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CasesError(f"{path}: case number {number} has a wrong entry: {error}. See docs/cases.md.") from error
+
+
+def _labels_from_json(data: dict[str, str | list[str]]) -> LabelNames:
+    labels = {int(value): (names,) if isinstance(names, str) else tuple(names) for value, names in data.items()}
+    if not labels or min(labels) < 1:
+        raise ValueError("'labels' must say what each voxel value from 1 on stands for")
+    return labels
+
+
+def _window_from_json(data: list[float]) -> tuple[float, float]:
+    low, high = (float(value) for value in data)
+    if not low < high:
+        raise ValueError("'window' must be [lowest HU, highest HU]")
+    return low, high
+
+
+def _repeat_from_json(data: int) -> int:
+    if not isinstance(data, int) or data < 1:
+        raise ValueError("'repeat' must be a whole number from 1 on")
+    return data
+
+
+def write_cases_json(cases: Iterable[Case], path: Path) -> None:
+    """Writes cases to a file that `find_cases` reads, with paths relative to its folder.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    text = json.dumps({"cases": [_case_to_json(case, path.parent) for case in cases]}, indent=2, ensure_ascii=False)
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _case_to_json(case: Case, folder: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": case.name,
+        "patient": case.patient,
+        "ct": _relative(case.ct, folder),
+        "label": _relative(case.label, folder),
+        "labels": {str(value): list(names) for value, names in case.labels.items()},
+    }
+    if case.window is not None:
+        entry["window"] = list(case.window)
+    if case.repeat != 1:
+        entry["repeat"] = case.repeat
+    return entry
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+    except ValueError:  # another drive of a Windows computer
+        return path.absolute().as_posix()

@@ -1,0 +1,167 @@
+"""What all distillation methods have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import torch
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.layers import LayerTap
+from torch import nn
+
+from ..losses import TEMPERATURE, SegmentationLoss, attention_transfer, softened_divergence
+from ..partial_labels import Target
+from .edges import OUT, Edge
+from .probing import channels
+from .resizing import on_grid, unify
+from .unified_head import UnifiedHead
+
+Features = Mapping[str, torch.Tensor]
+
+
+class Distiller(nn.Module):
+    """A student, its frozen teacher, and the edges by which the one teaches the other.
+
+    A method is a subclass that names its edges. Both networks stay untouched: their layers are read with `LayerTap`.
+    A student layer that learns a prediction is projected by a 1x1 convolution: to the classes where the teacher's
+    side predicts classes, to the teacher layer's channels where their numbers differ. These projections are made
+    once, are trained with the student, and are no part of it.
+
+    Args:
+        student: the network that learns; gives logits (N, C, H, W) and names its layers.
+        teacher: the network that teaches; frozen here, always in evaluation mode. None for a method without one.
+        num_classes: of both networks, the background included.
+        unified_head: H of HLFD, trained; frozen here.
+        temperature: T of the softened predictions.
+        edges: of the method, where they depend on its options.
+
+    Raises:
+        TrainingError: teacher or unified head are missing, or a network has another number of classes.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    needs_unified_head: ClassVar[bool] = False
+    edges: tuple[Edge, ...] = ()
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        num_classes: int,
+        *,
+        unified_head: UnifiedHead | None = None,
+        temperature: float = TEMPERATURE,
+        edges: tuple[Edge, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        if edges is not None:
+            self.edges = edges
+        self.num_classes = num_classes
+        self.temperature = temperature
+        self.segmentation_loss = SegmentationLoss()
+        self.student = student
+        self.teacher = self._frozen(teacher, "a teacher", self.needs_teacher)
+        self.unified_head = self._frozen(unified_head, "the teacher's unified head", self.needs_unified_head)
+        self.student_layers = _layers(edge.student for edge in self.edges)
+        self.teacher_layers = _layers(layer for edge in self.edges for layer in edge.teacher)
+        self.projections = self._make_projections()
+
+    def forward(self, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The student's logits (N, C, H, W) and the weighted terms of the loss, whose sum is the total.
+
+        The first term is "segmentation"; the others are the method's.
+        """
+        logits, student = _run(self.student, images, self.student_layers)
+        teacher: Features = {}
+        if self.teacher is not None:
+            with torch.no_grad():
+                _, teacher = _run(self.teacher, images, self.teacher_layers)
+        with torch.autocast(images.device.type, enabled=False):
+            terms = {"segmentation": self.segmentation_loss(logits, target)}
+            terms.update(self.distillation_terms(student, teacher, target))
+        return logits, terms
+
+    def distillation_terms(self, student: Features, teacher: Features, target: Target) -> dict[str, torch.Tensor]:
+        """The weighted terms of the method by name, of both networks' features, float32."""
+        return {edge.name: edge.weight * self._edge_loss(edge, student, teacher) for edge in self.edges}
+
+    def train(self, mode: bool = True) -> Distiller:
+        """Sets the student's mode; the teacher's side always evaluates."""
+        super().train(mode)
+        for frozen in (self.teacher, self.unified_head):
+            if frozen is not None:
+                frozen.eval()
+        return self
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What the optimiser changes: the student's parameters and the projections'."""
+        return [*self.student.parameters(), *self.projections.parameters()]
+
+    def prediction_loss(self, edge: Edge, student: Features, teacher: Features) -> torch.Tensor:
+        """The unweighted term of an edge on the prediction level."""
+        learns = student[edge.student]
+        if edge.name in self.projections:
+            learns = self.projections[edge.name](learns)
+        with torch.no_grad():
+            teaches = self.unified_head(teacher) if len(edge.teacher) > 1 else teacher[edge.teacher[0]]
+        return softened_divergence(*on_grid(learns, teaches, edge.grid), self.temperature)
+
+    def projected_channels(self, edge: Edge, student: Mapping[str, int], teacher: Mapping[str, int]) -> int | None:
+        """To how many channels the edge's student layer is projected, or none: `student`, `teacher` say what is."""
+        if edge.level == "attention" or edge.student == OUT:
+            return None
+        if edge.teaches_classes:
+            return self.num_classes
+        taught = teacher[edge.teacher[0]]
+        return None if taught == student[edge.student] else taught
+
+    def _edge_loss(self, edge: Edge, student: Features, teacher: Features) -> torch.Tensor:
+        if edge.level == "prediction":
+            return self.prediction_loss(edge, student, teacher)
+        # Sample by sample: unified teacher layers at a student's resolution are large.
+        samples = zip(student[edge.student].split(1), *(teacher[layer].split(1) for layer in edge.teacher))
+        losses = [attention_transfer(*on_grid(learns, unify(teach), edge.grid)) for learns, *teach in samples]
+        return torch.stack(losses).mean()
+
+    def _frozen(self, module: nn.Module | None, what: str, needed: bool) -> nn.Module | None:
+        if not needed:
+            return None
+        if module is None:
+            raise TrainingError(
+                f"The method {type(self).__name__} needs {what}, and none was given. Train it first, or choose "
+                "another method."
+            )
+        return module.eval().requires_grad_(False)
+
+    def _make_projections(self) -> nn.ModuleDict:
+        student = self._channels(self.student, "student", self.student_layers)
+        teacher = self._channels(self.teacher, "teacher", self.teacher_layers) if self.teacher is not None else {}
+        device = next(self.student.parameters()).device
+        projections = nn.ModuleDict()
+        for edge in self.edges:
+            projected = self.projected_channels(edge, student, teacher)
+            if projected is not None:
+                projections[edge.name] = nn.Conv2d(student[edge.student], projected, 1, device=device)
+        return projections
+
+    def _channels(self, network: nn.Module, role: str, layers: tuple[str, ...]) -> dict[str, int]:
+        found = channels(network, layers)
+        if found[OUT] != self.num_classes:
+            raise TrainingError(
+                f"The {role} tells {found[OUT]} classes apart, the task has {self.num_classes} (background included). "
+                f"Choose a {role} that was made for this task."
+            )
+        return found
+
+
+def _layers(names: Iterable[str]) -> tuple[str, ...]:
+    """The names without repetition and without `OUT`, which is no layer."""
+    return tuple(dict.fromkeys(name for name in names if name != OUT))
+
+
+def _run(network: nn.Module, images: torch.Tensor, layers: tuple[str, ...]) -> tuple[torch.Tensor, Features]:
+    with LayerTap(network, layers) as tap:
+        logits = network(images)
+        features = {name: output.float() for name, output in tap.outputs.items()}
+    return logits, {**features, OUT: logits.float()}

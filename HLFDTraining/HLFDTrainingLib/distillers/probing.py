@@ -1,0 +1,38 @@
+"""Looking at a network without leaving a trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from HLFDSegmentationLib.layers import LayerTap
+from torch import nn
+
+from .edges import OUT
+
+PROBE_SIZE = 64
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode; afterwards each of its modules is in the mode it had."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def channels(network: nn.Module, layers: Iterable[str]) -> dict[str, int]:
+    """How many channels the named layers and the logits (`OUT`) of a network have, found by one small image.
+
+    Raises:
+        NetworkError: the network does not name one of the layers.
+    """
+    image = torch.zeros(1, 1, PROBE_SIZE, PROBE_SIZE, device=next(network.parameters()).device)
+    with evaluating(network), torch.no_grad(), LayerTap(network, layers) as tap:
+        logits = network(image)
+        return {OUT: logits.shape[1], **{name: output.shape[1] for name, output in tap.outputs.items()}}

@@ -1,0 +1,38 @@
+"""Bringing layers of different resolution together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from .edges import Grid
+
+
+def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Features (N, C, H, W) at another (H, W), bilinear."""
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features
+    return F.interpolate(features, tuple(size), mode="bilinear", align_corners=False)
+
+
+def resize_classes(classes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Classes (N, H, W) at another (H, W): each pixel takes the class at its centre."""
+    return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].long()
+
+
+def unify(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Layers (N, Ci, Hi, Wi) at the smallest of their resolutions, joined to (N, sum of Ci, H, W)."""
+    size = _smallest(layers)
+    return torch.cat([resize(layer, size) for layer in layers], dim=1)
+
+
+def on_grid(student: torch.Tensor, teacher: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both at the resolution of the student, the teacher, or the smaller of the two."""
+    sizes = {"student": student.shape[-2:], "teacher": teacher.shape[-2:], "smaller": _smallest((student, teacher))}
+    return resize(student, sizes[grid]), resize(teacher, sizes[grid])
+
+
+def _smallest(layers: Sequence[torch.Tensor]) -> tuple[int, int]:
+    return min(layer.shape[-2] for layer in layers), min(layer.shape[-1] for layer in layers)

@@ -1,0 +1,240 @@
+"""The folder layouts in which public CT data sets with annotations come, and the one for a user's own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from HLFDSegmentationLib.errors import CasesError, TaskError
+from HLFDSegmentationLib.tasks import BACKGROUND, Label, Task
+
+LabelNames = dict[int, tuple[str, ...]]
+"""Voxel value of a label file -> names of the task's labels that it may stand for."""
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
+
+logger = logging.getLogger(__name__)
+
+
+class Files(NamedTuple):
+    """The files of one annotated case."""
+
+    name: str
+    ct: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out annotated cases in a folder.
+
+    Attributes:
+        title: what it is called in messages.
+        pattern: what its files look like, in messages.
+        files: lists a folder's cases; empty where the folder has another layout. Raises CasesError.
+        labels: what the values of the folder's label files stand for in a task. Raises CasesError.
+    """
+
+    title: str
+    pattern: str
+    files: Callable[[Path], list[Files]]
+    labels: Callable[[Path, Task], LabelNames]
+
+
+def image_name(path: Path) -> str:
+    """A file's name without the suffixes of an image format."""
+    for suffix in IMAGE_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.name
+
+
+def _kits_files(folder: Path) -> list[Files]:
+    images = _by_folder(folder, "imaging.nii.gz")
+    # KiTS21 has one file for each annotator; the majority of them is what its authors score against.
+    labels = _by_folder(folder, "segmentation.nii.gz") | _by_folder(folder, "aggregated_MAJ_seg.nii.gz")
+    return _pair(images, labels, folder)
+
+
+def _by_folder(folder: Path, file_name: str) -> dict[str, Path]:
+    return _unique((path.parent.name, path) for path in folder.rglob(file_name))
+
+
+def _lits_files(folder: Path) -> list[Files]:
+    return _pair(_by_number(folder, "volume"), _by_number(folder, "segmentation"), folder)
+
+
+def _by_number(folder: Path, stem: str) -> dict[str, Path]:
+    found = ((re.fullmatch(rf"{stem}-(\d+)\.nii(\.gz)?", path.name), path) for path in folder.rglob(f"{stem}-*.nii*"))
+    return _unique((f"volume-{match[1]}", path) for match, path in found if match)
+
+
+def _unique(found: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for name, path in found:
+        if name in paths:
+            raise CasesError(f"Case {name} is there twice: {paths[name]} and {path}. Leave one of them.")
+        paths[name] = path
+    return paths
+
+
+def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> list[Files]:
+    """Files of the cases that have both. The public test cases have no annotation and are left out."""
+    without_ct = sorted(labels.keys() - images.keys())
+    if without_ct:
+        raise CasesError(
+            f"{folder}: {len(without_ct)} annotations have no CT beside them, first {labels[without_ct[0]]}. "
+            "Download the CTs of the data set too, or move these annotations elsewhere."
+        )
+    unlabeled = len(images.keys() - labels.keys())
+    if unlabeled:
+        logger.warning("%d CTs have no annotation and are left out.", unlabeled)
+    return [Files(name, images[name], labels[name]) for name in labels]
+
+
+def _pair_files(folder: Path) -> list[Files]:
+    found = []
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        ct, label = _image(child, "ct"), _image(child, "label")
+        if (ct is None) != (label is None):
+            have, miss = ("ct", "label") if label is None else ("label", "ct")
+            raise CasesError(f"{child} has a '{have}' file but no '{miss}' file. Add it, or move the folder elsewhere.")
+        if ct and label:
+            found.append(Files(child.name, ct, label))
+    return found
+
+
+def _image(folder: Path, stem: str) -> Path | None:
+    """The only image `stem.*` of a folder, or its DICOM folder `stem`."""
+    found = [path for path in folder.iterdir() if path.name == stem and path.is_dir()]
+    found += [path for suffix in IMAGE_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise CasesError(f"{folder} has more than one '{stem}': {names}. Leave one of them.")
+    return found[0] if found else None
+
+
+def _msd_files(folder: Path) -> list[Files]:
+    if not (folder / "dataset.json").is_file():
+        return []
+    try:
+        return [
+            Files(image_name(Path(item["image"])), folder / item["image"], folder / item["label"])
+            for item in _dataset_json(folder)["training"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise CasesError(
+            f"{folder / 'dataset.json'} has no list 'training' of entries with 'image' and 'label'. "
+            "Use the file that came with the data set, or describe the cases in a cases.json (see docs/cases.md)."
+        ) from error
+
+
+def _dataset_json(folder: Path) -> Any:
+    path = folder / "dataset.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CasesError(
+            f"{path} cannot be read as JSON: {error}. Use the file that came with the data set."
+        ) from error
+
+
+def _kits_labels(_folder: Path, task: Task) -> LabelNames:
+    kidney = _organ_of(task, "kidney", "KiTS")
+    # The challenge scores cysts as part of "kidney and masses", and a cyst is not a tumor.
+    return {1: (kidney.name,), 2: (_tumor_of(task, kidney).name,), 3: (kidney.name,)}
+
+
+def _lits_labels(_folder: Path, task: Task) -> LabelNames:
+    liver = _organ_of(task, "liver", "LiTS")
+    return {1: (liver.name,), 2: (_tumor_of(task, liver).name,)}
+
+
+def _own_labels(_folder: Path, task: Task) -> LabelNames:
+    return {label.value: (label.name,) for label in task.labels}
+
+
+def _msd_labels(folder: Path, task: Task) -> LabelNames:
+    """Labels matched by name; a structure that the task does not have is background."""
+    try:
+        names = {int(value): _plain_name(name) for value, name in _dataset_json(folder)["labels"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CasesError(
+            f"{folder / 'dataset.json'} has no 'labels' that name each voxel value. "
+            "Use the file that came with the data set, or describe the cases in a cases.json (see docs/cases.md)."
+        ) from error
+    names.pop(BACKGROUND, None)
+    organs = [organ for organ in task.organs if any(_is_organ(organ, name) for name in names.values())]
+    labels: LabelNames = {value: _named(name, organs, task) for value, name in names.items()}
+    if not any(labels.values()):
+        raise CasesError(_nothing_in_common(f"{folder / 'dataset.json'}", ", ".join(names.values()), task))
+    return labels
+
+
+def _named(name: str, organs: list[Label], task: Task) -> tuple[str, ...]:
+    """The task's label that a data set calls `name`, as a tuple of one; empty where there is none."""
+    for label in task.labels:
+        if _plain_name(label.name) == name or (label.role == "organ" and _is_organ(label, name)):
+            return (label.name,)
+    for organ in organs:
+        if name == f"{_plain_name(organ.name)} tumor" or (name == "tumor" and len(organs) == 1):
+            return (_tumor_of(task, organ).name,)
+    if name == "tumor" and organs:
+        raise CasesError(
+            "dataset.json names a tumor and several organs, so it is not known whose tumor it is. "
+            "Describe the cases in a cases.json (see docs/cases.md)."
+        )
+    return ()
+
+
+def _plain_name(name: str) -> str:
+    """A label's name in the words that task labels use."""
+    words = re.split(r"[\s_-]+", str(name).strip().lower())
+    tumors = {"tumour", "tumours", "tumors", "cancer", "lesion", "lesions"}
+    return " ".join("tumor" if word in tumors else word for word in words)
+
+
+def _is_organ(label: Label, name: str) -> bool:
+    return name in (_plain_name(label.name), _plain_name(label.type.meaning))
+
+
+def _organ_of(task: Task, name: str, data_set: str) -> Label:
+    for organ in task.organs:
+        if _is_organ(organ, name):
+            return organ
+    raise CasesError(_nothing_in_common(f"{data_set} data", f"{name}, {name} tumor", task))
+
+
+def _nothing_in_common(source: str, names: str, task: Task) -> str:
+    known = ", ".join(label.name for label in task.labels)
+    return (
+        f"{source}: annotates {names}, and none of it is a label of the task '{task.name}' ({known}). "
+        "Choose another task, or describe the cases in a cases.json (see docs/cases.md)."
+    )
+
+
+def _tumor_of(task: Task, organ: Label) -> Label:
+    """The label that an organ's tumors have in the task; where the task has none, they are part of the organ."""
+    tumors = task.tumors_of(organ)
+    if len(tumors) <= 1:
+        return tumors[0] if tumors else organ
+    try:
+        return task.label(f"{organ.name} tumor")
+    except TaskError as error:
+        raise CasesError(
+            f"The task '{task.name}' has {len(tumors)} labels for tumors of the {organ.name}, and the data set one. "
+            "Describe the cases in a cases.json that says which it is (see docs/cases.md)."
+        ) from error
+
+
+LAYOUTS = (
+    Layout("KiTS", "case_00000/imaging.nii.gz with case_00000/segmentation.nii.gz", _kits_files, _kits_labels),
+    Layout("LiTS", "volume-0.nii with segmentation-0.nii", _lits_files, _lits_labels),
+    Layout("Medical Segmentation Decathlon", "dataset.json with imagesTr and labelsTr", _msd_files, _msd_labels),
+    Layout("your own pairs", "NAME/ct.nii.gz with NAME/label.nii.gz", _pair_files, _own_labels),
+)

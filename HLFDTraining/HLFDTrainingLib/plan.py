@@ -1,0 +1,73 @@
+"""What a training run is to do, in a form that can be stored and run again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.networks import NETWORKS
+from HLFDSegmentationLib.tasks import Task
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides a run's result, apart from its cases.
+
+    Attributes:
+        task: what is segmented.
+        teacher: network name of the teacher.
+        student: network name of the student.
+        method: distillation method, see `distillers.DISTILLERS`; "none" trains the student alone.
+        method_options: arguments of the method, for example {"beta": 0.9}.
+        teacher_weights: a run folder, a model package or a best.pt to take the teacher from; none trains one.
+        teacher_epochs, head_epochs, student_epochs: length of each stage.
+        batch: slices a step and process.
+        learning_rate: highest rate of AdamW; it rises over the first steps and falls along a cosine.
+        weight_decay: of AdamW.
+        seed: of weights, order and random changes.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto" is float16 on CUDA and float32 elsewhere. bfloat16 is faster on some CPUs and many times
+            slower on others, so it has to be asked for.
+    """
+
+    task: Task
+    teacher: str = "resnet50-unet"
+    student: str = "mobilenetv2-unet"
+    method: str = "hlfd"
+    method_options: dict[str, Any] = field(default_factory=dict)
+    teacher_weights: str | None = None
+    teacher_epochs: int = 40
+    head_epochs: int = 2
+    student_epochs: int = 60
+    batch: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for role, network in (("teacher", self.teacher), ("student", self.student)):
+            if network not in NETWORKS:
+                raise TrainingError(f"There is no {role} network '{network}'. Use one of {', '.join(NETWORKS)}.")
+        if min(self.teacher_epochs, self.head_epochs, self.student_epochs) < 1 or self.batch < 1:
+            raise TrainingError("Epochs and batch size must be 1 or more.")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise TrainingError("The learning rate must be greater than 0, the weight decay 0 or more.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainingPlan:
+        """A plan from what `to_dict` gave. Raises TrainingError where entries are unknown."""
+        try:
+            return cls(**{**data, "task": Task.from_dict(data["task"])})
+        except (KeyError, TypeError) as error:
+            raise TrainingError(f"The training plan has a wrong or missing entry: {error}.") from error
+
+

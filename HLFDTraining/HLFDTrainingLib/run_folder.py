@@ -1,0 +1,95 @@
+"""The folder of a training run: everything needed to go on with it, to repeat it and to package its student."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.networks import SegmentationNetwork, build_network
+from HLFDSegmentationLib.safe_files import replacing
+
+from .cases import Case, find_cases, write_cases_json
+from .plan import TrainingPlan
+from .split import Split
+
+
+class RunFolder:
+    """A run's files.
+
+    `plan.json`, `cases.json` and `split.json` are written at the start; `teacher`, `head` and `student` hold a stage's
+    `last.pt` and `best.pt`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end;
+    `result.json` is written when the last stage is finished.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.cache = self.path / "cache"
+        self.events = self.path / "events.jsonl"
+
+    def stage(self, name: str) -> Path:
+        """The folder of a stage."""
+        return self.path / name
+
+    @property
+    def started(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "plan.json").is_file()
+
+    def start(self, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
+        """Writes what is to be done. Raises TrainingError where a run was begun here before."""
+        if self.started:
+            raise TrainingError(
+                f"{self.path} holds a training run already. Go on with it by --resume, or choose another folder."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_cases_json(cases, self.path / "cases.json")
+        self.write("split.json", split.to_dict())
+        self.write("plan.json", plan.to_dict())
+
+    def plan(self) -> TrainingPlan:
+        """The plan that the run was started with."""
+        return TrainingPlan.from_dict(self.read("plan.json"))
+
+    def split(self, plan: TrainingPlan) -> Split:
+        """The cases, as they were split at the start."""
+        return Split.from_dict(self.read("split.json"), find_cases(self.path / "cases.json", plan.task))
+
+    def write(self, name: str, content: Any) -> None:
+        """Writes a JSON file of the run."""
+        with replacing(self.path / name) as part:
+            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def read(self, name: str) -> Any:
+        """Reads a JSON file of the run. Raises TrainingError where it is missing or damaged."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{path} cannot be read: {error}. {self.path} is not the folder of a training run, or it is damaged."
+            ) from error
+
+    def best(self, stage: str) -> dict[str, Any]:
+        """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""
+        return read_weights(self.stage(stage) / "best.pt")
+
+    def student(self) -> SegmentationNetwork:
+        """The best student so far, in evaluation mode."""
+        plan = self.plan()
+        network = build_network(plan.student, plan.task.num_classes)
+        network.load_state_dict(self.best("student")["network"])
+        return network.eval()
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A stage's best.pt: tensors and numbers only, never code. Raises TrainingError where it cannot be read."""
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise TrainingError(f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__}).") from error

@@ -1,0 +1,104 @@
+"""Cases for training, validation and test, divided by patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from HLFDSegmentationLib.errors import CasesError
+
+if TYPE_CHECKING:
+    from .cases import Case
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cases by what they are used for: to learn from, to choose the best model with, and to report figures of.
+
+    Raises:
+        CasesError: a patient is in two parts.
+    """
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = Counter(patient for part in PARTS for patient in {case.patient for case in getattr(self, part)})
+        shared = sorted(patient for patient, count in counts.items() if count > 1)
+        if shared:
+            raise CasesError(
+                f"Patient {shared[0]} is in more than one part of the split, so the model would be judged on what it "
+                "has learned from. Split the cases anew."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The split as JSON holds it, by case names."""
+        return {"seed": self.seed, **{part: [case.name for case in getattr(self, part)] for part in PARTS}}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], cases: Sequence[Case]) -> Split:
+        """The split that `to_dict` stored, of the same cases.
+
+        Raises:
+            CasesError: a case is missing, new, or listed twice, or a patient is in two parts.
+        """
+        by_name = {case.name: case for case in cases}
+        stored = Counter(name for part in PARTS for name in data[part])
+        differing = sorted({*(by_name.keys() ^ stored.keys()), *(name for name, count in stored.items() if count > 1)})
+        if differing:
+            raise CasesError(
+                f"The stored split and the cases differ in {len(differing)} cases, first {differing[0]}. "
+                "Restore the cases that the run began with, or begin a new run."
+            )
+        return cls(*(tuple(by_name[name] for name in data[part]) for part in PARTS), seed=int(data["seed"]))
+
+
+def split_by_patient(
+    cases: Sequence[Case], *, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
+) -> Split:
+    """Divides cases into training, validation and test, every patient whole in one of them.
+
+    The result depends on the patients' names and the seed alone, not on the order of the cases. From two patients on,
+    training and validation have at least one each.
+
+    Args:
+        cases: the cases to divide.
+        fractions: shares of the patients for training, validation and test; their sum is 1.
+        seed: another seed gives another division.
+
+    Raises:
+        CasesError: there are no cases, or the fractions are not shares.
+    """
+    if not cases:
+        raise CasesError("There are no cases to split. Give a folder with annotated cases.")
+    if len(fractions) != len(PARTS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise CasesError(f"The shares {fractions} for training, validation and test must be 0 or more and add up to 1.")
+    patients = sorted({case.patient for case in cases}, key=lambda patient: _shuffle_key(patient, seed))
+    validation, test = _counts(len(patients), fractions)
+    held_out = dict.fromkeys(patients[:validation], "validation") | dict.fromkeys(
+        patients[validation : validation + test], "test"
+    )
+    ordered = sorted(cases, key=lambda case: case.name)
+    parts = (tuple(case for case in ordered if held_out.get(case.patient, "train") == part) for part in PARTS)
+    return Split(*parts, seed=seed)
+
+
+def _shuffle_key(patient: str, seed: int) -> str:
+    """A hash, so that a patient's place does not hang on a generator's version or on the other patients."""
+    return hashlib.sha256(f"{seed}/{patient}".encode()).hexdigest()
+
+
+def _counts(patients: int, fractions: tuple[float, float, float]) -> tuple[int, int]:
+    """How many of the patients are for validation and for test."""
+    if patients < 2:
+        return 0, 0
+    validation = min(max(1, round(patients * fractions[1])), patients - 1)
+    test = min(round(patients * fractions[2]), patients - 1 - validation)
+    return validation, test

@@ -1,0 +1,275 @@
+"""One stage of a training run: a learner, its slices, and checkpoints that it can go on from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.safe_files import replacing
+from torch import nn
+
+from .partial_labels import Target
+from .plan import TrainingPlan
+from .processes import Processes
+from .slices import EpochBatches, SliceDataset, collate
+from .validation import case_dice, count_overlaps
+
+CRITERION = "mean validation Dice over the labels"
+WARM_UP_STEPS = 100
+LARGEST_GRADIENT_NORM = 5.0
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Learner(Protocol):
+    """What a stage trains: a distiller, or the head that reads a teacher's layers."""
+
+    student: nn.Module
+
+    def __call__(self, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Logits of the student, and the named terms whose sum is the loss."""
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What the optimiser changes."""
+
+
+class Stopped(Exception):
+    """The user asked to stop; a checkpoint was left."""
+
+
+@dataclass
+class StageState:
+    """Where a stage is: everything beside weights and optimiser that a checkpoint holds."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = -1
+    terms: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Stage:
+    """Trains a learner for a number of epochs and keeps its best and its last state in a folder.
+
+    Files: `last.pt` (to go on from: after each epoch, and where a run was stopped) and `best.pt` (the network whose
+    `CRITERION` was highest, on the validation cases). Both are written aside and renamed.
+
+    Args:
+        name: what the user reads: "teacher", "head", "student".
+        folder: of this stage.
+        learner: what is trained.
+        training, validation: the slices.
+        epochs: how many.
+        plan: for batch, learning rate, seed and precision.
+        device: where to train.
+        processes: this process among those that train together.
+        report: receives one event, a JSON-able dictionary, at a time (docs/training.md).
+        stop_requested: asked after every step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        learner: nn.Module,
+        training: SliceDataset,
+        validation: SliceDataset,
+        *,
+        epochs: int,
+        plan: TrainingPlan,
+        device: torch.device,
+        processes: Processes,
+        report: Report,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.learner = learner.to(device=device)
+        self.learner.student.to(memory_format=torch.channels_last)
+        self.training = training
+        self.validation = validation
+        self.epochs = epochs
+        self.plan = plan
+        self.device = device
+        self.processes = processes
+        self.report = report
+        self.stop_requested = stop_requested
+        self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
+        self.optimizer = torch.optim.AdamW(
+            learner.trainable_parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+        )
+        self.autocast = autocast_type(plan.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
+        self.state = StageState()
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The best network so far."""
+        return self.folder / "best.pt"
+
+    def run(self) -> StageState:
+        """Trains to the last epoch, from the last checkpoint where there is one.
+
+        Raises:
+            Stopped: stopping was asked for; `last.pt` holds the state.
+            TrainingError: the loss became infinite or no number.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.last.is_file():
+            self._load()
+        parallel = self.processes.wrap(self.learner)
+        while self.state.epoch < self.epochs:
+            self._train_epoch(parallel)
+            self._finish_epoch()
+        return self.state
+
+    def _train_epoch(self, parallel: nn.Module) -> None:
+        self.learner.train()
+        epoch, started, first_step = self.state.epoch, time.monotonic(), self.state.step
+        for step, (requests, share) in enumerate(self.batches.epoch(epoch)):
+            if step < first_step:
+                continue
+            images, target = collate([self.training[request] for request in requests])
+            self._step(parallel, images, target, share, step)
+            self.state.step = step + 1
+            done = (step + 1 - first_step) / max(1, self.batches.steps - first_step)
+            self._report(
+                event="step",
+                epoch=epoch + 1,
+                epochs=self.epochs,
+                step=step + 1,
+                steps=self.batches.steps,
+                seconds_left_in_epoch=round((time.monotonic() - started) * (1 - done) / done, 1),
+            )
+            if self.processes.any(self.stop_requested()) and self.state.step < self.batches.steps:
+                self._save()
+                raise Stopped
+
+    def _step(self, parallel: nn.Module, images: torch.Tensor, target: Target, share: float, step: int) -> None:
+        # Methods that draw random numbers draw the same ones after a resume.
+        torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
+        rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = images.to(self.device, memory_format=torch.channels_last)
+        context = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
+        with context:
+            _, terms = parallel(images, target.to(self.device))
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        self._check(loss, terms, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss * share).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        for name, term in terms.items():
+            self.state.terms[name] = self.state.terms.get(name, 0.0) + float(term.detach())
+
+    def _check(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
+        if bool(torch.isfinite(loss)):
+            return
+        values = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+        raise TrainingError(
+            f"The loss of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: "
+            f"{values}). Training stopped; the state after the last whole epoch is kept. Start again with a lower "
+            f"learning rate than {self.plan.learning_rate:g}, or with precision float32."
+        )
+
+    def _learning_rate(self, step: int) -> float:
+        total = self.epochs * self.batches.steps
+        warm_up = min(WARM_UP_STEPS, total // 10 + 1)
+        if step < warm_up:
+            return self.plan.learning_rate * (step + 1) / warm_up
+        return self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+    def _finish_epoch(self) -> None:
+        dice = self._validate()
+        measured = dice[1:][~np.isnan(dice[1:])]
+        value = float(measured.mean()) if len(measured) else math.nan
+        entry = {
+            "epoch": self.state.epoch + 1,
+            "terms": {name: total / self.batches.steps for name, total in self.state.terms.items()},
+            "dice": {
+                label.name: None if math.isnan(dice[label.value]) else round(float(dice[label.value]), 5)
+                for label in self.plan.task.labels
+            },
+            "criterion": None if math.isnan(value) else round(value, 5),
+        }
+        self.state.history.append(entry)
+        # The first epoch always counts, so that there is a best network even where nothing can be measured.
+        if value > self.state.best or self.state.best_epoch < 0:
+            self.state.best, self.state.best_epoch = value if not math.isnan(value) else -math.inf, self.state.epoch
+            self._save_best(entry)
+        self.state.epoch += 1
+        self.state.step = 0
+        self.state.terms = {}
+        self._save()
+        self._report(event="epoch", epochs=self.epochs, best_epoch=self.state.best_epoch + 1, **entry)
+
+    def _validate(self) -> np.ndarray:
+        numbers = range(self.processes.rank, len(self.validation), self.processes.world)
+        context = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
+        with context:
+            counts = count_overlaps(self.learner.student, self.validation, numbers, self.device)
+        merged: dict[str, np.ndarray] = {}
+        for part in self.processes.gather(counts):
+            for name, rows in part.items():
+                merged[name] = merged[name] + rows if name in merged else rows
+        return case_dice(merged)
+
+    def _save_best(self, entry: dict[str, Any]) -> None:
+        best = {"network": _trained_state(self.learner.student), "chosen_by": CRITERION, **entry}
+        self._write(self.best, best)
+
+    def _save(self) -> None:
+        checkpoint = {
+            "learner": _trained_state(self.learner),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": vars(self.state),
+        }
+        self._write(self.last, checkpoint)
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        if self.processes.first:
+            with replacing(path) as aside:
+                torch.save(content, aside)
+        self.processes.wait()
+
+    def _load(self) -> None:
+        checkpoint = torch.load(self.last, map_location=self.device, weights_only=True)
+        self.learner.load_state_dict(checkpoint["learner"], strict=False)
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.scaler.load_state_dict(checkpoint["scaler"])
+        self.state = StageState(**checkpoint["state"])
+
+    def _report(self, **event: Any) -> None:
+        if self.processes.first:
+            self.report({"stage": self.name, **event})
+
+
+def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:
+    """What a checkpoint needs: the teacher does not change and is kept with its own stage."""
+    return {name: value for name, value in learner.state_dict().items() if not name.startswith("teacher.")}
+
+
+def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
+    """The lower precision that the network's forward pass runs in, or none."""
+    if precision == "auto":
+        return torch.float16 if device.type == "cuda" else None
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]

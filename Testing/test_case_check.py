@@ -1,0 +1,351 @@
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.tasks import load_task
+from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
+from HLFDTrainingLib.cases import Case, find_cases
+
+TASK = load_task("kidney-tumor")
+ABDOMEN = load_task("abdomen")
+SPACING = (1.5, 1.25, 4.0)
+
+
+def ct_image(seed: int, spacing=SPACING) -> sitk.Image:
+    """Air around fat around soft tissue, in HU."""
+    z, y, x = np.indices((6, 24, 24))
+    radius = np.hypot(y - 12, x - 12)
+    array = np.where(radius < 7, 50, np.where(radius < 10, -100, -1000))
+    array = array + np.random.default_rng(seed).integers(-15, 15, array.shape)
+    image = sitk.GetImageFromArray(array.astype(np.int16))
+    image.SetSpacing(spacing)
+    return image
+
+
+def label_image(ct: sitk.Image, values=(1, 2)) -> sitk.Image:
+    array = np.zeros(ct.GetSize()[::-1], np.uint8)
+    for number, value in enumerate(values):
+        array[1:4, 10 + number, 8:12] = value
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(ct)
+    return image
+
+
+def write_case(folder: Path, seed: int, values=(1, 2)) -> Path:
+    folder.mkdir(parents=True)
+    ct = ct_image(seed)
+    sitk.WriteImage(ct, str(folder / "imaging.nii.gz"))
+    sitk.WriteImage(label_image(ct, values), str(folder / "segmentation.nii.gz"))
+    return folder
+
+
+@pytest.fixture
+def kits(tmp_path) -> Path:
+    """Two good cases in KiTS layout."""
+    for number in range(2):
+        write_case(tmp_path / "kits" / f"case_{number:05}", number)
+    return tmp_path / "kits"
+
+
+def check(folder: Path, task=TASK) -> list[Finding]:
+    return check_cases(find_cases(folder, task), task)
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings_table(findings)
+    return findings[0]
+
+
+def rewrite(path: Path, change) -> None:
+    """Changes an image file in place."""
+    sitk.WriteImage(change(sitk.ReadImage(str(path))), str(path))
+
+
+def test_good_cases_have_no_findings(kits):
+    progress = []
+    findings = check_cases(find_cases(kits, TASK), TASK, lambda *report: progress.append(report))
+    assert findings == []
+    assert findings_table(findings) == "No problems were found."
+    assert progress == [("case_00000", 0.0), ("case_00001", 0.5)]
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", ["imaging.nii.gz", "segmentation.nii.gz"])
+def test_unreadable(kits, name):
+    (kits / "case_00001" / name).write_text("this is no image")
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00001", "error")
+    assert name in finding.problem
+    assert finding.remedy
+
+
+@pytest.mark.parametrize("name", ["imaging.nii.gz", "segmentation.nii.gz"])
+def test_absent(kits, name):
+    cases = find_cases(kits, TASK)
+    (kits / "case_00000" / name).unlink()
+    finding = only(check_cases(cases, TASK))
+    assert (finding.case, finding.severity) == ("case_00000", "error")
+    assert finding.problem.startswith("There is no")
+
+
+def test_label_with_several_values_a_voxel(kits):
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: sitk.Compose(label, label))
+    assert "overlapping segments" in only(check(kits)).problem
+
+
+# Geometry
+
+
+def moved(label: sitk.Image, by: float) -> sitk.Image:
+    label.SetOrigin((0.0, by, 0.0))
+    return label
+
+
+def test_size_differs(kits):
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: label[:, :, :5])
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00000", "error")
+    assert finding.problem == "The size of the CT is (24, 24, 6) voxels, and of the label (24, 24, 5) voxels."
+
+
+def test_spacing_differs(kits):
+    def change(label):
+        label.SetSpacing((1.5, 1.25, 5.0))
+        return label
+
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", change)
+    problem = only(check(kits)).problem
+    assert problem == "The spacing of the CT is (1.5, 1.25, 4) mm, and of the label (1.5, 1.25, 5) mm."
+
+
+def test_origin_differs(kits):
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: moved(label, 2.5))
+    assert only(check(kits)).problem == "The origin of the CT is (0, 0, 0) mm, and of the label (0, 2.5, 0) mm."
+
+
+def test_direction_differs(kits):
+    def change(label):
+        label.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+        return label
+
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", change)
+    assert "direction of the CT is (1, 0, 0, 0, 1, 0, 0, 0, 1), and of the label (-1, 0" in only(check(kits)).problem
+
+
+def test_rounding_in_headers_is_no_difference(kits):
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: moved(label, 0.01))
+    assert check(kits) == []
+
+
+# Values
+
+
+def mr_like(_ct: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(5).integers(0, 900, (6, 24, 24)).astype(np.int16))
+    image.SetSpacing(SPACING)
+    return image
+
+
+def test_not_ct_in_hu(kits):
+    rewrite(kits / "case_00001" / "imaging.nii.gz", mr_like)
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00001", "error")
+    assert "HU" in finding.problem
+
+
+def test_an_image_cut_to_a_window_need_not_look_like_hu(kits):
+    rewrite(kits / "case_00001" / "imaging.nii.gz", mr_like)
+    cases = [dataclasses.replace(case, window=(0.0, 250.0)) for case in find_cases(kits, TASK)]
+    assert check_cases(cases, TASK) == []
+
+
+def test_unknown_values_are_listed(kits):
+    write_case(kits / "case_00007", 7, values=(1, 2, 4, 9))
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00007", "error")
+    assert "(4, 9)" in finding.problem
+
+
+def test_values_that_are_no_whole_numbers(kits):
+    rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: sitk.Cast(label, sitk.sitkFloat32) * 0.5)
+    assert "(0.5)" in only(check(kits)).problem
+
+
+def test_no_tumor_is_a_warning(kits):
+    write_case(kits / "case_00007", 7, values=(1, 3))
+    finding = only(check(kits))
+    assert (finding.case, finding.severity, finding.problem) == (
+        "case_00007",
+        "warning",
+        "The label file shows no tumor.",
+    )
+
+
+def test_no_tumor_is_no_news_where_nobody_looked_for_it(kits):
+    liver = ("liver", "liver tumor")
+    cases = [dataclasses.replace(case, labels={1: liver, 2: liver}) for case in find_cases(kits, TASK)]
+    assert not [finding for finding in check_cases(cases, ABDOMEN) if "shows no tumor" in finding.problem]
+
+
+def test_an_empty_label_is_one_warning(kits):
+    write_case(kits / "case_00007", 7, values=())
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00007", "warning")
+    assert "empty" in finding.problem
+
+
+def test_thick_slices_whatever_the_order_of_the_axes(kits):
+    spacing = (1.5, 1.25, 12.0)
+    for number, order in enumerate([(0, 1, 2), (2, 1, 0)], start=5):
+        folder = kits / f"case_{number:05}"
+        folder.mkdir()
+        ct = ct_image(number, spacing)
+        for name, image in (("imaging", ct), ("segmentation", label_image(ct))):
+            sitk.WriteImage(sitk.PermuteAxes(image, order), str(folder / f"{name}.nii.gz"))
+    findings = check(kits)
+    assert [(finding.case, finding.severity) for finding in findings] == [
+        ("case_00005", "warning"),
+        ("case_00006", "warning"),
+    ]
+    assert all("12 mm apart" in finding.problem for finding in findings)
+
+
+def write_slicer_segmentation(folder: Path, names: dict[int, str]) -> None:
+    """A pair whose label has the segment names that 3D Slicer stores."""
+    folder.mkdir(parents=True)
+    ct = ct_image(len(folder.name))
+    sitk.WriteImage(ct, str(folder / "ct.nrrd"))
+    label = label_image(ct)
+    for number, (value, name) in enumerate(names.items()):
+        label.SetMetaData(f"Segment{number}_LabelValue", str(value))
+        label.SetMetaData(f"Segment{number}_Name", name)
+    sitk.WriteImage(label, str(folder / "label.seg.nrrd"))
+
+
+def test_segments_in_another_order_than_the_task(tmp_path):
+    write_slicer_segmentation(tmp_path / "anna", {1: "kidney", 2: "kidney tumor"})
+    write_slicer_segmentation(tmp_path / "berta", {1: "kidney tumor", 2: "kidney"})
+    findings = check(tmp_path)
+    assert {(finding.case, finding.severity) for finding in findings} == {("berta", "error")}
+    assert findings[0].problem == "The segment 'kidney tumor' has the value 1 in the file, which is taken for kidney."
+
+
+# All cases together
+
+
+def test_duplicate_names(kits):
+    first, second = find_cases(kits, TASK)
+    finding = only(check_cases([first, dataclasses.replace(second, name=first.name)], TASK))
+    assert (finding.case, finding.severity) == (first.name, "error")
+
+
+def test_one_ct_under_two_patients_is_an_error_even_as_a_copy(kits):
+    copy = kits / "case_00009"
+    write_case(copy, 1)
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00009", "error")
+    assert "same as that of case case_00001" in finding.problem
+
+
+def test_one_ct_twice_of_the_same_patient_is_a_warning(kits):
+    first, second = find_cases(kits, TASK)
+    again = dataclasses.replace(first, name="again")
+    finding = only(check_cases([first, second, again], TASK))
+    assert (finding.case, finding.severity) == ("again", "warning")
+
+
+def test_a_single_patient(kits):
+    cases = [dataclasses.replace(case, patient="P1") for case in find_cases(kits, TASK)]
+    finding = only(check_cases(cases, TASK))
+    assert (finding.case, finding.severity) == (ALL_CASES, "error")
+
+
+def test_labels_that_cannot_be_learned_from_these_cases(kits):
+    problems = [finding.problem for finding in check(kits, ABDOMEN)]
+    assert len(problems) == 2
+    assert all(f"No case marks '{name}' by itself" in text for name, text in zip(("liver", "liver tumor"), problems))
+
+
+def test_a_label_that_is_said_to_be_there_and_is_nowhere(tmp_path):
+    for number in range(2):
+        write_slicer_segmentation(tmp_path / ("a" * (number + 1)), {})
+    cases = [
+        dataclasses.replace(case, labels={1: ("kidney",), 2: (), 3: ("kidney tumor",)})
+        for case in find_cases(tmp_path, TASK)
+    ]
+    findings = [finding for finding in check_cases(cases, TASK) if finding.case == ALL_CASES]
+    assert [finding.severity for finding in findings] == ["warning", "warning"]
+    assert "'kidney tumor' was looked for, but has no voxel" in findings[0].problem
+    assert "values (2) stand for none" in findings[1].problem
+
+
+def test_contradicting_labels_of_a_case(kits):
+    first, second = find_cases(kits, TASK)
+    first = dataclasses.replace(first, labels={1: ("kidney", "kidney tumor"), 2: ("kidney tumor",)})
+    finding = only(check_cases([first, second], TASK))
+    assert (finding.case, finding.severity) == ("case_00000", "error")
+
+
+def test_everything_is_listed_at_once(kits):
+    (kits / "case_00000" / "imaging.nii.gz").write_text("")
+    rewrite(kits / "case_00001" / "segmentation.nii.gz", lambda label: moved(label, 2.5)[:, :, :5])
+    write_case(kits / "case_00007", 7, values=(1, 8))
+    found = [(finding.case, finding.severity) for finding in check(kits)]
+    assert found == [
+        ("case_00000", "error"),
+        ("case_00001", "error"),
+        ("case_00001", "error"),
+        ("case_00007", "error"),
+        ("case_00007", "warning"),
+    ]
+
+
+def test_real_ct_and_labels_fit(data):
+    folder = data / "volumes" / "totalseg_dicom20"
+    labels = {1: ("liver", "liver tumor"), 5: ()}
+    case = Case("one", "one", folder / "ct.nii.gz", folder / "label.nii.gz", labels)
+    assert [finding for finding in check_cases([case], ABDOMEN) if finding.case == "one"] == []
+
+
+# The table
+
+FINDINGS = [
+    Finding(
+        "case_00000",
+        "error",
+        "The size of the CT is (24, 24, 6) voxels, and of the label (24, 24, 5) voxels.",
+        "Fix it.",
+    ),
+    Finding("case_00001", "warning", 'No tumor, said "they".', "Nothing, if\nright."),
+]
+
+
+def test_table_fits_a_terminal_and_loses_no_word():
+    text = findings_table(FINDINGS)
+    lines = text.splitlines()
+    assert lines[0].split() == ["case", "severity", "problem", "remedy"]
+    assert max(map(len, lines)) <= 120
+    for finding in FINDINGS:
+        for part in dataclasses.astuple(finding):
+            assert all(word in text for word in part.split())
+    # Each column begins at the same place in every line.
+    assert (
+        lines[2].index("Fix")
+        == lines[0].index("remedy")
+        == next(line for line in lines if "00001" in line).index("Nothing")
+    )
+
+
+def test_csv_holds_the_findings(tmp_path):
+    write_findings_csv(FINDINGS, tmp_path / "findings.csv")
+    with (tmp_path / "findings.csv").open(newline="", encoding="utf-8") as file:
+        assert [Finding(**row) for row in csv.DictReader(file)] == FINDINGS
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_findings_csv(FINDINGS, tmp_path / "file" / "findings.csv")

@@ -1,0 +1,395 @@
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.tasks import Label, Task, load_task
+from HLFDTrainingLib.cases import (
+    Case,
+    Split,
+    case_groups,
+    find_cases,
+    split_by_patient,
+    target_values,
+    write_cases_json,
+)
+
+ABDOMEN = load_task("abdomen")
+KIDNEY_TUMOR = load_task("kidney-tumor")
+LIVER_TUMOR = load_task("liver-tumor")
+
+
+def write(path: Path, values: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A tiny image that holds the values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.resize(np.array(values, np.uint8), (2, 3, 4))
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+def write_kits(folder: Path, count: int = 2, label: str = "segmentation.nii.gz") -> Path:
+    for number in range(count):
+        write(folder / f"case_{number:05}" / "imaging.nii.gz")
+        write(folder / f"case_{number:05}" / label)
+    return folder
+
+
+def write_lits(folder: Path, suffix: str = ".nii") -> Path:
+    for number in (0, 10):
+        write(folder / "Training Batch 1" / f"volume-{number}{suffix}")
+        write(folder / "Training Batch 2" / f"segmentation-{number}{suffix}")
+    return folder
+
+
+def write_msd(folder: Path, labels: dict[str, str]) -> Path:
+    names = ("liver_1", "liver_2")
+    for name in names:
+        write(folder / "imagesTr" / f"{name}.nii.gz")
+        write(folder / "labelsTr" / f"{name}.nii.gz")
+    training = [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in names]
+    content = {"name": "Liver", "modality": {"0": "CT"}, "labels": labels, "training": training, "test": []}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_json(folder: Path, **entry) -> Path:
+    """A cases.json with one case, changed by `entry`; None takes an entry away."""
+    write(folder / "ct.nii.gz")
+    write(folder / "label.nii.gz")
+    case = {"name": "one", "ct": "ct.nii.gz", "label": "label.nii.gz", "labels": {"1": "liver"}} | entry
+    case = {key: value for key, value in case.items() if value is not None}
+    (folder / "cases.json").write_text(json.dumps({"cases": [case]}))
+    return folder
+
+
+def case(name: str, patient: str | None = None, labels=None) -> Case:
+    return Case(name, patient or name, Path("ct.nii"), Path("label.nii"), labels or {1: ("liver",)})
+
+
+# Layouts
+
+
+def test_kits(tmp_path):
+    first, second = find_cases(write_kits(tmp_path / "kits23" / "dataset").parent, KIDNEY_TUMOR)
+    assert (first.name, second.name) == ("case_00000", "case_00001")
+    assert first.patient == "case_00000"
+    assert first.ct.parts[-2:] == ("case_00000", "imaging.nii.gz")
+    assert first.label.parts[-2:] == ("case_00000", "segmentation.nii.gz")
+    assert first.window is None
+    assert case_groups(first, KIDNEY_TUMOR) == [0, 1, 2]
+    assert target_values(first, KIDNEY_TUMOR) == {0: 0, 1: 1, 2: 2, 3: 1}  # a cyst belongs to the kidney
+
+
+def test_kits21_takes_the_majority_of_the_annotators(tmp_path):
+    write_kits(tmp_path, 1, "aggregated_MAJ_seg.nii.gz")
+    write_kits(tmp_path, 1, "aggregated_AND_seg.nii.gz")
+    assert [case.label.name for case in find_cases(tmp_path, KIDNEY_TUMOR)] == ["aggregated_MAJ_seg.nii.gz"]
+
+
+def test_kits_knows_nothing_of_the_liver(tmp_path):
+    [found] = find_cases(write_kits(tmp_path, 1), ABDOMEN)
+    assert case_groups(found, ABDOMEN) == [0, 0, 2, 0, 4]
+    assert target_values(found, ABDOMEN) == {0: 0, 1: 2, 2: 4, 3: 2}
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_lits_over_several_folders(tmp_path, suffix):
+    found = find_cases(write_lits(tmp_path, suffix), ABDOMEN)
+    assert [(case.name, case.ct.name, case.label.name) for case in found] == [
+        ("volume-0", f"volume-0{suffix}", f"segmentation-0{suffix}"),
+        ("volume-10", f"volume-10{suffix}", f"segmentation-10{suffix}"),
+    ]
+    assert case_groups(found[0], ABDOMEN) == [0, 1, 0, 3, 0]
+    assert target_values(found[0], ABDOMEN) == {0: 0, 1: 1, 2: 3}
+
+
+def test_decathlon_labels_are_matched_by_name(tmp_path):
+    found = find_cases(write_msd(tmp_path, {"0": "background", "1": "liver", "2": "cancer"}), ABDOMEN)
+    assert [case.name for case in found] == ["liver_1", "liver_2"]
+    assert all(case.ct.is_file() and case.label.is_file() for case in found)
+    assert target_values(found[0], ABDOMEN) == {0: 0, 1: 1, 2: 3}
+
+
+@pytest.mark.parametrize("tumor", ["Tumour", "cancer", "liver tumour", "Liver_Tumor", "lesions"])
+def test_decathlon_words_for_a_tumor(tmp_path, tumor):
+    [first, _] = find_cases(write_msd(tmp_path, {"0": "background", "1": tumor, "2": "Liver"}), LIVER_TUMOR)
+    assert target_values(first, LIVER_TUMOR) == {0: 0, 1: 2, 2: 1}
+
+
+def test_decathlon_structures_of_other_organs_are_background(tmp_path):
+    [first, _] = find_cases(write_msd(tmp_path, {"0": "background", "1": "spleen", "2": "kidney"}), ABDOMEN)
+    assert target_values(first, ABDOMEN) == {0: 0, 1: 0, 2: 2}
+    assert case_groups(first, ABDOMEN) == [0, 0, 2, 0, 0]
+
+
+def test_decathlon_tumor_of_an_unnamed_or_unclear_organ(tmp_path):
+    with pytest.raises(CasesError, match=r"pancreas.*none of it is a label"):
+        find_cases(write_msd(tmp_path, {"0": "background", "1": "pancreas", "2": "cancer"}), ABDOMEN)
+    with pytest.raises(CasesError, match="whose tumor"):
+        find_cases(write_msd(tmp_path, {"0": "background", "1": "liver", "2": "kidney", "3": "tumour"}), ABDOMEN)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_own_pairs_have_the_values_of_the_task(tmp_path, suffix):
+    for name in ("anna", "bert"):
+        write(tmp_path / name / f"ct{suffix}")
+        write(tmp_path / name / "label.seg.nrrd")
+    found = find_cases(tmp_path, ABDOMEN)
+    assert [(case.name, case.ct.name, case.label.name) for case in found] == [
+        ("anna", f"ct{suffix}", "label.seg.nrrd"),
+        ("bert", f"ct{suffix}", "label.seg.nrrd"),
+    ]
+    assert target_values(found[0], ABDOMEN) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
+    assert case_groups(found[0], ABDOMEN) == [0, 1, 2, 3, 4]
+
+
+def test_own_pair_with_a_dicom_folder(tmp_path):
+    write(tmp_path / "anna" / "label.nii.gz")
+    (tmp_path / "anna" / "ct").mkdir()
+    assert [case.ct.name for case in find_cases(tmp_path, ABDOMEN)] == ["ct"]
+
+
+def test_own_pair_that_is_incomplete_or_double_is_named(tmp_path):
+    write(tmp_path / "anna" / "ct.nii.gz")
+    with pytest.raises(CasesError, match=r"anna has a 'ct' file but no 'label' file"):
+        find_cases(tmp_path, ABDOMEN)
+    write(tmp_path / "anna" / "label.nii.gz")
+    write(tmp_path / "anna" / "label.nrrd")
+    with pytest.raises(CasesError, match=r"label\.nii\.gz, label\.nrrd"):
+        find_cases(tmp_path, ABDOMEN)
+
+
+def test_public_test_cases_are_left_out_and_counted(tmp_path, caplog):
+    write_kits(tmp_path)
+    write(tmp_path / "case_00210" / "imaging.nii.gz")
+    with caplog.at_level(logging.WARNING):
+        assert len(find_cases(tmp_path, KIDNEY_TUMOR)) == 2
+    assert "1 CTs have no annotation" in caplog.text
+
+
+def test_annotations_without_ct_are_an_error(tmp_path):
+    write_kits(tmp_path)
+    (tmp_path / "case_00001" / "imaging.nii.gz").unlink()
+    with pytest.raises(CasesError, match=r"1 annotations have no CT.*case_00001"):
+        find_cases(tmp_path, KIDNEY_TUMOR)
+
+
+def test_the_same_case_in_two_folders_is_an_error(tmp_path):
+    write_kits(tmp_path / "one")
+    write_kits(tmp_path / "two")
+    with pytest.raises(CasesError, match=r"case_0000. is there twice"):
+        find_cases(tmp_path, KIDNEY_TUMOR)
+
+
+def test_mixed_layouts_are_an_error(tmp_path):
+    write_kits(tmp_path)
+    write_lits(tmp_path)
+    with pytest.raises(CasesError, match="mixes the layouts of KiTS and LiTS"):
+        find_cases(tmp_path, ABDOMEN)
+
+
+def test_nothing_found_lists_what_is_understood(tmp_path):
+    write(tmp_path / "scan.nii.gz")
+    with pytest.raises(CasesError) as raised:
+        find_cases(tmp_path, ABDOMEN)
+    for word in ("imaging.nii.gz", "volume-0.nii", "dataset.json", "NAME/ct.nii.gz", "cases.json"):
+        assert word in str(raised.value)
+    with pytest.raises(CasesError, match="does not exist"):
+        find_cases(tmp_path / "nowhere", ABDOMEN)
+
+
+def test_a_data_set_without_any_label_of_the_task(tmp_path):
+    with pytest.raises(CasesError, match=r"kidney, kidney tumor.*'liver-tumor'"):
+        find_cases(write_kits(tmp_path), LIVER_TUMOR)
+
+
+def own_task(*tumors: str) -> Task:
+    """A user's task in other words, with the same codes for the kidney."""
+    kidney, tumor = KIDNEY_TUMOR.labels
+    labels: list[Label] = [dataclasses.replace(kidney, name="Niere")]
+    labels += [dataclasses.replace(tumor, name=name, value=value) for value, name in enumerate(tumors, start=2)]
+    return dataclasses.replace(KIDNEY_TUMOR, name="niere", labels=tuple(labels))
+
+
+def test_an_organ_is_known_by_its_code_whatever_a_task_calls_it(tmp_path):
+    [found] = find_cases(write_kits(tmp_path, 1), own_task("Nierentumor"))
+    assert found.labels == {1: ("Niere",), 2: ("Nierentumor",), 3: ("Niere",)}
+
+
+def test_tumors_are_part_of_the_organ_where_the_task_has_no_label_for_them(tmp_path):
+    [found] = find_cases(write_kits(tmp_path, 1), own_task())
+    assert found.labels == {1: ("Niere",), 2: ("Niere",), 3: ("Niere",)}
+
+
+def test_a_task_with_several_tumors_must_say_which(tmp_path):
+    with pytest.raises(CasesError, match=r"2 labels for tumors of the Niere.*cases\.json"):
+        find_cases(write_kits(tmp_path), own_task("papillary", "clear cell"))
+
+
+# cases.json
+
+
+def test_cases_json(tmp_path):
+    entry = {"patient": "P7", "window": [0, 250], "labels": {"1": ["liver", "liver tumor"], "5": []}, "repeat": 3}
+    folder = write_json(tmp_path, **entry)
+    [found] = find_cases(folder, ABDOMEN)
+    assert found == Case(
+        name="one",
+        patient="P7",
+        ct=folder / "ct.nii.gz",
+        label=folder / "label.nii.gz",
+        labels={1: ("liver", "liver tumor"), 5: ()},
+        window=(0.0, 250.0),
+        repeat=3,
+    )
+    assert [found] == find_cases(folder / "cases.json", ABDOMEN)
+    assert case_groups(found, ABDOMEN) == [0, 1, 0, 1, 0]
+    assert target_values(found, ABDOMEN) == {0: 0, 1: 1, 5: 0}
+
+
+def test_cases_json_with_one_name_and_without_patient(tmp_path):
+    [found] = find_cases(write_json(tmp_path), ABDOMEN)
+    assert (found.patient, found.labels, found.window) == ("one", {1: ("liver",)}, None)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"ct": None}, r"case number 1 misses the entry 'ct'"),
+        ({"labels": None}, r"misses the entry 'labels'"),
+        ({"labels": {}}, r"what each voxel value"),
+        ({"labels": {"liver": 1}}, r"case number 1 has a wrong entry"),
+        ({"labels": {"0": "liver"}}, r"each voxel value from 1 on"),
+        ({"labels": {"1": "lever"}}, r"Case one: the task 'abdomen' has no label 'lever'\. Its labels are liver, kid"),
+        (
+            {"labels": {"1": ["liver", "liver tumor"], "2": "liver tumor"}},
+            r"'liver tumor' stands under the values 1 and",
+        ),
+        ({"window": [250, 0]}, r"lowest HU, highest HU"),
+        ({"window": 250}, r"case number 1 has a wrong entry"),
+        ({"repeat": 0}, r"whole number"),
+    ],
+)
+def test_wrong_entries_are_named(tmp_path, entry, message):
+    with pytest.raises(CasesError, match=message):
+        find_cases(write_json(tmp_path, **entry), ABDOMEN)
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[]", "{}", '{"cases": []}', '{"cases": [3]}'])
+def test_files_of_another_kind(tmp_path, text):
+    (tmp_path / "cases.json").write_text(text)
+    with pytest.raises(CasesError, match=r"cases\.json"):
+        find_cases(tmp_path, ABDOMEN)
+
+
+def test_written_cases_are_read_back_from_another_folder(tmp_path):
+    found = find_cases(write_kits(tmp_path / "kits"), ABDOMEN)
+    cut = dataclasses.replace(found[0], window=(-40.0, 160.0), patient="P1", repeat=2)
+    write_cases_json([cut, found[1]], tmp_path / "deep" / "down" / "cases.json")
+    again = find_cases(tmp_path / "deep" / "down", ABDOMEN)
+    assert [dataclasses.replace(case, ct=case.ct.resolve(), label=case.label.resolve()) for case in again] == [
+        cut,
+        found[1],
+    ]
+    assert str(tmp_path) not in (tmp_path / "deep" / "down" / "cases.json").read_text()
+    assert [path.name for path in (tmp_path / "deep" / "down").iterdir()] == ["cases.json"]
+
+
+# Values and groups
+
+
+def test_one_label_under_two_values_and_two_under_one():
+    cysts = case("a", labels={1: ("kidney",), 3: ("kidney",)})
+    assert target_values(cysts, KIDNEY_TUMOR) == {0: 0, 1: 1, 3: 1}
+    assert case_groups(cysts, KIDNEY_TUMOR) == [0, 1, 0]
+    organs = case("b", labels={7: ("kidney tumor", "liver tumor"), 8: ("kidney", "liver")})
+    assert target_values(organs, ABDOMEN) == {0: 0, 7: 3, 8: 1}
+    assert case_groups(organs, ABDOMEN) == [0, 1, 1, 3, 3]
+
+
+def test_real_kits_labels_become_kidney_and_tumor(data, tmp_path):
+    source = data / "kits23_labels" / "case_00537.nii.gz"
+    folder = tmp_path / "case_00537"
+    folder.mkdir()
+    (folder / "segmentation.nii.gz").symlink_to(source)
+    (folder / "imaging.nii.gz").symlink_to(source)
+    [found] = find_cases(tmp_path, ABDOMEN)
+    values = set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(found.label)))).tolist())
+    assert values > {0}
+    assert {target_values(found, ABDOMEN)[value] for value in values} == {0, 2, 4}
+
+
+# Split
+
+
+def cohort(patients: int, cases_each: int = 2) -> list[Case]:
+    return [case(f"case {p:02} {c}", f"patient {p:02}") for p in range(patients) for c in range(cases_each)]
+
+
+def parts(split: Split) -> list[set[str]]:
+    return [{case.patient for case in part} for part in (split.train, split.validation, split.test)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_patient_is_in_one_part(seed):
+    cases = cohort(20)
+    split = split_by_patient(cases, seed=seed)
+    train, validation, test = parts(split)
+    assert (len(train), len(validation), len(test)) == (14, 2, 4)
+    assert not train & validation and not train & test and not validation & test
+    assert sorted(case.name for part in (split.train, split.validation, split.test) for case in part) == [
+        case.name for case in cases
+    ]
+
+
+def test_the_split_hangs_on_the_seed_and_not_on_the_order():
+    cases = cohort(20)
+    assert split_by_patient(cases, seed=4) == split_by_patient(cases[::-1], seed=4)
+    assert parts(split_by_patient(cases, seed=4)) != parts(split_by_patient(cases, seed=5))
+
+
+def test_the_split_is_the_same_in_every_version():
+    assert [case.name for case in split_by_patient(cohort(10, 1)).test] == ["case 00 0", "case 05 0"]
+
+
+@pytest.mark.parametrize(("patients", "sizes"), [(1, (1, 0, 0)), (2, (1, 1, 0)), (3, (1, 1, 1)), (5, (3, 1, 1))])
+def test_few_patients(patients, sizes):
+    assert tuple(map(len, parts(split_by_patient(cohort(patients))))) == sizes
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.3, 0.0), (0.05, 0.05, 0.9), (0.0, 0.5, 0.5), (1.0, 0.0, 0.0)])
+def test_other_fractions_leave_patients_to_learn_from_and_to_choose_with(fractions):
+    train, validation, _ = parts(split_by_patient(cohort(4), fractions=fractions))
+    assert train
+    assert validation
+
+
+def test_wrong_fractions_and_no_cases():
+    with pytest.raises(CasesError, match="add up to 1"):
+        split_by_patient(cohort(3), fractions=(0.7, 0.7, 0.2))
+    with pytest.raises(CasesError, match="no cases"):
+        split_by_patient([])
+
+
+def test_a_stored_split_is_restored():
+    cases = cohort(6)
+    split = split_by_patient(cases, seed=9)
+    stored = json.loads(json.dumps(split.to_dict()))
+    assert stored["seed"] == 9
+    assert Split.from_dict(stored, cases[::-1]) == split
+
+
+def test_a_stored_split_of_other_cases_is_refused():
+    cases = cohort(6)
+    stored = split_by_patient(cases).to_dict()
+    with pytest.raises(CasesError, match=r"1 cases, first new"):
+        Split.from_dict(stored, [*cases, case("new")])
+    with pytest.raises(CasesError, match=r"first case 00 1"):
+        Split.from_dict(stored, [case for case in cases if case.name != "case 00 1"])
+    one_patient = [dataclasses.replace(case, patient="same") for case in cases]
+    with pytest.raises(CasesError, match="Patient same is in more than one part"):
+        Split.from_dict(stored, one_patient)

@@ -1,0 +1,151 @@
+"""The losses, against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from HLFDTrainingLib.losses import SegmentationLoss, attention_map, attention_transfer, softened_divergence
+from HLFDTrainingLib.partial_labels import Target
+
+
+def whole(classes, num_classes):
+    """A target whose annotator could tell all classes apart."""
+    return Target(classes, torch.arange(num_classes).repeat(len(classes), 1))
+
+
+def random_logits(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_attention_transfer_by_hand():
+    student = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # fourth powers, mean of two channels: 1/2 and 8
+    teacher = torch.tensor([[[[3.0, 0.0]]]])  # all of it on the first pixel
+    expected = 2 - 2 * 0.5 / math.hypot(0.5, 8)
+    assert float(attention_transfer(student, teacher)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_attention_transfer_is_a_mean_over_the_batch():
+    student = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
+    teacher = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]]])
+    assert float(attention_transfer(student, teacher)) == pytest.approx((0 + 2) / 2)
+
+
+def test_softened_divergence_by_hand():
+    student = torch.zeros(1, 2, 1, 1)
+    teacher = torch.tensor([4 * math.log(3), 0.0]).reshape(1, 2, 1, 1)  # at temperature 4: 3/4 and 1/4
+    expected = 16 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert float(softened_divergence(student, teacher)) == pytest.approx(expected, rel=1e-6)
+    assert float(softened_divergence(student, teacher, temperature=1)) != pytest.approx(expected, rel=1e-2)
+
+
+def test_softened_divergence_is_a_mean_over_pixels_and_batch():
+    student = torch.zeros(2, 2, 1, 2)
+    teacher = torch.zeros(2, 2, 1, 2)
+    teacher[0, 0, 0, 0] = 4 * math.log(3)
+    one = 16 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+    assert float(softened_divergence(student, teacher)) == pytest.approx(one / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_distances_of_a_layer_to_itself_are_zero(classes):
+    layer = random_logits(2, classes, 7, 5)
+    assert float(attention_transfer(layer, layer)) == 0
+    assert float(softened_divergence(layer, layer)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+def test_attention_does_not_depend_on_the_features_scale(scale):
+    layer = random_logits(1, 3, 5, 7)
+    torch.testing.assert_close(attention_map(layer * scale), attention_map(layer), rtol=1e-4, atol=1e-6)
+
+
+def test_attention_has_the_gradient_of_its_formula():
+    layer = random_logits(1, 3, 2, 2).requires_grad_()
+    other = random_logits(1, 3, 2, 2, seed=1)
+    attention_transfer(layer, other).backward()
+    plain = layer.detach().double().requires_grad_()
+    maps = [x.double().pow(4).mean(1).flatten(1) for x in (plain, other)]
+    normalized = [x / x.norm(dim=1, keepdim=True) for x in maps]
+    (normalized[0] - normalized[1]).square().sum().backward()
+    torch.testing.assert_close(layer.grad.double(), plain.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_silent_layer_has_finite_loss_and_gradient():
+    layer = torch.zeros(1, 3, 4, 4, requires_grad=True)
+    loss = attention_transfer(layer, random_logits(1, 2, 4, 4))
+    loss.backward()
+    assert math.isfinite(float(loss)) and bool(layer.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_features_do_not_overflow(precision):
+    layer, other = (100 * random_logits(2, 4, 8, 8, seed=seed) for seed in (0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        attention = attention_transfer(layer.to(precision), other.to(precision))
+        prediction = softened_divergence(layer.to(precision), other.to(precision))
+    assert attention.dtype == prediction.dtype == torch.float32
+    assert float(attention) == pytest.approx(float(attention_transfer(layer, other)), rel=0.05)
+    assert float(prediction) == pytest.approx(float(softened_divergence(layer, other)), rel=0.05)
+
+
+def test_segmentation_loss_by_hand():
+    logits = torch.zeros(1, 2, 2, 2)
+    classes = torch.tensor([[[0, 0], [0, 1]]])
+    focal = 0.5**2 * math.log(2)
+    dice = 1 - (2 * 0.5 + 1) / (4 * 0.5 + 1 + 1)
+    assert float(SegmentationLoss()(logits, whole(classes, 2))) == pytest.approx((focal + dice) / 2, rel=1e-6)
+
+
+def test_segmentation_loss_by_hand_where_one_label_is_unknown():
+    logits = torch.zeros(1, 3, 1, 2)
+    target = Target(torch.tensor([[[0, 1]]]), torch.tensor([[0, 1, 0]]))
+    background, label = 2 / 3, 1 / 3  # the unknown label's third belongs to the background's group
+    focal = -((1 - background) ** 2 * math.log(background) + (1 - label) ** 2 * math.log(label)) / 2
+    dice = 1 - (2 * label + 1) / (2 * label + 1 + 1)  # of the known label only
+    assert float(SegmentationLoss()(logits, target)) == pytest.approx((focal + dice) / 2, rel=1e-5)
+
+
+def test_an_unknown_label_is_taught_neither_presence_nor_absence():
+    logits = random_logits(1, 3, 6, 5)
+    target = Target(torch.zeros(1, 6, 5, dtype=torch.long), torch.tensor([[0, 1, 0]]))
+    swapped = logits[:, [2, 1, 0]]
+    torch.testing.assert_close(SegmentationLoss()(logits, target), SegmentationLoss()(swapped, target))
+    known = whole(target.classes, 3)
+    assert not torch.isclose(SegmentationLoss()(logits, known), SegmentationLoss()(swapped, known))
+
+
+def test_nothing_known_costs_nothing():
+    target = Target(torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long))
+    logits = random_logits(1, 3, 4, 4).requires_grad_()
+    loss = SegmentationLoss()(logits, target)
+    loss.backward()
+    assert float(loss) == pytest.approx(0, abs=1e-6) and bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_a_perfect_segmentation_costs_nothing_and_a_wrong_one_does(num_classes):
+    classes = torch.arange(42).reshape(1, 6, 7) % num_classes
+    logits = 50 * torch.nn.functional.one_hot(classes, num_classes).permute(0, 3, 1, 2).float()
+    assert float(SegmentationLoss()(logits, whole(classes, num_classes))) == pytest.approx(0, abs=1e-4)
+    assert float(SegmentationLoss()(-logits, whole(classes, num_classes))) > 1
+
+
+def test_an_absent_label_that_is_not_predicted_costs_nothing():
+    classes = torch.zeros(1, 4, 4, dtype=torch.long)
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 0] = 50
+    assert float(SegmentationLoss()(logits, whole(classes, 3))) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_batch_split_over_devices_gives_the_same_gradient():
+    logits = random_logits(4, 3, 6, 5).requires_grad_()
+    classes = torch.randint(0, 3, (4, 6, 5), generator=torch.Generator().manual_seed(2))
+    classes[0] = 0
+    target = whole(classes, 3)
+    (together,) = torch.autograd.grad(SegmentationLoss()(logits, target), logits)
+    halves = [
+        SegmentationLoss()(logits[part], Target(target.classes[part], target.groups[part]))
+        for part in (slice(0, 2), slice(2, 4))
+    ]
+    (apart,) = torch.autograd.grad(sum(halves) / 2, logits)
+    torch.testing.assert_close(together, apart)

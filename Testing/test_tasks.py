@@ -1,0 +1,183 @@
+"""Tasks: labels, codes and colors of the built-in ones, and a user's own organ from a file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from HLFDSegmentationLib.errors import TaskError
+from HLFDSegmentationLib.tasks import TASKS, Task, load_task
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "tasks.md"
+
+# As Slicer writes the tag "Segmentation.TerminologyEntry" of a segment.
+LIVER = (
+    "Segmentation category and type - DICOM master list"
+    "~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^"
+    "~Anatomic codes - DICOM master list~^^~^^"
+)
+KIDNEY = LIVER.replace("10200004^Liver", "64033007^Kidney")
+LIVER_TUMOR = (
+    "Segmentation category and type - DICOM master list"
+    "~SCT^49755003^Morphologically Altered Structure~SCT^4147007^Mass~^^"
+    "~Anatomic codes - DICOM master list~SCT^10200004^Liver~^^"
+)
+KIDNEY_TUMOR = LIVER_TUMOR.replace("10200004^Liver", "64033007^Kidney")
+
+
+def pancreas() -> dict:
+    """The example of the documentation."""
+    (block,) = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    return json.loads(block)
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "my-task.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("kidney-tumor", {1: ("kidney", KIDNEY), 2: ("kidney tumor", KIDNEY_TUMOR)}),
+        ("liver-tumor", {1: ("liver", LIVER), 2: ("liver tumor", LIVER_TUMOR)}),
+        (
+            "abdomen",
+            {
+                1: ("liver", LIVER),
+                2: ("kidney", KIDNEY),
+                3: ("liver tumor", LIVER_TUMOR),
+                4: ("kidney tumor", KIDNEY_TUMOR),
+            },
+        ),
+    ],
+)
+def test_labels_and_terminology_of_a_built_in_task(name, labels):
+    task = load_task(name)
+    assert {label.value: (label.name, label.terminology) for label in task.labels} == labels
+    assert task.num_classes == len(labels) + 1
+
+
+def test_every_tumor_belongs_to_the_organ_of_its_name():
+    for task in TASKS.values():
+        pairs = [(organ.name, tumor.name) for organ in task.organs for tumor in task.tumors_of(organ)]
+        assert pairs == [(organ.name, f"{organ.name} tumor") for organ in task.organs]
+        assert [tumor.region for tumor in task.tumors] == [organ.type for organ in task.organs]
+
+
+def test_a_body_has_one_liver_and_two_kidneys():
+    assert {label.name: label.parts for label in load_task("abdomen").organs} == {"liver": 1, "kidney": 2}
+
+
+def test_colors_tell_the_labels_apart_and_do_not_change_between_tasks():
+    colors = {(label.name, label.color) for task in TASKS.values() for label in task.labels}
+    assert len(colors) == len({name for name, _ in colors}) == len({color for _, color in colors}) == 4
+
+
+def test_the_document_names_every_built_in_task_with_its_labels():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for task in TASKS.values():
+        labels = ", ".join(f"{label.value} {label.name}" for label in task.labels)
+        assert f"| `{task.name}` | {labels} |" in text
+
+
+@pytest.mark.parametrize("key", [3, "liver tumor"])
+def test_a_label_is_found_by_value_and_by_name(key):
+    label = load_task("abdomen").label(key)
+    assert (label.value, label.name) == (3, "liver tumor")
+
+
+def test_a_label_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(TaskError, match=r"'liver-tumor' has no label 'spleen'.* 1 \(liver\), 2 \(liver tumor\)"):
+        load_task("liver-tumor").label("spleen")
+    with pytest.raises(TaskError, match="no label '0'"):
+        load_task("liver-tumor").label(0)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_task_comes_back_from_a_file_as_it_was(task, tmp_path):
+    assert load_task(write(tmp_path, task.to_dict())) == task
+
+
+def test_the_documented_example_is_a_task(tmp_path):
+    task = load_task(write(tmp_path, pancreas()))
+    organ, tumor = task.labels
+    assert (task.name, task.num_classes, task.window) == ("pancreas-tumor", 3, (-100.0, 240.0))
+    assert (task.input_size, task.spacing) == ((384, 384), 1.0)
+    assert task.organs == (organ,)
+    assert task.tumors_of(organ) == (tumor,)
+    assert organ.terminology == LIVER.replace("10200004^Liver", "15776009^Pancreas")
+    assert tumor.terminology == LIVER_TUMOR.replace("10200004^Liver", "15776009^Pancreas")
+    assert load_task(write(tmp_path, task.to_dict())) == task
+
+
+def test_the_document_explains_every_entry_of_the_example():
+    first_cells = re.findall(r"^\| (`.*?) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    explained = set(re.findall(r"`([a-z_]+)`", " ".join(first_cells)))
+    example = pancreas()
+    assert explained >= {*example, *(entry for label in example["labels"] for entry in label)}
+
+
+def changed(**entries: object) -> dict:
+    return {**pancreas(), **entries}
+
+
+def changed_label(index: int, **entries: object) -> dict:
+    task = pancreas()
+    task["labels"][index].update(entries)
+    return task
+
+
+def without(entry: str) -> dict:
+    task = pancreas()
+    del task[entry]
+    return task
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (changed_label(1, value=3), "label values must be 1, 2, 3"),
+        (changed_label(0, value=2), "label values must be 1, 2, 3"),
+        (changed_label(1, name="pancreas"), "two labels have the same name. Give each its own"),
+        (changed_label(1, role="lesion"), "the role of 'pancreatic tumor' must be 'organ' or 'tumor'"),
+        (changed_label(1, organ=None), "tumor 'pancreatic tumor' must name the value of its organ"),
+        (changed_label(1, organ=2), "tumor 'pancreatic tumor' must name the value of its organ"),
+        (changed(window=[240, -100]), "the window must be [lowest HU, highest HU]"),
+        (changed(window=[0, 0]), "the window must be [lowest HU, highest HU]"),
+        (changed(spacing=0), "spacing and input size must be greater than 0"),
+        (changed(input_size=[384, 0]), "spacing and input size must be greater than 0"),
+        (without("spacing"), "misses the entry 'spacing'. Compare it with docs/tasks.md"),
+        (without("labels"), "misses the entry 'labels'. Compare it with docs/tasks.md"),
+        (changed(labels=[{"value": 1}]), "misses the entry"),
+        (changed(labels=7), "has a wrong entry"),
+        (changed(window=[0, 100, 200]), "has a wrong entry"),
+        (changed(spacing="fine"), "has a wrong entry: could not convert string to float: 'fine'. Compare it with docs"),
+        (changed_label(0, color=[255, 0]), "has a wrong entry"),
+        (changed_label(0, type={"scheme": "SCT"}), "has a wrong entry"),
+        ([1, 2], "must hold one JSON object. See docs/tasks.md"),
+    ],
+)
+def test_a_wrong_task_file_is_explained(content, sentence, tmp_path):
+    with pytest.raises(TaskError, match=re.escape(sentence)):
+        load_task(write(tmp_path, content))
+
+
+def test_a_name_that_is_neither_task_nor_file():
+    with pytest.raises(TaskError, match=r"no task 'spleen'\. Use one of kidney-tumor, liver-tumor, abdomen, or give"):
+        load_task("spleen")
+
+
+@pytest.mark.parametrize("content", [b"not JSON", b"", b"\xff\xfe\x00binary"])
+def test_a_file_that_is_no_json(content, tmp_path):
+    path = tmp_path / "photo.json"
+    path.write_bytes(content)
+    with pytest.raises(TaskError, match=rf"{re.escape(str(path))} cannot be read as JSON.*docs/tasks.md"):
+        load_task(path)
+
+
+def test_wrong_tasks_are_refused_in_code_as_well():
+    task = TASKS["abdomen"]
+    with pytest.raises(TaskError, match="'abdomen': label values must be"):
+        Task(task.name, task.title, task.labels[::-1], task.window, task.input_size, task.spacing)
