@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
+from generated_cases import TASK
+from HLFDSegmentationLib.model_package import ModelPackage, write_package
+from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.networks import build_network
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -13,3 +18,29 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"the real CT data are not here ({DATA})")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def untrained_package(tmp_path_factory) -> Path:
+    """A model package with seeded, untrained weights for `generated_cases.TASK`."""
+    torch.manual_seed(0)
+    return write_package(
+        tmp_path_factory.mktemp("package") / "untrained",
+        network=build_network("mobilenetv2-unet", TASK.num_classes),
+        network_name="mobilenetv2-unet",
+        task=TASK,
+        name="untrained",
+        title="Untrained",
+        license="CC0-1.0",
+        training_data=[],
+        metrics={},
+        card="# Untrained\n",
+        method="none",
+        seeds={"training": 0},
+    )
+
+
+@pytest.fixture(scope="session")
+def default_package() -> ModelPackage:
+    """The package that ships with HLFD."""
+    return find_package()

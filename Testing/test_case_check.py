@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
@@ -17,7 +17,7 @@ SPACING = (1.5, 1.25, 4.0)
 
 def ct_image(seed: int, spacing=SPACING) -> sitk.Image:
     """Air around fat around soft tissue, in HU."""
-    z, y, x = np.indices((6, 24, 24))
+    _, y, x = np.indices((6, 24, 24))
     radius = np.hypot(y - 12, x - 12)
     array = np.where(radius < 7, 50, np.where(radius < 10, -100, -1000))
     array = array + np.random.default_rng(seed).integers(-15, 15, array.shape)
@@ -174,7 +174,9 @@ def test_unknown_values_are_listed(kits):
 
 def test_values_that_are_no_whole_numbers(kits):
     rewrite(kits / "case_00000" / "segmentation.nii.gz", lambda label: sitk.Cast(label, sitk.sitkFloat32) * 0.5)
-    assert "(0.5)" in only(check(kits)).problem
+    first = check(kits)[0]
+    assert first.severity == "error"
+    assert "values (0.5)" in first.problem
 
 
 def test_no_tumor_is_a_warning(kits):
@@ -188,8 +190,9 @@ def test_no_tumor_is_a_warning(kits):
 
 
 def test_no_tumor_is_no_news_where_nobody_looked_for_it(kits):
-    liver = ("liver", "liver tumor")
-    cases = [dataclasses.replace(case, labels={1: liver, 2: liver}) for case in find_cases(kits, TASK)]
+    write_case(kits / "case_00007", 7, values=(1,))
+    labels = {1: ("kidney",), 2: ("liver", "liver tumor")}
+    cases = [dataclasses.replace(case, labels=labels) for case in find_cases(kits, TASK)]
     assert not [finding for finding in check_cases(cases, ABDOMEN) if "shows no tumor" in finding.problem]
 
 

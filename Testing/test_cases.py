@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Label, Task, load_task
 from HLFDTrainingLib.cases import (

@@ -74,7 +74,7 @@ def test_a_silent_layer_has_finite_loss_and_gradient():
     layer = torch.zeros(1, 3, 4, 4, requires_grad=True)
     loss = attention_transfer(layer, random_logits(1, 2, 4, 4))
     loss.backward()
-    assert math.isfinite(float(loss)) and bool(layer.grad.isfinite().all())
+    assert math.isfinite(loss.item()) and bool(layer.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
@@ -119,7 +119,7 @@ def test_nothing_known_costs_nothing():
     logits = random_logits(1, 3, 4, 4).requires_grad_()
     loss = SegmentationLoss()(logits, target)
     loss.backward()
-    assert float(loss) == pytest.approx(0, abs=1e-6) and bool(logits.grad.isfinite().all())
+    assert loss.item() == pytest.approx(0, abs=1e-6) and bool(logits.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])

@@ -132,7 +132,7 @@ def everything_in(folder):
 
 def assert_sentence(error, *words):
     text = str(error.value)
-    assert text[0].isupper() and text.endswith((".", "`."))
+    assert (text[0].isupper() or Path(text.split()[0]).is_absolute()) and text.endswith(".")
     for word in words:
         assert word in text, text
 
@@ -428,11 +428,11 @@ def _torch_bytes(content):
 
 
 def _compressed(content):
-    """The same torch file with an entry that grows a thousandfold."""
+    """The same torch file with entries that are compressed, and one that grows a thousandfold."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
-            new.writestr(entry.filename, old.read(entry) + bytes(10**6 if "/data/" in entry.filename else 0))
+            new.writestr(entry.filename, old.read(entry) + bytes(10**7 if entry.filename.endswith("/data/0") else 0))
     return buffer.getvalue()
 
 
@@ -599,7 +599,7 @@ def test_any_damage_to_a_zip_ends_in_a_sentence(made, tmp_path, store):
     original = zip_of(tmp_path / "good.zip", {**good, "small-abdomen/models/model.pt": b"x"}).read_bytes()
     source = tmp_path / "model.zip"
     generator = random.Random(0)
-    for _ in range(300):
+    for _ in range(120):
         damaged = bytearray(original)
         for _ in range(generator.choice([1, 1, 4])):
             damaged[generator.randrange(len(damaged))] = generator.randrange(256)

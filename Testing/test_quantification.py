@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.quantification import CSV_COLUMNS, measure, write_measures_csv
 from HLFDSegmentationLib.tasks import TASKS

@@ -195,7 +195,9 @@ class AttentionCollector:
         self._found: dict[Label, _Collected] = {}
 
     def add(self, start: int, images: torch.Tensor, body: np.ndarray) -> torch.Tensor:
-        """Takes the next slices and gives their logits (n, num_classes, H, W). A call that raises leaves no trace.
+        """Takes the next slices and gives their logits (n, num_classes, H, W).
+
+        Nothing is kept of slices for which memory ran out: they can be given again in smaller slabs.
 
         Args:
             start: index of the first of them in the CT.

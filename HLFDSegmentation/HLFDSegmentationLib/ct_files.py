@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .errors import InputError
 
@@ -62,7 +62,7 @@ def read_ct(path: str | Path) -> sitk.Image:
 def _read_file(path: Path) -> sitk.Image:
     kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if kind not in READERS:
-        what = "is a picture, not a CT" if kind else "is not an image file that can be read"
+        what = "is a picture, not a CT" if kind else "is damaged, or not an image file"
         raise InputError(
             f"{path} {what}. Give a CT as NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha), or a DICOM folder."
         )

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
 from .attention import AttentionCollector, LayerAttention
+from .devices import choose_device
 from .errors import HLFDError, InputError
 from .networks import SegmentationNetwork
 from .tasks import Label, Task
@@ -58,10 +59,10 @@ class Segmenter:
 
     Args:
         package: the model.
-        device: "auto" (the first GPU where there is one, or else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        device: see `choose_device`.
 
     Raises:
-        InputError: there is no such device on this machine.
+        InputError: this computer has no such device.
     """
 
     def __init__(self, package: ModelPackage, device: str = "auto") -> None:
@@ -75,6 +76,7 @@ class Segmenter:
         *,
         tumor_threshold: float | None = None,
         attention: bool = False,
+        signed: bool = False,
         progress: Progress | None = None,
     ) -> Segmentation:
         """Segments a CT in HU, slab by slab.
@@ -87,6 +89,7 @@ class Segmenter:
             tumor_threshold: a voxel is tumor where the probabilities of the tumor labels sum up to at least this
                 value; without it, where a tumor label is the most likely one.
             attention: also make the attention maps of every layer for every label found.
+            signed: make them signed.
             progress: see `Progress`.
 
         Raises:
@@ -109,47 +112,27 @@ class Segmenter:
             note for organ in self.task.organs if (note := keep_largest_pieces(labels, self.task, organ, voxel_ml))
         ]
         network_labels = slices.to_canvas(labels)
-        maps = self._explain(runner, slices, network_labels, progress) if attention else []
+        maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(
             slices.labels_on_ct(labels), self.task, network_labels, notes + runner.notes, maps, str(runner.device)
         )
 
     def _explain(
-        self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, progress: Progress | None
+        self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None
     ) -> list[LayerAttention]:
         """The attention for what the segmentation shows, from the slices that hold a label."""
-        shown = torch.from_numpy(network_labels).long()
-        slab = slice(0)
+        shown = torch.empty(0)
         collector = AttentionCollector(
-            self._network, self.task, slices.count, classify=lambda logits: shown[slab].to(logits.device)
+            self._network, self.task, slices.count, signed=signed, classify=lambda logits: shown.to(logits.device)
         )
 
         def explain_slab(start: int, stop: int) -> None:
-            nonlocal slab
-            slab = slice(start, stop)
+            nonlocal shown
+            shown = torch.from_numpy(network_labels[start:stop]).long()
             collector.add(start, runner.to_device(slices.images(start, stop)), slices.body(start, stop))
 
         runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
         return collector.result()
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; "auto" is the first GPU where there is one, or else the CPU.
-
-    Raises:
-        InputError: this machine has no such device.
-    """
-    available = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        available.append("mps")
-    available.append("cpu")
-    if name == "auto":
-        return torch.device(available[0])
-    if name == "cuda" and torch.cuda.is_available():
-        return torch.device("cuda:0")
-    if name not in available:
-        raise InputError(f"This machine has no device '{name}'. Use one of {', '.join(['auto', *available])}.")
-    return torch.device(name)
 
 
 def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
@@ -179,9 +162,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     ]
     if organ.parts is None or not boxes:
         return None
-    box = tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
-    )
+    box = tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in zip(*boxes))
     pieces, found = ndimage.label(np.isin(labels[box], values), structure=np.ones((3, 3, 3)))
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
     sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 import torch
@@ -34,13 +34,14 @@ class LayerTap:
         self.outputs: dict[str, torch.Tensor] = {}
         self._handles = []
         paths: dict[str, str] = network.layers  # type: ignore[assignment]
+        layers = tuple(layers)
         for name in layers:
             if name not in paths:
                 raise NetworkError(f"The network has no layer '{name}'. It names {', '.join(paths)}.")
-            module = network.get_submodule(paths[name])
-            self._handles.append(module.register_forward_hook(self._keep(name)))
+        for name in layers:
+            self._handles.append(network.get_submodule(paths[name]).register_forward_hook(self._keep(name)))
 
-    def _keep(self, name: str):
+    def _keep(self, name: str) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
             self.outputs[name] = output
 

@@ -1,4 +1,4 @@
-"""A model as a package: weights, task, figures, licence and card in the layout of a MONAI Bundle.
+"""A model as a package: weights, task, figures, license and card in the layout of a MONAI Bundle.
 
 The weights are a plain dictionary of tensors, and reading them runs no code. docs/model_packages.md has the layout.
 """
@@ -57,8 +57,8 @@ class ModelPackage:
         task: what the network segments and what it is given to see.
         network_name: one of `networks.NETWORKS`.
         layers: names of the network's layers.
-        license: short name of the model's licence, for example "CC-BY-4.0".
-        license_text: the licence itself.
+        license: short name of the model's license, for example "CC-BY-4.0".
+        license_text: the license itself.
         training_data: each data set as {"name", "source", "license": str, "patients": int}.
         metrics: measured figures by label name, for example {"liver": {"dice": 0.95}}; None where undefined.
         method: how it was distilled, for example "hlfd".
@@ -163,7 +163,7 @@ def write_package(
     Args:
         destination: a new folder, or a new file that ends in .zip.
         network: the trained network; its weights are stored as 16-bit floating point numbers.
-        license_text: text of the licence; its short name again where none is given.
+        license_text: text of the license; its short name again where none is given.
         version: version of the model.
         others: as in `ModelPackage`.
 

@@ -194,7 +194,7 @@ def _unzip(source: Path, folder: Path) -> None:
                 with archive.open(entry) as stream, (folder / name).open("wb") as file:
                     shutil.copyfileobj(stream, file)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError) as error:
-        raise PackageError(f"the zip file is damaged ({error}). {GET_AGAIN}") from error
+        raise PackageError(f"the zip file is damaged. {GET_AGAIN}") from error
 
 
 def _checked_entries(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

@@ -17,7 +17,8 @@ from .phantom_anatomy import paint_patient
 from .phantom_shapes import Canvas
 from .safe_files import replacing
 
-FINEST_MM = 2.5
+FINEST_MM = 2.8
+SLAB_VOXELS = 3_000_000
 POINT_SPREAD_MM = 0.8
 NOISE_HU = 11.0
 
@@ -53,19 +54,24 @@ def make_phantom(
         spacing: mm along x, y, z.
         lesions: with liver metastases and a kidney tumor, or the same patient without them.
     """
-    anatomy, physics = (np.random.default_rng([seed, stream]) for stream in (0, 1))
     # Every voxel is the mean of finer ones where it is large: partial volume as in a scanner.
     parts = [max(1, int(np.ceil(step / FINEST_MM))) for step in spacing]
-    axes = [
+    x, y, z = (
         (np.arange(count * part) - (count * part - 1) / 2) * (step / part)
         for count, step, part in zip(size, spacing, parts)
-    ]
-    canvas = Canvas(tuple(axes[::-1]), anatomy)
-    paint_patient(canvas, anatomy, lesions=lesions)
-    _paint_table(canvas)
-    hu = _scanned(_block_mean(canvas.hu, parts[::-1]), spacing, physics)
-    geometry = (spacing, [float(axis[: part].mean()) for axis, part in zip(axes, parts)])
-    return Phantom(_image(hu, *geometry), _image(_block_majority(canvas.labels, parts[::-1]), *geometry))
+    )
+    hu, labels = np.empty(size[::-1], np.float32), np.empty(size[::-1], np.uint8)
+    slab = max(1, SLAB_VOXELS // (len(x) * len(y) * parts[2]))
+    for start in range(0, size[2], slab):
+        stop = min(start + slab, size[2])
+        # The same draws for every slab: one patient.
+        rng = np.random.default_rng([seed, 0])
+        canvas = Canvas((z[start * parts[2] : stop * parts[2]], y, x), rng)
+        paint_patient(canvas, rng, lesions=lesions)
+        hu[start:stop] = _block_mean(canvas.hu, parts[::-1])
+        labels[start:stop] = _block_majority(canvas.labels, parts[::-1])
+    ct = _scanned(hu, spacing, np.random.default_rng([seed, 1]))
+    return Phantom(*(_image(values, spacing) for values in (ct, labels)))
 
 
 def write_phantom(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:
@@ -80,22 +86,6 @@ def write_phantom(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:
         with replacing(path) as part:
             sitk.WriteImage(image, str(part))
     return paths
-
-
-def _paint_table(canvas: Canvas) -> None:
-    """The thin shell of the table, curved under the patient's back."""
-    z, y, x = canvas.axes
-    body = np.flatnonzero((canvas.hu > -500).any(axis=(0, 2)))
-    if not len(body):
-        return
-    under = y[body[-1]] + 9
-    height = under - 16 * (x[None, :] / 190) ** 2 - y[:, None]
-    shell = np.minimum(np.abs(height + 2), np.abs(height + 26)) - 1
-    inside = np.abs(height + 14) - 12
-    outside = canvas.hu < -900
-    for shape, hu in ((inside, -930), (shell, -60)):
-        cover = np.clip(0.5 - shape / 1.5, 0, 1) * (np.abs(x) < 195)
-        canvas.hu += outside * (cover * (hu + 1000)).astype(np.float32)
 
 
 def _blocks(values: np.ndarray, parts: list[int]) -> np.ndarray:
@@ -122,8 +112,8 @@ def _scanned(hu: np.ndarray, spacing: tuple[float, float, float], rng: np.random
     return np.clip(np.round(hu), -1024, 3071).astype(np.int16)
 
 
-def _image(values: np.ndarray, spacing: tuple[float, float, float], origin: list[float]) -> sitk.Image:
+def _image(values: np.ndarray, spacing: tuple[float, float, float]) -> sitk.Image:
     image = sitk.GetImageFromArray(values)
     image.SetSpacing(spacing)
-    image.SetOrigin(origin)
+    image.SetOrigin([-(count - 1) / 2 * step for count, step in zip(image.GetSize(), spacing)])
     return image

@@ -17,6 +17,7 @@ from .phantom_shapes import (
     Array,
     Canvas,
     Coordinates,
+    Path,
     Point,
     capsule,
     ellipsoid,
@@ -78,12 +79,12 @@ class Build:
         right = rng.uniform(73, 79)
         kidney_z = rng.uniform(-12, -6)
         return cls(
-            half_width=rng.uniform(138, 146),
-            half_depth=rng.uniform(85, 92),
-            fat=rng.uniform(6, 13),
+            half_width=rng.uniform(145, 152),
+            half_depth=rng.uniform(92, 99),
+            fat=rng.uniform(8, 14),
             wall=rng.uniform(11, 14),
             domes=(right, right - rng.uniform(8, 14)),
-            liver_tip=rng.uniform(-80, -70),
+            liver_tip=rng.uniform(-66, -58),
             left_lobe=rng.uniform(-12, 10),
             kidneys=(
                 (rng.uniform(-68, -64), rng.uniform(37, 42), kidney_z - rng.uniform(10, 18)),
@@ -113,7 +114,7 @@ class Build:
         x, y, z = at
         front, back = _step(-y, 40, 60), _step(y, 40, 60)
         fat = self.fat * (1 + front * (0.5 - 0.006 * z) + back * 0.7)
-        furrow = 9 * back * np.exp(-((x / 13) ** 2)) + 5 * front * np.exp(-((x / 16) ** 2)) * _step(-z, 20, 40)
+        furrow = 8 * back * np.exp(-((x / 13) ** 2))
         return trunk - (self.wall + fat - furrow)
 
     def diaphragm(self, at: Coordinates, cavity: Array) -> Array:
@@ -125,16 +126,17 @@ class Build:
         return top - drop * (1 - np.sqrt(inward * (2 - inward)))
 
     def liver(self, at: Coordinates, cavity: Array | None = None) -> Array:
-        """The liver before kidney, gallbladder and fissures press into it."""
+        """The liver with the bed of the right kidney, before gallbladder and fissures press into it."""
         x, y, z = at
         cavity = self.cavity(at) if cavity is None else cavity
         below_diaphragm = 0.75 * (z + 3 - self.diaphragm(at, cavity))
-        lower_edge = self.liver_tip + 0.50 * (x + 140) + 0.0009 * (x + 140) ** 2 + 0.28 * (y + 20)
+        lower_edge = self.liver_tip + 0.47 * (x + 140) + 0.0005 * (x + 140) ** 2 + 0.42 * (y + 20)
         above_edge = 0.85 * (lower_edge - z)
         before_stomach = 0.8 * (y - 14 + 0.72 * (x - self.left_lobe) + 0.0016 * np.square(np.minimum(x + 20, 0)))
         spine = ellipsoid((x, y, 0 * z), (0, 66, 0), (40, 50, 1e3))
-        shape = overlap(overlap(cavity + 2, below_diaphragm, 6), above_edge, 16)
-        return without(overlap(shape, before_stomach, 14), spine, 10)
+        shape = overlap(overlap(cavity + 0.5, below_diaphragm, 6), above_edge, 16)
+        shape = without(overlap(shape, before_stomach, 14), spine, 10)
+        return without(shape, ellipsoid(_kidney_coordinates(at, self, self.kidneys[0]), (0, 0, 0), (61, 35, 31)), 5)
 
 
 def _step(values: Array, middle: float, width: float) -> Array:
@@ -147,6 +149,7 @@ def paint_patient(canvas: Canvas, rng: np.random.Generator, *, lesions: bool) ->
     """Paints a whole patient; lesions are drawn last, so that the same patient can be had without them."""
     build = Build.drawn(rng)
     cavity = _paint_trunk(canvas, build)
+    _paint_table(canvas, build)
     _paint_chest(canvas, build, cavity, rng)
     _paint_ribs(canvas, build, cavity)
     _paint_bowel(canvas, build, cavity, rng)
@@ -177,7 +180,7 @@ def _paint_trunk(canvas: Canvas, build: Build) -> Array:
     front = _step(-y, 50, 30)
     sides = (np.abs(x) - 66) / 5
     # Between the straight muscles in the midline, and at their sides, the wall is a thin sheet.
-    thin = front * below_ribs * 0.75 * np.exp(-(sides * sides)) + front * 0.75 * np.exp(-((x / 5) ** 2))
+    thin = front * below_ribs * 0.75 * np.exp(-(sides * sides)) + front * below_ribs * 0.75 * np.exp(-((x / 3) ** 2))
     canvas.paint(trunk - build.wall * (1 - thin), MUSCLE_HU + 7 * canvas.grain)
     flank = below_ribs * (1 - front) * _step(-y, -60, 20)
     for depth in (0.36, 0.68):
@@ -185,6 +188,19 @@ def _paint_trunk(canvas: Canvas, build: Build) -> Array:
         canvas.paint(np.maximum(plane, (0.5 - flank) * 9), FAT_HU)
     canvas.paint(cavity, FAT_HU + strands)
     return cavity
+
+
+def _paint_table(canvas: Canvas, build: Build) -> None:
+    """The thin shell of the table, curved under the patient's back."""
+    _, y, x = canvas.axes
+    top = build.half_depth + build.wall + 1.7 * build.fat + 7
+    height = top - 16 * (x[None, :] / 190) ** 2 - y[:, None]
+    shell = np.minimum(np.abs(height + 2), np.abs(height + 26)) - 1
+    foam = np.abs(height + 14) - 12
+    outside = canvas.hu < -900
+    for shape, hu in ((foam, -930), (shell, -60)):
+        cover = np.clip(0.5 - shape / 1.5, 0, 1) * (np.abs(x) < 195)
+        canvas.hu += outside * (cover * (hu + 1000)).astype(np.float32)
 
 
 def _paint_chest(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Generator) -> None:
@@ -203,10 +219,10 @@ def _paint_chest(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Gen
     whole = np.full(cavity.shape, 1e3, np.float32)
     whole[box] = lung + 2
     for side in (-1, 1):
-        for _ in range(16):
-            hilum = (side * 42.0, 12.0, 120.0)
-            end = (side * rng.uniform(55, 128), rng.uniform(-70, 80), rng.uniform(0, 80))
-            for path in _branches(rng, hilum, end, 4.0, depth=2):
+        for _ in range(24):
+            hilum = (side * rng.uniform(38, 70), rng.uniform(-15, 30), 150.0)
+            end = (side * rng.uniform(50, 130), rng.uniform(-80, 80), rng.uniform(0, 80))
+            for path in _branches(rng, hilum, end, 3.4, depth=1):
                 canvas.paint_tube(path, 45, inside=whole)
     # The heart: right chambers in front, the thick left ventricle behind them, its tip to the left.
     above = 0.8 * (under + 5)
@@ -230,19 +246,19 @@ def _paint_ribs(canvas: Canvas, build: Build, cavity: Array) -> None:
     x, y, z = (axis.reshape(-1)[shell] for axis in canvas.at())
     angle = np.arctan2(np.abs(x), y)
     # The cavity's wall and the back's muscles part company near the spine: ribs follow the cavity.
-    along = z + 46 * angle - 14
+    along = z + 62 * angle - 40
     number = np.round(along / RIB_PITCH)
-    across = (along - number * RIB_PITCH) * np.float32(0.82)
-    deep = cavity.reshape(-1)[shell] - 4.5
-    thickness = np.sqrt((across / 6.5) ** 2 + (deep / 3.8) ** 2)
+    across = (along - number * RIB_PITCH) * np.float32(0.88)
+    deep = cavity.reshape(-1)[shell] - 4
+    thickness = np.sqrt((across / 6.0) ** 2 + (deep / 3.2) ** 2)
     last = np.select([number < -1, number == -1, number == 0], [0.0, 1.1, 1.7], 2.35)
     end = (angle - last) * 120
-    distance = (thickness - 1) * 3.8
+    distance = (thickness - 1) * 3.2
     beside_spine = 0.36 - angle
     cartilage = np.maximum(np.maximum(distance, -end), (angle - 2.85) * 120 + 1e3 * (number < 1))
     hu, labels = canvas.hu.reshape(-1), canvas.labels.reshape(-1)
     rib = np.maximum(np.maximum(distance, end), beside_spine * 80)
-    for shape, value in ((cartilage, 105), (rib, 520), (rib + 2.2, 190)):
+    for shape, value in ((cartilage, 105), (rib, 470), (rib + 1.7, 170)):
         cover = np.clip(0.5 - shape / 1.6, 0, 1)
         hu[shell] += cover * (value - hu[shell])
     labels[shell] = 0
@@ -252,12 +268,13 @@ def _paint_bowel(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Gen
     """Colon along the cavity's rim, loops of small bowel on their mesentery, stomach and duodenum."""
     inside = cavity + 4
     root = (8.0, -4.0, -30.0)
-    loops = []
-    for row in range(5):
-        for column in range(4):
-            x = -62 + 40 * column + (row % 2) * 14 + rng.uniform(-9, 9)
-            y = rng.uniform(-62, -20) + 14 * (column in (0, 3))
-            loops.append((x, y, -48 - 19 * row + rng.uniform(-7, 7)))
+    loops: list[Point] = []
+    while len(loops) < 48:
+        x, y, z = rng.uniform(-72, 98), rng.uniform(-80, 8), rng.uniform(-140, -12)
+        apart = min((np.linalg.norm(np.subtract((x, y, z), loop)) for loop in loops), default=99.0)
+        # Loops fill what colon, kidneys, liver and stomach leave: the left flank and everything below.
+        if z < -50 + 0.45 * x and apart > 24 - 0.02 * rng.uniform(0, 500):
+            loops.append((x, y, z))
     for center in loops:
         _paint_mesentery(canvas, root, center, inside, rng)
     for center in loops:
@@ -330,7 +347,7 @@ def _paint_stomach(canvas: Canvas, build: Build, cavity: Array, rng: np.random.G
     canvas.paint(shape, 84 + 5 * canvas.grain[box], box=box)
     folds = 1.2 * canvas.grain[box]
     content = shape + 4.5 + folds
-    canvas.paint(content, 28 + 22 * canvas.grain[box], box=box)
+    canvas.paint(content, 30 + 11 * canvas.grain[box], box=box)
     canvas.paint(np.maximum(content, at[1] - rng.uniform(-48, -36)), GAS_HU, box=box)
     duodenum = [(-26, -28, -12), (-38, -14, -18), (-40, -2, -38), (-30, 4, -58), (-4, -2, -62), (22, -6, -54)]
     path = smooth_path(duodenum, [10, 11, 12, 11, 9, 9])
@@ -343,13 +360,10 @@ def _paint_liver(canvas: Canvas, build: Build, cavity: Array) -> Array:
     at = canvas.at()
     x, y, z = at
     liver = build.liver(at, cavity)
-    for center in build.kidneys:
-        u, v, w = _kidney_coordinates(at, build, center)
-        liver = without(liver, ellipsoid((u, v, w), (0, 0, 0), (61, 35, 31)), 5)
-    falciform = np.abs(x - 6 + 0.1 * y) - 0.16 * np.maximum(26 - z, 0) + 0.06 * np.maximum(y + 30, 0)
-    venosum = np.abs(y + 6 + 0.5 * (x - 6)) - 1.5
+    falciform = np.abs(x - 4 + 0.1 * y - 3 * np.sin(y / 17)) + 1.5 - 0.17 * (24 - z) - 0.02 * (y + 50)
+    venosum = np.abs(y + 6 + 0.5 * (x - 6) + 2 * np.sin(x / 9)) - 2
     venosum = np.maximum(np.maximum(venosum, np.abs(x - 16) - 18), np.abs(z - 30) - 22)
-    hilum = ellipsoid(at, (-22, -12, 8), (24, 9, 13))
+    hilum = capsule(at, (-34, -9, 13), (8, -14, -8), 6, 12)
     for cleft in (falciform, venosum, hilum):
         liver = without(liver, cleft, 4)
     canvas.paint(liver, LIVER_HU + 3.5 * canvas.grain, label=LIVER)
@@ -368,8 +382,8 @@ def _paint_spleen(canvas: Canvas, build: Build, cavity: Array) -> None:
     box = canvas.box((20, -60, -60), (200, 120, 110))
     at = canvas.at(box)
     k = build.spleen_scale
-    turned = rotated(at, (104, 36, 22), _turned(-0.5))
-    spleen = ellipsoid(turned, (0, 0, 0), (33 * k, 53 * k, 52 * k))
+    turned = rotated(at, (108, 36, 22), _turned(-0.5))
+    spleen = ellipsoid(turned, (0, 0, 0), (35 * k, 57 * k, 54 * k))
     inside = overlap(cavity[box] + 2.5, 0.75 * (at[2] + 4 - build.diaphragm(at, cavity[box])), 6)
     spleen = overlap(spleen, inside, 8)
     spleen = without(spleen, ellipsoid(at, (58, 2, 26), (44, 44, 60)), 10)
@@ -410,7 +424,7 @@ def _paint_spine_and_back_muscles(canvas: Canvas, cavity: Array) -> None:
     arch = _vertebral_arch(x, y, phase)
     for part, rim in ((arch, 2.0), (bone, 1.5)):
         canvas.paint(part, 480 + 25 * grain, box=box)
-        canvas.paint(part + rim, 205 + 38 * grain, box=box)
+        canvas.paint(part + rim, 168 + 34 * grain, box=box)
     canal = np.sqrt((x / 10.5) ** 2 + ((y - 24) / 8.5) ** 2) * 8.5 - 8.5
     canvas.paint(canal, -40, box=box)
     canvas.paint(canal + 1.8, 30, box=box)
@@ -442,7 +456,8 @@ def _paint_great_vessels(canvas: Canvas, build: Build) -> None:
     esophagus = smooth_path([(6, 6, 150), (8, 0, 80), (22, -2, 58), (40, 4, 46)], [8, 8, 7, 7])
     canvas.paint_tube(esophagus, 70)
     canvas.paint_tube((aorta[0], [r + 1.4 for r in aorta[1]]), 60)
-    canvas.paint_tube(cava, CAVA_HU)
+    for shift in (-3.5, 3.5):  # side by side they make an oval
+        canvas.paint_tube(([(x + shift, y, z) for x, y, z in cava[0]], [r - 2 for r in cava[1]]), CAVA_HU)
     canvas.paint_tube(aorta, ARTERY_HU)
     mesenteric = [(10, 0, 6), (8, -10, -8), (8, -14, -40), (6, -16, -80)]
     celiac = [(11, 0, 18), (8, -12, 20), (-12, -14, 16)]
@@ -477,7 +492,7 @@ def _paint_pancreas(canvas: Canvas) -> None:
 
 def _branches(
     rng: np.random.Generator, start: Point, end: Point, radius: float, depth: int
-) -> list[tuple[list[Point], list[float]]]:
+) -> list[Path]:
     """A vessel from start to end that tapers, winds a little and gives off branches."""
     a, b = np.array(start), np.array(end)
     length = float(np.linalg.norm(b - a))
@@ -535,7 +550,7 @@ def _paint_kidney(canvas: Canvas, build: Build, center: Point, rng: np.random.Ge
     box = canvas.around(center, 75)
     u, v, w = _kidney_coordinates(canvas.at(box), build, center)
     grain = canvas.grain[box]
-    kidney = ellipsoid((u, v, w), (0, 0, 0), (55, 29, 25))
+    kidney = ellipsoid((u, v, w), (0, 0, 0), (56, 30, 26))
     sinus = ellipsoid((u, v, w), (0, 17, 0), (30, 20, 9))
     around_sinus = np.arctan2(w, v - 8)
     pattern = np.cos(5 * around_sinus + rng.uniform(0, 6)) + 0.9 * np.cos(u * (2 * np.pi / 21) + rng.uniform(0, 6))
@@ -555,8 +570,8 @@ def _paint_liver_tumors(canvas: Canvas, build: Build, liver: Array, rng: np.rand
     """Metastases, darker than the liver; the largest has a bright rim and a core that died."""
     placed: list[tuple[Point, float]] = []
     for radius in [rng.uniform(17, 21), *rng.uniform(6, 13, int(rng.integers(2, 5)))]:
-        center = _place_in_liver(build, float(radius), placed, rng)
-        placed.append((center, float(radius)))
+        center, radius = _place_in_liver(build, float(radius), placed, rng)
+        placed.append((center, radius))
         box = canvas.around(center, radius + 6)
         at = canvas.at(box)
         uneven = sum(np.sin((axis - middle) * 0.16 * k + phase) for axis, middle, k, phase in zip(
@@ -567,7 +582,7 @@ def _paint_liver_tumors(canvas: Canvas, build: Build, liver: Array, rng: np.rand
         tumor = np.maximum(tumor, liver[box] + 0.5)
         hu = rng.uniform(52, 70)
         if len(placed) == 1:
-            canvas.paint(tumor, 128, box=box, label=LIVER_TUMOR)
+            canvas.paint(tumor, 138, box=box, label=LIVER_TUMOR)
             canvas.paint(tumor + 3.5, hu + 4 * canvas.grain[box], box=box, label=LIVER_TUMOR)
             canvas.paint(tumor + 0.5 * radius, 38, box=box, label=LIVER_TUMOR)
         else:
@@ -577,16 +592,15 @@ def _paint_liver_tumors(canvas: Canvas, build: Build, liver: Array, rng: np.rand
 
 def _place_in_liver(
     build: Build, radius: float, placed: list[tuple[Point, float]], rng: np.random.Generator
-) -> Point:
-    """A point of the liver with room for a lesion, apart from the others and from the hilum."""
-    apart = [*placed, ((-24.0, -12.0, 8.0), 20.0), ((-58.0, -58.0, -34.0), 20.0), (build.kidneys[0], 62.0)]
-    apart += [((4.0, -60.0, 0.0), 14.0)]
+) -> tuple[Point, float]:
+    """A place for a lesion in the liver, apart from the others, the hilum and the gallbladder; smaller if need be."""
+    apart = [*placed, ((-22.0, -12.0, 8.0), 20.0), ((-54.0, -52.0, -28.0), 18.0), ((4.0, -60.0, 0.0), 14.0)]
     while True:
-        x, y, z = rng.uniform(-130, 30), rng.uniform(-75, 60), rng.uniform(-50, 65)
-        point = tuple(np.full(1, value) for value in (x, y, z))
-        far = all(np.hypot(np.hypot(x - c[0], y - c[1]), z - c[2]) > radius + r + 4 for c, r in apart)
-        if far and build.liver(point)[0] < -(1.15 * radius + 3):  # type: ignore[arg-type]
-            return x, y, z
+        point = rng.uniform(-130, 30), rng.uniform(-75, 60), rng.uniform(-50, 65)
+        far = all(np.linalg.norm(np.subtract(point, center)) > radius + size + 4 for center, size in apart)
+        if far and build.liver(tuple(np.full(1, value) for value in point))[0] < -(1.15 * radius + 3):  # type: ignore
+            return point, radius
+        radius *= 0.9995
 
 
 def _paint_kidney_tumor(canvas: Canvas, build: Build, rng: np.random.Generator) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 
 Array = np.ndarray
 Coordinates = tuple[Array, Array, Array]
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
+Path = tuple[list[Point], list[float]]
 
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 WARP_MM = 3.0
@@ -57,13 +57,18 @@ def rotated(at: Coordinates, center: Point, axes: Sequence[Point]) -> Coordinate
     return tuple(sum(o * component for o, component in zip(offset, axis)) for axis in axes)  # type: ignore[return-value]
 
 
-def smooth_path(points: Sequence[Point], radii: Sequence[float], step: float = 8.0) -> tuple[list[Point], list[float]]:
-    """A curve through points, with radii between theirs, in pieces of about `step` mm."""
-    knots = np.asarray(points, dtype=float)
-    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
-    places = np.linspace(0, lengths[-1], max(2, round(lengths[-1] / step) + 1))
-    curve = CubicSpline(lengths, knots)(places)
-    return [(float(x), float(y), float(z)) for x, y, z in curve], np.interp(places, lengths, radii).tolist()
+def smooth_path(points: Sequence[Point], radii: Sequence[float], step: float = 10.0) -> Path:
+    """A curve through points (Catmull-Rom), with radii between theirs, in pieces of about `step` mm."""
+    knots = np.asarray([points[0], *points, points[-1]], dtype=float)
+    curve, widths = [points[0]], [float(radii[0])]
+    for i, (before, start, end, after) in enumerate(zip(knots, knots[1:], knots[2:], knots[3:])):
+        pieces = max(1, round(float(np.sqrt(((end - start) ** 2).sum())) / step))
+        t = np.arange(1, pieces + 1)[:, None] / pieces
+        bend = 2 * before - 5 * start + 4 * end - after, 3 * start - before - 3 * end + after
+        piece = start + 0.5 * ((end - before) * t + bend[0] * t**2 + bend[1] * t**3)
+        curve += [tuple(point) for point in piece.tolist()]
+        widths += (radii[i] + t[:, 0] * (radii[i + 1] - radii[i])).tolist()
+    return curve, widths
 
 
 def smooth_field(rng: np.random.Generator, axes: Coordinates, wavelength: float, terms: int = 24) -> Array:
@@ -103,7 +108,7 @@ class Canvas:
     def __init__(self, axes: Coordinates, rng: np.random.Generator) -> None:
         self.axes = axes
         z, y, x = (axis.astype(np.float32) for axis in axes)
-        bend = [WARP_MM * smooth_field(rng, axes, 110) + 0.3 * WARP_MM * smooth_field(rng, axes, 40) for _ in range(3)]
+        bend = [WARP_MM * smooth_field(rng, axes, 150) + 0.25 * WARP_MM * smooth_field(rng, axes, 45) for _ in range(3)]
         self._at = (bend[0] + x, bend[1] + y[:, None], bend[2] + z[:, None, None])
         self.hu = np.full(bend[0].shape, -1000, np.float32)
         self.labels = np.zeros(bend[0].shape, np.uint8)
@@ -138,7 +143,7 @@ class Canvas:
 
     def paint_tube(
         self,
-        path: tuple[list[Point], list[float]],
+        path: Path,
         hu: float,
         *,
         inside: Array | None = None,
@@ -153,6 +158,8 @@ class Canvas:
                 tuple(min(a, b) - reach for a, b in zip(start, end)),  # type: ignore[arg-type]
                 tuple(max(a, b) + reach for a, b in zip(start, end)),  # type: ignore[arg-type]
             )
+            if not self.hu[box].size:
+                continue
             shape = capsule(self.at(box), start, end, first, last)
             if inside is not None:
                 shape = np.maximum(shape, inside[box])

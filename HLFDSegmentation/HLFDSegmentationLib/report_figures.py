@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 from .quantification import Point
@@ -75,17 +75,18 @@ class AxialPictures:
         """The axial slice that holds a point."""
         return self._labels.TransformPhysicalPointToIndex(point)[2]
 
-    def superior_mm(self, z: int) -> float:
-        """How far superior the middle of an axial slice is."""
+    def place(self, z: int) -> str:
+        """How far superior the middle of an axial slice is, in words that 3D Slicer uses too."""
         columns, rows, _ = self._labels.GetSize()
-        return self._labels.TransformContinuousIndexToPhysicalPoint([(columns - 1) / 2, (rows - 1) / 2, float(z)])[2]
+        middle = self._labels.TransformContinuousIndexToPhysicalPoint([(columns - 1) / 2, (rows - 1) / 2, float(z)])
+        return f"S {middle[2]:.1f} mm".replace("-", "−")
 
     def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None, width: int = 360) -> Picture:
         """A slice with the outlines of all segments, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line."""
         panel = self._panel(z, 2 * width)
         pixels = panel.gray(self._ct)
         for label in (*self._task.organs, *self._task.tumors):
-            _draw(pixels, _outline(panel.mask(self._one_slice(z), self._values(label)), 2), label.color)
+            _draw(pixels, _outline(panel.mask(self._one_slice(z), self._values(label)), 3), label.color)
         if diameter:
             _draw(pixels, panel.line(diameter), WHITE)
         _draw_scale_bar(pixels, panel.pixel_mm)
@@ -101,7 +102,7 @@ class AxialPictures:
         colors = np.where((values >= 0)[..., None], HEAT[index], COLD[index])
         opacity = OPACITY * np.minimum(strength / VISIBLE_FROM, 1.0)[..., None]
         pixels = (1 - opacity) * pixels + opacity * colors
-        _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 1), WHITE)
+        _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)
         return _picture(pixels, 1.5)
 
     def _values(self, label: Label) -> tuple[int, ...]:

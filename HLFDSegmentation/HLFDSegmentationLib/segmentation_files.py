@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .errors import OutputError
 from .safe_files import replacing

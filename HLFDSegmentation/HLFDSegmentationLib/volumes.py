@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import torch
 from scipy import ndimage
 from torch.nn import functional as F
@@ -114,7 +114,8 @@ class AxialSlices:
         slab = np.clip(self._voxels[start:stop].astype(np.float32), low, high)
         slab -= low
         slab /= high - low
-        return self._on_canvas(slab)[:, None]
+        # Averaging rounds to a little more than 1.
+        return self._on_canvas(slab).clip(0, 1)[:, None]
 
     def body(self, start: int, stop: int) -> np.ndarray:
         """The patient's body in slices start..stop-1, bool (n, H, W): with lungs and bowel gas, without table and air.
@@ -144,6 +145,12 @@ class AxialSlices:
         canvas = np.zeros((len(labels), *self.shape), dtype=labels.dtype)
         canvas[:, : len(rows), : len(columns)] = labels[:, rows[:, None], columns]
         return canvas
+
+    def labels_of(self, image: sitk.Image) -> np.ndarray:
+        """An annotation on the CT's grid as labels (Z, Y, X) in axial order: the way back of `labels_on_ct`."""
+        if self._grid is not self._ct:
+            image = sitk.Resample(image, self._grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        return self._order.view(sitk.GetArrayFromImage(image))
 
     def labels_on_ct(self, labels: np.ndarray) -> sitk.Image:
         """Labels (Z, Y, X) in axial order, uint8, as an image on exactly the CT's own grid."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
+from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
-from HLFDSegmentationLib.volumes import hu_problem, read_ct
 
 from .cases import Case, target_values
 

@@ -69,5 +69,3 @@ class TrainingPlan:
             return cls(**{**data, "task": Task.from_dict(data["task"])})
         except (KeyError, TypeError) as error:
             raise TrainingError(f"The training plan has a wrong or missing entry: {error}.") from error
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,17 @@ class RunFolder:
         """The cases, as they were split at the start."""
         return Split.from_dict(self.read("split.json"), find_cases(self.path / "cases.json", plan.task))
 
+    def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+        """The report that also appends each event to `events.jsonl`, single steps left out."""
+
+        def log(event: dict[str, Any]) -> None:
+            if event["event"] != "step":
+                with open(self.events, "a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(event) + "\n")
+            report(event)
+
+        return log
+
     def write(self, name: str, content: Any) -> None:
         """Writes a JSON file of the run."""
         with replacing(self.path / name) as part:
@@ -72,6 +83,14 @@ class RunFolder:
             raise TrainingError(
                 f"{path} cannot be read: {error}. {self.path} is not the folder of a training run, or it is damaged."
             ) from error
+
+    def result(self) -> dict[str, Any]:
+        """What the finished run achieved. Raises TrainingError where it is not finished."""
+        if not (self.path / "result.json").is_file():
+            raise TrainingError(
+                f"The training run in {self.path} is not finished. Go on with it: hlfd train -o {self.path} --resume"
+            )
+        return self.read("result.json")
 
     def best(self, stage: str) -> dict[str, Any]:
         """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""
@@ -92,4 +111,6 @@ def read_weights(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        raise TrainingError(f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__}).") from error
+        raise TrainingError(
+            f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
+        ) from error

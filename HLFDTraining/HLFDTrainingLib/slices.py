@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib.tasks import BACKGROUND, Task
+from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.volumes import AxialSlices, read_ct
 from monai.data import PersistentDataset
-from monai.transforms import CastToTyped, Compose, ScaleIntensityRanged, Transform
+from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
-from torch.nn import functional as F
 
 from .augmentation import augmentation
 from .cases import Case, case_groups, target_values
@@ -35,31 +34,21 @@ class SliceItem:
     labelled: bool
 
 
-@lru_cache(maxsize=2)
-def _axial_volume(path: str, _modified: float) -> tuple[np.ndarray, tuple[float, float]]:
-    """Voxels [z, y, x] with rows from anterior to posterior and columns from right to left, and (row, column) mm."""
-    image = sitk.DICOMOrient(sitk.ReadImage(path), "LPS")
-    spacing = image.GetSpacing()
-    return sitk.GetArrayFromImage(image), (spacing[1], spacing[0])
-
-
-def _volume(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    return _axial_volume(str(path), path.stat().st_mtime)
-
-
-def list_slices(cases: Sequence[Case]) -> list[SliceItem]:
-    """Every axial slice of the cases, in order."""
+def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
+    """Every axial slice of the cases, in order. Only the annotations are read."""
     items = []
     for case in cases:
-        labels, _ = _volume(case.label)
-        known = np.isin(labels, list(case.labels))
-        items += [SliceItem(case, index, bool(known[index].any())) for index in range(len(labels))]
+        image = sitk.ReadImage(str(case.label))
+        # The annotation lies on the CT's grid, so its own slices are the CT's.
+        annotation = AxialSlices(image, task).labels_of(image)
+        labelled = np.isin(annotation, [value for value, names in case.labels.items() if names]).any(axis=(1, 2))
+        items += [SliceItem(case, index, bool(any_label)) for index, any_label in enumerate(labelled)]
     return items
 
 
-def training_slices(cases: Sequence[Case], seed: int) -> list[SliceItem]:
+def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceItem]:
     """The slices of an epoch: all with a label, `case.repeat` times, and a seeded share of those without."""
-    items = list_slices(cases)
+    items = list_slices(cases, task)
     labelled = [item for item in items if item.labelled for _ in range(item.case.repeat)]
     empty = [item for item in items if not item.labelled]
     count = min(len(empty), round(EMPTY_SLICES * len(labelled)))
@@ -68,38 +57,38 @@ def training_slices(cases: Sequence[Case], seed: int) -> list[SliceItem]:
 
 
 class ReadSliced(Transform):
-    """Reads one slice of a case: `image` float32 in HU and `label` uint8, both (1, H, W) at the task's spacing.
+    """Reads one slice of a case as segmenting would: `image` float16 and `label` uint8, both (1, H, W).
 
-    The image is resized bilinearly with antialiasing, as segmenting does it; the label by nearest neighbour, its
-    values replaced by the task's classes.
+    The image has the task's spacing, its window scaled to 0..1; the label holds the representatives of the task's
+    classes.
     """
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self._last: _AxialCase | None = None
 
     def __call__(self, data: dict[str, Any]) -> dict[str, torch.Tensor]:
-        case: Case = data["case"]
-        image, spacing = _volume(case.ct)
-        labels, _ = _volume(case.label)
-        pixels = torch.from_numpy(image[data["index"]].astype(np.float32))
-        classes = np.full(labels.shape[1:], BACKGROUND, np.float32)
-        for value, representative in target_values(case, self.task).items():
-            classes[labels[data["index"]] == value] = representative
-        size = [max(1, round(count * mm / self.task.spacing)) for count, mm in zip(pixels.shape, spacing)]
-        resized = F.interpolate(pixels[None, None], size, mode="bilinear", antialias=True)[0]
-        nearest = F.interpolate(torch.from_numpy(classes)[None, None], size, mode="nearest-exact")[0]
-        return {"image": resized, "label": nearest.to(torch.uint8)}
+        """Takes `case` and `index`."""
+        case, index = data["case"], data["index"]
+        # Slices are asked for in order at first, so each case is read once and not once for each of its slices.
+        if self._last is None or self._last.case != case:
+            self._last = _AxialCase(case, self.task)
+        return {
+            "image": torch.from_numpy(self._last.slices.images(index, index + 1)[0]).half(),
+            "label": torch.from_numpy(self._last.slices.to_canvas(self._last.classes[index : index + 1])),
+        }
 
 
-def _stored(task: Task) -> Compose:
-    low, high = task.window
-    return Compose(
-        [
-            ReadSliced(task),
-            ScaleIntensityRanged("image", low, high, 0.0, 1.0, clip=True),
-            CastToTyped("image", torch.float16),
-        ]
-    )
+class _AxialCase:
+    """A case's CT and classes in axial order."""
+
+    def __init__(self, case: Case, task: Task) -> None:
+        self.case = case
+        self.slices = AxialSlices(read_ct(case.ct), task)
+        annotation = self.slices.labels_of(sitk.ReadImage(str(case.label)))
+        self.classes = np.zeros(annotation.shape, np.uint8)
+        for value, representative in target_values(case, task).items():
+            self.classes[annotation == value] = representative
 
 
 def _cache_key(task: Task) -> Any:
@@ -107,7 +96,10 @@ def _cache_key(task: Task) -> Any:
 
     def key(data: dict[str, Any]) -> bytes:
         case: Case = data["case"]
-        stamp = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (case.ct, case.label)]
+        files = [
+            file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+        ]
+        stamp = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         identity = (stamp, data["index"], sorted(case.labels.items()), task.window, task.spacing, task.num_classes)
         return sha256(repr(identity).encode()).hexdigest().encode()
 
@@ -135,7 +127,7 @@ class SliceDataset(torch.utils.data.Dataset):
         self.seed = seed
         self.groups = {item.case.name: torch.tensor(case_groups(item.case, task)) for item in items}
         data = [{"case": item.case, "index": item.index} for item in items]
-        self.stored = PersistentDataset(data, _stored(task), cache, hash_func=_cache_key(task))
+        self.stored = PersistentDataset(data, Compose([ReadSliced(task)]), cache, hash_func=_cache_key(task))
         self.augmentation = augmentation(task.input_size) if augment else None
 
     def __len__(self) -> int:

@@ -41,7 +41,7 @@ class Learner(Protocol):
         """What the optimiser changes."""
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818  it is no error
     """The user asked to stop; a checkpoint was left."""
 
 

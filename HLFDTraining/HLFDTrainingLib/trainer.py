@@ -61,13 +61,13 @@ class TrainingRun:
         """
         self._seed(0)
         training = SliceDataset(
-            training_slices(self.split.train, self.plan.seed),
+            training_slices(self.split.train, self.plan.task, self.plan.seed),
             self.plan.task,
             self.folder.cache,
             augment=True,
             seed=self.plan.seed,
         )
-        validation = SliceDataset(list_slices(self.split.validation), self.plan.task, self.folder.cache)
+        validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.folder.cache)
         if not len(training) or not len(validation):
             raise TrainingError("There is nothing to train on: training and validation each need a case with slices.")
         self.processes.any(self._fill_cache(training, validation))
@@ -180,7 +180,7 @@ def _package_weights(plan: TrainingPlan) -> dict[str, torch.Tensor]:
     package = find_package(plan.teacher_weights)
     if package.task.num_classes != plan.task.num_classes or package.network_name != plan.teacher:
         raise TrainingError(
-            f"The model '{package.name}' is a {package.network_name} for the task '{package.task.name}'; the plan wants "
-            f"a {plan.teacher} for '{plan.task.name}'."
+            f"The model '{package.name}' is a {package.network_name} for the task '{package.task.name}'; "
+            f"the plan wants a {plan.teacher} for '{plan.task.name}'."
         )
     return package.load_network().state_dict()

@@ -85,6 +85,7 @@ def build_distiller(
     unknown = set(options) - set(signature(method).parameters)
     if unknown:
         raise TrainingError(
-            f"The distillation method '{name}' has no option '{min(unknown)}'. See docs/distillation.md for its options."
+            f"The distillation method '{name}' has no option '{min(unknown)}'. "
+            "docs/distillation.md tells which options the methods have."
         )
     return method(student, teacher, num_classes, unified_head=unified_head, **options)

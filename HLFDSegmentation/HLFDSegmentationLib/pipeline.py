@@ -1,0 +1,181 @@
+"""The main job: a CT in, a folder with segmentation, measures, attention and report out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+from .attention import LayerAttention
+from .errors import InputError, OutputError
+from .inference import Progress, Segmentation, Segmenter
+from .model_package import ModelPackage
+from .quantification import SegmentMeasures, measure, write_measures_csv
+from .report import write_report
+from .segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
+from .volumes import AxialSlices, hu_problem, read_ct
+
+NOT_HU = "This image does not look like CT in HU, and was segmented all the same because that was asked for: "
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `segment_to_folder` made.
+
+    Attributes:
+        folder: where the files lie.
+        segmentation: labels, notes and attention.
+        measures: of each segment.
+        warnings: about the input.
+    """
+
+    folder: Path
+    segmentation: Segmentation
+    measures: list[SegmentMeasures]
+    warnings: list[str]
+
+
+def segment_to_folder(
+    ct_path: str | Path,
+    folder: str | Path,
+    package: ModelPackage,
+    *,
+    device: str = "auto",
+    tumor_threshold: float | None = None,
+    attention: bool = False,
+    signed: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Segments a CT and writes everything about it into a new folder, which appears only when it is complete.
+
+    Files: segmentation.nii.gz, segmentation.seg.nrrd, segments.csv, report.html; with attention also
+    attention/LABEL_LAYER.nii.gz, each on its layer's own grid, and attention.csv with the focus of every layer.
+
+    Args:
+        ct_path: NIfTI, NRRD or MHA file, or a DICOM folder.
+        folder: new or empty.
+        package: the model.
+        device: see `choose_device`.
+        tumor_threshold: see `Segmenter.segment`.
+        attention: also the attention of every layer.
+        signed: signed attention maps instead of positive ones.
+        force: segment an image that does not look like CT in HU, and mark the result.
+        progress: called with a phase and the share of it that is done.
+
+    Raises:
+        InputError: the CT or an argument cannot be used.
+        OutputError: the folder holds something already, or cannot be written.
+    """
+    folder = Path(folder)
+    _check_new(folder)
+    ct = read_ct(ct_path)
+    warnings = []
+    if problem := hu_problem(ct):
+        if not force:
+            raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
+        warnings.append(NOT_HU + problem)
+    segmentation = Segmenter(package, device).segment(
+        ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
+    )
+    measures = measure(segmentation.labels, ct, package.task)
+    with new_folder(folder) as part:
+        write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")
+        write_segmentation_nrrd(segmentation.labels, package.task, part / "segmentation.seg.nrrd")
+        write_measures_csv(measures, part / "segments.csv")
+        if attention:
+            write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
+        write_report(
+            part / "report.html",
+            ct=ct,
+            ct_name=Path(ct_path).absolute().name,
+            segmentation=segmentation,
+            measures=measures,
+            package=package,
+            warnings=warnings,
+        )
+    return Result(folder, segmentation, measures, warnings)
+
+
+def write_attention(attention: Iterable[LayerAttention], slices: AxialSlices, folder: Path) -> None:
+    """Writes attention/LABEL_LAYER.nii.gz for each map, on its layer's own grid, and attention.csv with the focus."""
+    rows = []
+    for layer in attention:
+        name = f"{layer.label.replace(' ', '_')}_{layer.layer}.nii.gz"
+        write_image(slices.layer_image(layer.maps), folder / "attention" / name)
+        rows.append({"label": layer.label, "layer": layer.layer, "file": f"attention/{name}", **_focus_columns(layer)})
+    columns = ("label", "layer", "file", *FOCUS_COLUMNS)
+    with open(folder / "attention.csv", "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+FOCUS_COLUMNS = (
+    "focus_segment",
+    "focus_organ",
+    "segment_share_of_body",
+    "organ_share_of_body",
+    "segment_ratio",
+    "organ_ratio",
+    "empty",
+)
+
+
+def _focus_columns(layer: LayerAttention) -> dict[str, str]:
+    focus = layer.focus
+    values: tuple[float, ...] = ()
+    if focus:
+        values = (
+            focus.segment,
+            focus.organ,
+            focus.segment_share_of_body,
+            focus.organ_share_of_body,
+            focus.segment_ratio,
+            focus.organ_ratio,
+        )
+    return {**dict(zip(FOCUS_COLUMNS, (f"{value:.4f}" for value in values))), "empty": "yes" if layer.empty else "no"}
+
+
+def _check_new(folder: Path) -> None:
+    if folder.is_file():
+        raise OutputError(f"{folder} is a file. Give the name of a new folder for the results.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"The folder {folder} is not empty. Choose a new one, so that no earlier result is lost.")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields a folder to fill; it becomes `folder` when the block ends without an error, and vanishes otherwise.
+
+    Raises:
+        OutputError: the folder holds something already, or cannot be written.
+    """
+    _check_new(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        part.chmod(0o777 & ~_umask())
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
+    try:
+        yield part
+        if folder.is_dir():
+            folder.rmdir()
+        os.replace(part, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,45 @@
+"""The parts that a report's page is put together from."""
+
+from __future__ import annotations
+
+import base64
+from xml.etree.ElementTree import Element, SubElement
+
+from .report_figures import Picture
+from .tasks import Label
+
+
+def add_section(page: Element, title: str) -> Element:
+    """A new part of the page under a heading."""
+    section = SubElement(page, "section")
+    add_text(section, "h2", title)
+    return section
+
+
+def add_text(parent: Element, tag: str, text: str, class_: str | None = None, **attributes: str) -> Element:
+    """A new element with a text, which is escaped when the page is written."""
+    element = SubElement(parent, tag, {"class": class_, **attributes} if class_ else attributes)
+    element.text = text
+    return element
+
+
+def add_swatch(parent: Element, label: Label) -> None:
+    """A small square in a label's color."""
+    SubElement(parent, "span", {"class": "swatch", "style": f"background: {css_color(label.color)}"})
+
+
+def add_image(parent: Element, picture: Picture, alt: str) -> None:
+    """A picture inside the page itself, and the text for those who do not see it."""
+    source = "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
+    size = {"width": str(picture.width), "height": str(picture.height)}
+    SubElement(parent, "img", {"src": source, "alt": alt, **size})
+
+
+def css_color(color: tuple[float, ...]) -> str:
+    """A color as style sheets and SVG write it."""
+    return "rgb({:.0f}, {:.0f}, {:.0f})".format(*color)
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a true minus sign, and without a minus before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")

@@ -1,0 +1,368 @@
+"""The `hlfd` command."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import FrameType
+
+from HLFDSegmentationLib import __version__
+from HLFDSegmentationLib.errors import HLFDError, InputError, OutputError, TrainingError
+
+# Everything else is imported where a command needs it: `hlfd --help` must not wait seconds for torch and MONAI.
+
+STOPPED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0, or 1 after an error, whose sentence goes to standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except HLFDError as error:
+        print(f"hlfd: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("hlfd: stopped.", file=sys.stderr)
+        return STOPPED
+    except MemoryError:
+        print(
+            "hlfd: the memory of this computer does not suffice. Close other programs, or crop the CT.", file=sys.stderr
+        )
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hlfd",
+        description="Segment kidney and liver tumors in CT with small distilled networks, and see what each layer "
+        "looks at. For research use only, not for diagnosis.",
+    )
+    parser.add_argument("--version", action="version", version=f"hlfd {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_package(commands)
+    _add_models(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+# Segmenting
+
+
+def _add_segment(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "segment", _segment, "Segment a CT and write labels, measures and a report.")
+    parser.add_argument("ct", help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    _add_segment_options(parser)
+    parser.add_argument("--attention", action="store_true", help="also the attention maps of every layer")
+    parser.add_argument("--signed", action="store_true", help="signed attention maps instead of positive ones")
+
+
+def _add_segment_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="name or folder of a model; the one that ships with HLFD by default")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--tumor-threshold", type=float, metavar="P", help="a voxel is tumor from this probability on")
+    parser.add_argument("--force", action="store_true", help="segment an image that does not look like CT in HU")
+
+
+def _segment(options: argparse.Namespace) -> int:
+    _segment_and_tell(options, options.ct, options.output, attention=options.attention, signed=options.signed)
+    return 0
+
+
+def _segment_and_tell(
+    options: argparse.Namespace, ct: str | Path, output: Path, *, attention: bool, signed: bool = False
+) -> None:
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.pipeline import segment_to_folder
+
+    from .progress import ProgressBar
+
+    bar = ProgressBar()
+    try:
+        result = segment_to_folder(
+            ct,
+            output,
+            find_package(options.model),
+            device=options.device,
+            tumor_threshold=options.tumor_threshold,
+            attention=attention,
+            signed=signed,
+            force=options.force,
+            progress=bar,
+        )
+    finally:
+        bar.close()
+    for sentence in [*result.warnings, *result.segmentation.notes]:
+        print(f"Note: {sentence}")
+    for segment in result.measures:
+        lesions = f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
+        print(f"{segment.label.name:<14} {segment.volume_ml:8.1f} mL{lesions}")
+    print(f"Report: {result.folder / 'report.html'}")
+    print("For research use only. Not for diagnosis.")
+
+
+# The demo
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "demo", _demo, "Segment a generated CT, or your own, and show every layer's attention.")
+    parser.add_argument("ct", nargs="?", help="your own CT; without it one is generated")
+    parser.add_argument("-o", "--output", type=Path, default=Path("hlfd-demo"), help="folder (default: hlfd-demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generated CT: another seed, another patient")
+    _add_segment_options(parser)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    output = _unused(options.output)
+    ct = options.ct
+    if ct is None:
+        from HLFDSegmentationLib.phantom import write_phantom
+
+        print("Generating a CT ...", file=sys.stderr, flush=True)
+        ct, _ = write_phantom(output / "generated_ct", options.seed)
+    _segment_and_tell(options, ct, output / "result", attention=True)
+    return 0
+
+
+def _unused(folder: Path) -> Path:
+    """The folder, or the first of FOLDER-2, FOLDER-3, ... that is not there yet."""
+    number = 1
+    candidate = folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+# Training
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "train", _train, "Train a teacher on annotated cases and distil it into a student.")
+    parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json (docs/cases.md); not with --resume")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
+    parser.add_argument("--task", default="abdomen", help="name or file of a task (default: abdomen)")
+    parser.add_argument("--teacher", help="network of the teacher")
+    parser.add_argument("--student", help="network of the student")
+    parser.add_argument("--method", help="distillation method (default: hlfd)")
+    parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
+    parser.add_argument("--epochs", type=int, help="of teacher and student")
+    parser.add_argument("--batch", type=int, help="slices a step and process")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
+    parser.add_argument("--seed", type=int, help="of weights, order, random changes and split")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .processes import joined_processes
+    from .progress import TrainingProgress, json_lines
+    from .run_folder import RunFolder
+    from .stage import Stopped
+    from .trainer import TrainingRun
+
+    stop = StopSignal()
+    with joined_processes() as processes:
+        folder = RunFolder(options.output)
+        if not options.resume and processes.first:
+            _start_run(folder, options)
+        processes.wait()
+        as_json = options.json or not sys.stdout.isatty()
+        report = folder.logging(json_lines if as_json else TrainingProgress())
+        run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
+        try:
+            run.run()
+        except Stopped:
+            report({"event": "stopped", "resume": f"hlfd train -o {options.output} --resume"})
+            return STOPPED
+        except HLFDError as error:
+            report({"event": "error", "message": str(error)})
+            raise
+    return 0
+
+
+class StopSignal:
+    """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _start_run(folder, options: argparse.Namespace) -> None:  # noqa: ANN001  RunFolder is imported late
+    from HLFDSegmentationLib.tasks import load_task
+
+    from .case_check import check_cases, findings_table, write_findings_csv
+    from .cases import find_cases, split_by_patient
+    from .plan import TrainingPlan
+
+    if options.cases is None:
+        raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
+    if folder.started:
+        raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
+    task = load_task(options.task)
+    chosen = {
+        "teacher": options.teacher,
+        "student": options.student,
+        "method": options.method,
+        "teacher_weights": options.teacher_weights,
+        "teacher_epochs": options.epochs,
+        "student_epochs": options.epochs,
+        "batch": options.batch,
+        "learning_rate": options.learning_rate,
+        "precision": options.precision,
+        "seed": options.seed,
+        "device": options.device,
+    }
+    plan = TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
+    cases = find_cases(options.cases, task)
+    findings = check_cases(cases, task)
+    if findings:
+        print(findings_table(findings), file=sys.stderr, flush=True)
+        write_findings_csv(findings, folder.path / "checks.csv")
+    wrong = sorted({finding.case for finding in findings if finding.severity == "error"})
+    if wrong:
+        raise TrainingError(
+            f"{len(wrong)} cases cannot be trained with, first {wrong[0]}; the table above says why and what to do. "
+            "Mend them or leave them out, and start again."
+        )
+    folder.start(plan, cases, split_by_patient(cases, seed=plan.seed))
+
+
+# Evaluating and packaging
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "evaluate", _evaluate, "Measure a model on annotated cases that it has not seen.")
+    parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
+    parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="CSV file to write")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import find_package
+
+    from .cases import find_cases
+    from .evaluation import evaluate, summary_table, write_metrics_csv
+    from .metrics import summarize
+    from .packaging import student_as_package
+    from .progress import ProgressBar
+    from .run_folder import RunFolder
+
+    if options.output.exists():
+        raise OutputError(f"{options.output} is there already. Choose another name.")
+    run = RunFolder(Path(options.model))
+    with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
+        if options.cases is not None:
+            cases = find_cases(options.cases, package.task)
+        elif run.started:
+            cases = list(run.split(run.plan()).test)
+        else:
+            raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
+        figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
+    write_metrics_csv(figures, options.output)
+    print(summary_table(summarize(figures)))
+    return 0
+
+
+def _add_package(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "package", _package, "Make a model package of a training run's student.")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new .zip file or folder")
+    parser.add_argument("--name", help="of the model: lowercase letters, digits, - and _ (default: from the output)")
+    parser.add_argument("--title", help="what users read")
+    parser.add_argument("--license", default="not stated", help="of the model")
+
+
+def _package(options: argparse.Namespace) -> int:
+    from .packaging import package_run
+    from .run_folder import RunFolder
+
+    path = package_run(
+        RunFolder(options.run_folder),
+        options.output,
+        name=options.name or options.output.name.removesuffix(".zip").lower(),
+        title=options.title,
+        license=options.license,
+    )
+    print(f"Wrote {path}. Use it with: hlfd models import {path}")
+    return 0
+
+
+# Models
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("models", help="List, import, remove or verify models.")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _command(actions, "list", _list_models, "List the installed models.")
+    importing = _command(actions, "import", _import_model, "Check a model package and install it.")
+    importing.add_argument("source", type=Path, help="zip file or folder")
+    removing = _command(actions, "remove", _remove_model, "Delete an imported model.")
+    removing.add_argument("name")
+    verifying = _command(actions, "verify", _verify_model, "Check that a model is complete and unchanged.")
+    verifying.add_argument("model", help="name, folder or zip file")
+
+
+def _list_models(_options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import list_packages
+
+    for stored in list_packages():
+        if stored.package is None:
+            print(f"{stored.name}: cannot be used. {stored.problem}")
+            continue
+        package = stored.package
+        organs = ", ".join(label.name for label in package.task.labels)
+        origin = "ships with HLFD" if stored.shipped else "imported"
+        print(f"{package.name}: {package.title} ({organs}; {package.network_name}; {package.license}; {origin})")
+    return 0
+
+
+def _import_model(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import import_package
+
+    print(f"Imported '{import_package(options.source).name}'.")
+    return 0
+
+
+def _remove_model(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import remove_package
+
+    remove_package(options.name)
+    print(f"Removed '{options.name}'.")
+    return 0
+
+
+def _verify_model(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import verify_package
+
+    package = verify_package(options.model)
+    print(f"'{package.name}' is complete and unchanged.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""A model's figures on annotated cases: whole CTs, segmented as a user would segment them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_package import ModelPackage
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.volumes import read_ct
+
+from .cases import Case, case_groups, target_values
+from .metrics import METRICS, CaseMetrics, Summary, measure_case
+
+
+def evaluate(
+    package: ModelPackage,
+    cases: Sequence[Case],
+    *,
+    device: str = "auto",
+    progress: Callable[[str, float], None] | None = None,
+) -> list[CaseMetrics]:
+    """Segments each case and compares it with its annotation, in what the annotator looked for.
+
+    Args:
+        package: the model.
+        cases: none of which it has learned from.
+        device: see `choose_device`.
+        progress: called with the next case's name and the share of the cases that are done.
+
+    Raises:
+        InputError, CasesError: a case cannot be used.
+    """
+    segmenter = Segmenter(package, device)
+    figures = []
+    for number, case in enumerate(cases):
+        if progress:
+            progress(case.name, number / len(cases))
+        ct = read_ct(case.ct)
+        prediction = sitk.GetArrayFromImage(segmenter.segment(ct).labels)
+        annotation = sitk.GetArrayFromImage(sitk.ReadImage(str(case.label)))
+        truth = np.zeros(annotation.shape, np.uint8)
+        for value, representative in target_values(case, package.task).items():
+            truth[annotation == value] = representative
+        figures.append(
+            measure_case(
+                case.name,
+                prediction,
+                truth,
+                spacing=ct.GetSpacing()[::-1],
+                groups=case_groups(case, package.task),
+                task=package.task,
+            )
+        )
+    return figures
+
+
+def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
+    """One row a case and label, with `METRICS` as columns; empty where a figure has no meaning."""
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ("case", "label", *METRICS))
+        writer.writeheader()
+        for case in figures:
+            for label, metrics in case.labels.items():
+                values = {name: "" if np.isnan(value) else f"{value:.5f}" for name, value in asdict(metrics).items()}
+                if any(values.values()):
+                    writer.writerow({"case": case.case, "label": label, **values})
+
+
+def summary_table(summaries: dict[str, dict[str, Summary]], metrics: Sequence[str] = METRICS) -> str:
+    """Mean ± standard deviation (cases) of each label and metric, as a Markdown table."""
+    lines = [f"| label | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
+    for label, figures in summaries.items():
+        cells = [_cell(figures[metric]) for metric in metrics]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(summary: Summary) -> str:
+    if not summary.n:
+        return "-"
+    spread = "" if np.isnan(summary.sd) else f" ± {summary.sd:.3f}"
+    return f"{summary.mean:.3f}{spread} ({summary.n})"

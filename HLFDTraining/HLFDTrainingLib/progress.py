@@ -1,0 +1,68 @@
+"""Progress for a person at a terminal, or as one JSON object a line for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, TextIO
+
+
+class ProgressBar:
+    """Shows a phase and the share of it that is done: a moving line on a terminal, a line a phase elsewhere."""
+
+    WIDTH = 30
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.moving = self.stream.isatty()
+        self.phase = ""
+        self.started = time.monotonic()
+
+    def __call__(self, phase: str, share: float) -> None:
+        """Takes the phase and its share, 0 to 1."""
+        if phase != self.phase:
+            self.close()
+            self.phase, self.started = phase, time.monotonic()
+            if not self.moving:
+                print(f"{phase} ...", file=self.stream, flush=True)
+        if self.moving:
+            filled = round(share * self.WIDTH)
+            bar = "#" * filled + "." * (self.WIDTH - filled)
+            seconds = (time.monotonic() - self.started) * (1 - share) / share if share > 0 else 0.0
+            line = f"\r{self.phase:<12} [{bar}] {share:4.0%}, {seconds:3.0f} s left "
+            print(line, end="", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the line of the current phase."""
+        if self.moving and self.phase:
+            print(file=self.stream, flush=True)
+        self.phase = ""
+
+
+def json_lines(event: dict[str, Any]) -> None:
+    """Prints an event as one line of JSON (docs/training.md has the schema)."""
+    print(json.dumps(event), flush=True)
+
+
+class TrainingProgress:
+    """Shows training events at a terminal."""
+
+    def __init__(self) -> None:
+        self.bar = ProgressBar()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Takes one event."""
+        kind = event["event"]
+        if kind == "step":
+            self.bar(f"{event['stage']} {event['epoch']}/{event['epochs']}", event["step"] / event["steps"])
+        elif kind == "reading":
+            self.bar("reading", event["done"] / max(1, event["of"]))
+        elif kind == "epoch":
+            self.bar.close()
+            dice = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items() if value is not None)
+            print(f"{event['stage']}: epoch {event['epoch']} of {event['epochs']}, validation Dice {dice}", flush=True)
+        else:
+            self.bar.close()
+            text = ", ".join(f"{name}: {value}" for name, value in event.items() if name != "event")
+            print(f"{kind}. {text}", flush=True)

@@ -1,0 +1,303 @@
+"""What cannot be used as a CT is refused with a sentence, and what can be used is read."""
+
+import gzip
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices, read_ct
+
+SERIES = "1.2.826.0.1.3680043.2.1125.7"
+
+
+def refusal(path: Path, capfd) -> str:
+    """The sentence with which a path is refused; nothing else may be printed."""
+    capfd.readouterr()
+    with pytest.raises(InputError) as error:
+        read_ct(path)
+    assert capfd.readouterr() == ("", "")
+    text = str(error.value)
+    assert str(path) in text
+    assert text.count(". ") >= 1 and text.endswith(".")  # What happened, and what to do.
+    return text
+
+
+def volume(shape=(5, 12, 16), dtype=np.int16) -> sitk.Image:
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 90, shape).astype(dtype))
+    ct.SetSpacing((0.7, 0.8, 2.5)[: ct.GetDimension()])
+    return ct
+
+
+def written(ct: sitk.Image, path: Path) -> Path:
+    sitk.WriteImage(ct, str(path))
+    return path
+
+
+def write_series(
+    folder: Path, positions, *, uid=SERIES, description="Abdomen 2.5", first=0, size=(16, 12), modality="CT"
+):
+    """DICOM slices at these positions (x, y, z in mm); the stored values are HU + 1024."""
+    folder.mkdir(exist_ok=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number, position in enumerate(positions, start=first):
+        image = sitk.GetImageFromArray(np.full((1, *size[::-1]), number * 10, np.int16))
+        image.SetSpacing((0.7, 0.8, 2.5))
+        tags = {
+            "0008|0018": f"{uid}.{number + 1}",
+            "0008|0060": modality,
+            "0008|103e": description,
+            "0010|0010": "Secret^Name",
+            "0020|000d": SERIES,
+            "0020|000e": uid,
+            "0020|0013": str(number + 1),
+            "0020|0032": "\\".join(f"{mm:g}" for mm in position),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0028|1052": "-1024",
+            "0028|1053": "1",
+        }
+        for key, value in tags.items():
+            image.SetMetaData(key, value)
+        writer.SetFileName(str(folder / f"slice{number:03d}.dcm"))
+        writer.Execute(image)
+    return folder
+
+
+def stack(*heights: float) -> list[tuple[float, float, float]]:
+    return [(-120.0, -80.0, height) for height in heights]
+
+
+# What can be read
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
+def test_file_formats(tmp_path, suffix, capfd):
+    ct = volume()
+    ct.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    ct.SetOrigin((1.5, -2.5, 300))
+    again = read_ct(written(ct, tmp_path / f"ct{suffix}"))
+    assert np.array_equal(sitk.GetArrayViewFromImage(again), sitk.GetArrayViewFromImage(ct))
+    assert np.allclose(again.GetSpacing(), ct.GetSpacing())
+    assert again.GetOrigin() == ct.GetOrigin() and again.GetDirection() == ct.GetDirection()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 16), (2, 4, 3), (1, 1, 1), (2000, 3, 4)])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_any_number_of_slices_and_voxels(tmp_path, shape, dtype):
+    ct = read_ct(written(volume(shape, dtype), tmp_path / "ct.nii.gz"))
+    slices = AxialSlices(ct, TASKS["abdomen"])
+    assert slices.count == shape[0]
+    assert slices.images(shape[0] - 1, shape[0]).shape == (1, 1, 32, 32)
+
+
+def test_big_endian_and_fourth_axis_of_one(tmp_path):
+    plain = written(volume(), tmp_path / "ct.nii").read_bytes()
+    fields = {0: "i", 40: "8h", 70: "hhh", 76: "8f", 108: "fff", 252: "hh", 256: "6f", 280: "12f"}
+    header = bytearray(plain[:352])
+    for offset, layout in fields.items():
+        struct.pack_into(f">{layout}", header, offset, *struct.unpack_from(f"<{layout}", plain, offset))
+    swapped = tmp_path / "swapped.nii"
+    swapped.write_bytes(bytes(header) + np.frombuffer(plain[352:], "<i2").astype(">i2").tobytes())
+    one_phase = tmp_path / "one_phase.nii"
+    sitk.WriteImage(sitk.JoinSeries([volume()]), str(one_phase))
+    for path in (swapped, one_phase):
+        assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
+
+
+def test_dicom_series(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(7.5, 5, 2.5, 0))
+    (folder / "notes.txt").write_text("not DICOM")
+    ct = read_ct(folder)
+    assert capfd.readouterr() == ("", "")
+    assert ct.GetSize() == (16, 12, 4)
+    assert ct.GetSpacing() == pytest.approx((0.7, 0.8, 2.5))
+    assert ct.GetOrigin() == pytest.approx((-120, -80, 0))
+    assert sitk.GetArrayFromImage(ct)[:, 0, 0].tolist() == [30, 20, 10, 0]
+    assert ct.GetMetaDataKeys() == ("0008|0060",) and ct.GetMetaData("0008|0060") == "CT"
+
+
+def test_stored_dicom_values_are_rescaled_to_hu(tmp_path):
+    """The writer stores HU + 1024, so reading gives HU only where the intercept is applied."""
+    file = write_series(tmp_path / "series", stack(0)) / "slice000.dcm"
+    assert b"-1024" in file.read_bytes()
+    assert sitk.GetArrayFromImage(read_ct(file)).max() == 0
+    assert read_ct(file).GetMetaDataKeys() in ((), ("0008|0060",))
+
+
+# Files that cannot be read
+
+
+def test_absent_file(tmp_path, capfd):
+    assert "There is no file or folder" in refusal(tmp_path / "absent.nii.gz", capfd)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.nii", "notes.nii.gz", "notes.nrrd", "notes.mha", "notes"])
+def test_text_file(tmp_path, capfd, name):
+    path = tmp_path / name
+    path.write_text("Patient is well.")
+    assert "not an image file" in refusal(path, capfd)
+
+
+def test_empty_file(tmp_path, capfd):
+    path = tmp_path / "ct.nii.gz"
+    path.touch()
+    assert "not an image file" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_photograph(tmp_path, capfd, name):
+    path = written(sitk.Image([20, 20], sitk.sitkVectorUInt8, 3), tmp_path / name)
+    assert "is a picture, not a CT" in refusal(path, capfd)
+
+
+def test_two_dimensional_image(tmp_path, capfd):
+    assert "2-D image" in refusal(written(volume((12, 16)), tmp_path / "flat.nrrd"), capfd)
+
+
+def test_series_of_volumes(tmp_path, capfd):
+    path = written(sitk.JoinSeries([volume()] * 3), tmp_path / "phases.nii.gz")
+    assert "series of 3 volumes" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
+def test_color(tmp_path, capfd, suffix):
+    color = sitk.Compose([sitk.Cast(volume(), sitk.sitkUInt8)] * 3)
+    assert "3 values a voxel" in refusal(written(color, tmp_path / f"color{suffix}"), capfd)
+
+
+def test_no_voxels(tmp_path, capfd):
+    path = written(volume(), tmp_path / "ct.mha")
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 16", b"DimSize = 0"))
+    assert "no voxels: its size is 0 x 12 x 5" in refusal(path, capfd)
+    path = written(volume(), tmp_path / "ct.nrrd")
+    path.write_bytes(path.read_bytes().replace(b"sizes: 16", b"sizes: 0"))
+    assert "cannot be read" in refusal(path, capfd)
+
+
+def test_only_air(tmp_path, capfd):
+    path = written(sitk.Image((5, 5, 5), sitk.sitkInt16) - 1000, tmp_path / "air.nii.gz")
+    assert "nothing but air: its highest value is -1000 HU" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_numbers(tmp_path, capfd, bad):
+    voxels = np.zeros((3, 4, 5), np.float32)
+    voxels[1, 2, :2] = bad
+    assert "2 voxels that are no number" in refusal(written(sitk.GetImageFromArray(voxels), tmp_path / "a.nrrd"), capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("spacing", [0.0, -0.7, np.nan, np.inf, 7e-4])
+def test_impossible_spacing_in_nifti(tmp_path, capfd, suffix, spacing):
+    content = bytearray(written(volume(), tmp_path / "good.nii").read_bytes())
+    struct.pack_into("<f", content, 80, spacing)
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    assert "which no CT has" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("spacing", ["0", "nan", "-0.7"])
+def test_impossible_spacing_in_metaimage(tmp_path, capfd, spacing):
+    path = written(volume(), tmp_path / "ct.mha")
+    path.write_bytes(re.sub(rb"ElementSpacing = \S+", f"ElementSpacing = {spacing}".encode(), path.read_bytes()))
+    assert "which no CT has" in refusal(path, capfd)
+
+
+def test_impossible_spacing_in_nrrd(tmp_path, capfd):
+    path = written(volume(), tmp_path / "ct.nrrd")
+    path.write_bytes(re.sub(rb"space directions: \(\S+?,0,0\)", b"space directions: (0,0,0)", path.read_bytes()))
+    assert "which no CT has" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("share", [0.4, 0.99])
+def test_truncated_file(tmp_path, capfd, suffix, share):
+    path = written(volume((20, 30, 30)), tmp_path / f"ct{suffix}")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "damaged, incomplete" in refusal(path, capfd)
+
+
+def test_damaged_compressed_file(tmp_path, capfd):
+    path = written(volume((20, 60, 60)), tmp_path / "ct.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 0xFF
+    path.write_bytes(content)
+    assert "damaged" in refusal(path, capfd)
+
+
+def test_missing_data_file(tmp_path, capfd):
+    path = written(volume(), tmp_path / "ct.mhd")
+    (tmp_path / "ct.raw").unlink()
+    assert "cannot be read" in refusal(path, capfd)
+
+
+# DICOM folders that cannot be read
+
+
+def test_empty_folder(tmp_path, capfd):
+    assert "holds no files" in refusal(tmp_path, capfd)
+
+
+def test_folder_without_dicom(tmp_path, capfd):
+    (tmp_path / "notes.txt").write_text("x" * 1000)
+    assert "no DICOM images" in refusal(tmp_path, capfd)
+
+
+def test_two_series(tmp_path, capfd):
+    folder = write_series(tmp_path / "both", stack(0, 2.5, 5))
+    write_series(folder, stack(0, 5), uid=SERIES + ".9", description="Lung thin", first=10)
+    text = refusal(folder, capfd)
+    assert "2 DICOM series" in text
+    assert "'Abdomen 2.5' (3 images)" in text and "'Lung thin' (2 images)" in text
+
+
+@pytest.mark.parametrize("missing", [1, 4, 8])
+def test_slice_gap(tmp_path, capfd, missing):
+    folder = write_series(tmp_path / "gap", stack(*np.arange(10) * 2.5))
+    (folder / f"slice{missing:03d}.dcm").unlink()
+    text = refusal(folder, capfd)
+    assert f"5.00 mm lie between slice{missing - 1:03d}.dcm and slice{missing + 1:03d}.dcm" in text
+    assert "2.50 mm between most others" in text
+
+
+def test_two_slice_distances(tmp_path, capfd):
+    folder = write_series(tmp_path / "mixed", stack(0, 2, 4, 6, 8, 10, 15, 20, 25))
+    assert "5.00 mm lie between slice005.dcm and slice006.dcm, 2.00 mm" in refusal(folder, capfd)
+
+
+def test_rounded_positions_are_even(tmp_path):
+    heights = np.round(np.arange(60) * 0.6667, 1)
+    assert read_ct(write_series(tmp_path / "rounded", stack(*heights))).GetSize()[2] == 60
+
+
+def test_two_images_at_one_position(tmp_path, capfd):
+    folder = write_series(tmp_path / "twice", stack(0, 2.5, 5, 5, 7.5))
+    assert "same position (slice002.dcm, slice003.dcm)" in refusal(folder, capfd)
+
+
+def test_scout_view_in_the_series(tmp_path, capfd):
+    folder = write_series(tmp_path / "scout", stack(0, 2.5, 5))
+    write_series(folder, stack(7.5), first=3, size=(20, 30))
+    assert "different size or direction" in refusal(folder, capfd)
+
+
+def test_tilted_gantry(tmp_path, capfd):
+    folder = write_series(tmp_path / "tilted", [(0.0, height * 0.3, height) for height in np.arange(8) * 2.5])
+    assert "shifted against each other by up to 5.2 mm" in refusal(folder, capfd)
+
+
+def test_truncated_slice(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    last = folder / "slice002.dcm"
+    last.write_bytes(last.read_bytes()[:-100])
+    capfd.readouterr()
+    with pytest.raises(InputError, match=r"slice002\.dcm cannot be read"):
+        read_ct(folder)
+    assert capfd.readouterr() == ("", "")

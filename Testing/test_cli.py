@@ -1,0 +1,215 @@
+"""The `hlfd` command as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from generated_cases import blob_case
+from HLFDTrainingLib.cli import main
+
+LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
+
+
+@pytest.fixture
+def ct_file(tmp_path):
+    path = tmp_path / "patient.nii.gz"
+    sitk.WriteImage(blob_case(0)[0], str(path))
+    return path
+
+
+def segment(ct, output, package, *options) -> int:
+    return main(["segment", str(ct), "-o", str(output), "--model", str(package), "--device", "cpu", *options])
+
+
+def assert_refused(status: int, capsys, output: Path, *words: str) -> None:
+    """Exit status 1, one sentence on standard error, and nothing written."""
+    assert status == 1
+    error = capsys.readouterr().err
+    assert error.startswith("hlfd: ") or "\nhlfd: " in error
+    for word in words:
+        assert word in error
+    assert not output.exists()
+    assert not list(output.parent.glob(".*"))
+
+
+def test_segment_writes_everything_it_promises(ct_file, tmp_path, untrained_package, capsys):
+    output = tmp_path / "result"
+    assert segment(ct_file, output, untrained_package, "--attention") == 0
+    labels = sitk.ReadImage(str(output / "segmentation.nii.gz"))
+    ct = sitk.ReadImage(str(ct_file))
+    assert labels.GetSize() == ct.GetSize()
+    assert labels.GetSpacing() == ct.GetSpacing()
+    found = [
+        name for value, name in ((1, "liver"), (2, "liver tumor")) if (sitk.GetArrayFromImage(labels) == value).any()
+    ]
+    assert found, "the untrained network finds nothing: choose another seed"
+    maps = {path.name for path in (output / "attention").iterdir()}
+    assert maps == {f"{name.replace(' ', '_')}_{layer}.nii.gz" for name in found for layer in LAYERS}
+    for path in (output / "attention").iterdir():
+        assert np.isfinite(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).all()
+    with open(output / "attention.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["label"], row["layer"]) for row in rows] == [(name, layer) for name in found for layer in LAYERS]
+    assert (output / "segments.csv").is_file() and (output / "segmentation.seg.nrrd").is_file()
+    assert "research use only" in (output / "report.html").read_text(encoding="utf-8").lower()
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_maps_lie_on_the_ct(ct_file, tmp_path, untrained_package):
+    output = tmp_path / "result"
+    segment(ct_file, output, untrained_package, "--attention")
+    ct = sitk.ReadImage(str(ct_file))
+    for path in (output / "attention").iterdir():
+        layer = sitk.ReadImage(str(path))
+        corner = layer.TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, -0.5))
+        assert corner == pytest.approx(ct.TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, -0.5)), abs=1e-3)
+        assert layer.GetSize()[2] == ct.GetSize()[2]
+
+
+def test_signed_maps_on_request(ct_file, tmp_path, untrained_package):
+    segment(ct_file, tmp_path / "result", untrained_package, "--attention", "--signed")
+    maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "result" / "attention").iterdir()]
+    assert min(map_.min() for map_ in maps) < 0
+
+
+def test_results_are_never_overwritten(ct_file, tmp_path, untrained_package, capsys):
+    output = tmp_path / "result"
+    output.mkdir()
+    (output / "mine.txt").write_text("hours of work")
+    assert segment(ct_file, output, untrained_package) == 1
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["mine.txt"]
+
+
+def test_empty_folder_is_filled(ct_file, tmp_path, untrained_package):
+    (tmp_path / "result").mkdir()
+    assert segment(ct_file, tmp_path / "result", untrained_package) == 0
+
+
+def photograph(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 30, 3), np.uint8), isVector=True), str(path))
+
+
+def four_dimensional(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.int16)), str(path))
+
+
+def all_air(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 20, 20), -1000, np.int16)), str(path))
+
+
+def holes(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 20, 20), np.nan, np.float32)), str(path))
+
+
+BAD_INPUTS = {
+    "absent.nii.gz": lambda path: None,
+    "text.nii.gz": lambda path: path.write_text("no image"),
+    "folder": lambda path: path.mkdir(),
+    "photo.png": photograph,
+    "series.nii.gz": four_dimensional,
+    "air.nrrd": all_air,
+    "nan.mha": holes,
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_is_a_sentence_and_leaves_nothing(name, tmp_path, untrained_package, capsys):
+    BAD_INPUTS[name](tmp_path / name)
+    output = tmp_path / "result"
+    assert_refused(segment(tmp_path / name, output, untrained_package), capsys, output, name)
+
+
+@pytest.fixture
+def mr_like(tmp_path):
+    values = np.random.default_rng(0).gamma(2.0, 200.0, (6, 48, 48)).astype(np.int16)
+    path = tmp_path / "mr.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    return path
+
+
+def test_image_that_is_not_in_hu_is_refused(mr_like, tmp_path, untrained_package, capsys):
+    output = tmp_path / "result"
+    assert_refused(segment(mr_like, output, untrained_package), capsys, output, "--force")
+
+
+def test_forced_image_is_marked_in_the_report(mr_like, tmp_path, untrained_package):
+    output = tmp_path / "result"
+    assert segment(mr_like, output, untrained_package, "--force") == 0
+    assert "does not look like CT in HU" in (output / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2000, 8, 8), (3, 2, 4)])
+def test_single_slice_many_slices_and_few_voxels(shape, tmp_path, untrained_package):
+    values = np.random.default_rng(0).choice([-90, 20, 60, 110], shape).astype(np.int16)
+    path = tmp_path / "ct.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    assert segment(path, tmp_path / "result", untrained_package) == 0
+    labels = sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz"))
+    assert labels.GetSize() == shape[::-1]
+
+
+@pytest.mark.parametrize("limit", [100, 4000])
+def test_full_disk_while_writing_leaves_nothing(limit, ct_file, tmp_path, untrained_package):
+    """A limit on the size of files stands for the full disk: writing fails at the same places."""
+    output = tmp_path / "result"
+    command = [sys.executable, "-m", "HLFDTrainingLib.cli", "segment", ct_file, "-o", output]
+    process = subprocess.run(
+        [*command, "--model", untrained_package, "--device", "cpu", "--attention"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert process.returncode == 1
+    assert "could not be written" in process.stderr and "Traceback" not in process.stderr
+    assert not output.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_unknown_device_names_those_there_are(ct_file, tmp_path, untrained_package, capsys):
+    status = main(
+        ["segment", str(ct_file), "-o", str(tmp_path / "r"), "--model", str(untrained_package), "--device", "tpu"]
+    )
+    assert_refused(status, capsys, tmp_path / "r", "tpu", "cpu")
+
+
+def test_unknown_model_names_those_there_are(ct_file, tmp_path, capsys):
+    assert_refused(segment(ct_file, tmp_path / "r", "nonexistent"), capsys, tmp_path / "r", "nonexistent")
+
+
+def test_models_are_imported_listed_verified_and_removed(untrained_package, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    assert main(["models", "import", str(untrained_package)]) == 0
+    assert main(["models", "list"]) == 0
+    assert "untrained" in capsys.readouterr().out
+    assert main(["models", "verify", "untrained"]) == 0
+    assert main(["models", "remove", "untrained"]) == 0
+    capsys.readouterr()
+    assert main(["models", "verify", "untrained"]) == 1
+    assert "untrained" in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from HLFDTrainingLib.cli import _parser; _parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_demo_segments_a_generated_ct(tmp_path, default_package, capsys):
+    """The README's first command. The liver of the generated CT is known: it must be found."""
+    output = tmp_path / "demo"
+    assert main(["demo", "-o", str(output), "--device", "cpu"]) == 0
+    found, truth = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        for path in (output / "result" / "segmentation.nii.gz", output / "generated_ct" / "label.nii.gz")
+    )
+    liver, true_liver = np.isin(found, (1, 3)), np.isin(truth, (1, 3))
+    assert 2 * (liver & true_liver).sum() / (liver.sum() + true_liver.sum()) > 0.7
+    assert main(["demo", "-o", str(output), "--device", "cpu"]) == 0
+    assert (tmp_path / "demo-2" / "result" / "report.html").is_file()

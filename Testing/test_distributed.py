@@ -1,0 +1,132 @@
+"""Several training processes do together what one would do alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from generated_cases import TASK, write_cases
+from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.slices import EpochBatches, SliceDataset, collate, list_slices
+from torch import multiprocessing
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 12])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_each_slice_exactly_once_an_epoch_over_all_processes(count, world):
+    seen = Counter()
+    steps = set()
+    for rank in range(world):
+        batches = EpochBatches(count, batch=4, seed=0, rank=rank, world=world)
+        for requests, share in batches.epoch(epoch=5):
+            if share:
+                seen.update(number for _, number in requests)
+        steps.add(sum(1 for _ in batches.epoch(5)))
+    assert seen == Counter(range(count))
+    assert steps == {batches.steps}
+
+
+def test_order_changes_with_the_epoch_and_not_with_the_number_of_processes():
+    alone = EpochBatches(10, batch=4, seed=0)
+    together = [EpochBatches(10, batch=2, seed=0, rank=rank, world=2) for rank in range(2)]
+    of_one = [sorted(number for _, number in requests) for requests, _ in alone.epoch(0)]
+    of_both = [
+        sorted(number for requests, share in step if share for _, number in requests)
+        for step in zip(*(batches.epoch(0) for batches in together))
+    ]
+    assert of_one == of_both
+    assert of_one != [sorted(number for _, number in requests) for requests, _ in alone.epoch(1)]
+
+
+def frozen_learner():
+    """A student with distillation from a teacher, its normalisation layers frozen."""
+    from HLFDSegmentationLib.networks import build_network
+    from HLFDTrainingLib.distillers import build_distiller
+
+    torch.manual_seed(0)
+    student, teacher = (build_network("mobilenetv2-unet", TASK.num_classes) for _ in range(2))
+    learner = build_distiller("skd", student, teacher, TASK.num_classes).train()
+    for module in student.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    return learner
+
+
+def gradients(cases: Path, cache: Path, batch: int, processes) -> list[torch.Tensor]:
+    """Of each step of an epoch, of all parameters, as one vector."""
+    slices = SliceDataset(list_slices(find_cases(cases, TASK), TASK)[:5], TASK, cache)
+    learner = frozen_learner()
+    parallel = processes.wrap(learner)
+    batches = EpochBatches(len(slices), batch, 0, processes.rank, processes.world)
+    found = []
+    for requests, share in batches.epoch(0):
+        images, target = collate([slices[request] for request in requests])
+        _, terms = parallel(images, target)
+        learner.zero_grad()
+        (sum(terms.values()) * share).backward()
+        found.append(torch.cat([p.grad.flatten() for p in learner.trainable_parameters() if p.grad is not None]))
+    return found
+
+
+def _in_process(rank: int, cases: Path, folder: Path, port: int) -> None:
+    from HLFDTrainingLib.processes import joined_processes
+
+    torch.set_num_threads(1)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
+    with joined_processes() as processes:
+        torch.save(gradients(cases, folder / f"cache{rank}", 2, processes), folder / f"gradients{rank}.pt")
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_processes_give_the_gradient_of_one_with_the_doubled_batch(tmp_path):
+    from HLFDTrainingLib.processes import Processes
+
+    cases = write_cases(tmp_path / "cases", 1)
+    multiprocessing.spawn(_in_process, (cases, tmp_path, free_port()), nprocs=2)
+    expected = gradients(cases, tmp_path / "cache", 4, Processes())
+    assert len(expected) == 2  # five slices: a whole step, and one in which the second process has no slice
+    for rank in range(2):
+        for ours, theirs in zip(expected, torch.load(tmp_path / f"gradients{rank}.pt")):
+            torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-6)
+
+
+def test_torchrun_trains_one_student(tmp_path):
+    import json
+
+    cases = write_cases(tmp_path / "cases", 3, slices=4)
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps(TASK.to_dict()))
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(free_port()),
+    ]
+    options = ["--method", "none", "--epochs", "2", "--batch", "2", "--device", "cpu", "--task", task, "--json"]
+    process = subprocess.run(
+        [*command, "-m", "HLFDTrainingLib.cli", "train", cases, "-o", run, *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    events = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]
+    assert (run / "result.json").is_file()

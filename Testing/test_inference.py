@@ -1,0 +1,331 @@
+"""Segmenting with networks whose right answer is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from HLFDSegmentationLib import inference
+from HLFDSegmentationLib.errors import HLFDError, InputError
+from HLFDSegmentationLib.inference import Segmenter, classify
+from HLFDSegmentationLib.layers import LAYERS
+from HLFDSegmentationLib.networks import SegmentationNetwork
+from HLFDSegmentationLib.tasks import TASKS, Task
+from HLFDSegmentationLib.volumes import read_ct
+from torch import nn
+
+TASK = TASKS["abdomen"]
+LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = (label.value for label in TASK.labels)
+# HU of each class in the CTs made here. The background is water, the low end of the window: edges then lie halfway.
+HU = {0: 0, LIVER: 110, KIDNEY: 170, LIVER_TUMOR: 60, KIDNEY_TUMOR: 230}
+
+
+class NearestTissue(nn.Module):
+    """The class whose HU is nearest, as a 1x1 convolution would find it; the deep layers see it, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        low, high = TASK.window
+        tissue = torch.tensor([(max(hu, low) - low) / (high - low) for hu in HU.values()])
+        self.classes = nn.Conv2d(1, len(HU), 1)
+        self.classes.weight.data = 400 * tissue.reshape(-1, 1, 1, 1)
+        self.classes.bias.data = -200 * tissue**2
+        self.levels = nn.ModuleList([nn.Identity(), *(nn.AvgPool2d(2) for _ in range(4))])
+        self.ups = nn.ModuleList([nn.Upsample(scale_factor=2) for _ in range(4)])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        deep = images
+        for level in (*self.levels, *self.ups):
+            deep = level(deep)
+        return self.classes(images + 1e-4 * deep)
+
+
+class OutOfMemory(NearestTissue):
+    """Takes no more than so many slices at a time."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.fits = fits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().forward(images)
+
+
+class OutOfGPUMemory(NearestTissue):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.is_cuda:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().forward(images)
+
+
+class NotNumbers(NearestTissue):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) / 0
+
+
+def network(body: nn.Module) -> SegmentationNetwork:
+    paths = [f"levels.{i}" for i in range(5)] + [f"ups.{i}" for i in range(4)]
+    return SegmentationNetwork(body, dict(zip(LAYERS, paths)))
+
+
+@dataclass
+class Package:
+    """What a segmenter needs of a model package."""
+
+    body: nn.Module
+    task: Task = TASK
+
+    def load_network(self) -> SegmentationNetwork:
+        return network(self.body).eval()
+
+
+def segmenter(body: nn.Module | None = None) -> Segmenter:
+    return Segmenter(Package(body or NearestTissue()), "cpu")
+
+
+def patient(size=(20, 60, 80), pieces=()) -> sitk.Image:
+    """Boxes of tissue, `(class, z0, z1, y0, y1, x0, x1)`, in water; 1 mm pixels, 2.5 mm slices."""
+    voxels = np.full(size, HU[0], np.int16)
+    for value, z0, z1, y0, y1, x0, x1 in pieces:
+        voxels[z0:z1, y0:y1, x0:x1] = HU[value]
+    ct = sitk.GetImageFromArray(voxels)
+    ct.SetSpacing((1.0, 1.0, 2.5))
+    ct.SetOrigin((-40, 12, 900))
+    return ct
+
+
+LIVER_WITH_TUMOR = ((LIVER, 4, 16, 10, 40, 5, 35), (LIVER_TUMOR, 8, 12, 20, 30, 10, 20))
+KIDNEYS = ((KIDNEY, 2, 10, 40, 55, 40, 50), (KIDNEY, 3, 9, 40, 55, 65, 75))
+
+
+def expected(ct: sitk.Image) -> np.ndarray:
+    voxels = sitk.GetArrayViewFromImage(ct)
+    return sum(value * (voxels == hu) for value, hu in HU.items()).astype(np.uint8)
+
+
+def test_every_voxel_gets_its_label():
+    ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))
+    result = segmenter().segment(ct)
+    assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
+    assert np.array_equal(result.network_labels[:, :60, :80], expected(ct))
+    assert result.network_labels.shape == (20, 64, 96) and result.network_labels.dtype == np.uint8
+    assert result.notes == [] and result.attention == [] and result.device == "cpu"
+    assert result.labels.GetPixelID() == sitk.sitkUInt8
+    assert result.labels.GetOrigin() == ct.GetOrigin() and result.labels.GetSpacing() == ct.GetSpacing()
+
+
+@pytest.mark.parametrize("degrees", [0, 12, 40])
+def test_turned_ct(degrees):
+    """The same patient lying otherwise in a finer, anisotropic image gets the same volumes."""
+    ct = patient((24, 60, 60), pieces=[(LIVER_TUMOR, 6, 18, 15, 45, 15, 45)])
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(np.radians(degrees), np.radians(degrees / 2), 0)
+    turned = sitk.Image(140, 40, 110, sitk.sitkInt16)
+    turned.SetSpacing((0.7, 1.9, 0.8))
+    axes = np.array(turn.GetMatrix()).reshape(3, 3) @ np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]]).T
+    turned.SetDirection(axes.ravel().tolist())
+    middle, own = (
+        np.array(image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()]))
+        for image in (ct, turned)
+    )
+    turned.SetOrigin((middle - own).tolist())
+    turned = sitk.Resample(ct, turned, sitk.Transform(), sitk.sitkLinear, HU[0])
+    labels = segmenter().segment(turned).labels
+    assert labels.GetDirection() == turned.GetDirection() and labels.GetSize() == turned.GetSize()
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(sitk.Cast(labels > 0, sitk.sitkUInt8))
+    assert shape.GetPhysicalSize(1) == pytest.approx(30 * 30 * 12 * 2.5, rel=0.08)
+    assert np.allclose(shape.GetCentroid(1), middle, atol=0.4)
+
+
+@pytest.mark.parametrize("size", [(1, 60, 80), (2, 3, 4), (1, 1, 1)])
+def test_small_volumes(size):
+    ct = patient(size, pieces=[(LIVER, 0, 9, 0, 2, 0, 9)])
+    assert np.array_equal(sitk.GetArrayViewFromImage(segmenter().segment(ct, attention=True).labels), expected(ct))
+
+
+def test_ct_is_left_as_it_is():
+    ct = patient(pieces=LIVER_WITH_TUMOR)
+    before = sitk.Hash(ct)
+    segmenter().segment(ct, attention=True)
+    assert sitk.Hash(ct) == before
+
+
+# Tumors
+
+
+def logits(**probabilities: float) -> torch.Tensor:
+    names = ("background", "liver", "kidney", "liver_tumor", "kidney_tumor")
+    return torch.tensor([probabilities.get(name, 1e-9) for name in names]).log().reshape(1, 5, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "probabilities", "found"),
+    [
+        (None, {"liver": 0.6, "liver_tumor": 0.4}, LIVER),
+        (0.3, {"liver": 0.6, "liver_tumor": 0.4}, LIVER_TUMOR),
+        (0.3, {"liver": 0.6, "liver_tumor": 0.15, "kidney_tumor": 0.25}, KIDNEY_TUMOR),
+        (0.5, {"liver": 0.6, "liver_tumor": 0.15, "kidney_tumor": 0.25}, LIVER),
+        (0.9, {"liver": 0.05, "kidney": 0.15, "liver_tumor": 0.8}, KIDNEY),
+        (None, {"liver": 0.05, "kidney": 0.15, "liver_tumor": 0.8}, LIVER_TUMOR),
+    ],
+)
+def test_tumor_threshold(threshold, probabilities, found):
+    assert classify(logits(**probabilities), TASK, threshold).item() == found
+
+
+def test_a_lower_threshold_finds_more_tumor():
+    ct = patient(pieces=[(LIVER, 4, 16, 10, 40, 5, 35)])
+    voxels = sitk.GetArrayFromImage(ct)
+    voxels[8:12, 20:30, 10:20] = 86  # Between liver (110) and tumor (60), a little nearer to liver.
+    between = sitk.GetImageFromArray(voxels)
+    found = [
+        int(np.count_nonzero(sitk.GetArrayViewFromImage(s.labels) == LIVER_TUMOR))
+        for s in (segmenter().segment(between, tumor_threshold=p) for p in (None, 0.1))
+    ]
+    assert found == [0, 4 * 10 * 10]
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.2, 1.5, float("nan")])
+def test_impossible_threshold(threshold):
+    with pytest.raises(InputError, match="between 0 and 1"):
+        segmenter().segment(patient(), tumor_threshold=threshold)
+
+
+# Pieces
+
+
+def test_pieces_apart_from_the_organ_are_dropped_and_told():
+    body = (*LIVER_WITH_TUMOR, *KIDNEYS)
+    stray = ((LIVER, 4, 14, 2, 6, 50, 70), (LIVER_TUMOR, 14, 15, 2, 6, 50, 52), (KIDNEY, 17, 19, 50, 54, 5, 10))
+    result = segmenter().segment(patient(pieces=(*body, *stray)))
+    assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(patient(pieces=body)))
+    assert np.array_equal(result.network_labels[:, :60, :80], expected(patient(pieces=body)))
+    (note,) = result.notes  # The piece of kidney is 0.1 mL and needs no words.
+    assert note.startswith("2.0 mL that the network took for liver were left out")
+
+
+def test_a_tumor_keeps_its_organ_together():
+    """Liver on both sides of a tumor is one piece."""
+    pieces = ((LIVER, 4, 16, 10, 20, 5, 35), (LIVER_TUMOR, 4, 16, 20, 24, 5, 35), (LIVER, 4, 16, 24, 34, 5, 35))
+    ct = patient(pieces=pieces)
+    assert np.array_equal(sitk.GetArrayViewFromImage(segmenter().segment(ct).labels), expected(ct))
+
+
+# Attention
+
+
+def test_attention_of_every_label_found_and_every_layer():
+    ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))
+    result = segmenter().segment(ct, attention=True)
+    names = [TASK.label(value).name for value in (LIVER, KIDNEY, LIVER_TUMOR)]
+    assert [(a.label, a.layer) for a in result.attention] == [(name, layer) for name in names for layer in LAYERS]
+    for layer in result.attention:
+        shown = (result.network_labels == TASK.label(layer.label).value).any(axis=(1, 2))
+        assert np.array_equal(layer.slices_with_label, shown)
+        assert np.isfinite(layer.maps).all() and len(layer.maps) == 20
+        assert not layer.signed and layer.maps.min() >= 0
+    deepest = result.attention[LAYERS.index("encoder5")]
+    assert deepest.maps.shape == (20, 4, 6)
+
+
+def test_attention_is_for_what_is_shown():
+    """A dropped piece of kidney has no attention."""
+    stray = (*KIDNEYS, (KIDNEY, 15, 18, 2, 6, 50, 70))
+    result = segmenter().segment(patient(pieces=stray), attention=True)
+    assert {a.label for a in result.attention} == {"kidney"}
+    assert np.flatnonzero(result.attention[0].slices_with_label).tolist() == list(range(2, 10))
+
+
+def test_nothing_found():
+    result = segmenter().segment(patient(), attention=True)
+    assert not sitk.GetArrayViewFromImage(result.labels).any()
+    assert result.attention == []
+
+
+def test_signed_attention():
+    result = segmenter().segment(patient(pieces=LIVER_WITH_TUMOR), attention=True, signed=True)
+    assert all(layer.signed for layer in result.attention)
+
+
+# Progress and trouble
+
+
+def test_progress_rises_to_1_in_each_phase():
+    told = []
+    segmenter().segment(
+        patient(pieces=KIDNEYS), attention=True, progress=lambda phase, share: told.append((phase, share))
+    )
+    assert list(dict.fromkeys(phase for phase, _ in told)) == ["segmenting", "explaining"]
+    for name in ("segmenting", "explaining"):
+        shares = [share for phase, share in told if phase == name]
+        assert shares == sorted(shares) and shares[-1] == 1
+
+
+@pytest.mark.parametrize("stop_in", ["segmenting", "explaining"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_stopping_leaves_the_segmenter_usable(stop_in, error):
+    def stop(phase: str, _share: float) -> None:
+        if phase == stop_in:
+            raise error("out of memory")  # Even so: it is not the network that raises.
+
+    ct = patient(pieces=KIDNEYS)
+    one = segmenter()
+    with pytest.raises(error):
+        one.segment(ct, attention=True, progress=stop)
+    again = one.segment(ct, attention=True)
+    assert np.array_equal(sitk.GetArrayViewFromImage(again.labels), expected(ct))
+    hooks = sum(len(module._forward_hooks) for module in one._network.modules())
+    assert hooks == 0 and all(parameter.requires_grad for parameter in one._network.parameters())
+
+
+@pytest.mark.parametrize(("fits", "told"), [(8, []), (3, ["2 at a time"]), (1, ["1 at a time"])])
+def test_short_memory_halves_the_batch(monkeypatch, fits, told):
+    monkeypatch.setattr(inference, "CPU_BATCH", 8)
+    ct = patient(pieces=KIDNEYS)
+    result = segmenter(OutOfMemory(fits)).segment(ct, attention=True)
+    assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
+    assert len(result.notes) == len(told)
+    assert all(words in note for words, note in zip(told, result.notes))
+    again = segmenter(NearestTissue()).segment(ct, attention=True)
+    assert all(np.array_equal(a.maps, b.maps) for a, b in zip(result.attention, again.attention, strict=True))
+
+
+def test_too_little_memory_for_one_slice():
+    with pytest.raises(HLFDError, match=r"not enough memory.*Close other programs"):
+        segmenter(OutOfMemory(0)).segment(patient())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_gpu_gives_the_same_and_the_cpu_takes_over():
+    ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))
+    for body, device in ((NearestTissue(), "cuda:0"), (OutOfGPUMemory(), "cpu")):
+        result = Segmenter(Package(body), "cuda").segment(ct, attention=True)
+        assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
+        assert result.device == device
+        assert any("the CPU computed the rest" in note for note in result.notes) == (device == "cpu")
+
+
+def test_a_network_that_gives_no_numbers_is_told():
+    with pytest.raises(HLFDError, match="no numbers"):
+        segmenter(NotNumbers()).segment(patient())
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "tpu", "mps:7", ""])
+def test_absent_device(name):
+    with pytest.raises(InputError, match=r"no device.*auto.*cpu"):
+        Segmenter(Package(NearestTissue()), name)
+
+
+def test_real_ct(data):
+    """The labels of a real CT lie on its own grid; with tissue for a network, they are within the body."""
+    ct = read_ct(data / "volumes" / "totalseg_example_3mm" / "ct.nii.gz")[:, :, 60:72]
+    result = segmenter().segment(ct)
+    labels = sitk.GetArrayViewFromImage(result.labels)
+    assert result.labels.GetDirection() == ct.GetDirection() and result.labels.GetSize() == ct.GetSize()
+    hu = sitk.GetArrayViewFromImage(ct)
+    assert labels.any() and hu[labels > 0].mean() > 30
+    assert result.notes

@@ -1,0 +1,370 @@
+"""The report's page and pictures, from a generated CT with real segmentation and attention objects."""
+
+import base64
+import math
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.attention import Focus, LayerAttention
+from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.inference import Segmentation
+from HLFDSegmentationLib.layers import LAYERS
+from HLFDSegmentationLib.model_package import ModelPackage
+from HLFDSegmentationLib.quantification import measure
+from HLFDSegmentationLib.report import LISTED_LESIONS, RESEARCH_ONLY, write_report
+from HLFDSegmentationLib.report_attention import HOW_TO_READ, NO_POSITIVE_ATTENTION
+from HLFDSegmentationLib.report_figures import HEAT, AxialPictures
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
+
+TASK = TASKS["abdomen"]
+SPACING = (2.0, 2.0, 6.0)
+LIVER, KIDNEY, LIVER_TUMOR = 1, 2, 3
+HOSTILE = '<script>alert("x")<img src=http:x onerror=y>&amp;.nii.gz'
+NOTES = ["12.3 mL that the network took for liver were left out.", "The memory of cuda:0 was too small."]
+WARNINGS = ["This image is not CT in HU: 0 < values < 800."]
+
+
+def ellipse(shape, center, radii):
+    return sum(((grid - c) / r) ** 2 for grid, c, r in zip(np.indices(shape), center, radii)) <= 1
+
+
+def body(with_labels=True):
+    """A CT (z, y, x) with a body, a rib at the patient's right front, and its labels."""
+    shape = (10, 120, 160)
+    ct = np.full(shape, -1000, np.int16)
+    ct[ellipse(shape, (5, 60, 80), (1000, 45, 60))] = -80
+    ct[ellipse(shape, (5, 30, 45), (1000, 4, 4))] = 700
+    labels = np.zeros(shape, np.uint8)
+    if with_labels:
+        labels[ellipse(shape, (6, 55, 55), (3, 20, 22))] = LIVER
+        labels[ellipse(shape, (6, 50, 50), (1, 6, 6))] = LIVER_TUMOR
+        labels[5, 65, 60] = LIVER_TUMOR
+        labels[ellipse(shape, (3, 75, 100), (2, 8, 8))] = KIDNEY
+    ct[labels > 0] = 90
+    return on_grid(ct), on_grid(labels)
+
+
+def on_grid(array, spacing=SPACING):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetOrigin((-150.0, -110.0, 300.0))
+    return image
+
+
+def segmented(ct, labels, notes=(), attention=True, signed=False):
+    """What a segmenter would give; encoder5 has no positive attention."""
+    slices = AxialSlices(ct, TASK)
+    rng = np.random.default_rng(0)
+    array = sitk.GetArrayFromImage(labels)
+
+    def layer_attention(label, layer):
+        empty = layer == "encoder5"
+        maps = rng.random((slices.count, 6, 8)).astype(np.float32) * (0 if empty else 1)
+        present = (array == label.value).any(axis=(1, 2))
+        focus = None if empty else Focus(0.32, 0.5, 0.1, 0.2)
+        return LayerAttention(label.name, layer, maps, signed, present, focus, empty)
+
+    found = [label for label in TASK.labels if (array == label.value).any()] if attention else []
+    maps = [layer_attention(label, layer) for label in found for layer in LAYERS]
+    return Segmentation(labels, TASK, array, list(notes), maps, "cpu")
+
+
+def package():
+    return ModelPackage(
+        path=Path("/somewhere/secret/abdomen"),
+        name="abdomen-test",
+        title="Distilled <student>",
+        task=TASK,
+        network_name="resnet18-unet",
+        layers=list(LAYERS),
+        license="CC BY-NC-SA 4.0",
+        license_text="",
+        training_data=[
+            {"name": "Slices & volumes", "source": "a public challenge", "license": "CC BY-SA 4.0", "patients": 99}
+        ],
+        metrics={"liver": {"dice": 0.93125}, "liver tumor": {"dice": None}},
+        method="hlfd",
+        seeds={},
+        card="",
+        metadata={},
+        weights_sha256="",
+    )
+
+
+def write(path, ct, segmentation, ct_name="ct.nii.gz", warnings=()):
+    measures = measure(segmentation.labels, ct, TASK)
+    write_report(
+        path,
+        ct=ct,
+        ct_name=ct_name,
+        segmentation=segmentation,
+        measures=measures,
+        package=package(),
+        warnings=warnings,
+    )
+    return Page(path.read_text(encoding="utf-8"))
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, and texts outside of the style sheet."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source = source
+        self.elements = []
+        self.texts = []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1][0] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return "\n".join(self.texts)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    ct, labels = body()
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return write(path, ct, segmented(ct, labels, NOTES), f"/home/jane doe/{HOSTILE}", WARNINGS)
+
+
+def test_report_loads_nothing_from_outside(page):
+    for _, attributes in page.elements:
+        assert not {"href", "srcset", "data", "action", "xlink:href"} & attributes.keys()
+        assert "url(" not in attributes.get("style", "")
+        assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+    assert "@import" not in page.source and "url(" not in page.source
+    policies = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+    assert policies and "default-src 'none'" in policies[0]
+
+
+def test_report_says_everything_once_at_least(page):
+    for label in TASK.labels:
+        assert label.name in page.text
+    for layer in LAYERS:
+        assert page.text.count(layer) >= 3  # for liver, kidney and liver tumor
+    for sentence in (RESEARCH_ONLY, HOW_TO_READ, *NOTES, *WARNINGS):
+        assert sentence in page.text
+    for fact in (
+        "abdomen-test",
+        "Distilled <student>",
+        "resnet18-unet",
+        "CC BY-NC-SA 4.0",
+        "Slices & volumes (a public challenge), 99 patients, license CC BY-SA 4.0",
+        "liver: dice 0.931",
+        "liver tumor: dice undefined",
+    ):
+        assert fact in page.text
+    assert "kidney tumor (not found)" in page.text
+
+
+def test_report_holds_the_measures(page):
+    ct, labels = body()
+    liver, _, tumor, _ = measure(labels, ct, TASK)
+    assert f"{liver.volume_with_tumors_ml:.0f}" in page.texts
+    assert f"{tumor.lesions[0].longest_axial_diameter_mm:.1f}" in page.texts
+    assert "liver tumor (2 lesions)" in page.texts
+
+
+def test_focus_is_told_in_words_and_bars(page):
+    assert page.texts.count("32% in liver (3.2×)") == 8
+    assert page.texts.count("50% in liver with tumors (2.5×)") == 8
+    assert page.texts.count(NO_POSITIVE_ATTENTION) == 2 * 3  # below the picture and in the chart, for three labels
+    bars = [float(bar["width"]) for bar in page.all("rect")]
+    assert len(bars) == 3 * len(LAYERS)
+    assert bars.count(0.0) == 3
+
+
+def test_names_are_escaped_and_folders_left_out(page):
+    assert HOSTILE in page.text
+    assert not page.all("script")
+    assert "<script" not in page.source
+    assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
+    assert "jane doe" not in page.source
+    assert "/somewhere" not in page.source
+    assert tempfile.gettempdir() not in page.source
+
+
+def test_pictures_decode_have_texts_and_the_promised_size(page):
+    pictures = page.all("img")
+    # The largest slice of three labels, two lesions, and nine layers for three labels.
+    assert len(pictures) == 3 + 2 + 9 * 3
+    for picture in pictures:
+        image = decoded(base64.b64decode(picture["src"].partition(",")[2]))
+        rows, columns, colors = image.shape
+        assert colors == 3
+        assert image.std() > 10
+        assert columns / rows == pytest.approx(int(picture["width"]) / int(picture["height"]), rel=0.02)
+        assert "Axial CT slice" in picture["alt"] or "Attention of" in picture["alt"]
+
+
+def test_a_ct_without_any_label_still_gets_its_report(tmp_path):
+    ct, labels = body(with_labels=False)
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels))
+    assert "None of the labels was found" in page.text
+    assert not page.all("img")
+    assert "What each layer looks at" not in page.text
+    assert "Caution" not in page.text
+
+
+def test_a_very_small_ct_gets_its_report(tmp_path):
+    ct = on_grid(np.full((1, 4, 5), 50, np.int16))
+    labels = on_grid(np.pad(np.full((1, 2, 2), LIVER_TUMOR, np.uint8), ((0, 0), (1, 1), (1, 2))))
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels))
+    assert len(page.all("img")) == 1 + 1 + 9
+
+
+def test_many_lesions_are_listed_only_in_the_table_of_measures(tmp_path):
+    ct, _ = body()
+    labels = np.zeros(ct.GetSize()[::-1], np.uint8)
+    labels[4, 20:100:3, 20] = LIVER_TUMOR
+    page = write(tmp_path / "report.html", ct, segmented(ct, on_grid(labels), attention=False))
+    assert "liver tumor (27 lesions)" in page.texts
+    assert f"lesion {LISTED_LESIONS}" in page.texts
+    assert f"lesion {LISTED_LESIONS + 1}" not in page.texts
+    assert "7 more, all in segments.csv" in page.texts
+
+
+def test_a_file_name_that_is_no_unicode_does_not_stop_the_report(tmp_path):
+    ct, labels = body()
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False), "Müller\udcff.nii")
+    assert "Müller?.nii" in page.text
+
+
+def test_report_replaces_the_old_one_or_leaves_it(tmp_path):
+    ct, labels = body()
+    segmentation = segmented(ct, labels, attention=False)
+    report = tmp_path / "report.html"
+    report.write_text("old")
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError):
+        write(tmp_path / "file" / "report.html", ct, segmentation)
+    assert report.read_text() == "old"
+    write(report, ct, segmentation)
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "report.html"]
+
+
+# Pictures
+
+
+def decoded(png):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        path.write_bytes(png)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def center_of(mask):
+    """Where the pixels of a mask lie on average, from 0 (top, left) to 1."""
+    return np.mean(np.nonzero(mask), axis=1) / mask.shape
+
+
+def has_color(pixels, color):
+    return (pixels == color).all(axis=-1)
+
+
+def heat_of(pixels):
+    """How reddish a pixel is; gray is 0."""
+    return pixels[..., 0].astype(int) - pixels[..., 2]
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "RAI", "SLP", "PIR"])
+def test_pictures_show_the_right_side_left_whatever_the_order_of_axes(orientation):
+    ct, labels = (sitk.DICOMOrient(image, orientation) for image in body())
+    pictures = AxialPictures(ct, labels, TASK)
+    z = pictures.largest_slice(TASK.label("liver"))
+    assert z == 6
+    assert pictures.place(z) == "S 336.0 mm"
+    pixels = decoded(pictures.anatomy(z).png)
+    rows, columns, _ = pixels.shape
+    rib = has_color(pixels, (255, 255, 255))
+    rib[rows // 2 :] = False  # the scale bar is white too
+    down, across = center_of(rib)
+    assert down < 0.3
+    assert across < 0.3
+    outline = center_of(has_color(pixels, TASK.label("liver").color))
+    assert outline[1] < 0.4
+    # The body is 240 mm wide and 180 mm high, and the picture is cut to it.
+    assert columns / rows == pytest.approx(4 / 3, rel=0.1)
+
+
+def test_pixels_have_true_proportions():
+    shape = (3, 60, 240)
+    ball = ellipse(shape, (1, 30, 120), (9, 12, 48))  # round in mm
+    labels = on_grid(np.where(ball, LIVER, 0).astype(np.uint8), spacing=(0.5, 2.0, 5.0))
+    ct = on_grid(np.full(shape, 50, np.int16), spacing=(0.5, 2.0, 5.0))
+    pixels = decoded(AxialPictures(ct, labels, TASK).anatomy(1).png)
+    rows, columns = np.nonzero(has_color(pixels, TASK.label("liver").color))
+    assert np.ptp(columns) == pytest.approx(np.ptp(rows), rel=0.05)
+    mm = 2 * 24 / np.ptp(columns)
+    bar = has_color(pixels, (255, 255, 255)).any(axis=0).sum()
+    assert bar * mm == pytest.approx(50.0, rel=0.06)
+
+
+def test_the_diameter_is_drawn_where_it_was_measured():
+    ct, labels = body()
+    pictures = AxialPictures(ct, labels, TASK)
+    lesion = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions[0]
+    z = pictures.slice_at(lesion.diameter_ends_mm[0])
+    without, with_line = (decoded(pictures.anatomy(z, ends).png) for ends in (None, lesion.diameter_ends_mm))
+    line = (without != with_line).any(axis=-1)
+    tumor = has_color(without, TASK.label("liver tumor").color)
+    assert center_of(line) == pytest.approx(center_of(tumor), abs=0.03)
+    assert line.sum() > 30
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "SLP"])
+def test_attention_lies_on_the_ct_where_its_cell_lies(orientation):
+    ct, labels = (sitk.DICOMOrient(image, orientation) for image in body())
+    pictures, slices = AxialPictures(ct, labels, TASK), AxialSlices(ct, TASK)
+    liver = TASK.label("liver")
+    z = pictures.largest_slice(liver)
+    height, width = slices.shape
+    mm_to_cell = 1 / 16  # network pixels are 1 mm, cells 16
+    maps = np.zeros((slices.count, height // 16, width // 16), np.float32)
+    kidney_mm = (100 * SPACING[0], 75 * SPACING[1])  # across, down
+    maps[z, int(kidney_mm[1] * mm_to_cell), int(kidney_mm[0] * mm_to_cell)] = 1.0
+    pixels = decoded(pictures.attention(z, liver, slices.layer_image(maps)).png)
+    hot = heat_of(pixels) > 40
+    down, across = center_of(hot)
+    # Body from x 40 to 280 mm and from y 30 to 210 mm fills the picture but for a small margin.
+    assert across == pytest.approx((kidney_mm[0] - 40) / 240, abs=0.06)
+    assert down == pytest.approx((kidney_mm[1] - 30) / 180, abs=0.06)
+    assert hot.mean() < 0.05
+
+    against = decoded(pictures.attention(z, liver, slices.layer_image(-maps)).png)
+    assert (heat_of(against) < -40).sum() == pytest.approx(hot.sum(), rel=0.2)
+    elsewhere = decoded(pictures.attention(z - 2, liver, slices.layer_image(maps)).png)
+    assert not (heat_of(elsewhere) > 5).any()
+
+
+def test_a_ct_that_fills_its_field_of_view_is_shown_whole():
+    labels = on_grid(np.full((2, 30, 40), LIVER, np.uint8))
+    ct = on_grid(np.full((2, 30, 40), 400, np.int16))
+    picture = AxialPictures(ct, labels, TASK).anatomy(0)
+    assert picture.width / picture.height == pytest.approx(4 / 3, rel=0.02)
+
+
+def test_colors_of_attention_get_evenly_lighter():
+    linear = np.where(HEAT <= 10.3, HEAT / 12.92 / 255, ((HEAT / 255 + 0.055) / 1.055) ** 2.4)
+    to_lms = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    lightness = np.cbrt(linear @ np.transpose(to_lms)) @ [0.2105, 0.7936, -0.0041]
+    steps = np.diff(lightness[::15])
+    assert lightness[0] < 0.2 and lightness[-1] > 0.95
+    assert steps.min() > 0
+    assert steps.max() < 2 * steps.mean() and math.isclose(steps.sum(), lightness[-1] - lightness[0])

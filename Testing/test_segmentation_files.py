@@ -1,0 +1,140 @@
+"""Segmentations are written whole or not at all, and hold what 3D Slicer reads from them."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
+from HLFDSegmentationLib.tasks import TASKS
+
+TASK = TASKS["abdomen"]
+
+
+def labels() -> sitk.Image:
+    """Liver (1) and kidney (2), no tumor, on a grid with a direction of its own."""
+    voxels = np.zeros((6, 20, 30), np.uint8)
+    voxels[1:5, 2:12, 3:20] = 1
+    voxels[2:3, 14:19, 25:30] = 2
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((0.75, 0.5, 2.5))
+    image.SetOrigin((-120.5, 44.25, 1002.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    return image
+
+
+def header(path) -> dict[str, str]:
+    """The key/value pairs of a NRRD header."""
+    text = path.read_bytes().split(b"\n\n", 1)[0].decode()
+    return dict(re.findall(r"^([^:#\n]+):=(.*)$", text, re.MULTILINE))
+
+
+def test_nifti_and_nrrd_hold_the_labels_on_their_grid(tmp_path):
+    write_segmentation_nifti(labels(), tmp_path / "segmentation.nii.gz")
+    write_segmentation_nrrd(labels(), TASK, tmp_path / "segmentation.seg.nrrd")
+    for name in ("segmentation.nii.gz", "segmentation.seg.nrrd"):
+        again = sitk.ReadImage(str(tmp_path / name))
+        assert sitk.Hash(again) == sitk.Hash(labels()) and again.GetPixelID() == sitk.sitkUInt8
+        assert again.GetOrigin() == labels().GetOrigin() and again.GetSpacing() == labels().GetSpacing()
+        assert again.GetDirection() == labels().GetDirection()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["segmentation.nii.gz", "segmentation.seg.nrrd"]
+
+
+def test_header_of_a_slicer_segmentation(tmp_path):
+    path = tmp_path / "segmentation.seg.nrrd"
+    write_segmentation_nrrd(labels(), TASK, path)
+    assert b"encoding: gzip" in path.read_bytes()
+    found = header(path)
+    for index, label in enumerate(TASK.labels):
+        assert found[f"Segment{index}_ID"] == f"Segment_{label.value}"
+        assert found[f"Segment{index}_Name"] == label.name
+        assert found[f"Segment{index}_LabelValue"] == str(label.value)
+        assert found[f"Segment{index}_Layer"] == "0"
+        color = [float(channel) for channel in found[f"Segment{index}_Color"].split()]
+        assert color == pytest.approx([channel / 255 for channel in label.color], abs=1e-4)
+        assert found[f"Segment{index}_Tags"] == f"TerminologyEntry:{label.terminology}|"
+    assert found["Segment0_Extent"] == "3 19 2 11 1 4"
+    assert found["Segment1_Extent"] == "25 29 14 18 2 2"
+    assert found["Segment2_Extent"] == "0 -1 0 -1 0 -1"
+    assert found["Segmentation_ContainedRepresentationNames"] == "Binary labelmap|"
+    assert found["Segmentation_MasterRepresentation"] == "Binary labelmap"
+    assert found["Segmentation_ReferenceImageExtentOffset"] == "0 0 0"
+
+
+def test_writing_leaves_the_labels_without_metadata(tmp_path):
+    image = labels()
+    write_segmentation_nrrd(image, TASK, tmp_path / "a.seg.nrrd")
+    assert image.GetMetaDataKeys() == ()
+
+
+def test_a_new_file_replaces_the_old_one_and_makes_its_folder(tmp_path):
+    path = tmp_path / "new" / "folder" / "map.nii.gz"
+    write_image(labels(), path)
+    write_image(labels() * 3, path)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(path))).max() == 6
+
+
+def test_replacing_keeps_the_old_file_when_the_block_raises(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as part:
+        part.write_text("half")
+        assert part.suffixes == path.suffixes
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_leaves_nothing_when_interrupted(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "result.nii.gz") as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"Choose another folder"):
+        write_image(labels(), tmp_path / "file" / "map.nii.gz")
+
+
+def test_folder_that_may_not_be_written_to():
+    with pytest.raises(OutputError, match=r"could not be written"):
+        write_image(labels(), "/proc/map.nii.gz")
+
+
+WRITE = """
+import resource, signal, sys
+import numpy as np, SimpleITK as sitk
+from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
+from HLFDSegmentationLib.tasks import TASKS
+labels = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 3, (40, 60, 60), dtype=np.uint8))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    if sys.argv[1].endswith(".nii.gz"):
+        write_segmentation_nifti(labels, sys.argv[1])
+    else:
+        write_segmentation_nrrd(labels, TASKS["kidney-tumor"], sys.argv[1])
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["segmentation.nii.gz", "segmentation.seg.nrrd"])
+@pytest.mark.parametrize("limit", [0, 20_000])
+def test_disk_full(tmp_path, name, limit):
+    """No room for the file: a limit on the size of files stands for the full disk."""
+    path = tmp_path / name
+    path.write_text("old")
+    run = subprocess.run(
+        [sys.executable, "-c", WRITE, str(path), str(limit)], capture_output=True, text=True, check=True
+    )
+    assert f"{path} could not be written" in run.stdout
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

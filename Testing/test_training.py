@@ -1,0 +1,222 @@
+"""Training runs: what they learn, and that stopping, killing and resuming lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.trainer import TrainingRun
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    student="mobilenetv2-unet",
+    method="hlfd",
+    teacher_epochs=2,
+    head_epochs=1,
+    student_epochs=2,
+    batch=4,
+    learning_rate=2e-3,
+    seed=3,
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def cases_folder(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("cases"), 4, slices=5)
+
+
+def begin(path: Path, cases_folder: Path, plan: TrainingPlan = PLAN) -> RunFolder:
+    folder = RunFolder(path)
+    cases = find_cases(cases_folder, plan.task)
+    folder.start(plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cases_folder):
+    """A run that was never interrupted, and its events."""
+    folder = begin(tmp_path_factory.mktemp("runs") / "whole", cases_folder)
+    events = []
+    TrainingRun(folder, report=events.append).run()
+    return folder, events
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    return {
+        f"{stage}.{file}.{name}": value
+        for stage in ("teacher", "head", "student")
+        for file in ("last", "best")
+        for name, value in torch.load(folder.stage(stage) / f"{file}.pt", weights_only=True)[
+            "learner" if file == "last" else "network"
+        ].items()
+    }
+
+
+def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_run_trains_teacher_head_and_student_and_says_so(finished):
+    folder, events = finished
+    assert [(event["stage"], event["epoch"]) for event in events if event["event"] == "epoch"] == [
+        ("teacher", 1),
+        ("teacher", 2),
+        ("head", 1),
+        ("student", 1),
+        ("student", 2),
+    ]
+    terms = next(event["terms"] for event in events if event["event"] == "epoch" and event["stage"] == "student")
+    assert {"segmentation", "ufd_encoder1", "ifd_encoder2", "ipd_decoder2"} <= terms.keys()
+    assert folder.result()["student"] == "mobilenetv2-unet"
+    assert folder.result()["validation_dice"].keys() == {"liver", "liver tumor"}
+
+
+def test_slices_are_not_kept_after_a_finished_run(finished):
+    assert not finished[0].cache.exists()
+
+
+def test_saved_student_holds_the_student_alone(finished):
+    names = torch.load(finished[0].stage("student") / "best.pt", weights_only=True)["network"]
+    assert all(name.startswith("body.") for name in names)
+
+
+@pytest.mark.parametrize("stop_at", [2, 5, 9])
+def test_resumed_run_ends_bitwise_as_an_uninterrupted_one(finished, cases_folder, tmp_path, stop_at):
+    folder = begin(tmp_path / "run", cases_folder)
+    steps = []
+
+    def stop_requested() -> bool:
+        steps.append(1)
+        return len(steps) >= stop_at
+
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=stop_requested).run()
+    TrainingRun(folder).run()
+    assert_same_weights(folder, finished[0])
+
+
+def test_a_started_folder_is_not_started_again(finished, cases_folder):
+    with pytest.raises(TrainingError, match="--resume"):
+        begin(finished[0].path, cases_folder)
+
+
+def test_loss_that_is_no_number_stops_with_a_remedy(cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="none", learning_rate=1e30, student_epochs=30))
+    with pytest.raises(TrainingError, match="lower learning rate"):
+        TrainingRun(folder).run()
+
+
+def test_student_learns_what_the_cases_show(tmp_path, cases_folder):
+    plan = replace(PLAN, method="none", student_epochs=25, learning_rate=5e-3)
+    folder = begin(tmp_path / "run", cases_folder, plan)
+    assert TrainingRun(folder).run()["validation_dice"]["liver"] > 0.8
+
+
+def test_teacher_weights_of_another_run_are_taken(finished, cases_folder, tmp_path):
+    plan = replace(PLAN, teacher_weights=str(finished[0].path), student_epochs=1)
+    folder = begin(tmp_path / "run", cases_folder, plan)
+    events = []
+    TrainingRun(folder, report=events.append).run()
+    assert {event["stage"] for event in events if event["event"] == "epoch"} == {"head", "student"}
+
+
+def test_teacher_weights_of_another_network_are_refused(finished, cases_folder, tmp_path):
+    plan = replace(PLAN, teacher="resnet50-unet", teacher_weights=str(finished[0].path))
+    with pytest.raises(TrainingError, match="is no resnet50-unet"):
+        TrainingRun(begin(tmp_path / "run", cases_folder, plan)).run()
+
+
+# The command, as a process that is stopped and killed
+
+
+@pytest.fixture(scope="module")
+def task_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("task") / "task.json"
+    path.write_text(json.dumps(TASK.to_dict()))
+    return path
+
+
+def train_command(*arguments: str | Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "HLFDTrainingLib.cli", "train", *map(str, arguments), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def read_until(process: subprocess.Popen, wanted) -> list[dict]:
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if wanted(events[-1]):
+            return events
+    raise AssertionError(f"the process ended with {process.wait()} before the awaited event")
+
+
+def start_arguments(cases_folder: Path, run: Path, task_file: Path) -> list:
+    options = ["--method", "none", "--epochs", 6, "--batch", 2, "--device", "cpu"]
+    return [cases_folder, "-o", run, "--task", task_file, *options]
+
+
+def finish(run: Path) -> list[dict]:
+    process = train_command("-o", run, "--resume")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, tmp_path, number):
+    run = tmp_path / "run"
+    process = train_command(*start_arguments(cases_folder, run, task_file))
+    read_until(process, lambda event: event["event"] == "step" and event["step"] == 2)
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["event"] == "stopped"
+    first = next(event for event in finish(run) if event["event"] == "step")
+    assert (first["epoch"], first["step"]) > (1, 2)
+
+
+def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path):
+    run = tmp_path / "run"
+    process = train_command(*start_arguments(cases_folder, run, task_file))
+    read_until(process, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
+    time.sleep(0.2)
+    process.kill()
+    process.wait()
+    first = next(event for event in finish(run) if event["event"] == "step")
+    assert first["epoch"] >= 3
+
+
+def test_bad_cases_are_told_in_a_table_before_any_training(cases_folder, task_file, tmp_path):
+    folder = write_cases(tmp_path / "cases", 2)
+    (folder / "case0" / "ct.nii.gz").write_bytes(b"no image")
+    process = subprocess.run(
+        [sys.executable, "-m", "HLFDTrainingLib.cli", "train", folder, "-o", tmp_path / "run", "--task", task_file],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert "case0" in process.stderr and "start again" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "run" / "plan.json").exists()
