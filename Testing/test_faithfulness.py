@@ -3,17 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from HLFDSegmentationLib.attention import gradcam, most_likely
-from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.faithfulness import (
-    OUTPUT,
-    area,
-    blurred,
-    cascading_randomization,
-    deletion_curve,
-    insertion_curve,
-    smooth_random_map,
-)
+from HLFDSegmentationLib.attention import most_likely
 from HLFDSegmentationLib.networks import SegmentationNetwork
 from scipy import ndimage
 from torch import nn

@@ -525,7 +525,6 @@ UNSAFE = {
     "large text": _replacing("docs/README.md", random.Random(0).randbytes(1_100_000)),
     "bzip2": _replacing("docs/README.md", method=zipfile.ZIP_BZIP2),
     "lzma": _replacing("docs/README.md", method=zipfile.ZIP_LZMA),
-    "not utf-8": _with("small-abdomen/models/\udcff".encode("utf-8", "replace").decode()),
 }
 
 

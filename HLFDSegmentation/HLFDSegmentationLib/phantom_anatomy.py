@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .phantom_shapes import (
-    EVERYWHERE,
     Array,
     Canvas,
     Coordinates,
@@ -84,7 +83,7 @@ class Build:
             fat=rng.uniform(8, 14),
             wall=rng.uniform(11, 14),
             domes=(right, right - rng.uniform(8, 14)),
-            liver_tip=rng.uniform(-66, -58),
+            liver_tip=rng.uniform(-62, -54),
             left_lobe=rng.uniform(-12, 10),
             kidneys=(
                 (rng.uniform(-68, -64), rng.uniform(37, 42), kidney_z - rng.uniform(10, 18)),
@@ -249,16 +248,16 @@ def _paint_ribs(canvas: Canvas, build: Build, cavity: Array) -> None:
     along = z + 62 * angle - 40
     number = np.round(along / RIB_PITCH)
     across = (along - number * RIB_PITCH) * np.float32(0.88)
-    deep = cavity.reshape(-1)[shell] - 4
-    thickness = np.sqrt((across / 6.0) ** 2 + (deep / 3.2) ** 2)
+    deep = cavity.reshape(-1)[shell] - 4.5
+    thickness = np.sqrt((across / 6.2) ** 2 + (deep / 4.0) ** 2)
     last = np.select([number < -1, number == -1, number == 0], [0.0, 1.1, 1.7], 2.35)
     end = (angle - last) * 120
-    distance = (thickness - 1) * 3.2
+    distance = (thickness - 1) * 4.0
     beside_spine = 0.36 - angle
     cartilage = np.maximum(np.maximum(distance, -end), (angle - 2.85) * 120 + 1e3 * (number < 1))
     hu, labels = canvas.hu.reshape(-1), canvas.labels.reshape(-1)
     rib = np.maximum(np.maximum(distance, end), beside_spine * 80)
-    for shape, value in ((cartilage, 105), (rib, 470), (rib + 1.7, 170)):
+    for shape, value in ((cartilage, 105), (rib, 430), (rib + 1.5, 120)):
         cover = np.clip(0.5 - shape / 1.6, 0, 1)
         hu[shell] += cover * (value - hu[shell])
     labels[shell] = 0
@@ -267,32 +266,34 @@ def _paint_ribs(canvas: Canvas, build: Build, cavity: Array) -> None:
 def _paint_bowel(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Generator) -> None:
     """Colon along the cavity's rim, loops of small bowel on their mesentery, stomach and duodenum."""
     inside = cavity + 4
-    root = (8.0, -4.0, -30.0)
+    root = (8.0, -4.0, -30.0)  # of the mesentery
     loops: list[Point] = []
     while len(loops) < 48:
         x, y, z = rng.uniform(-72, 98), rng.uniform(-80, 8), rng.uniform(-140, -12)
         apart = min((np.linalg.norm(np.subtract((x, y, z), loop)) for loop in loops), default=99.0)
         # Loops fill what colon, kidneys, liver and stomach leave: the left flank and everything below.
-        if z < -50 + 0.45 * x and apart > 24 - 0.02 * rng.uniform(0, 500):
+        if z < -50 + 0.45 * x and apart > rng.uniform(14, 24):
             loops.append((x, y, z))
     for center in loops:
-        _paint_mesentery(canvas, root, center, inside, rng)
+        for path in _branches(rng, root, center, 2.4, depth=1):
+            canvas.paint_tube(path, 120, inside=inside)
     for center in loops:
         _paint_loop(canvas, center, inside, rng)
     ascending = [(-112, 22, -135), (-112, 20, -100), (-106, 10, -76), (-88, -22, -66)]
-    transverse = [(-88, -22, -66), (-74, -58, -62), (-30, -74, -66), (30, -76, -62), (82, -58, -40), (104, -28, -12)]
-    descending = [(104, -28, -12), (118, 0, 6), (122, 22, -20), (119, 32, -60), (112, 30, -100), (106, 22, -140)]
+    transverse = [
+        (-88, -22, -66),
+        (-74, -58, -62),
+        (-30, -74, -66),
+        (30, -76, -62),
+        (82, -62, -38),
+        (104, -44, 2),
+        (112, -14, 30),
+    ]
+    descending = [(112, -14, 30), (120, 4, 8), (122, 22, -20), (119, 32, -60), (112, 30, -100), (106, 22, -140)]
     _paint_colon(canvas, ascending, 23, inside, rng)
     _paint_colon(canvas, transverse, 17, inside, rng)
     _paint_colon(canvas, descending, 13, inside, rng)
     _paint_stomach(canvas, build, cavity, rng)
-
-
-def _paint_mesentery(
-    canvas: Canvas, root: Point, loop: Point, inside: Array, rng: np.random.Generator
-) -> None:
-    for path in _branches(rng, root, loop, 2.4, depth=1):
-        canvas.paint_tube(path, 120, inside=inside)
 
 
 def _paint_loop(canvas: Canvas, center: Point, inside: Array, rng: np.random.Generator) -> None:
@@ -312,9 +313,7 @@ def _paint_loop(canvas: Canvas, center: Point, inside: Array, rng: np.random.Gen
     canvas.paint_tube(lumen, rng.uniform(20, 60), inside=inside, grain=16)
 
 
-def _paint_colon(
-    canvas: Canvas, points: list[Point], radius: float, inside: Array, rng: np.random.Generator
-) -> None:
+def _paint_colon(canvas: Canvas, points: list[Point], radius: float, inside: Array, rng: np.random.Generator) -> None:
     """A piece of colon with haustra, crumbly stool and gas in front of it."""
     path = smooth_path(points, [radius] * len(points), step=5)
     waves = rng.uniform(0, 6) + np.arange(len(path[1])) * 1.15
@@ -337,7 +336,15 @@ def _paint_stomach(canvas: Canvas, build: Build, cavity: Array, rng: np.random.G
     at = canvas.at(box)
     inside = overlap(cavity[box] + 5, at[2] + 6 - build.diaphragm(at, cavity[box]), 6)
     fill = rng.uniform(0.88, 1.05)
-    points = [(62, 14, 46), (68, -8, 30), (66, -32, 12), (48, -50, -6), (16, -52, -16), (-14, -40, -14), (-26, -28, -12)]
+    points = [
+        (62, 14, 46),
+        (68, -8, 30),
+        (66, -32, 12),
+        (48, -50, -6),
+        (16, -52, -16),
+        (-14, -40, -14),
+        (-26, -28, -12),
+    ]
     radii = [31, 31, 27, 22, 17, 12, 9]
     path = smooth_path(points, [fill * r for r in radii])
     shape = np.full(inside.shape, 1e3, np.float32)
@@ -356,7 +363,7 @@ def _paint_stomach(canvas: Canvas, build: Build, cavity: Array, rng: np.random.G
 
 
 def _paint_liver(canvas: Canvas, build: Build, cavity: Array) -> Array:
-    """Liver with its fissures and the gallbladder. Returns the shape of its tissue."""
+    """Liver with its fissures and the gallbladder. Returns the shape of its tissue, which is inside nowhere else."""
     at = canvas.at()
     x, y, z = at
     liver = build.liver(at, cavity)
@@ -370,12 +377,7 @@ def _paint_liver(canvas: Canvas, build: Build, cavity: Array) -> Array:
     bladder = smooth_path([(-62, -66, -42), (-54, -52, -28), (-42, -36, -14), (-36, -24, -4)], [14, 16, 10, 4])
     canvas.paint_tube((bladder[0], [r + 1.5 for r in bladder[1]]), 70)
     canvas.paint_tube(bladder, FLUID_HU)
-    bladder_box = canvas.box((-100, -110, -80), (0, 10, 30))
-    at = canvas.at(bladder_box)
-    for start, end, first, last in zip(bladder[0], bladder[0][1:], bladder[1], bladder[1][1:]):
-        part = liver[bladder_box]
-        np.maximum(part, -capsule(at, start, end, first, last), out=part)
-    return liver
+    return np.where(canvas.labels == LIVER, liver, np.maximum(liver, 1))
 
 
 def _paint_spleen(canvas: Canvas, build: Build, cavity: Array) -> None:
@@ -401,7 +403,6 @@ def _paint_spine_and_back_muscles(canvas: Canvas, cavity: Array) -> None:
     y = y - forward
     side = np.abs(x)
     low = np.clip(-z - 10, 0, 110)
-    psoas = ellipsoid((side, y, 0 * z), (0, 0, 0), (1, 1, 1))
     wide = 7 + 0.16 * low
     psoas = (np.sqrt(((side - 25 - 0.10 * low) / wide) ** 2 + ((y - 6) / (wide * 1.15)) ** 2) - 1) * wide
     canvas.paint(np.maximum(psoas, (z + 8) * 0.5), MUSCLE_HU + 6 * grain, box=box)
@@ -465,9 +466,9 @@ def _paint_great_vessels(canvas: Canvas, build: Build) -> None:
         canvas.paint_tube(smooth_path(points, [radius] * len(points)), ARTERY_HU)
     for center in build.kidneys:
         hilum = (center[0] * 0.62, center[1] - 8, center[2] + 2)
-        x = -20.0 if center[0] < 0 else -14.0
-        vein = [(x, 0 if x > -20 else 8, center[2] + 6), (0.25 * center[0], -4, center[2] + 7), hilum]
-        vein = [(x, 6, center[2] + 6), hilum] if center[0] < 0 else vein
+        # The left vein passes before the aorta.
+        left = [(-14, 0, center[2] + 6), (0.25 * center[0], -4, center[2] + 7), hilum]
+        vein = left if center[0] > 0 else [(-20, 6, center[2] + 6), hilum]
         canvas.paint_tube(smooth_path(vein, [5.5] * len(vein)), VEIN_HU)
         artery = [(10, 12, center[2] + 12), (0.4 * center[0], 22, center[2] + 8), hilum]
         canvas.paint_tube(smooth_path(artery, [2.8] * 3), ARTERY_HU)
@@ -490,23 +491,19 @@ def _paint_pancreas(canvas: Canvas) -> None:
             canvas.paint_tube((points, [3.2, 2.2]), 82)
 
 
-def _branches(
-    rng: np.random.Generator, start: Point, end: Point, radius: float, depth: int
-) -> list[Path]:
+def _branches(rng: np.random.Generator, start: Point, end: Point, radius: float, depth: int) -> list[Path]:
     """A vessel from start to end that tapers, winds a little and gives off branches."""
     a, b = np.array(start), np.array(end)
     length = float(np.linalg.norm(b - a))
-    bow = rng.normal(0, 0.07 * length, (2, 3))
-    knots = [a, a + (b - a) / 3 + bow[0], a + 2 * (b - a) / 3 + bow[1], b]
-    path = smooth_path(knots, [radius, 0.8 * radius, 0.65 * radius, 0.4 * radius])
+    middle = (a + b) / 2 + rng.normal(0, 0.09 * length, 3)
+    path = smooth_path([start, tuple(middle.tolist()), end], [radius, 0.75 * radius, 0.4 * radius], step=12)
     found = [path]
     if depth:
         for place in (0.35, 0.55, 0.75):
             index = round(place * (len(path[0]) - 1))
-            origin = np.array(path[0][index])
             direction = (b - a) / length + rng.normal(0, 0.65, 3)
-            tip = origin + direction / np.linalg.norm(direction) * length * rng.uniform(0.3, 0.55)
-            found += _branches(rng, tuple(origin), tuple(tip), 0.72 * path[1][index], depth - 1)
+            tip = path[0][index] + direction / np.linalg.norm(direction) * length * rng.uniform(0.3, 0.55)
+            found += _branches(rng, path[0][index], tuple(tip.tolist()), 0.72 * path[1][index], depth - 1)
     return found
 
 
@@ -516,7 +513,7 @@ def _paint_liver_vessels(canvas: Canvas, liver: Array, rng: np.random.Generator)
     veins = [(-108, 24, 18, 5.0), (-62, -58, 8, 5.0), (38, -52, 38, 4.2)]
     trees = [_branches(rng, cava, end[:3], end[3], depth=2) for end in veins]
     hilum, right, left = (-24.0, -12.0, 12.0), (-52.0, -8.0, 16.0), (8.0, -32.0, 26.0)
-    ends = [
+    ends: list[tuple[Point, Point]] = [
         (right, (-102, -42, 30)),
         (right, (-108, 38, 22)),
         (right, (-100, -30, -20)),
@@ -574,9 +571,12 @@ def _paint_liver_tumors(canvas: Canvas, build: Build, liver: Array, rng: np.rand
         placed.append((center, radius))
         box = canvas.around(center, radius + 6)
         at = canvas.at(box)
-        uneven = sum(np.sin((axis - middle) * 0.16 * k + phase) for axis, middle, k, phase in zip(
-            at, center, rng.uniform(0.7, 1.4, 3).tolist(), rng.uniform(0, 6, 3).tolist()
-        ))
+        uneven = sum(
+            np.sin((axis - middle) * 0.16 * k + phase)
+            for axis, middle, k, phase in zip(
+                at, center, rng.uniform(0.7, 1.4, 3).tolist(), rng.uniform(0, 6, 3).tolist()
+            )
+        )
         stretch = rng.uniform(0.88, 1.12, 3).tolist()
         tumor = ellipsoid(at, center, tuple(radius * s for s in stretch)) + 0.05 * float(radius) * uneven
         tumor = np.maximum(tumor, liver[box] + 0.5)

@@ -19,7 +19,6 @@ Path = tuple[list[Point], list[float]]
 
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 WARP_MM = 3.0
-WARP_REACH_MM = 12.0
 
 
 def overlap(first: Array, second: Array, rounding: float) -> Array:
@@ -110,6 +109,7 @@ class Canvas:
         z, y, x = (axis.astype(np.float32) for axis in axes)
         bend = [WARP_MM * smooth_field(rng, axes, 150) + 0.25 * WARP_MM * smooth_field(rng, axes, 45) for _ in range(3)]
         self._at = (bend[0] + x, bend[1] + y[:, None], bend[2] + z[:, None, None])
+        self._reach = [float(np.abs(field).max()) + 2 for field in bend]
         self.hu = np.full(bend[0].shape, -1000, np.float32)
         self.labels = np.zeros(bend[0].shape, np.uint8)
         steps = [float(abs(axis[1] - axis[0])) if len(axis) > 1 else 1.0 for axis in axes]
@@ -124,8 +124,8 @@ class Canvas:
     def box(self, low: Point, high: Point) -> Box:
         """The part of the grid that holds everything between two corners (x, y, z)."""
         slices = []
-        for axis, start, end in zip(self.axes, low[::-1], high[::-1]):
-            first, last = np.searchsorted(axis, [start - WARP_REACH_MM, end + WARP_REACH_MM])
+        for axis, start, end, reach in zip(self.axes, low[::-1], high[::-1], self._reach[::-1]):
+            first, last = np.searchsorted(axis, [start - reach, end + reach])
             slices.append(slice(int(first), int(last)))
         return tuple(slices)  # type: ignore[return-value]
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from .attention import LayerAttention
 from .errors import InputError, OutputError
 from .inference import Progress, Segmentation, Segmenter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,8 @@ class Task:
     spacing: float
 
     def __post_init__(self) -> None:
+        if not self.labels:
+            raise TaskError(f"Task '{self.name}' has no labels. Give it at least one.")
         if [label.value for label in self.labels] != list(range(1, len(self.labels) + 1)):
             raise TaskError(f"Task '{self.name}': label values must be 1, 2, 3, ... in this order.")
         if len({label.name for label in self.labels}) != len(self.labels):
@@ -98,11 +101,15 @@ class Task:
         for label in self.labels:
             if label.role not in ("organ", "tumor"):
                 raise TaskError(f"Task '{self.name}': the role of '{label.name}' must be 'organ' or 'tumor'.")
+            if not all(0 <= value <= 255 for value in label.color):
+                raise TaskError(f"Task '{self.name}': the color of '{label.name}' must hold values from 0 to 255.")
+            if label.parts is not None and label.parts < 1:
+                raise TaskError(f"Task '{self.name}': '{label.name}' must have 1 part or more.")
             if label.role == "tumor" and label.organ not in organs:
                 raise TaskError(f"Task '{self.name}': tumor '{label.name}' must name the value of its organ.")
         if not self.window[0] < self.window[1]:
             raise TaskError(f"Task '{self.name}': the window must be [lowest HU, highest HU].")
-        if self.spacing <= 0 or min(self.input_size) <= 0:
+        if not 0 < self.spacing < math.inf or min(self.input_size) <= 0:
             raise TaskError(f"Task '{self.name}': spacing and input size must be greater than 0.")
 
     @property
@@ -112,10 +119,12 @@ class Task:
 
     @property
     def organs(self) -> tuple[Label, ...]:
+        """The labels that are organs."""
         return tuple(label for label in self.labels if label.role == "organ")
 
     @property
     def tumors(self) -> tuple[Label, ...]:
+        """The labels that are tumors."""
         return tuple(label for label in self.labels if label.role == "tumor")
 
     def label(self, key: int | str) -> Label:
@@ -246,4 +255,7 @@ def load_task(name_or_path: str | Path) -> Task:
         raise TaskError(f"The task file {path} cannot be read as JSON: {error}. See docs/tasks.md.") from error
     if not isinstance(data, dict):
         raise TaskError(f"The task file {path} must hold one JSON object. See docs/tasks.md.")
-    return Task.from_dict(data)
+    try:
+        return Task.from_dict(data)
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from error

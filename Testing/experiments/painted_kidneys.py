@@ -345,7 +345,13 @@ def paint_bowel(canvas: Slice, cavity: np.ndarray) -> None:
             canvas.fill(where, out < wall, rng.uniform(-80, 40) + 90 * canvas.texture(1.2)[where], cavity)
     for pick in rng.integers(0, rows.size, rng.integers(0, 70)):
         radius = rng.uniform(1, 3)
-        where, out = canvas.blob(canvas.x[columns[pick]], canvas.y[rows[pick], 0], radius, radius * rng.uniform(1, 3))
+        where, out = canvas.blob(
+            canvas.x[columns[pick]],
+            canvas.y[rows[pick], 0],
+            radius,
+            radius * rng.uniform(1, 3),
+            angle=rng.uniform(0, np.pi),
+        )
         canvas.fill(where, out < 1, rng.uniform(30, 220), cavity)
 
 

@@ -48,6 +48,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, channels_out, H / stride, W / stride)."""
         return x + self.block(x) if self.residual else self.block(x)
 
 
@@ -67,6 +68,7 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) and the encoder's (N, channels_skip, 2 H, 2 W) to (N, channels_out, 2 H, 2 W)."""
         x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.block(torch.cat([x, skip], dim=1))
 
@@ -105,6 +107,7 @@ class MobileNetV2UNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (N, num_classes, H, W)."""
         skips: list[torch.Tensor] = []
         for stage in self.encoder:
             x = stage(x)

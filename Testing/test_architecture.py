@@ -1,0 +1,46 @@
+"""Which part may import which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+SEGMENTATION = CHECKOUT / "HLFDSegmentation" / "HLFDSegmentationLib"
+TRAINING = CHECKOUT / "HLFDTraining" / "HLFDTrainingLib"
+SLICER = {"slicer", "qt", "ctk", "vtk"}
+
+
+def imported(path: Path) -> set[str]:
+    """Names of modules that a file imports, as they are written."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module or ''}", *(f"{node.module or ''}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("path", [*SEGMENTATION.rglob("*.py"), *TRAINING.rglob("*.py")], ids=lambda path: path.name)
+def test_the_library_does_without_slicer(path):
+    assert not {name.split(".")[0] for name in imported(path)} & SLICER
+
+
+@pytest.mark.parametrize("path", [*SEGMENTATION.rglob("*.py")], ids=lambda path: path.name)
+def test_segmentation_does_not_know_training(path):
+    assert not any("HLFDTrainingLib" in name for name in imported(path))
+
+
+def test_no_training_uses_the_generator_of_the_demo():
+    trainers = [path for path in TRAINING.rglob("*.py") if path.name != "cli.py"]
+    for path in [*trainers, *(CHECKOUT / "Testing" / "experiments").glob("*.py")]:
+        assert not any("phantom" in name for name in imported(path)), path
+
+
+@pytest.mark.parametrize("module", ["HLFDSegmentationLib.inference", "HLFDSegmentationLib.pipeline"])
+def test_segmenting_does_not_wait_for_monai(module):
+    code = f"import sys, {module}; sys.exit('monai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
