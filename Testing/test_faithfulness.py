@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from HLFDSegmentationLib.attention import most_likely
+from HLFDSegmentationLib.attention import gradcam, most_likely
+from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.faithfulness import (
+    OUTPUT,
+    area,
+    blurred,
+    cascading_randomization,
+    deletion_curve,
+    insertion_curve,
+    smooth_random_map,
+)
 from HLFDSegmentationLib.networks import SegmentationNetwork
 from scipy import ndimage
 from torch import nn
@@ -90,3 +100,92 @@ def network():
 @pytest.fixture(scope="module")
 def images():
     return _slices(6, seed=3)[0]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_maps_beat_equally_smooth_random_maps(network, images, layer):
+    maps = gradcam(network, images, LABEL, layers=[layer])[layer]
+    deletion = area(deletion_curve(network, images, LABEL, maps, steps=10))
+    insertion = area(insertion_curve(network, images, LABEL, maps, steps=10))
+    random = [smooth_random_map(maps, seed) for seed in range(5)]
+    random_deletion = [area(deletion_curve(network, images, LABEL, r, steps=10)) for r in random]
+    random_insertion = [area(insertion_curve(network, images, LABEL, r, steps=10)) for r in random]
+    assert deletion.mean() < 0.5 * np.mean(random_deletion)
+    assert insertion.mean() > 1.5 * np.mean(random_insertion)
+    # Not only on average: in nine of ten pairs of a slice and a random map.
+    assert (deletion < random_deletion).mean() >= 0.9
+    assert (insertion > random_insertion).mean() >= 0.9
+
+
+def test_a_map_of_the_wrong_place_is_found_out(network, images):
+    maps = gradcam(network, images, LABEL, layers=["decoder2"])["decoder2"]
+    right, wrong = (deletion_curve(network, images, LABEL, m, steps=10) for m in (maps, -maps))
+    assert (area(right) < area(wrong)).all()
+
+
+def test_curves_go_from_the_untouched_to_the_blurred_slice(network, images):
+    maps = gradcam(network, images, LABEL, layers=["encoder3"])["encoder3"]
+    deletion = deletion_curve(network, images, LABEL, maps, steps=4)
+    insertion = insertion_curve(network, images, LABEL, maps, steps=4)
+    assert deletion.shape == (len(images), 5)
+    np.testing.assert_allclose(deletion[:, 0], insertion[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(deletion[:, -1], insertion[:, 0], rtol=1e-6)
+    with torch.no_grad():
+        mask = most_likely(network(images)) == LABEL
+        probability = network(images).softmax(dim=1)[:, LABEL]
+    untouched = [float(p[m].mean()) for p, m in zip(probability, mask)]
+    np.testing.assert_allclose(deletion[:, 0], untouched, rtol=1e-5)
+    assert (deletion[:, -1] < 0.3 * deletion[:, 0]).all()
+
+
+def test_curves_of_slices_of_any_size(network, images):
+    odd = images[:, :, :47, :45]
+    maps = gradcam(network, odd, LABEL, layers=["encoder3"])["encoder3"]
+    assert maps.shape[1:] == (12, 12)
+    assert area(deletion_curve(network, odd, LABEL, maps, steps=4)).shape == (len(images),)
+
+
+def test_a_slice_without_the_label_has_no_curve(network, images):
+    empty = torch.cat([images[:1], torch.full_like(images[:1], 0.3)])
+    with pytest.raises(InputError, match="slice 1"):
+        deletion_curve(network, empty, LABEL, torch.rand(2, 12, 12))
+
+
+def test_area_under_known_curves():
+    np.testing.assert_allclose(area(np.array([[1, 0.5, 0], [1, 1, 1], [0, 0, 1]])), [0.5, 1, 0.25])
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 12), (2, 9, 15)])
+def test_random_maps_are_as_smooth_and_unrelated(shape):
+    noise = np.random.default_rng(0).standard_normal(shape)
+    maps = torch.from_numpy(ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap"))
+    random = smooth_random_map(maps, seed=0)
+    assert random.shape == maps.shape
+    torch.testing.assert_close(random.mean(dim=(1, 2)), maps.mean(dim=(1, 2)))
+    torch.testing.assert_close(random.std(dim=(1, 2)), maps.std(dim=(1, 2)), rtol=0.05, atol=0)
+    step, random_step = (m.diff(dim=1).std() for m in (maps, random))
+    torch.testing.assert_close(random_step, step, rtol=0.1, atol=0)
+    assert abs(np.corrcoef(random.flatten(), maps.flatten())[0, 1]) < 0.5
+    assert torch.equal(random, smooth_random_map(maps, seed=0))
+    assert not torch.allclose(random, smooth_random_map(maps, seed=1))
+
+
+def test_blurring_keeps_the_mean_and_takes_the_detail(images):
+    smooth = blurred(images, 10)
+    assert smooth.std() < 0.5 * images.std()
+    torch.testing.assert_close(smooth.mean(), images.mean(), rtol=0.05, atol=0)
+
+
+RANDOMIZED_CORRELATION = 0.3
+"""Bound on the absolute rank correlation with the original map, mean over slices and draws, of a drawn-anew network."""
+
+
+def test_randomization_from_the_output_down_destroys_the_maps(network, images):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    draws = [cascading_randomization(network, images, LABEL, layers=LAYERS, seed=seed) for seed in range(5)]
+    assert list(draws[0]) == [OUTPUT, *reversed(LAYERS)]
+    for layer in LAYERS:
+        left = np.mean([draw["encoder1"][layer] for draw in draws])
+        assert abs(left) < RANDOMIZED_CORRELATION, layer
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert draws[0] == cascading_randomization(network, images, LABEL, layers=LAYERS, seed=0)

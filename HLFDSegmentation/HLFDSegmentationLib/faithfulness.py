@@ -202,6 +202,5 @@ def _stages(network: SegmentationNetwork, images: torch.Tensor) -> dict[str, lis
 def _rank_correlation(originals: torch.Tensor, maps: torch.Tensor) -> float:
     """Spearman's rank correlation of maps (N, h, w), mean over the slices."""
     pairs = zip(originals.flatten(1).cpu().numpy(), maps.flatten(1).cpu().numpy())
-    return float(
-        np.mean([0 if np.ptp(a) == 0 or np.ptp(b) == 0 else stats.spearmanr(a, b).statistic for a, b in pairs])
-    )
+    # The ranks of a map without contrast are undefined: it tells nothing of the original.
+    return float(np.mean([stats.spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]))

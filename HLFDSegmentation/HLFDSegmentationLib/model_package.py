@@ -252,15 +252,17 @@ def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: st
         raise PackageError("a figure is infinite or no number (NaN). Give None where there is none.") from error
 
 
-def _stored_type(tensor: torch.Tensor) -> torch.dtype:
-    """Weights are stored in 16 bits; counters, such as the number of batches seen, as they are."""
-    return torch.float16 if tensor.is_floating_point() else tensor.dtype
+def _stored_types(network: SegmentationNetwork) -> dict[str, torch.dtype]:
+    """Weights are stored in 16 bits. The statistics of normalisation layers, which are few, may need all 32."""
+    stored = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    return {**stored, **dict.fromkeys(dict(network.named_parameters()), torch.float16)}
 
 
 def _bytes_from_tensors(network: SegmentationNetwork) -> bytes:
     tensors = {}
+    types = _stored_types(network)
     for name, tensor in network.state_dict().items():
-        tensors[name] = tensor.detach().to("cpu", _stored_type(tensor), copy=True).contiguous()
+        tensors[name] = tensor.detach().to("cpu", types[name], copy=True).contiguous()
         if not torch.isfinite(tensors[name]).all():
             raise PackageError(
                 f"the weights '{name}' are infinite, not a number, or above 65504, the largest 16-bit number. The "
@@ -305,12 +307,13 @@ def _check_tensors(tensors: dict[str, torch.Tensor], network: SegmentationNetwor
         raise PackageError(
             f"{WEIGHTS} has too many or too few weights for its network, for example '{odd[0]}'. {GET_AGAIN}"
         )
+    types = _stored_types(network)
     for name, tensor in tensors.items():
-        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_contiguous()
-        if not plain or tensor.dtype != _stored_type(own[name]) or tensor.shape != own[name].shape:
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or tensor.dtype != types[name] or tensor.shape != own[name].shape:
             raise PackageError(
                 f"the weights '{name}' are {tensor.dtype} of shape {tuple(tensor.shape)} and should be plain "
-                f"{_stored_type(own[name])} of shape {tuple(own[name].shape)}. {GET_AGAIN}"
+                f"{types[name]} of shape {tuple(own[name].shape)}. {GET_AGAIN}"
             )
         if not torch.isfinite(tensor).all():
             raise PackageError(f"the weights '{name}' are infinite or not a number. {GET_AGAIN}")

@@ -1,7 +1,8 @@
 """A realistic abdominal CT made by computation, for the demo, for samples and for tests.
 
 It is not, and must never become, the generator of any training data: a network that has learned from these pictures
-would look better in the demo than it is. Nothing in HLFDTrainingLib or in a training script may import this file.
+would look better in the demo than it is. Nothing that makes, reads or augments training data may import this file; in
+HLFDTrainingLib only the command does, for its demo.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ def make_phantom(
     """
     # Every voxel is the mean of finer ones where it is large: partial volume as in a scanner.
     parts = [max(1, int(np.ceil(step / FINEST_MM))) for step in spacing]
+    fine = [step / part for step, part in zip(spacing, parts)]
     x, y, z = (
-        (np.arange(count * part) - (count * part - 1) / 2) * (step / part)
-        for count, step, part in zip(size, spacing, parts)
+        (np.arange(count * part) - (count * part - 1) / 2) * step for count, step, part in zip(size, fine, parts)
     )
     hu, labels = np.empty(size[::-1], np.float32), np.empty(size[::-1], np.uint8)
     slab = max(1, SLAB_VOXELS // (len(x) * len(y) * parts[2]))
@@ -66,7 +67,7 @@ def make_phantom(
         stop = min(start + slab, size[2])
         # The same draws for every slab: one patient.
         rng = np.random.default_rng([seed, 0])
-        canvas = Canvas((z[start * parts[2] : stop * parts[2]], y, x), rng)
+        canvas = Canvas((z[start * parts[2] : stop * parts[2]], y, x), sum(fine) / 3, rng)
         paint_patient(canvas, rng, lesions=lesions)
         hu[start:stop] = _block_mean(canvas.hu, parts[::-1])
         labels[start:stop] = _block_majority(canvas.labels, parts[::-1])

@@ -150,11 +150,11 @@ def paint_patient(canvas: Canvas, rng: np.random.Generator, *, lesions: bool) ->
     cavity = _paint_trunk(canvas, build)
     _paint_table(canvas, build)
     _paint_chest(canvas, build, cavity, rng)
-    _paint_ribs(canvas, build, cavity)
+    _paint_ribs(canvas, cavity)
     _paint_bowel(canvas, build, cavity, rng)
     liver = _paint_liver(canvas, build, cavity)
     _paint_spleen(canvas, build, cavity)
-    _paint_spine_and_back_muscles(canvas, cavity)
+    _paint_spine_and_back_muscles(canvas)
     _paint_great_vessels(canvas, build)
     _paint_pancreas(canvas)
     _paint_liver_vessels(canvas, liver, rng)
@@ -239,12 +239,11 @@ def _turned(angle: float) -> tuple[Point, Point, Point]:
     return (cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)
 
 
-def _paint_ribs(canvas: Canvas, build: Build, cavity: Array) -> None:
+def _paint_ribs(canvas: Canvas, cavity: Array) -> None:
     """Ribs that run down and forward in the chest wall; the last two end early, the others in cartilage."""
     shell = np.flatnonzero(np.abs(cavity - 5) < 8)
     x, y, z = (axis.reshape(-1)[shell] for axis in canvas.at())
     angle = np.arctan2(np.abs(x), y)
-    # The cavity's wall and the back's muscles part company near the spine: ribs follow the cavity.
     along = z + 62 * angle - 40
     number = np.round(along / RIB_PITCH)
     across = (along - number * RIB_PITCH) * np.float32(0.88)
@@ -255,12 +254,11 @@ def _paint_ribs(canvas: Canvas, build: Build, cavity: Array) -> None:
     distance = (thickness - 1) * 4.0
     beside_spine = 0.36 - angle
     cartilage = np.maximum(np.maximum(distance, -end), (angle - 2.85) * 120 + 1e3 * (number < 1))
-    hu, labels = canvas.hu.reshape(-1), canvas.labels.reshape(-1)
+    hu = canvas.hu.reshape(-1)
     rib = np.maximum(np.maximum(distance, end), beside_spine * 80)
     for shape, value in ((cartilage, 105), (rib, 430), (rib + 1.5, 120)):
         cover = np.clip(0.5 - shape / 1.6, 0, 1)
         hu[shell] += cover * (value - hu[shell])
-    labels[shell] = 0
 
 
 def _paint_bowel(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Generator) -> None:
@@ -297,7 +295,7 @@ def _paint_bowel(canvas: Canvas, build: Build, cavity: Array, rng: np.random.Gen
 
 
 def _paint_loop(canvas: Canvas, center: Point, inside: Array, rng: np.random.Generator) -> None:
-    """A bent piece of small bowel: enhancing wall with folds, fluid in it, sometimes a little gas."""
+    """A bent piece of small bowel: enhancing wall around fluid."""
     turn = rng.uniform(0, 2 * np.pi)
     bend = rng.uniform(2.0, 4.0)
     radius = rng.uniform(9, 12.5)
@@ -363,7 +361,7 @@ def _paint_stomach(canvas: Canvas, build: Build, cavity: Array, rng: np.random.G
 
 
 def _paint_liver(canvas: Canvas, build: Build, cavity: Array) -> Array:
-    """Liver with its fissures and the gallbladder. Returns the shape of its tissue, which is inside nowhere else."""
+    """Liver with its fissures and the gallbladder. Returns its shape, less what presses into it."""
     at = canvas.at()
     x, y, z = at
     liver = build.liver(at, cavity)
@@ -394,7 +392,7 @@ def _paint_spleen(canvas: Canvas, build: Build, cavity: Array) -> None:
     canvas.paint(spleen, SPLEEN_HU + 3.5 * canvas.grain[box], box=box)
 
 
-def _paint_spine_and_back_muscles(canvas: Canvas, cavity: Array) -> None:
+def _paint_spine_and_back_muscles(canvas: Canvas) -> None:
     """Vertebrae with discs, canal and processes; psoas, quadratus lumborum, erector spinae and the crura."""
     box = canvas.box((-110, -10, -1000), (110, 140, 1000))
     x, y, z = canvas.at(box)
@@ -543,7 +541,7 @@ def _kidney_coordinates(at: Coordinates, build: Build, center: Point) -> Coordin
 
 
 def _paint_kidney(canvas: Canvas, build: Build, center: Point, rng: np.random.Generator) -> None:
-    """A kidney in its fat: bright cortex, pyramids, sinus fat with calyces and pelvis."""
+    """A kidney: bright cortex, pyramids, sinus fat with calyces and pelvis."""
     box = canvas.around(center, 75)
     u, v, w = _kidney_coordinates(canvas.at(box), build, center)
     grain = canvas.grain[box]
@@ -593,8 +591,9 @@ def _paint_liver_tumors(canvas: Canvas, build: Build, liver: Array, rng: np.rand
 def _place_in_liver(
     build: Build, radius: float, placed: list[tuple[Point, float]], rng: np.random.Generator
 ) -> tuple[Point, float]:
-    """A place for a lesion in the liver, apart from the others, the hilum and the gallbladder; smaller if need be."""
+    """A place for a lesion in the liver, apart from others and what is not liver; smaller if need be."""
     apart = [*placed, ((-22.0, -12.0, 8.0), 20.0), ((-54.0, -52.0, -28.0), 18.0), ((4.0, -60.0, 0.0), 14.0)]
+    apart += [((-22.0, 8.0, height), 16.0) for height in (30.0, 60.0)]
     while True:
         point = rng.uniform(-130, 30), rng.uniform(-75, 60), rng.uniform(-50, 65)
         far = all(np.linalg.norm(np.subtract(point, center)) > radius + size + 4 for center, size in apart)

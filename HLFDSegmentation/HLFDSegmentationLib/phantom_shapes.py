@@ -97,6 +97,11 @@ class Canvas:
 
     The bending makes every outline irregular and different for each seed, while neighbours stay neighbours.
 
+    Args:
+        axes: grid positions in mm along z, y, x, rising.
+        step: usual distance of neighbors in mm; edges are as soft.
+        rng: draws the bending and the texture.
+
     Attributes:
         axes: grid positions in mm along z, y, x, before bending.
         hu: (Z, Y, X) float32.
@@ -104,7 +109,7 @@ class Canvas:
         grain: (Z, Y, X) float32, texture of standard deviation 1.
     """
 
-    def __init__(self, axes: Coordinates, rng: np.random.Generator) -> None:
+    def __init__(self, axes: Coordinates, step: float, rng: np.random.Generator) -> None:
         self.axes = axes
         z, y, x = (axis.astype(np.float32) for axis in axes)
         bend = [WARP_MM * smooth_field(rng, axes, 150) + 0.25 * WARP_MM * smooth_field(rng, axes, 45) for _ in range(3)]
@@ -112,8 +117,7 @@ class Canvas:
         self._reach = [float(np.abs(field).max()) + 2 for field in bend]
         self.hu = np.full(bend[0].shape, -1000, np.float32)
         self.labels = np.zeros(bend[0].shape, np.uint8)
-        steps = [float(abs(axis[1] - axis[0])) if len(axis) > 1 else 1.0 for axis in axes]
-        self._edge = max(1.0, sum(steps) / 3)
+        self._edge = max(1.0, step)
         tile = _grain_tile(rng)
         self.grain = tile[np.ix_(*(np.round(axis / 1.5).astype(int) % len(tile) for axis in axes))]
 

@@ -30,15 +30,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
-    print(
-        f"One {arguments.size}x{arguments.size} slice, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-    )
-    print(
-        "| network | forward | forward + backward | nine layers | MONAI, layer by layer | nine : pass | MONAI : nine |"
-    )
+    size = arguments.size
+    print(f"One {size}x{size} slice, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print("| network | forward | forward + backward | nine layers | MONAI by layer | nine : pass | MONAI : nine |")
     print("|---|---|---|---|---|---|---|")
     for name in NETWORKS:
-        ways = _ways(build_network(name, num_classes=3).eval(), torch.rand(1, 1, arguments.size, arguments.size))
+        ways = _ways(build_network(name, num_classes=3).eval(), torch.rand(1, 1, size, size))
         for way in ways.values():
             way()
         seconds = [{what: _seconds(way) for what, way in ways.items()} for _ in range(arguments.repeats)]

@@ -10,6 +10,7 @@ Run again with the same WORK to go on after an interruption. docs/default_model.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,14 +27,15 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 from painted_kidneys import painted_slices
+from painted_liver_lesions import LESION, is_even, with_lesions
 
 SEED = 20261122
 FRACTIONS = (0.75, 0.1, 0.15)
 WINDOW_HU = (0.0, 250.0)
 # The liver slices come without spacing; a 400 mm field of view on 256 pixels is what such a CT usually has.
 LIVER_SPACING_MM = 400 / 256
-KIDNEY_REPEATS = 4
-PAINTED_SLICES = 3
+KIDNEY_REPEATS = 3
+PAINTED_SLICES = 2
 KIDNEYS = {1: ("kidney",), 2: ("kidney tumor",), 3: ("kidney",)}
 
 NAME = "abdomen-mobilenetv2-hlfd"
@@ -94,9 +96,9 @@ PLAN = TrainingPlan(
     teacher="resnet50-unet",
     student="mobilenetv2-unet",
     method="hlfd",
-    teacher_epochs=16,
+    teacher_epochs=19,
     head_epochs=1,
-    student_epochs=24,
+    student_epochs=20,
     batch=8,
     learning_rate=1e-3,
     seed=SEED,
@@ -141,11 +143,23 @@ def write_case(
 
 def liver_cases(data: Path, work: Path) -> list[Case]:
     """LiTS slices: the mask is the liver with its tumors, and nobody looked for kidneys."""
-    labels = {1: ("liver", "liver tumor")}
     return [
-        write_slice(path, work / f"liver_{path.stem}", LIVER_SPACING_MM, labels, 1)
+        write_slice(path, work / f"liver_{path.stem}", LIVER_SPACING_MM, {1: ("liver", "liver tumor")}, 1)
         for path in sorted((data / "msd_liver_slices").glob("*.npz"))
     ]
+
+
+def lesion_cases(livers: Sequence[Case], work: Path) -> list[Case]:
+    """Slices with an even liver again, now with painted lesions: what tells liver from liver tumor."""
+    cases = []
+    for number, case in enumerate(livers):
+        hu, liver = (sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] for path in (case.ct, case.label))
+        if is_even(hu, liver > 0):
+            painted, label = with_lesions(hu, liver > 0, np.random.default_rng([SEED, number]))
+            folder = work / f"lesions_{case.name}"
+            labels = {1: ("liver",), LESION: ("liver tumor",)}
+            cases.append(write_case(folder, painted, label, LIVER_SPACING_MM, case.patient, labels))
+    return cases
 
 
 def kidney_cases(data: Path, work: Path) -> list[Case]:
@@ -177,13 +191,14 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
         livers, kidneys = liver_cases(data, work / "cases"), kidney_cases(data, work / "cases")
         painted = painted_cases(data, work / "cases", kidneys)
         parts = [split_by_patient(cases, fractions=FRACTIONS, seed=SEED) for cases in (livers, kidneys)]
+        lesions = [lesion_cases(part, work / "cases") for part in (parts[0].train, parts[0].validation)]
         split = Split(
-            train=parts[0].train + parts[1].train + tuple(painted),
-            validation=parts[0].validation + parts[1].validation,
+            train=parts[0].train + parts[1].train + (*painted, *lesions[0]),
+            validation=parts[0].validation + parts[1].validation + tuple(lesions[1]),
             test=parts[0].test + parts[1].test,
             seed=SEED,
         )
-        run.start(plan, [*livers, *kidneys, *painted], split)
+        run.start(plan, [*livers, *kidneys, *painted, *lesions[0], *lesions[1]], split)
     return run
 
 
