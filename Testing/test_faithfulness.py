@@ -176,8 +176,9 @@ def test_blurring_keeps_the_mean_and_takes_the_detail(images):
     torch.testing.assert_close(smooth.mean(), images.mean(), rtol=0.05, atol=0)
 
 
-RANDOMIZED_CORRELATION = 0.3
-"""Bound on the absolute rank correlation with the original map, mean over slices and draws, of a drawn-anew network."""
+RANDOMIZED_CORRELATION = 0.2
+"""Bound on the rank correlation with the original map once all weights are drawn anew: its absolute value, mean over
+draws. Measured: 0.05 to 0.09."""
 
 
 def test_randomization_from_the_output_down_destroys_the_maps(network, images):
@@ -185,7 +186,6 @@ def test_randomization_from_the_output_down_destroys_the_maps(network, images):
     draws = [cascading_randomization(network, images, LABEL, layers=LAYERS, seed=seed) for seed in range(5)]
     assert list(draws[0]) == [OUTPUT, *reversed(LAYERS)]
     for layer in LAYERS:
-        left = np.mean([draw["encoder1"][layer] for draw in draws])
-        assert abs(left) < RANDOMIZED_CORRELATION, layer
+        assert np.mean([abs(draw["encoder1"][layer]) for draw in draws]) < RANDOMIZED_CORRELATION, layer
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert draws[0] == cascading_randomization(network, images, LABEL, layers=LAYERS, seed=0)

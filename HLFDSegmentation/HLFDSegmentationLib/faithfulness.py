@@ -130,9 +130,10 @@ def smooth_random_map(maps: torch.Tensor, seed: int) -> torch.Tensor:
     What a deletion or insertion curve must beat. Maps of noise would be beaten by any smooth map.
     """
     noise = torch.randn(maps.shape, generator=torch.Generator().manual_seed(seed)).to(maps)
-    phases = torch.fft.rfft2(noise).angle()
-    phases[:, 0, 0] = 0
-    return torch.fft.irfft2(torch.polar(torch.fft.rfft2(maps).abs(), phases), s=maps.shape[-2:])
+    spectrum = torch.fft.rfft2(maps)
+    random = torch.polar(spectrum.abs(), torch.fft.rfft2(noise).angle())
+    random[:, 0, 0] = spectrum[:, 0, 0]  # keeps the mean
+    return torch.fft.irfft2(random, s=maps.shape[-2:])
 
 
 def cascading_randomization(

@@ -178,8 +178,7 @@ def _train(options: argparse.Namespace) -> int:
     from .stage import Stopped
     from .trainer import TrainingRun
 
-    stop = StopSignal()
-    with joined_processes() as processes:
+    with joined_processes() as processes, StopSignal() as stop:
         folder = RunFolder(options.output)
         if not options.resume and processes.first:
             _start_run(folder, options)
@@ -203,8 +202,14 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+
+    def __enter__(self) -> StopSignal:
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True

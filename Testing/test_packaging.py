@@ -1,0 +1,65 @@
+"""From a finished run to a model that segments, by the commands that a user types."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import SimpleITK as sitk
+from generated_cases import TASK, blob_case, write_cases
+from HLFDTrainingLib.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that was trained with the command."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "task.json").write_text(json.dumps(TASK.to_dict()))
+    cases = write_cases(folder / "cases", 5, slices=4)
+    options = ["--task", folder / "task.json", "--method", "none", "--epochs", "12", "--batch", "2"]
+    arguments = ["train", cases, "-o", folder / "run", *options, "--learning-rate", "5e-3", "--device", "cpu", "--json"]
+    assert main([str(argument) for argument in arguments]) == 0
+    return folder / "run"
+
+
+def test_student_is_packaged_imported_and_segments(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    assert main(["package", str(run), "-o", str(tmp_path / "my-model.zip"), "--license", "CC0-1.0"]) == 0
+    assert main(["models", "import", str(tmp_path / "my-model.zip")]) == 0
+    ct, label = blob_case(99)
+    sitk.WriteImage(ct, str(tmp_path / "ct.nrrd"))
+    options = ["--model", "my-model", "--device", "cpu"]
+    assert main(["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / "result"), *options]) == 0
+    labels = sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz"))
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(labels > 0, label > 0)
+    assert overlap.GetDiceCoefficient() > 0.8
+    assert "CC0-1.0" in (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+
+
+def test_card_tells_how_the_model_was_made(run, tmp_path):
+    assert main(["package", str(run), "-o", str(tmp_path / "model")]) == 0
+    card = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
+    for words in ("Research only", "mobilenetv2-unet", "seed 0", "split by patient", "validation dice"):
+        assert words in card
+
+
+def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
+    assert main(["evaluate", str(run), "-o", str(tmp_path / "figures.csv"), "--device", "cpu"]) == 0
+    with open(tmp_path / "figures.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    test_cases = json.loads((run / "split.json").read_text())["test"]
+    assert {row["case"] for row in rows} == set(test_cases)
+    assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
+    assert "| liver with tumors |" in capsys.readouterr().out
+
+
+def test_unfinished_run_is_not_packaged(run, tmp_path, capsys):
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    for name in ("plan.json", "cases.json", "split.json"):
+        (unfinished / name).write_text((run / name).read_text())
+    assert main(["package", str(unfinished), "-o", str(tmp_path / "model")]) == 1
+    assert "not finished" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

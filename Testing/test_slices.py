@@ -1,0 +1,126 @@
+"""What training sees of annotated cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.losses import SegmentationLoss
+from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
+from HLFDTrainingLib.slices import SliceDataset, collate, list_slices, training_slices
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return find_cases(write_cases(tmp_path_factory.mktemp("cases"), 1), TASK)[0]
+
+
+def dataset(case, folder, **options) -> SliceDataset:
+    return SliceDataset(list_slices([case], TASK), TASK, folder, **options)
+
+
+def test_training_sees_what_segmenting_sees(case, tmp_path):
+    slices = dataset(case, tmp_path)
+    expected = AxialSlices(sitk.ReadImage(str(case.ct)), TASK).images(0, len(slices))
+    seen = torch.cat([slices[0, number][0] for number in range(len(slices))])
+    np.testing.assert_allclose(seen.numpy(), expected, atol=5e-4)  # kept in 16 bits
+
+
+def test_stored_slices_are_those_that_were_read(case, tmp_path):
+    first = dataset(case, tmp_path)[0, 2]
+    again = dataset(case, tmp_path)[0, 2]
+    assert any(tmp_path.iterdir())
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1].classes, again[1].classes)
+
+
+def test_changed_case_is_read_anew(tmp_path):
+    folder = write_cases(tmp_path / "cases", 1)
+    case = find_cases(folder, TASK)[0]
+    before = dataset(case, tmp_path / "cache")[0, 2][0]
+    sitk.WriteImage(blob_case(7)[0], str(case.ct))
+    assert not torch.equal(before, dataset(case, tmp_path / "cache")[0, 2][0])
+
+
+@pytest.mark.parametrize("order", ["RAS", "PIR", "LSA"])
+def test_orientation_of_the_files_does_not_matter(case, tmp_path, order):
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    for path in (case.ct, case.label):
+        sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), order), str(turned / path.name))
+    other = replace(case, ct=turned / "ct.nii.gz", label=turned / "label.nii.gz")
+    for number in range(len(dataset(case, tmp_path / "a"))):
+        image, target = dataset(case, tmp_path / "a")[0, number]
+        turned_image, turned_target = dataset(other, tmp_path / "b")[0, number]
+        assert torch.equal(image, turned_image) and torch.equal(target.classes, turned_target.classes)
+
+
+def test_random_changes_depend_on_seed_epoch_and_slice_alone(case, tmp_path):
+    slices, again = (dataset(case, tmp_path, augment=True, seed=1) for _ in range(2))
+    other = dataset(case, tmp_path, augment=True, seed=2)
+    slices[0, 3]
+    assert torch.equal(slices[4, 2][0], again[4, 2][0])
+    assert not torch.equal(slices[4, 2][0], slices[5, 2][0])
+    assert not torch.equal(slices[4, 2][0], other[4, 2][0])
+
+
+def test_image_and_label_are_moved_together(case, tmp_path):
+    slices = dataset(case, tmp_path, augment=True, seed=0)
+    for epoch in range(5):
+        image, target = slices[epoch, 2]
+        liver, outside = image[0, 0][target.classes[0] == 1], image[0, 0][target.classes[0] == 0]
+        assert liver.median() > outside.median() + 0.2
+        assert image.min() >= 0 and image.max() <= 1
+
+
+def test_slices_without_a_label_are_a_share(tmp_path):
+    cases = find_cases(write_cases(tmp_path, 4), TASK)
+    items = training_slices(cases, TASK, seed=0)
+    labelled = [item for item in items if item.labelled]
+    assert len(labelled) == 4 * 5
+    assert len(items) - len(labelled) == 4  # there are four, and five would be allowed
+    repeated = training_slices([replace(cases[0], repeat=3)], TASK, seed=0)
+    assert sum(item.labelled for item in repeated) == 15
+
+
+# Partial labels
+
+UNDIVIDED = {1: ("liver", "liver tumor")}
+TUMOR_ONLY = {2: ("liver tumor",)}
+
+
+def logits_and_target(case, tmp_path, labels) -> tuple[torch.Tensor, Target]:
+    slices = dataset(replace(case, labels=labels), tmp_path)
+    _, target = collate([slices[0, number] for number in range(1, 4)])
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, TASK.num_classes, *target.classes.shape[1:])
+    return torch.randn(shape, generator=generator).requires_grad_(), target
+
+
+def test_what_was_not_looked_for_is_not_taught(case, tmp_path):
+    """Only the tumor was looked for: moving probability between background and liver changes nothing."""
+    logits, target = logits_and_target(case, tmp_path, TUMOR_ONLY)
+    swapped = logits[:, [1, 0, 2]]
+    loss = SegmentationLoss()
+    torch.testing.assert_close(loss(logits, target), loss(swapped, target))
+    assert not torch.isclose(loss(logits, target), loss(logits[:, [0, 2, 1]], target))
+
+
+def test_undivided_labels_teach_their_sum(case, tmp_path):
+    logits, target = logits_and_target(case, tmp_path, UNDIVIDED)
+    loss = SegmentationLoss()
+    torch.testing.assert_close(loss(logits, target), loss(logits[:, [0, 2, 1]], target))
+    merged = merged_log_probabilities(logits, target.groups).exp()
+    torch.testing.assert_close(merged[:, 1], logits.softmax(1)[:, 1:].sum(1))
+    assert merged[:, 2].max() == 0
+
+
+def test_predictions_are_merged_before_they_are_compared(case, tmp_path):
+    _, target = logits_and_target(case, tmp_path, UNDIVIDED)
+    predicted = torch.tensor([0, 1, 2]).expand(3, 4, 3)
+    assert merged_classes(predicted, target.groups).unique().tolist() == [0, 1]
