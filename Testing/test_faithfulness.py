@@ -155,17 +155,18 @@ def test_area_under_known_curves():
     np.testing.assert_allclose(area(np.array([[1, 0.5, 0], [1, 1, 1], [0, 0, 1]])), [0.5, 1, 0.25])
 
 
-@pytest.mark.parametrize("shape", [(2, 12, 12), (2, 9, 15)])
+@pytest.mark.parametrize("shape", [(40, 12, 12), (40, 9, 15)])
 def test_random_maps_are_as_smooth_and_unrelated(shape):
     noise = np.random.default_rng(0).standard_normal(shape)
     maps = torch.from_numpy(ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap"))
     random = smooth_random_map(maps, seed=0)
     assert random.shape == maps.shape
     torch.testing.assert_close(random.mean(dim=(1, 2)), maps.mean(dim=(1, 2)))
-    torch.testing.assert_close(random.std(dim=(1, 2)), maps.std(dim=(1, 2)), rtol=0.05, atol=0)
+    torch.testing.assert_close(random.std(dim=(1, 2)), maps.std(dim=(1, 2)))
     step, random_step = (m.diff(dim=1).std() for m in (maps, random))
     torch.testing.assert_close(random_step, step, rtol=0.1, atol=0)
-    assert abs(np.corrcoef(random.flatten(), maps.flatten())[0, 1]) < 0.5
+    correlations = [np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(maps, random)]
+    assert abs(np.mean(correlations)) < 0.2
     assert torch.equal(random, smooth_random_map(maps, seed=0))
     assert not torch.allclose(random, smooth_random_map(maps, seed=1))
 

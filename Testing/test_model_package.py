@@ -165,13 +165,21 @@ def test_a_package_gives_back_the_model(made, form, network, arguments, store):
     assert 0 < difference < 0.02
 
 
-def test_weights_are_halves_and_counters_whole_numbers(package):
+def test_weights_are_halves_and_statistics_stay_whole(package, network):
     tensors = torch.load(package / "models" / "model.pt", weights_only=True)
     assert type(tensors) is dict
-    counters = {name for name in tensors if name.endswith("num_batches_tracked")}
-    assert counters and all(tensors[name] == 1 and tensors[name].dtype == torch.int64 for name in counters)
-    assert all(tensors[name].dtype == torch.float16 for name in tensors if name not in counters)
+    weights = dict(network.named_parameters())
+    assert all(tensors[name].dtype == torch.float16 for name in weights)
+    statistics = {name: tensor for name, tensor in network.state_dict().items() if name not in weights}
+    assert statistics and all(torch.equal(tensors[name], statistics[name]) for name in statistics)
     assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 5_000_000
+
+
+def test_statistics_beyond_16_bits_are_kept(arguments, tmp_path):
+    network = build_network("mobilenetv2-unet", 5)
+    network.body.encoder[0][1].running_var.fill_(1e6)
+    written = write_package(tmp_path / "model", **dict(arguments, network=network))
+    assert read_package(written).load_network().body.encoder[0][1].running_var.max() == 1e6
 
 
 def test_the_same_model_gives_the_same_bytes(made, arguments, tmp_path):

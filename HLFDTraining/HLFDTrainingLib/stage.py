@@ -183,7 +183,7 @@ class Stage:
     def _check(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
         if bool(torch.isfinite(loss)):
             return
-        values = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+        values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
         raise TrainingError(
             f"The loss of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: "
             f"{values}). Training stopped; the state after the last whole epoch is kept. Start again with a lower "
