@@ -233,9 +233,9 @@ def test_attention_of_every_label_found_and_every_layer():
 
 
 def test_attention_is_for_what_is_shown():
-    """A dropped piece of kidney has no attention."""
-    stray = (*KIDNEYS, (KIDNEY, 15, 18, 2, 6, 50, 70))
-    result = segmenter().segment(patient(pieces=stray), attention=True)
+    """Dropped pieces have none: neither a kidney in other slices, nor a tumor beside the kidneys."""
+    stray = ((KIDNEY, 15, 18, 2, 6, 50, 70), (KIDNEY_TUMOR, 4, 7, 2, 6, 50, 70))
+    result = segmenter().segment(patient(pieces=(*KIDNEYS, *stray)), attention=True)
     assert {a.label for a in result.attention} == {"kidney"}
     assert np.flatnonzero(result.attention[0].slices_with_label).tolist() == list(range(2, 10))
 

@@ -1,0 +1,74 @@
+"""The model that ships: what it achieves on real CT that it has not seen, run as a user would run it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.layers import LAYERS
+from HLFDSegmentationLib.model_store import find_package, verify_package
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.evaluation import evaluate
+from HLFDTrainingLib.metrics import summarize
+from HLFDTrainingLib.split import split_by_patient
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+LIVER, LIVER_TUMOR = 1, 3
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+def test_package_is_whole_small_and_says_where_it_comes_from(default_package):
+    assert verify_package(default_package.name).name == default_package.name
+    assert default_package.task.name == "abdomen"
+    assert (default_package.path / "models" / "model.pt").stat().st_size < 15_000_000
+    assert default_package.license == "CC-BY-NC-SA-4.0"
+    assert {data["license"] for data in default_package.training_data} == {"CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"}
+    assert "not for diagnosis" in default_package.card.lower()
+    assert find_package().name == default_package.name
+
+
+def test_liver_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
+    """The labels are another model's output; the bound is the project's own goal."""
+    folder = data / "volumes" / "totalseg_example_3mm"
+    assert main(["segment", str(folder / "ct.nii.gz"), "-o", str(tmp_path / "result"), "--device", "cpu"]) == 0
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
+    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
+    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.88
+
+
+@pytest.mark.slow
+def test_clinical_ct_with_attention(data, tmp_path):
+    ct = data / "volumes" / "hcc_011_acq1" / "ct.nii.gz"
+    output = tmp_path / "result"
+    assert main(["segment", str(ct), "-o", str(output), "--attention", "--device", "cpu"]) == 0
+    with open(output / "segments.csv", encoding="utf-8") as stream:
+        rows = {row["segment"]: row for row in csv.DictReader(stream) if not row["lesion"]}
+    assert 800 <= float(rows["liver"]["volume_with_tumors_mL"]) <= 2500
+    maps = list((output / "attention").iterdir())
+    assert len(maps) >= len(LAYERS)
+    for path in maps:
+        assert np.isfinite(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).all()
+
+
+@pytest.mark.slow
+def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    import default_model
+
+    cases = default_model.liver_cases(data, tmp_path), default_model.kidney_cases(data, tmp_path)
+    test = [
+        case
+        for part in cases
+        for case in split_by_patient(part, fractions=default_model.FRACTIONS, seed=default_model.SEED).test
+    ]
+    summary = summarize(evaluate(default_package, test, device="cpu"))
+    sys.modules.pop("default_model")
+    assert summary["liver with tumors"]["dice"].mean >= 0.92
+    assert summary["kidney with tumors"]["dice"].mean >= 0.80
