@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -206,6 +207,30 @@ def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp
     process.wait()
     first = next(event for event in finish(run) if event["event"] == "step")
     assert first["epoch"] >= 3
+
+
+def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_file, tmp_path):
+    """A limit on the size of files stands for the full disk: slices fit, checkpoints do not."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "HLFDTrainingLib.cli", "train"]
+    process = subprocess.run(
+        [*command, *map(str, start_arguments(cases_folder, run, task_file))],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert process.returncode == 1
+    assert "could not be written" in process.stderr and "--resume" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not list(run.rglob("*.part"))
+    assert finish(run)[-1]["event"] == "finished"
+
+
+def test_finished_run_is_not_trained_again(finished):
+    events = []
+    result = TrainingRun(finished[0], report=events.append).run()
+    assert [event["event"] for event in events] == ["finished"]
+    assert result == finished[0].result()
 
 
 def test_bad_cases_are_told_in_a_table_before_any_training(cases_folder, task_file, tmp_path):

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.errors import HLFDError, InputError, OutputError, TrainingError
+
+if TYPE_CHECKING:
+    from .run_folder import RunFolder
 
 # Everything else is imported where a command needs it: `hlfd --help` must not wait seconds for torch and MONAI.
 
@@ -184,7 +188,7 @@ def _train(options: argparse.Namespace) -> int:
             _start_run(folder, options)
         processes.wait()
         as_json = options.json or not sys.stdout.isatty()
-        report = folder.logging(json_lines if as_json else TrainingProgress())
+        report = folder.logging(json_lines if as_json else TrainingProgress()) if processes.first else _say_nothing
         run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
         try:
             run.run()
@@ -195,6 +199,10 @@ def _train(options: argparse.Namespace) -> int:
             report({"event": "error", "message": str(error)})
             raise
     return 0
+
+
+def _say_nothing(_event: dict[str, Any]) -> None:
+    """The report of a process beside the first one."""
 
 
 class StopSignal:
@@ -216,7 +224,7 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _start_run(folder, options: argparse.Namespace) -> None:  # noqa: ANN001  RunFolder is imported late
+def _start_run(folder: RunFolder, options: argparse.Namespace) -> None:
     from HLFDSegmentationLib.tasks import load_task
 
     from .case_check import check_cases, findings_table, write_findings_csv

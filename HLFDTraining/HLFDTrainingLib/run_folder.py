@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import SegmentationNetwork, build_network
 from HLFDSegmentationLib.safe_files import replacing
 
@@ -39,6 +40,11 @@ class RunFolder:
         """Whether a run was begun here."""
         return (self.path / "plan.json").is_file()
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last stage was finished here."""
+        return (self.path / "result.json").is_file()
+
     def start(self, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
         """Writes what is to be done. Raises TrainingError where a run was begun here before."""
         if self.started:
@@ -63,7 +69,7 @@ class RunFolder:
 
         def log(event: dict[str, Any]) -> None:
             if event["event"] != "step":
-                with open(self.events, "a", encoding="utf-8") as stream:
+                with writing(self.events), open(self.events, "a", encoding="utf-8") as stream:
                     stream.write(json.dumps(event) + "\n")
             report(event)
 
@@ -86,7 +92,7 @@ class RunFolder:
 
     def result(self) -> dict[str, Any]:
         """What the finished run achieved. Raises TrainingError where it is not finished."""
-        if not (self.path / "result.json").is_file():
+        if not self.finished:
             raise TrainingError(
                 f"The training run in {self.path} is not finished. Go on with it: hlfd train -o {self.path} --resume"
             )
@@ -102,6 +108,19 @@ class RunFolder:
         network = build_network(plan.student, plan.task.num_classes)
         network.load_state_dict(self.best("student")["network"])
         return network.eval()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
+    try:
+        yield
+    # torch tells a full disk by a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"{path} could not be written, as when the disk is full. Training stopped; what was done before is kept. "
+            "Free some space, and go on with --resume."
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import nn
 from .partial_labels import Target
 from .plan import TrainingPlan
 from .processes import Processes
+from .run_folder import writing
 from .slices import EpochBatches, SliceDataset, collate
 from .validation import case_dice, count_overlaps
 
@@ -247,7 +248,7 @@ class Stage:
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self.processes.first:
-            with replacing(path) as aside:
+            with replacing(path) as aside, writing(path):
                 torch.save(content, aside)
         self.processes.wait()
 
@@ -259,8 +260,7 @@ class Stage:
         self.state = StageState(**checkpoint["state"])
 
     def _report(self, **event: Any) -> None:
-        if self.processes.first:
-            self.report({"stage": self.name, **event})
+        self.report({"stage": self.name, **event})
 
 
 def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ from .distillers.hlfd import UnifiedHead
 from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .processes import Processes
-from .run_folder import RunFolder, read_weights
+from .run_folder import RunFolder, read_weights, writing
 from .slices import SliceDataset, list_slices, training_slices
 from .split import Split
 from .stage import CRITERION, Report, Stage, StageState
@@ -31,7 +31,7 @@ class TrainingRun:
 
     Args:
         folder: the run, started or to be resumed.
-        report: receives each progress event.
+        report: receives each progress event of this process.
         stop_requested: asked after every step; when true, a checkpoint is left and `stage.Stopped` raised.
         processes: this process among those that train together.
     """
@@ -59,7 +59,8 @@ class TrainingRun:
             TrainingError: training cannot go on (docs/training.md lists the reasons).
             Stopped: stopping was asked for.
         """
-        self._seed(0)
+        if self.folder.finished:
+            return self._finished(self.folder.result())
         training = SliceDataset(
             training_slices(self.split.train, self.plan.task, self.plan.seed),
             self.plan.task,
@@ -70,7 +71,7 @@ class TrainingRun:
         validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.folder.cache)
         if not len(training) or not len(validation):
             raise TrainingError("There is nothing to train on: training and validation each need a case with slices.")
-        self.processes.any(self._fill_cache(training, validation))
+        self._fill_cache(training, validation)
         teacher = self._teacher(training, validation) if needs_teacher(self.plan.method) else None
         head = self._head(teacher, training, validation) if needs_unified_head(self.plan.method) else None
         state = self._student(teacher, head, training, validation)
@@ -78,18 +79,22 @@ class TrainingRun:
         if self.processes.first:
             self.folder.write("result.json", result)
             shutil.rmtree(self.folder.cache, ignore_errors=True)
+        return self._finished(result)
+
+    def _finished(self, result: dict[str, Any]) -> dict[str, Any]:
         self.report({"event": "finished", **result})
         return result
 
-    def _fill_cache(self, *datasets: SliceDataset) -> bool:
+    def _fill_cache(self, *datasets: SliceDataset) -> None:
         """Reads every slice once, in the order of the files; several processes share the reading."""
         items = [(dataset, number) for dataset in datasets for number in range(len(dataset))]
         for count, (dataset, number) in enumerate(items):
             if count % self.processes.world == self.processes.rank:
-                dataset.stored[number]
-            if self.processes.first and count % 100 == 0:
+                with writing(self.folder.cache):
+                    dataset.stored[number]
+            if count % 100 == 0:
                 self.report({"event": "reading", "done": count, "of": len(items)})
-        return False
+        self.processes.wait()
 
     def _seed(self, stage: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, stage]).generate_state(1)[0]))
