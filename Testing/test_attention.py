@@ -8,7 +8,8 @@ import torch
 from HLFDSegmentationLib.attention import AttentionCollector, area_average, gradcam, most_likely
 from HLFDSegmentationLib.errors import NetworkError
 from HLFDSegmentationLib.layers import LAYERS
-from HLFDSegmentationLib.networks import NETWORKS, SegmentationNetwork, build_network
+from HLFDSegmentationLib.networks import NETWORKS, build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import TASKS
 from torch import nn
 

@@ -14,7 +14,7 @@ from HLFDSegmentationLib.faithfulness import (
     insertion_curve,
     smooth_random_map,
 )
-from HLFDSegmentationLib.networks import SegmentationNetwork
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F

@@ -10,7 +10,7 @@ from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.inference import Segmenter, classify
 from HLFDSegmentationLib.layers import LAYERS
-from HLFDSegmentationLib.networks import SegmentationNetwork
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import TASKS, Task
 from HLFDSegmentationLib.volumes import read_ct
 from torch import nn

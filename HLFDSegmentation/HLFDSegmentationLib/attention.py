@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .layers import LAYERS, LayerTap
-from .networks import SegmentationNetwork
+from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
 
 Target = Literal["mask", "all"]

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from .attention import GradCAM, Target, most_likely, scored_pixels
 from .errors import InputError
 from .layers import LAYERS
-from .networks import SegmentationNetwork
+from .networks.network import SegmentationNetwork
 
 OUTPUT = "output"
 """The first step of `cascading_randomization`: what follows the last named layer."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from .attention import AttentionCollector, LayerAttention
 from .devices import choose_device
 from .errors import HLFDError, InputError
-from .networks import SegmentationNetwork
+from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
 from .volumes import AxialSlices
 

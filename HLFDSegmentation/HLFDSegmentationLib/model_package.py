@@ -1,25 +1,22 @@
 """A model as a package: weights, task, figures, license and card in the layout of a MONAI Bundle.
 
-The weights are a plain dictionary of tensors, and reading them runs no code. docs/model_packages.md has the layout.
+docs/model_packages.md has the layout. Slicer lists packages before torch is installed: only the weights need torch, and
+they are in `model_weights`.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from . import __version__
 from .errors import OutputError, PackageError, TaskError
 from .networks import NETWORKS, build_network
-from .networks.network import SegmentationNetwork
 from .package_files import (
     CARD,
     GET_AGAIN,
@@ -40,6 +37,9 @@ from .package_files import (
 )
 from .safe_files import replacing
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from .networks.network import SegmentationNetwork
 
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis or treatment."
 
@@ -91,6 +91,8 @@ class ModelPackage:
             PackageError: the weights have changed since the package was read, are not plain tensors, or do not fit
                 the network.
         """
+        from .model_weights import load_weights
+
         with naming(self.path.name):
             content = (self.path / WEIGHTS).read_bytes()
             if sha256(content) != self.weights_sha256:
@@ -98,9 +100,7 @@ class ModelPackage:
             network = build_network(self.network_name, self.task.num_classes)
             if list(network.layers) != self.layers:
                 raise PackageError(f"it names other layers than the network {self.network_name} has. {GET_AGAIN}")
-            tensors = _tensors_from_bytes(content)
-            _check_tensors(tensors, network)
-            network.load_state_dict(tensors)
+            load_weights(content, network)
             return network.eval()
 
 
@@ -171,6 +171,8 @@ def write_package(
         OutputError: the destination exists already or cannot be written.
         PackageError: a weight does not fit into 16 bits, or the arguments do not make a package that can be read.
     """
+    from .model_weights import bytes_from_weights
+
     destination = Path(destination)
     if destination.exists():
         raise OutputError(f"{destination} is there already. Choose another name, or delete it first.")
@@ -191,7 +193,7 @@ def write_package(
         }
         contents = {
             METADATA: _metadata_bytes(about, task, authors, version),
-            WEIGHTS: _bytes_from_tensors(network),
+            WEIGHTS: bytes_from_weights(network),
             CARD: card.encode(),
             LICENSE: (license_text or f"{license}\n").encode(),
         }
@@ -234,7 +236,7 @@ def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: st
         "version": version,
         "changelog": {version: f"written by HLFD {__version__}"},
         "monai_version": installed_version("monai"),
-        "pytorch_version": torch.__version__.split("+")[0],
+        "pytorch_version": installed_version("torch").split("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {"hlfd": __version__},
         "name": about["title"],
@@ -250,73 +252,6 @@ def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: st
         return to_json(metadata)
     except ValueError as error:
         raise PackageError("a figure is infinite or no number (NaN). Give None where there is none.") from error
-
-
-def _stored_types(network: SegmentationNetwork) -> dict[str, torch.dtype]:
-    """Weights are stored in 16 bits. The statistics of normalisation layers, which are few, may need all 32."""
-    stored = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    return {**stored, **dict.fromkeys(dict(network.named_parameters()), torch.float16)}
-
-
-def _bytes_from_tensors(network: SegmentationNetwork) -> bytes:
-    tensors = {}
-    types = _stored_types(network)
-    for name, tensor in network.state_dict().items():
-        tensors[name] = tensor.detach().to("cpu", types[name], copy=True).contiguous()
-        if not torch.isfinite(tensors[name]).all():
-            raise PackageError(
-                f"the weights '{name}' are infinite, not a number, or above 65504, the largest 16-bit number. The "
-                "training has probably diverged: train again with a lower learning rate."
-            )
-    # Through memory, because a file's name would become part of its bytes.
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    return buffer.getvalue()
-
-
-def _tensors_from_bytes(content: bytes) -> dict[str, torch.Tensor]:
-    try:
-        _check_not_compressed(content)
-        tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except PackageError:
-        raise
-    # What hostile or damaged bytes make of torch's reader is not limited to a few exceptions.
-    except Exception as error:
-        raise PackageError(
-            f"{WEIGHTS} holds something other than plain tensors, which may be program code; nothing of it was run. "
-            f"{GET_AGAIN}"
-        ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
-        raise PackageError(f"{WEIGHTS} is not a dictionary of tensors. {GET_AGAIN}")
-    return tensors
-
-
-def _check_not_compressed(content: bytes) -> None:
-    # torch writes a zip file without compression, but would also unpack one that grows a thousandfold.
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-    compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if compressed or sum(entry.file_size for entry in entries) > len(content):
-        raise PackageError(f"{WEIGHTS} would grow when it is read, which torch's own files do not. {GET_AGAIN}")
-
-
-def _check_tensors(tensors: dict[str, torch.Tensor], network: SegmentationNetwork) -> None:
-    """Keys, shapes and types first: they cost nothing, whatever size a tensor pretends to have."""
-    own = network.state_dict()
-    if odd := sorted(map(str, own.keys() ^ tensors.keys())):
-        raise PackageError(
-            f"{WEIGHTS} has too many or too few weights for its network, for example '{odd[0]}'. {GET_AGAIN}"
-        )
-    types = _stored_types(network)
-    for name, tensor in tensors.items():
-        plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-        if not plain or tensor.dtype != types[name] or tensor.shape != own[name].shape:
-            raise PackageError(
-                f"the weights '{name}' are {tensor.dtype} of shape {tuple(tensor.shape)} and should be plain "
-                f"{types[name]} of shape {tuple(own[name].shape)}. {GET_AGAIN}"
-            )
-        if not torch.isfinite(tensor).all():
-            raise PackageError(f"the weights '{name}' are infinite or not a number. {GET_AGAIN}")
 
 
 def _entry(data: dict[str, Any], key: str, kind: type[Kind]) -> Kind:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from HLFDSegmentationLib.errors import OutputError, TrainingError
-from HLFDSegmentationLib.networks import SegmentationNetwork, build_network
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json

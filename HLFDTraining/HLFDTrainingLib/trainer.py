@@ -12,7 +12,8 @@ import torch
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.networks import SegmentationNetwork, build_network
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
 from .distillers import build_distiller, needs_teacher, needs_unified_head

@@ -18,7 +18,8 @@ from collections.abc import Callable
 import torch
 from HLFDSegmentationLib.attention import gradcam, most_likely
 from HLFDSegmentationLib.layers import LAYERS
-from HLFDSegmentationLib.networks import SegmentationNetwork, build_network
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from monai.visualize import GradCAM as MonaiGradCAM
 
 NETWORKS = ("mobilenetv2-unet", "resnet18-unet")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ..errors import NetworkError
-from .network import SegmentationNetwork
 
-# Names and files, not imported functions: importing MONAI costs seconds, and a network that does without it should.
+if TYPE_CHECKING:
+    from .network import SegmentationNetwork
+
+# Names and files, not imported functions: importing torch and MONAI costs seconds, and Slicer, which lists models by
+# their networks' names, may not have them yet.
 TEACHERS = {"unet++": "unetplusplus", "resnet50-unet": "resnet_unet", "raunet": "raunet"}
 STUDENTS = {"resnet18-unet": "resnet_unet", "mobilenetv2-unet": "mobilenetv2_unet"}
 NETWORKS = {**TEACHERS, **STUDENTS}
