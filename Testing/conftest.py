@@ -8,6 +8,7 @@ from generated_cases import TASK
 from HLFDSegmentationLib.model_package import ModelPackage, write_package
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
+from slicer_shell.fixtures import slice_views, slicer_shell, started_shell  # noqa: F401: fixtures of the tests on Slicer
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -205,19 +205,29 @@ class AttentionCollector:
             body: the patient's body, bool (n, H, W).
         """
         forward = GradCAM(self.network, images, self.layers)
+        for _ in self._add(forward, start, body):
+            pass
+        return forward.logits
+
+    def steps(self, start: int, images: torch.Tensor, body: np.ndarray) -> Iterator[float]:
+        """Does what `add` does, and pauses after the forward pass and after each label.
+
+        Yields the share of the work that is done, 0 to 1.
+        """
+        yield from self._add(GradCAM(self.network, images, self.layers), start, body)
+
+    def _add(self, forward: GradCAM, start: int, body: np.ndarray) -> Iterator[float]:
         classes = self.classify(forward.logits)
-        found = {
-            label: {
-                layer: maps.cpu()
-                for layer, maps in forward.maps(label.value, scored_pixels(classes, label.value, self.target)).items()
-            }
-            for label in self.task.labels
-            if (classes == label.value).any()
-        }
+        labels = [label for label in self.task.labels if (classes == label.value).any()]
+        found = {}
+        for done, label in enumerate(labels, start=1):
+            yield done / (len(labels) + 1)
+            maps = forward.maps(label.value, scored_pixels(classes, label.value, self.target))
+            found[label] = {layer: layer_maps.cpu() for layer, layer_maps in maps.items()}
         classes = classes.cpu()
         for label, maps in found.items():
             self._collect(label, start, maps, classes, torch.as_tensor(body))
-        return forward.logits
+        yield 1.0
 
     def _collect(
         self, label: Label, start: int, maps: dict[str, torch.Tensor], classes: torch.Tensor, body: torch.Tensor

@@ -49,7 +49,7 @@ def read_ct(path: str | Path) -> sitk.Image:
         raise InputError(f"There is no file or folder {path}. Check the path.")
     with _quiet():
         ct = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
-    _check_voxels(ct, path)
+    check_voxels(ct, str(path))
     for key in ct.GetMetaDataKeys():
         if key != MODALITY:
             ct.EraseMetaData(key)
@@ -298,20 +298,21 @@ def _in_order(images: list[_DicomImage], folder: Path) -> list[_DicomImage]:
 # Voxels
 
 
-def _check_voxels(ct: sitk.Image, path: Path) -> None:
+def check_voxels(ct: sitk.Image, name: str) -> None:
+    """Raises InputError, with the CT's name in the sentence, where the voxels are no numbers or nothing but air."""
     voxels = sitk.GetArrayViewFromImage(ct)
     if np.issubdtype(voxels.dtype, np.complexfloating):
-        raise InputError(f"{path} holds complex numbers, not HU. Give the CT itself.")
+        raise InputError(f"{name} holds complex numbers, not HU. Give the CT itself.")
     if np.issubdtype(voxels.dtype, np.floating):
         bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in voxels)
         if bad:
             raise InputError(
-                f"{path} has {bad} voxels that are no number (NaN or infinite). "
+                f"{name} has {bad} voxels that are no number (NaN or infinite). "
                 "Set them to the value of air, -1024 HU, and save the CT again."
             )
     if voxels.max() <= AIR_HU:
         raise InputError(
-            f"{path} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
+            f"{name} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
         )
 
 

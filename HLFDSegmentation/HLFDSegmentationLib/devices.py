@@ -14,6 +14,21 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
+def device_title(name: str) -> str:
+    """What a user reads for one of `available_devices`, for example "NVIDIA RTX A5000 (24 GB)"."""
+    if name.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(name)
+        return f"{properties.name} ({properties.total_memory / 2**30:.0f} GB)"
+    return "Apple GPU" if name == "mps" else f"CPU ({torch.get_num_threads()} threads)"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """An error says that the memory of the device or of the computer did not suffice."""
+    # Only CUDA has a type of its own for it; MPS, the CPU, ITK and memory-mapped files tell it in the text.
+    told = ("out of memory", "can't allocate memory", "not enough memory", "allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)
+
+
 def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
     """The device of this name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 from .attention import AttentionCollector, LayerAttention
-from .devices import choose_device
+from .devices import choose_device, is_out_of_memory
 from .errors import HLFDError, InputError
 from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
@@ -77,6 +77,7 @@ class Segmenter:
         tumor_threshold: float | None = None,
         attention: bool = False,
         signed: bool = False,
+        probabilities: Sequence[np.ndarray] = (),
         progress: Progress | None = None,
     ) -> Segmentation:
         """Segments a CT in HU, slab by slab.
@@ -90,6 +91,9 @@ class Segmenter:
                 value; without it, where a tumor label is the most likely one.
             attention: also make the attention maps of every layer for every label found.
             signed: make them signed.
+            probabilities: arrays that are filled slab by slab, one for each label in the task's order: float32, in
+                the shape of the CT's own array. Give memory-mapped ones for a large CT. They hold what the network
+                says, before pieces that lie apart are dropped; outside of what it saw they are 0.
             progress: see `Progress`.
 
         Raises:
@@ -101,12 +105,18 @@ class Segmenter:
         slices = AxialSlices(ct, self.task)
         runner = _Runner(self._network, self.device)
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
+        to_fill = slices.volumes_to_fill(probabilities)
 
-        def label_slab(start: int, stop: int) -> None:
+        def label_slab(start: int, stop: int) -> Iterator[float]:
             logits = slices.to_grid(runner.logits(slices.images(start, stop)))
             labels[start:stop] = classify(logits, self.task, tumor_threshold).to(torch.uint8).cpu().numpy()
+            if to_fill:
+                for target, values in zip(to_fill, logits.softmax(dim=1).swapaxes(0, 1)[1:], strict=True):
+                    target[start:stop] = values.cpu().numpy()
+            yield 1.0
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
+        slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
         notes = [
             note for organ in self.task.organs if (note := keep_largest_pieces(labels, self.task, organ, voxel_ml))
@@ -126,10 +136,10 @@ class Segmenter:
             self._network, self.task, slices.count, signed=signed, classify=lambda logits: shown.to(logits.device)
         )
 
-        def explain_slab(start: int, stop: int) -> None:
+        def explain_slab(start: int, stop: int) -> Iterator[float]:
             nonlocal shown
             shown = torch.from_numpy(network_labels[start:stop]).long()
-            collector.add(start, runner.to_device(slices.images(start, stop)), slices.body(start, stop))
+            yield from collector.steps(start, runner.to_device(slices.images(start, stop)), slices.body(start, stop))
 
         runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
         return collector.result()
@@ -225,28 +235,41 @@ class _Runner:
             "use another model, or train it again."
         )
 
-    def run(self, indices: np.ndarray | range, work: Callable[[int, int], None], done: Callable[[float], None]) -> None:
-        """Calls `work(start, stop)` until every slice of `indices` (ascending) was in one of the batches."""
+    def run(
+        self,
+        indices: np.ndarray | range,
+        work: Callable[[int, int], Iterator[float]],
+        done: Callable[[float], None],
+    ) -> None:
+        """Goes through the steps of `work(start, stop)` until every slice of `indices` (ascending) was in a batch.
+
+        Each step yields the share of its batch that is done, the last one 1. `done` is told after every step.
+        """
         position = 0
         while position < len(indices):
             start = int(indices[position])
             after = position + 1
             while after < len(indices) and int(indices[after]) < start + self._batch:
                 after += 1
-            if self._enough_memory(work, start, int(indices[after - 1]) + 1):
+            share = 0.0
+            for share in self._within_memory(work(start, int(indices[after - 1]) + 1)):
+                done((position + share * (after - position)) / len(indices))
+            if share == 1:
                 position = after
-                done(position / len(indices))
-            else:
-                self._take_less()
 
-    def _enough_memory(self, work: Callable[[int, int], None], start: int, stop: int) -> bool:
-        try:
-            work(start, stop)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            return False
-        return True
+    def _within_memory(self, steps: Iterator[float]) -> Iterator[float]:
+        """The steps, until the memory does not suffice; then the next batch is made smaller."""
+        while True:
+            try:
+                share = next(steps)
+            except StopIteration:
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                break
+            yield share
+        self._take_less()
 
     def _take_less(self) -> None:
         if self.device.type == "cuda":
@@ -266,9 +289,3 @@ class _Runner:
                 "There is not enough memory to run the network on a single slice. "
                 "Close other programs, or use a computer with more memory."
             )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # Only CUDA has a type of its own for it; MPS and the CPU tell it in the text.
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)

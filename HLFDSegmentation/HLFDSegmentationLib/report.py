@@ -16,9 +16,11 @@ import SimpleITK as sitk
 
 from . import __version__
 from .quantification import Lesion, SegmentMeasures, to_ras
+from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_image, add_section, add_swatch, add_text, number
 from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture
+from .report_readings import add_readings
 from .report_style import STYLE
 from .safe_files import replacing
 from .tasks import Label
@@ -42,6 +44,8 @@ def write_report(
     measures: Sequence[SegmentMeasures],
     package: ModelPackage,
     warnings: Sequence[str] = (),
+    map_images: Sequence[sitk.Image] | None = None,
+    readings: Sequence[Reading] = (),
 ) -> None:
     """Writes the report of one segmented CT. Of the patient it holds the pictures and `ct_name`, nothing else.
 
@@ -53,6 +57,9 @@ def write_report(
         measures: what `measure` gave.
         package: the model that segmented.
         warnings: sentences on the input that the reader must not miss, such as that the image is not CT in HU.
+        map_images: where the cells of each of the segmentation's maps lie; without them, the maps are those that the
+            whole CT gave.
+        readings: what a reader made of the maps.
 
     Raises:
         OutputError: the file cannot be written.
@@ -68,7 +75,12 @@ def write_report(
     _add_measures(page, measures)
     _add_slices(page, measures, pictures)
     if segmentation.attention:
-        add_attention(page, segmentation, pictures, AxialSlices(ct, task))
+        if map_images is None:
+            slices = AxialSlices(ct, task)
+            map_images = [slices.layer_image(layer.maps) for layer in segmentation.attention]
+        add_attention(page, segmentation, pictures, map_images)
+    if readings:
+        add_readings(page, readings)
     _add_model(page, package, segmentation.device)
     text = "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html")
     with replacing(path) as part:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
+import SimpleITK as sitk
 
 from .report_elements import add_image, add_section, add_swatch, add_text, css_color
 from .report_figures import COLD, HEAT, AxialPictures
 from .tasks import Label
-from .volumes import AxialSlices
 
 if TYPE_CHECKING:
     from .attention import LayerAttention
@@ -29,14 +29,16 @@ HOW_TO_READ = (
 CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
 
 
-def add_attention(page: Element, segmentation: Segmentation, pictures: AxialPictures, slices: AxialSlices) -> None:
+def add_attention(
+    page: Element, segmentation: Segmentation, pictures: AxialPictures, map_images: Sequence[sitk.Image]
+) -> None:
     """Adds every layer's attention for every label, in the slice that holds most of the label, and its focus.
 
     Args:
         page: takes the new section.
         segmentation: with attention.
         pictures: draws the slices.
-        slices: the CT as network slices; they tell where a layer's cells lie.
+        map_images: for each of the attention's maps, the image that tells where its cells lie.
     """
     section = add_section(page, "What each layer looks at")
     add_text(section, "p", HOW_TO_READ)
@@ -46,9 +48,9 @@ def add_attention(page: Element, segmentation: Segmentation, pictures: AxialPict
         heading = SubElement(block, "h3")
         add_swatch(heading, label)
         add_text(heading, "span", label.name)
-        layers = [layer for layer in segmentation.attention if layer.label == label.name]
+        own = [(layer, image) for layer, image in zip(segmentation.attention, map_images) if layer.label == label.name]
         z = pictures.largest_slice(label)
-        if not layers or z is None:
+        if not own or z is None:
             add_text(block, "p", f"No {label.name} was found, so no layer attends to it.", class_="quiet")
             continue
         add_text(
@@ -59,16 +61,16 @@ def add_attention(page: Element, segmentation: Segmentation, pictures: AxialPict
         )
         organ = segmentation.task.label(label.organ) if label.organ else None
         grid = SubElement(block, "div", {"class": "layers"})
-        for layer in layers:
+        for layer, image in own:
             figure = SubElement(grid, "figure")
-            picture = pictures.attention(z, label, slices.layer_image(layer.maps))
+            picture = pictures.attention(z, label, image)
             alt = f"Attention of {layer.layer} for {label.name} over the CT slice at {pictures.place(z)}."
             add_image(figure, picture, alt)
             caption = SubElement(figure, "figcaption")
             add_text(caption, "b", layer.layer)
             for line in _focus_lines(layer, label, organ):
                 add_text(caption, "span", line, class_="quiet")
-        _add_focus_chart(block, label, layers)
+        _add_focus_chart(block, label, [layer for layer, _ in own])
 
 
 def _focus_lines(layer: LayerAttention, label: Label, organ: Label | None) -> list[str]:

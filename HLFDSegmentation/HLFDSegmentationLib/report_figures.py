@@ -234,5 +234,5 @@ def _png(pixels: np.ndarray) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         image = sitk.GetImageFromArray(np.ascontiguousarray(pixels), isVector=True)
-        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=9)
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=6)
         return path.read_bytes()

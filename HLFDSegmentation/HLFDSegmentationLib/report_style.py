@@ -35,6 +35,8 @@ thead small { display: block; font-weight: 400; }
 tbody th, tbody td { white-space: nowrap; }
 tbody th { font-weight: 600; }
 tbody th.lesion, td.lesion { padding-left: 34px; font-weight: 400; }
+.readings th, .readings td { text-align: left; vertical-align: top; white-space: normal; }
+.readings td:last-child { width: 45%; white-space: pre-line; overflow-wrap: anywhere; }
 .absent { color: var(--quiet); }
 .swatch { display: inline-block; width: 13px; height: 13px; margin-right: 8px; border-radius: 3px;
   border: 1px solid #0004; vertical-align: -1px; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -161,6 +162,28 @@ class AxialSlices:
         if self._grid is not self._ct:
             image = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
         return image
+
+    def volumes_to_fill(self, on_ct: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For arrays in the shape of the CT's own, those (Z, Y, X) in axial order that are to be filled for them.
+
+        They are views of the given arrays, or, for a CT that is cut anew, float32 arrays of their own.
+        """
+        if self._grid is self._ct:
+            return [self._order.view(array) for array in on_ct]
+        return [np.zeros(self.grid_shape, np.float32) for _ in on_ct]
+
+    def filled_to_ct(self, filled: Sequence[np.ndarray], on_ct: Sequence[np.ndarray]) -> None:
+        """Brings what `volumes_to_fill` gave, and was filled since, to the CT's own arrays (linear, 0 outside)."""
+        if self._grid is self._ct:
+            return
+        for volume, array in zip(filled, on_ct, strict=True):
+            own_order = np.empty(self._grid.GetSize()[::-1], dtype=np.float32)
+            self._order.view(own_order)[...] = volume
+            image = sitk.GetImageFromArray(own_order)
+            image.CopyInformation(self._grid)
+            array[...] = sitk.GetArrayViewFromImage(
+                sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkLinear, 0.0)
+            )
 
     def layer_image(self, maps: np.ndarray) -> sitk.Image:
         """Maps (Z, h, w) of a layer as an image whose cells cover the canvas, placed on the CT in mm."""

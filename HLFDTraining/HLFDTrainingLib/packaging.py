@@ -54,7 +54,7 @@ def package_run(
     title = title or f"{plan.task.title} ({plan.student}, {plan.method})"
     return write_package(
         destination,
-        network=run.student(),
+        network=run.network("student"),
         network_name=plan.student,
         task=plan.task,
         name=name,

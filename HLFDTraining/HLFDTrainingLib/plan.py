@@ -23,6 +23,10 @@ class TrainingPlan:
         method: distillation method, see `distillers.DISTILLERS`; "none" trains the student alone.
         method_options: arguments of the method, for example {"beta": 0.9}.
         teacher_weights: a run folder, a model package or a best.pt to take the teacher from; none trains one.
+        student_weights: a run folder, a model package or a best.pt whose student the student starts from, so that it
+            goes on learning with new cases; none starts from random weights.
+        undistilled: whether the same student is also trained without distillation, with the same epochs, order and
+            first weights, to be compared with.
         teacher_epochs, head_epochs, student_epochs: length of each stage.
         batch: slices a step and process.
         learning_rate: highest rate of AdamW; it rises over the first steps and falls along a cosine.
@@ -39,6 +43,8 @@ class TrainingPlan:
     method: str = "hlfd"
     method_options: dict[str, Any] = field(default_factory=dict)
     teacher_weights: str | None = None
+    student_weights: str | None = None
+    undistilled: bool = False
     teacher_epochs: int = 40
     head_epochs: int = 2
     student_epochs: int = 60
@@ -57,6 +63,25 @@ class TrainingPlan:
             raise TrainingError("Epochs and batch size must be 1 or more.")
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise TrainingError("The learning rate must be greater than 0, the weight decay 0 or more.")
+        if self.undistilled and self.method == "none":
+            raise TrainingError(
+                "The method 'none' is training without distillation already. Choose another method to compare it with."
+            )
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Epochs of each stage by its name, in the order of training. Raises TrainingError for an unknown method."""
+        from .distillers import needs_teacher, needs_unified_head  # a plan can be made before torch is installed
+
+        stages = {}
+        if needs_teacher(self.method) and not self.teacher_weights:
+            stages["teacher"] = self.teacher_epochs
+        if needs_unified_head(self.method):
+            stages["head"] = self.head_epochs
+        stages["student"] = self.student_epochs
+        if self.undistilled:
+            stages["undistilled"] = self.student_epochs
+        return stages
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it."""

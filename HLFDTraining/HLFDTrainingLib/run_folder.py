@@ -6,35 +6,57 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
 from .plan import TrainingPlan
 from .split import Split
 
+if TYPE_CHECKING:
+    from HLFDSegmentationLib.networks.network import SegmentationNetwork
+
+# torch is imported where weights are read: a run can be started and watched by a program that does without it.
+
 
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json` and `split.json` are written at the start; `teacher`, `head` and `student` hold a stage's
-    `last.pt` and `best.pt`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end;
-    `result.json` is written when the last stage is finished.
+    `plan.json`, `cases.json` and `split.json` are written at the start; `given` holds the weights that the plan brings;
+    `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and `preview.npz`;
+    `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json` is written when
+    the last stage is finished.
+
+    Attributes:
+        stop_file: while it is there, training stops at the next step as after SIGTERM, which a process without a
+            console does not get on Windows. `hlfd train` removes it when it begins.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.cache = self.path / "cache"
         self.events = self.path / "events.jsonl"
+        self.stop_file = self.path / "stop"
 
     def stage(self, name: str) -> Path:
         """The folder of a stage."""
         return self.path / name
+
+    def preview(self, stage: str) -> Path:
+        """The file that shows what a stage's network makes of one validation slice; see `preview`."""
+        return self.stage(stage) / "preview.npz"
+
+    def given(self, role: str) -> Path:
+        """The weights that the plan brings for the teacher or the student, copied here at the start of training."""
+        return self.path / "given" / f"{role}.pt"
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Epochs of each stage by its name, in the order of training."""
+        return self.plan().stages
 
     @property
     def started(self) -> bool:
@@ -103,11 +125,11 @@ class RunFolder:
         """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""
         return read_weights(self.stage(stage) / "best.pt")
 
-    def student(self) -> SegmentationNetwork:
-        """The best student so far, in evaluation mode."""
+    def network(self, stage: str) -> SegmentationNetwork:
+        """The best network so far of "teacher", "student" or "undistilled", in evaluation mode."""
         plan = self.plan()
-        network = build_network(plan.student, plan.task.num_classes)
-        network.load_state_dict(self.best("student")["network"])
+        network = build_network(plan.teacher if stage == "teacher" else plan.student, plan.task.num_classes)
+        network.load_state_dict(self.best(stage)["network"])
         return network.eval()
 
 
@@ -126,6 +148,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def read_weights(path: Path) -> dict[str, Any]:
     """A stage's best.pt: tensors and numbers only, never code. Raises TrainingError where it cannot be read."""
+    import torch
+
     if not path.is_file():
         raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
     try:

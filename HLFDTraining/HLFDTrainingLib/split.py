@@ -90,6 +90,29 @@ def split_by_patient(
     return Split(*parts, seed=seed)
 
 
+def split_onward(cases: Sequence[Case], before: Split, *, seed: int = 0) -> Split:
+    """Divides cases for a student that goes on learning, so that it is never judged by whom it has learned from.
+
+    Patients of the earlier split stay in their part; the new ones are divided among themselves.
+
+    Args:
+        cases: the cases to divide.
+        before: the split that the student has learned with.
+        seed: of the new patients' division.
+
+    Raises:
+        CasesError: there are no cases.
+    """
+    part_of = {case.patient: part for part in PARTS for case in getattr(before, part)}
+    new = [case for case in cases if case.patient not in part_of]
+    if new:
+        part_of |= {case.patient: part for part in PARTS for case in getattr(split_by_patient(new, seed=seed), part)}
+    elif not cases:
+        raise CasesError("There are no cases to split. Give a folder with annotated cases.")
+    ordered = sorted(cases, key=lambda case: case.name)
+    return Split(*(tuple(case for case in ordered if part_of[case.patient] == part) for part in PARTS), seed=seed)
+
+
 def _shuffle_key(patient: str, seed: int) -> str:
     """A hash, so that a patient's place does not hang on a generator's version or on the other patients."""
     return hashlib.sha256(f"{seed}/{patient}".encode()).hexdigest()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import nn
 
 from .partial_labels import Target
 from .plan import TrainingPlan
+from .preview import write_preview
 from .processes import Processes
 from .run_folder import writing
 from .slices import EpochBatches, SliceDataset, collate
@@ -26,7 +27,10 @@ from .validation import case_dice, count_overlaps
 CRITERION = "mean validation Dice over the labels"
 WARM_UP_STEPS = 100
 LARGEST_GRADIENT_NORM = 5.0
+MEMORY_WAITS = (1, 5, 15, 30)
+"""Seconds between the trials of a step for which the device's memory was too full, as by a segmentation."""
 
+Result = TypeVar("Result")
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -48,12 +52,16 @@ class Stopped(Exception):  # noqa: N818  it is no error
 
 @dataclass
 class StageState:
-    """Where a stage is: everything beside weights and optimiser that a checkpoint holds."""
+    """Where a stage is: everything beside weights and optimiser that a checkpoint holds.
+
+    `step`, `seconds` (spent, waiting for a resume left out) and `terms` (sums) are those of the epoch that is going on.
+    """
 
     epoch: int = 0
     step: int = 0
     best: float = -math.inf
     best_epoch: int = -1
+    seconds: float = 0.0
     terms: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -61,11 +69,12 @@ class StageState:
 class Stage:
     """Trains a learner for a number of epochs and keeps its best and its last state in a folder.
 
-    Files: `last.pt` (to go on from: after each epoch, and where a run was stopped) and `best.pt` (the network whose
-    `CRITERION` was highest, on the validation cases). Both are written aside and renamed.
+    Files: `last.pt` (to go on from: after each epoch, and where a run was stopped), `best.pt` (the network whose
+    `CRITERION` was highest, on the validation cases) and `preview.npz` (see `preview`). All are written aside and
+    renamed.
 
     Args:
-        name: what the user reads: "teacher", "head", "student".
+        name: what the user reads: "teacher", "head", "student", "undistilled".
         folder: of this stage.
         learner: what is trained.
         training, validation: the slices.
@@ -75,6 +84,7 @@ class Stage:
         processes: this process among those that train together.
         report: receives one event, a JSON-able dictionary, at a time (docs/training.md).
         stop_requested: asked after every step.
+        shown: number of the validation slice in the preview.
     """
 
     def __init__(
@@ -91,6 +101,7 @@ class Stage:
         processes: Processes,
         report: Report,
         stop_requested: Callable[[], bool],
+        shown: int,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -104,6 +115,7 @@ class Stage:
         self.processes = processes
         self.report = report
         self.stop_requested = stop_requested
+        self.shown = shown
         self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
         self.optimizer = torch.optim.AdamW(
             learner.trainable_parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
@@ -136,7 +148,12 @@ class Stage:
         while self.state.epoch < self.epochs:
             self._train_epoch(parallel)
             self._finish_epoch()
+            if self.state.epoch < self.epochs and self._stop_wanted():
+                raise Stopped
         return self.state
+
+    def _stop_wanted(self) -> bool:
+        return self.processes.any(self.stop_requested())
 
     def _train_epoch(self, parallel: nn.Module) -> None:
         self.learner.train()
@@ -156,30 +173,65 @@ class Stage:
                 steps=self.batches.steps,
                 seconds_left_in_epoch=round((time.monotonic() - started) * (1 - done) / done, 1),
             )
-            if self.processes.any(self.stop_requested()) and self.state.step < self.batches.steps:
+            if self.state.step < self.batches.steps and self._stop_wanted():
+                self.state.seconds += time.monotonic() - started
                 self._save()
                 raise Stopped
+        self.state.seconds += time.monotonic() - started
 
     def _step(self, parallel: nn.Module, images: torch.Tensor, target: Target, share: float, step: int) -> None:
-        # Methods that draw random numbers draw the same ones after a resume.
-        torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
         rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images = images.to(self.device, memory_format=torch.channels_last)
-        context = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
-        with context:
-            _, terms = parallel(images, target.to(self.device))
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
-        self._check(loss, terms, step)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss * share).backward()
+        terms = self._when_there_is_memory(lambda: self._gradients(parallel, images, target, share, step))
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for name, term in terms.items():
             self.state.terms[name] = self.state.terms.get(name, 0.0) + float(term.detach())
+
+    def _gradients(
+        self, parallel: nn.Module, images: torch.Tensor, target: Target, share: float, step: int
+    ) -> dict[str, torch.Tensor]:
+        """The terms of the loss, whose gradients are left with the parameters."""
+        # Methods that draw random numbers draw the same ones after a resume.
+        torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with self._precision():
+            _, terms = parallel(images, target.to(self.device))
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        self._check(loss, terms, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss * share).backward()
+        return terms
+
+    def _when_there_is_memory(self, work: Callable[[], Result]) -> Result:
+        """The work's result, begun again while another program fills the device's memory."""
+        waits = list(MEMORY_WAITS)
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                # Processes that train together would no longer be at the same step.
+                if not _out_of_memory(error):
+                    raise
+                if not waits or self.processes.world > 1:
+                    raise self._too_little_memory() from error
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            time.sleep(waits.pop(0))
+
+    def _too_little_memory(self) -> TrainingError:
+        return TrainingError(
+            f"The memory of {self.device} does not suffice for the {self.name} with {self.plan.batch} slices a step. "
+            "Training stopped; the state after the last whole epoch is kept. Close other programs and go on with "
+            "--resume, or start again with a smaller batch."
+        )
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
 
     def _check(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
         if bool(torch.isfinite(loss)):
@@ -199,6 +251,7 @@ class Stage:
         return self.plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
 
     def _finish_epoch(self) -> None:
+        started = time.monotonic()
         dice = self._validate()
         measured = dice[1:][~np.isnan(dice[1:])]
         value = float(measured.mean()) if len(measured) else math.nan
@@ -216,17 +269,25 @@ class Stage:
         if value > self.state.best or self.state.best_epoch < 0:
             self.state.best, self.state.best_epoch = value if not math.isnan(value) else -math.inf, self.state.epoch
             self._save_best(entry)
+        seconds = self.state.seconds
         self.state.epoch += 1
-        self.state.step = 0
-        self.state.terms = {}
+        self.state.step, self.state.seconds, self.state.terms = 0, 0.0, {}
         self._save()
-        self._report(event="epoch", epochs=self.epochs, best_epoch=self.state.best_epoch + 1, **entry)
+        self._report(
+            event="epoch",
+            epochs=self.epochs,
+            best_epoch=self.state.best_epoch + 1,
+            seconds=round(seconds + time.monotonic() - started, 2),
+            **entry,
+        )
 
     def _validate(self) -> np.ndarray:
         numbers = range(self.processes.rank, len(self.validation), self.processes.world)
-        context = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
-        with context:
+        with self._precision():
             counts = count_overlaps(self.learner.student, self.validation, numbers, self.device)
+            if self.processes.first:
+                path = self.folder / "preview.npz"
+                write_preview(path, self.learner.student, self.validation, self.shown, self.device)
         merged: dict[str, np.ndarray] = {}
         for part in self.processes.gather(counts):
             for name, rows in part.items():
@@ -261,6 +322,12 @@ class Stage:
 
     def _report(self, **event: Any) -> None:
         self.report({"stage": self.name, **event})
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # Only CUDA has a type of its own for it; MPS and the CPU tell it in the text.
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)
 
 
 def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
 from .distillers import build_distiller, needs_teacher, needs_unified_head
 from .distillers.hlfd import UnifiedHead
+from .given_weights import keep_given_weights
 from .head_learner import HeadLearner
 from .plan import TrainingPlan
+from .preview import largest_slice
 from .processes import Processes
 from .run_folder import RunFolder, read_weights, writing
-from .slices import SliceDataset, list_slices, training_slices
+from .slices import EpochBatches, SliceDataset, list_slices, training_slices
 from .split import Split
-from .stage import CRITERION, Report, Stage, StageState
+from .stage import CRITERION, Report, Stage, StageState, Stopped
 
 
 class TrainingRun:
     """Runs the stages of a plan in a folder, and goes on where they were left.
 
+    Attributes:
+        stage_type: makes a stage; another one measures it (see `estimate`).
+
     Args:
         folder: the run, started or to be resumed.
         report: receives each progress event of this process.
-        stop_requested: asked after every step; when true, a checkpoint is left and `stage.Stopped` raised.
+        stop_requested: asked after every step, beside the run's stop file; when true, a checkpoint is left and
+            `stage.Stopped` raised.
         processes: this process among those that train together.
     """
 
@@ -49,8 +53,9 @@ class TrainingRun:
         self.plan: TrainingPlan = folder.plan()
         self.split: Split = folder.split(self.plan)
         self.report = report
-        self.stop_requested = stop_requested
+        self.stop_requested = lambda: stop_requested() or folder.stop_file.exists()
         self.processes = processes or Processes()
+        self.stage_type: Callable[..., Stage] = Stage
         self.device = choose_device(self.plan.device, self.processes.local_rank)
 
     def run(self) -> dict[str, Any]:
@@ -62,6 +67,18 @@ class TrainingRun:
         """
         if self.folder.finished:
             return self._finished(self.folder.result())
+        training, validation = self._read()
+        result = self._result(self._train(training, validation))
+        if self.processes.first:
+            self.folder.write("result.json", result)
+            shutil.rmtree(self.folder.cache, ignore_errors=True)
+        return self._finished(result)
+
+    def _read(self) -> tuple[SliceDataset, SliceDataset]:
+        """The slices for training and validation, in the cache, when all that the plan brings was found fit."""
+        if self.processes.first:
+            keep_given_weights(self.folder, self.plan, self.split)
+        self.processes.wait()
         training = SliceDataset(
             training_slices(self.split.train, self.plan.task, self.plan.seed),
             self.plan.task,
@@ -70,17 +87,26 @@ class TrainingRun:
             seed=self.plan.seed,
         )
         validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.folder.cache)
-        if not len(training) or not len(validation):
-            raise TrainingError("There is nothing to train on: training and validation each need a case with slices.")
+        check_slices(training, validation)
+        self._report_plan(training)
         self._fill_cache(training, validation)
-        teacher = self._teacher(training, validation) if needs_teacher(self.plan.method) else None
-        head = self._head(teacher, training, validation) if needs_unified_head(self.plan.method) else None
-        state = self._student(teacher, head, training, validation)
-        result = self._result(state)
-        if self.processes.first:
-            self.folder.write("result.json", result)
-            shutil.rmtree(self.folder.cache, ignore_errors=True)
-        return self._finished(result)
+        self.shown = largest_slice(validation, self.plan.task)
+        return training, validation
+
+    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        """Trains the stages in their order; how the students went, by stage."""
+        method = self.plan.method
+        teacher = self._teacher(training, validation) if needs_teacher(method) else None
+        head = self._head(teacher, training, validation) if needs_unified_head(method) else None
+        students = {"student": self._student(teacher, head, training, validation)}
+        if self.plan.undistilled:
+            students["undistilled"] = self._undistilled(training, validation)
+        return students
+
+    def _report_plan(self, training: SliceDataset) -> None:
+        steps = EpochBatches(len(training), self.plan.batch, self.plan.seed, world=self.processes.world).steps
+        stages = [{"stage": name, "epochs": epochs, "steps": steps} for name, epochs in self.plan.stages.items()]
+        self.report({"event": "plan", "stages": stages})
 
     def _finished(self, result: dict[str, Any]) -> dict[str, Any]:
         self.report({"event": "finished", **result})
@@ -95,19 +121,25 @@ class TrainingRun:
                     dataset.stored[number]
             if count % 100 == 0:
                 self.report({"event": "reading", "done": count, "of": len(items)})
+                if self.processes.any(self.stop_requested()):
+                    raise Stopped
         self.processes.wait()
 
     def _seed(self, stage: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, stage]).generate_state(1)[0]))
 
-    def _network(self, name: str, stage: int) -> SegmentationNetwork:
+    def _network(self, role: str, stage: int) -> SegmentationNetwork:
+        """The teacher's or student's network, as training it begins: with seeded weights or the given ones."""
         self._seed(stage)
-        return build_network(name, self.plan.task.num_classes)
+        network = build_network(getattr(self.plan, role), self.plan.task.num_classes)
+        if getattr(self.plan, f"{role}_weights"):
+            network.load_state_dict(read_weights(self.folder.given(role))["network"])
+        return network
 
     def _stage(
         self, name: str, learner: nn.Module, epochs: int, training: SliceDataset, validation: SliceDataset
     ) -> StageState:
-        stage = Stage(
+        stage = self.stage_type(
             name,
             self.folder.stage(name),
             learner,
@@ -119,15 +151,14 @@ class TrainingRun:
             processes=self.processes,
             report=self.report,
             stop_requested=self.stop_requested,
+            shown=self.shown,
         )
         return stage.run()
 
     def _teacher(self, training: SliceDataset, validation: SliceDataset) -> nn.Module:
         """The best teacher, trained here unless the plan brings one."""
-        network = self._network(self.plan.teacher, 1)
-        if self.plan.teacher_weights:
-            _load_teacher(network, self.plan)
-        else:
+        network = self._network("teacher", 1)
+        if not self.plan.teacher_weights:
             learner = build_distiller("none", network, None, self.plan.task.num_classes)
             self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
             network.load_state_dict(self.folder.best("teacher")["network"])
@@ -144,7 +175,7 @@ class TrainingRun:
     def _student(
         self, teacher: nn.Module | None, head: UnifiedHead | None, training: SliceDataset, validation: SliceDataset
     ) -> StageState:
-        student = self._network(self.plan.student, 3)
+        student = self._network("student", 3)
         learner = build_distiller(
             self.plan.method,
             student,
@@ -155,38 +186,29 @@ class TrainingRun:
         )
         return self._stage("student", learner, self.plan.student_epochs, training, validation)
 
-    def _result(self, state: StageState) -> dict[str, Any]:
-        best = state.history[state.best_epoch]
-        return {
+    def _undistilled(self, training: SliceDataset, validation: SliceDataset) -> StageState:
+        """The same student as `_student` begins with, on the labels alone."""
+        learner = build_distiller("none", self._network("student", 3), None, self.plan.task.num_classes)
+        return self._stage("undistilled", learner, self.plan.student_epochs, training, validation)
+
+    def _result(self, students: dict[str, StageState]) -> dict[str, Any]:
+        result = {
             "student": self.plan.student,
             "method": self.plan.method,
             "chosen_by": CRITERION,
-            "best_epoch": best["epoch"],
-            "validation_dice": best["dice"],
-            "criterion": best["criterion"],
+            **_best(students["student"]),
         }
+        if "undistilled" in students:
+            result["undistilled"] = _best(students["undistilled"])
+        return result
 
 
-def _load_teacher(network: nn.Module, plan: TrainingPlan) -> None:
-    """Weights of a teacher from a run folder, a best.pt, or a model package."""
-    source = Path(str(plan.teacher_weights))
-    if (source / "teacher" / "best.pt").is_file():
-        source = source / "teacher" / "best.pt"
-    weights = read_weights(source)["network"] if source.suffix == ".pt" else _package_weights(plan)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"The teacher in {plan.teacher_weights} is no {plan.teacher} for the task '{plan.task.name}'. "
-            "Name its network with --teacher, or choose other weights."
-        ) from error
+def check_slices(training: Sized, validation: Sized) -> None:
+    """Raises TrainingError where there are no slices to learn from or to validate on."""
+    if not len(training) or not len(validation):
+        raise TrainingError("There is nothing to train on: training and validation each need a case with slices.")
 
 
-def _package_weights(plan: TrainingPlan) -> dict[str, torch.Tensor]:
-    package = find_package(plan.teacher_weights)
-    if package.task.num_classes != plan.task.num_classes or package.network_name != plan.teacher:
-        raise TrainingError(
-            f"The model '{package.name}' is a {package.network_name} for the task '{package.task.name}'; "
-            f"the plan wants a {plan.teacher} for '{plan.task.name}'."
-        )
-    return package.load_network().state_dict()
+def _best(state: StageState) -> dict[str, Any]:
+    best = state.history[state.best_epoch]
+    return {"best_epoch": best["epoch"], "validation_dice": best["dice"], "criterion": best["criterion"]}

@@ -1,0 +1,404 @@
+"""HLFD Segmentation: a CT is segmented by a small network, and what each of its layers looks at is read."""
+
+# ruff: noqa: N802, N803, N806, N815, Slicer names methods and parameters in camelCase.
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import qt
+import slicer
+import vtk
+from HLFDSegmentationLib.errors import HLFDError, InputError
+from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.private_folder import remove_tree
+from HLFDSegmentationLib.slicer_comparison import register_layout
+from HLFDSegmentationLib.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_model_panel import ModelPanel
+from HLFDSegmentationLib.slicer_packages import ensure_packages, require_packages
+from HLFDSegmentationLib.slicer_readings import Readings
+from HLFDSegmentationLib.slicer_report import report_request
+from HLFDSegmentationLib.slicer_result_panel import ResultPanel
+from HLFDSegmentationLib.slicer_review_panel import ReviewPanel
+from HLFDSegmentationLib.slicer_run import SegmentationRun
+from HLFDSegmentationLib.slicer_run_panel import RunPanel
+from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
+from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
+from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+LIBRARY = "HLFDSegmentationLib"
+
+
+class HLFDSegmentation(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("HLFD Segmentation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["The HLFD developers"]
+        parent.helpText = _(
+            "Segments liver, kidneys and their tumors in CT with a small distilled network, and shows for each of its "
+            "layers what it looks at. For research use only; not for diagnosis. Nothing is uploaded: your images stay "
+            "on this computer.<p>Load a CT, press Segment, then walk through the layers under Attention review. "
+            "Sample Data has a generated CT to try it with. The tutorial is docs/slicer_segmentation.md in HLFD's "
+            "repository.</p>"
+        )
+        parent.acknowledgementText = _(
+            "If you use HLFD, cite: Gorade V., Mittal S., Jha D., Bagci U.: <i>Rethinking Intermediate Layers Design "
+            "in Knowledge Distillation for Kidney and Liver Tumor Segmentation</i>. ISBI 2024. "
+            "<a href='https://doi.org/10.1109/ISBI56570.2024.10635141'>doi:10.1109/ISBI56570.2024.10635141</a>"
+        )
+        icon = Path(self.resourcePath("Icons/HLFDSegmentation.svg"))
+        slicer.app.connect("startupCompleted()", lambda: register_sample_data(icon))
+
+
+@parameterNodeWrapper
+class HLFDSegmentationParameterNode:
+    """What the user chose; it is saved with the scene."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    model: str = ""
+    device: str = "auto"
+    roi: vtkMRMLMarkupsROINode
+    outputSegmentation: vtkMRMLSegmentationNode
+    attention: bool = True
+    probabilities: bool = False
+    useTumorThreshold: bool = False
+    tumorThreshold: Annotated[float, WithinRange(0.05, 0.95)] = 0.5
+    result: vtkMRMLSegmentationNode
+    comparedResult: vtkMRMLSegmentationNode
+    segment: str = ""
+    layer: str = ""
+    showMap: bool = False
+    opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
+    threshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.2
+    colorMap: str = ""
+    signed: bool = False
+    legend: bool = True
+
+
+class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. Its parts lie in HLFDSegmentationLib; here they are joined to the parameter node and to the scene."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+
+    def setup(self) -> None:
+        """Called when the user opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/HLFDSegmentation.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+
+        self.logic = HLFDSegmentationLogic()
+        register_layout(slicer.mrmlScene)
+        self.showProblem("")
+        self.modelPanel = ModelPanel(self.ui, self.onModelChosen, self.showProblem)
+        self.runPanel = RunPanel(self.ui, self.logic, self.modelPanel, self.showProblem)
+        self.resultPanel = ResultPanel(self.ui)
+        self.reviewPanel = ReviewPanel(self.ui, self.showProblem)
+        self.ui.exportReportButton.connect("clicked(bool)", self.onExportReport)
+
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when the module is reloaded or unloaded, and when Slicer ends."""
+        self.removeObservers()
+        self.setParameterNode(None)
+        self.runPanel.cancel()
+        close_shared_worker()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.initializeParameterNode()
+        self.modelPanel.refresh()
+        self.runPanel.warm_up()
+
+    def exit(self) -> None:
+        """Called each time the user opens another module. What the views show stays."""
+        self._disconnectParameterNode()
+
+    def onReload(self) -> None:
+        """Reloads the library together with the module."""
+        import sys
+
+        for name in [name for name in sys.modules if name.split(".")[0] == LIBRARY]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller: Any, event: str) -> None:
+        """Called just before the scene is closed."""
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller: Any, event: str) -> None:
+        """Called just after the scene is closed, or another one is loaded into it."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Takes the scene's parameter node; makes one where there is none."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self._parameterNode.inputVolume and (volume := _firstVolume()):
+            self._parameterNode.inputVolume = volume
+
+    def setParameterNode(self, parameterNode: HLFDSegmentationParameterNode | None) -> None:
+        """Shows a parameter node in the panel and follows its changes; None ends that."""
+        self._disconnectParameterNode()
+        self._parameterNode = parameterNode
+        if parameterNode:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        for panel in (self.runPanel, self.resultPanel, self.reviewPanel):
+            panel.attach(parameterNode)
+        if parameterNode:
+            self.modelPanel.choose(parameterNode.model)
+
+    def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
+        """Makes the panel follow the parameter node."""
+        self.runPanel.refresh()
+        self.resultPanel.refresh()
+        self.reviewPanel.refresh()
+
+    def onModelChosen(self, name: str) -> None:
+        """Keeps the chosen model in the parameter node."""
+        if self._parameterNode:
+            self._parameterNode.model = name
+
+    def onExportReport(self, clicked: bool) -> None:
+        """Asks where to, and writes the report of the shown result."""
+        result = SceneResult.of(self._parameterNode.result) if self._parameterNode else None
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Export the report"), "report.html", _("Web page (*.html)")
+        )
+        if not path or not result:
+            return
+        button = self.ui.exportReportButton
+
+        def end(sentence: str) -> None:
+            button.setEnabled(True)
+            self.showProblem(sentence)
+
+        button.setEnabled(False)
+        self.showProblem(_("The report is being written..."))
+        try:
+            self.logic.exportReport(
+                result, path, lambda file: end(_("The report is written: {file}").format(file=file)), end, wait=False
+            )
+        except HLFDError as error:
+            end(str(error))
+
+    def showProblem(self, sentence: str) -> None:
+        """Shows what happened and what to do about it; "" takes it away."""
+        self.ui.messageLabel.setText(sentence)
+        self.ui.messageLabel.setVisible(bool(sentence))
+
+    def _disconnectParameterNode(self) -> None:
+        if self._parameterNode and self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self._parameterNodeGuiTag = None
+
+
+def _firstVolume() -> vtkMRMLScalarVolumeNode | None:
+    """The first volume that a user sees: attention maps are volumes, too."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((volume for volume in volumes if not problem_with(volume) and not volume.GetHideFromEditors()), None)
+
+
+class HLFDSegmentationLogic(ScriptedLoadableModuleLogic):
+    """Segments without the panel: in scripts, also with --no-main-window.
+
+    >>> from HLFDSegmentation import HLFDSegmentationLogic
+    >>> result = HLFDSegmentationLogic().segment(slicer.util.getNode("CT"), attention=True)
+    >>> result.segments, result.layers, result.measures_table
+    """
+
+    def getParameterNode(self) -> HLFDSegmentationParameterNode:
+        """The scene's parameter node, with types."""
+        return HLFDSegmentationParameterNode(super().getParameterNode())
+
+    def installPackages(self) -> None:
+        """Asks for and installs the Python packages that segmenting needs. Raises PackagesMissingError."""
+        ensure_packages()
+
+    def segment(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        model: str | Path | None = None,
+        attention: bool = False,
+        device: str = "auto",
+        tumorThreshold: float | None = None,
+        roi: vtkMRMLMarkupsROINode | None = None,
+        outputSegmentation: vtkMRMLSegmentationNode | None = None,
+        probabilities: bool = False,
+        allowNotHU: bool = False,
+        onProgress: Callable[[str, float, float | None], None] | None = None,
+        onNotHU: Callable[[str], None] | None = None,
+        onFinished: Callable[[SceneResult], None] | None = None,
+        onError: Callable[[str], None] | None = None,
+        onCancelled: Callable[[], None] | None = None,
+        wait: bool = True,
+    ) -> SceneResult | SegmentationRun | None:
+        """Segments a CT, and adds the result to the scene.
+
+        Args:
+            volumeNode: the CT in HU. It is not changed.
+            model: name of an installed model, or folder of a package; without it, the one that ships with HLFD.
+            attention: also make the attention maps of every layer.
+            device: "auto" (the fastest), "cpu", "cuda", "cuda:N" or "mps".
+            tumorThreshold: a voxel is tumor from this probability on; without it, where tumor is the most likely label.
+            roi: segment only the box of voxels around this region of interest.
+            outputSegmentation: add the segments to this segmentation; without it, a new one is made.
+            probabilities: also make the probability maps.
+            allowNotHU: segment an image that does not look like CT in HU all the same; the result is marked.
+            onProgress: called with the phase, the share that is done (0 to 1), and the seconds left (None: not known).
+            onNotHU: called with a sentence where the image does not look like CT in HU; the run then waits for
+                `go_on` or `cancel`. Without it, such a run fails.
+            onFinished: called with the result.
+            onError: called with a sentence.
+            onCancelled: called when the run was cancelled, or the CT or the scene was closed meanwhile.
+            wait: come back when the run has ended; Slicer goes on drawing meanwhile.
+
+        Returns:
+            With `wait`, the result, None where the run was cancelled; without it, the run, whose `cancel` ends it.
+
+        Raises:
+            HLFDError: why nothing was segmented. Without `wait`, only what can be told at once; the rest goes to
+                `onError`.
+        """
+        require_packages()
+        if problem := problem_with(volumeNode):
+            raise InputError(problem)
+        end = Ending()
+        worker = shared_worker()
+        run = SegmentationRun(
+            worker.desk(),
+            volumeNode,
+            model=find_package(model).path,
+            device=device,
+            tumor_threshold=tumorThreshold,
+            attention=attention,
+            probabilities=probabilities,
+            roi_node=roi,
+            output_node=outputSegmentation,
+            allow_not_hu=allowNotHU,
+            on_progress=onProgress or ignore,
+            on_not_hu=onNotHU,
+            on_finished=end.good(onFinished),
+            on_failed=end.bad(onError),
+            on_cancelled=onCancelled or ignore,
+        )
+        worker.add(run)
+        return end.wait(worker, run) if wait else run
+
+    def exportReport(
+        self,
+        result: SceneResult,
+        path: str | Path,
+        onFinished: Callable[[str], None] | None = None,
+        onError: Callable[[str], None] | None = None,
+        wait: bool = True,
+    ) -> str | None:
+        """Writes the self-contained HTML report of a result, with the readings that were made.
+
+        Args:
+            result: what `segment` gave, or `SceneResult.of` a segmentation node. Its CT must be in the scene.
+            path: the HTML file.
+            onFinished: called with the path of the file.
+            onError: called with a sentence.
+            wait: come back when it is written, with its path; Slicer goes on drawing meanwhile.
+
+        Raises:
+            HLFDError: why it was not written; see `segment`.
+        """
+        require_packages()
+        end = Ending()
+        worker = shared_worker()
+        desk = worker.desk()
+        folder = desk.private_folder()
+        try:
+            with slicer.util.WaitCursor():
+                request = report_request(result, Readings(result).all(), Path(path).absolute(), folder)
+        except BaseException:
+            remove_tree(folder)
+            raise
+        question = Question(
+            desk,
+            request,
+            lambda answer: (remove_tree(folder), end.good(onFinished)(answer.file)),
+            lambda sentence: (remove_tree(folder), end.bad(onError)(sentence)),
+        )
+        worker.add(question)
+        return end.wait(worker, question) if wait else None
+
+    def askDevices(self, onAnswer: Callable[[DevicesResult], None], onError: Callable[[str], None]) -> None:
+        """Asks the worker where the network can run; it is started for that where there is none."""
+        worker = shared_worker()
+        worker.add(Question(worker.desk(), DevicesRequest(), onAnswer, onError))
+
+
+class HLFDSegmentationTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer: the generated CT is segmented, and its attention is walked through."""
+
+    def setUp(self) -> None:
+        """An empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self, **kwargs: Any) -> None:
+        """Everything, in an empty scene."""
+        self.setUp()
+        self.test_segmentAndReview()
+        self.setUp()
+        self.test_refusals()
+
+    def test_segmentAndReview(self) -> None:
+        """From the CT to the last layer, through the logic and the panel."""
+        self.delayDisplay("Segmenting the generated CT")
+        ct = load_generated_ct()
+        result = HLFDSegmentationLogic().segment(ct, attention=True)
+        self.assertIn("liver", result.segments)
+        self.assertEqual(result.layers[0], "encoder1")
+        self.assertEqual(result.layers[-1], "decoder2")
+        self.assertIs(result.ct, ct)
+        self.assertGreater(result.measures_table.GetNumberOfRows(), 0)
+
+        self.delayDisplay("Walking through the layers")
+        slicer.util.selectModule("HLFDSegmentation")
+        widget = slicer.modules.HLFDSegmentationWidget
+        parameters = widget.logic.getParameterNode()
+        parameters.result = result.node
+        parameters.showMap = True
+        for index, layer in enumerate(result.layers):
+            widget.ui.layerSlider.value = index
+            self.assertEqual(parameters.layer, layer)
+            composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+            shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+            self.assertIs(shown, result.map_node(parameters.segment, layer))
+        parameters.showMap = False
+        self.delayDisplay("Passed")
+
+    def test_refusals(self) -> None:
+        """What cannot be segmented is refused with a sentence."""
+        with self.assertRaises(InputError):
+            HLFDSegmentationLogic().segment(None)

@@ -1,0 +1,130 @@
+"""Attention maps as volume nodes, each at its layer's own grid, and the color node that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from .color_maps import STEPS, AttentionColors
+from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult, voxel_to_world
+
+if TYPE_CHECKING:
+    from .worker_protocol import Grid, LayerMap
+
+Point = tuple[float, float, float]
+
+COLOR_NODE_TAG = "HLFDAttentionColors"
+
+
+def add_map(
+    scene: slicer.vtkMRMLScene,
+    layer_map: LayerMap,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    segment: str | None = None,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Brings a signed attention map into the scene, and into the result that the segmentation holds.
+
+    Args:
+        scene: gets a scalar volume with the map's own grid, under the CT's parent transform.
+        layer_map: its raw float32 file is read once; it may be deleted then.
+        segmentation_node: refers to the map from now on.
+        ct_node: what was segmented.
+        segment: name that the label's segment got; the label's own where none is given.
+
+    Raises:
+        OSError: the raw file cannot be read.
+    """
+    segment = segment or layer_map.label
+    image = vtk.vtkImageData()
+    depth, height, width = layer_map.image.grid.shape
+    image.SetDimensions(width, height, depth)
+    values = np.fromfile(layer_map.image.file, "<f4", depth * height * width)
+    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
+
+    display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    # Before there is an image: guessing a window would cost a histogram of it.
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*AttentionColors().range)
+
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(_("{layer} attention, {segment}").format(layer=layer_map.layer, segment=segment))
+    node.SetHideFromEditors(True)
+    node.SetIJKToRASMatrix(_voxel_to_ras(layer_map.image.grid))
+    node.SetAndObserveImageData(image)
+    node.SetAndObserveDisplayNodeID(display.GetID())
+    node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
+    node = scene.AddNode(node)
+    SceneResult(segmentation_node).add_map(node, segment, layer_map.layer)
+    return node
+
+
+def is_map(node: slicer.vtkMRMLNode | None) -> bool:
+    """Whether a node is an attention map."""
+    return node is not None and node.GetAttribute(LAYER_ATTRIBUTE) is not None
+
+
+def values_of(map_node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The signed attention (z, y, x) of a map, not copied; no slices where the map's image is gone."""
+    image = map_node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        return np.zeros((0, 1, 1), np.float32)
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def is_empty(map_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether nothing in a map speaks for its segment."""
+    return not (values_of(map_node) > 0).any()
+
+
+def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed: bool = False) -> Point | None:
+    """The strongest cell (RAS in the world, mm) of the slice that holds most attention; None in an empty map.
+
+    Args:
+        map_node: the map.
+        signed: count attention against the segment as well.
+    """
+    values = values_of(map_node)
+    attention = np.abs(values) if signed else np.maximum(values, 0)
+    slices = attention.sum(axis=(1, 2), dtype=np.float64)
+    if not slices.any():
+        return None
+    k = int(slices.argmax())
+    j, i = np.unravel_index(attention[k].argmax(), attention.shape[1:])
+    return tuple(voxel_to_world(map_node).MultiplyPoint((float(i), float(j), float(k), 1.0))[:3])
+
+
+def color_node(scene: slicer.vtkMRMLScene, colors: AttentionColors) -> slicer.vtkMRMLColorTableNode:
+    """The color node that all shown maps share, with these colors. It is made where the scene has none."""
+    node = scene.GetSingletonNode(COLOR_NODE_TAG, "vtkMRMLColorTableNode")
+    if node is None:
+        node = slicer.vtkMRMLColorTableNode()
+        node.SetSingletonTag(COLOR_NODE_TAG)
+        node.SetTypeToUser()
+        node.SetName(_("HLFD attention colors"))
+        node.SetHideFromEditors(True)
+        node.SetNumberOfColors(STEPS)
+        node = scene.AddNode(node)
+    modifying = node.StartModify()
+    node.GetLookupTable().SetRange(*colors.range)
+    for index, color in enumerate(colors.table.tolist()):
+        node.SetColor(index, str(index), *color)
+    node.EndModify(modifying)
+    return node
+
+
+def _voxel_to_ras(grid: Grid) -> vtk.vtkMatrix4x4:
+    """From voxels (i, j, k) to RAS. Grids are in LPS, as SimpleITK has them."""
+    axes = np.array(grid.direction).reshape(3, 3) * grid.spacing
+    lps_to_ras = (-1.0, -1.0, 1.0)
+    matrix = vtk.vtkMatrix4x4()
+    for row in range(3):
+        for column in range(3):
+            matrix.SetElement(row, column, lps_to_ras[row] * axes[row, column])
+        matrix.SetElement(row, 3, lps_to_ras[row] * grid.origin[row])
+    return matrix

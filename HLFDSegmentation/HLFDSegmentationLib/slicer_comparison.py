@@ -1,0 +1,175 @@
+"""Two results of the same CT side by side: linked slice views, each with its result's map, and both focus curves."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from .errors import InputError
+from .slicer_attention_maps import Point, place_of_most_attention
+from .slicer_focus_chart import FocusChart
+from .slicer_layer_view import OWN_VIEWS, LayerView
+from .slicer_scene_result import SceneResult
+from .slicer_weak import WeakNode
+
+LEFT, RIGHT = SIDES = (f"{OWN_VIEWS}Left", f"{OWN_VIEWS}Right")
+PLOT = f"{OWN_VIEWS}Focus"
+
+LAYOUT = 70355
+"""Number of the layout. Slicer's own numbers are small, and other extensions take theirs at random, too."""
+
+VIEW_GROUP = 70355
+"""Linked views share a group; one of our own leaves the user's views where they are."""
+
+_SLICE_VIEW = (
+    '<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
+    '<property name="orientation" action="default">Axial</property>'
+    '<property name="viewlabel" action="default">{label}</property>'
+    '<property name="viewcolor" action="default">{color}</property>'
+    '<property name="viewgroup" action="default">{group}</property>'
+    "</view></item>"
+)
+_PLOT_VIEW = (
+    '<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
+    '<property name="viewlabel" action="default">P</property>'
+    "</view></item>"
+)
+# The colors of the sides are those of their curves in the focus chart.
+_DESCRIPTION = (
+    '<layout type="vertical" split="true">'
+    '<item splitSize="700"><layout type="horizontal">'
+    + _SLICE_VIEW.format(name=LEFT, label="1", color="#0072B2", group=VIEW_GROUP)
+    + _SLICE_VIEW.format(name=RIGHT, label="2", color="#D55E00", group=VIEW_GROUP)
+    + "</layout></item>"
+    + _PLOT_VIEW.format(name=PLOT).replace("<item>", '<item splitSize="300">')
+    + "</layout>"
+)
+
+
+def register_layout(scene: slicer.vtkMRMLScene) -> None:
+    """Makes the layout known. Slicer does not save descriptions: a scene saved while comparing needs it when loaded."""
+    layout = _layout_node(scene)
+    if layout is not None and not layout.IsLayoutDescription(LAYOUT):
+        layout.AddLayoutDescription(LAYOUT, _DESCRIPTION)
+
+
+class Comparison:
+    """Compares two results of the same CT. The properties of both sides are changed together: they share a scale.
+
+    An ordinary `LayerView` is to be hidden before.
+
+    >>> comparison = Comparison(scene, student, undistilled)
+    >>> comparison.show("liver tumor", "decoder3")
+    >>> comparison.restore()
+
+    Args:
+        scene: with both results.
+        left: shown in the left view, blue and solid in the chart.
+        right: shown in the right view, orange and dashed in the chart.
+
+    Raises:
+        InputError: a result was deleted, or they are not of the same CT.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, left: SceneResult, right: SceneResult) -> None:
+        if not (left.exists and right.exists):
+            raise InputError(_("One of the two results is no longer in the scene. Choose two that are."))
+        if left == right:
+            raise InputError(_("Both sides show the same result. Choose two different ones."))
+        if left.ct is None or left.ct is not right.ct:
+            raise InputError(_("The two results are not of the same CT. Choose two results of one CT."))
+        self._scene = scene
+        self.results = (left, right)
+        self._views = tuple(LayerView(scene, [side]) for side in SIDES)
+        self._chart = FocusChart(scene)
+        self._segment = ""
+        self._layout_before: int | None = None
+        self._shown_in: list[tuple[WeakNode, list[str]]] = []
+
+    @property
+    def views(self) -> tuple[LayerView, LayerView]:
+        """The left and the right side, for their notes."""
+        return self._views
+
+    @property
+    def chart(self) -> FocusChart:
+        """The focus chart of both."""
+        return self._chart
+
+    @property
+    def running(self) -> bool:
+        """Whether the comparison is on the screen."""
+        return self._layout_before is not None
+
+    def set(self, **properties: object) -> None:
+        """Sets properties of `LayerView` (opacity, threshold, color, signed, legend) on both sides."""
+        for view in self._views:
+            for name, value in properties.items():
+                setattr(view, name, value)
+
+    def show(self, segment: str, layer: str) -> None:
+        """Shows a layer's maps side by side; the first time also takes the layout and jumps to most attention."""
+        starting = not self.running
+        if starting:
+            self._take_layout()
+        for view, result in zip(self._views, self.results):
+            view.show(result, segment, layer)
+        if segment == self._segment and self._chart.chart_node is not None:
+            self._chart.mark(layer)
+        else:
+            self._chart.show(self.results, segment, layer)
+        self._segment = segment
+        if starting:
+            self._fit()
+            self._jump_to_most_attention(segment, layer)
+
+    def jump_to(self, place: Point) -> None:
+        """Moves both sides to a place (RAS in the world, mm)."""
+        for view in self._views:
+            view.jump_to(place)
+
+    def restore(self) -> None:
+        """Ends the comparison: the user's layout and what the views showed come back, as far as it still exists."""
+        for view in self._views:
+            view.hide()
+        self._chart.restore()
+        for display, view_ids in self._shown_in:
+            if display.node is not None:
+                display.node.SetViewNodeIDs(view_ids)
+        self._shown_in.clear()
+        layout = _layout_node(self._scene)
+        if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == LAYOUT:
+            layout.SetViewArrangement(self._layout_before)
+        self._layout_before = None
+
+    def _take_layout(self) -> None:
+        register_layout(self._scene)
+        layout = _layout_node(self._scene)
+        self._layout_before = layout.GetViewArrangement()
+        layout.SetViewArrangement(LAYOUT)
+        for side, result in zip(SIDES, self.results):
+            slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
+            composite.SetLinkedControl(True)
+            composite.SetHotLinkedControl(True)
+            display = result.node.GetDisplayNode()
+            if display is not None:
+                self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))
+                display.SetViewNodeIDs([slice_node.GetID()])
+
+    def _fit(self) -> None:
+        for side in SIDES:
+            slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
+
+    def _jump_to_most_attention(self, segment: str, layer: str) -> None:
+        for result in self.results:
+            map_node = result.map_node(segment, layer) if result.exists else None
+            place = place_of_most_attention(map_node) if map_node is not None else None
+            if place is not None:
+                self.jump_to(place)
+                return
+
+
+def _layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
+    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

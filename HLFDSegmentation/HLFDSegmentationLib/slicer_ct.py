@@ -1,0 +1,237 @@
+"""A CT in the scene: whether it can be segmented, where it lies, and its voxels as a raw file for the worker."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .errors import InputError, OutputError
+from .slicer_scene_result import is_linear, voxel_to_world
+from .worker_protocol import Grid, RawImage
+
+Extent = tuple[int, int, int, int, int, int]
+"""First and last voxel along i, j and k."""
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+# Rounding in files, transforms and regions stays below this; what matters does not.
+TOLERANCE = 1e-3
+
+# What travels as it is, or in a wider type. float32 holds every other CT value exactly enough.
+RAW_TYPES = {"int8": "int16", "uint8": "uint8", "int16": "int16"}
+
+
+@dataclass(frozen=True, eq=False)
+class CtPart:
+    """A CT volume node, or a box of its voxels, as it was at one moment.
+
+    Slicer may put other voxels into the node while a run goes on, as the browser of a sequence does: what is kept
+    here stays.
+
+    Attributes:
+        voxels: a view [k, j, i] of the box. Nothing is copied.
+        extent: the box, in the node's voxels.
+        whole: all of the node's voxels.
+        voxel_to_own: (4, 4), from the node's voxels to mm in RAS, without its parent transform.
+        own_to_world: (4, 4), its parent transform.
+        grid: where the box lies, as the worker is told. Where the parent transform is a rigid movement, it counts:
+            it may be what turns the patient upright, and slices must be axial in the patient. What stretches is left
+            out, as volumes are measured in the CT that was acquired.
+        told_to_own: (4, 4) in RAS, from where the worker believes a point to lie.
+    """
+
+    voxels: np.ndarray
+    extent: Extent
+    whole: Extent
+    voxel_to_own: np.ndarray
+    own_to_world: np.ndarray
+    grid: Grid
+    told_to_own: np.ndarray
+
+    @property
+    def voxel_to_world(self) -> np.ndarray:
+        """(4, 4), from the node's voxels to RAS in the world."""
+        return self.own_to_world @ self.voxel_to_own
+
+    def to_world(self, told: tuple[float, float, float]) -> tuple[float, float, float]:
+        """A point in RAS in the world, from one that the worker told (mm in LPS)."""
+        x, y, z, _one = self.own_to_world @ self.told_to_own @ RAS_FROM_LPS @ [*told, 1.0]
+        return float(x), float(y), float(z)
+
+    def to_own(self, told: Grid) -> Grid:
+        """A grid in the CT's own coordinates, without its parent transform, from one that the worker told."""
+        movement = RAS_FROM_LPS @ self.told_to_own @ RAS_FROM_LPS
+        direction = movement[:3, :3] @ np.reshape(told.direction, (3, 3))
+        origin = movement @ [*told.origin, 1.0]
+        return replace(told, origin=tuple(origin[:3].tolist()), direction=tuple(direction.ravel().tolist()))
+
+
+def problem_with(volume_node: slicer.vtkMRMLVolumeNode | None) -> str | None:
+    """A sentence why a volume node cannot be segmented; None where it can. Whether it looks like HU is not asked."""
+    if volume_node is None:
+        return _("Choose the CT to segment.")
+    name = volume_node.GetName()
+    if not volume_node.IsA("vtkMRMLScalarVolumeNode") or volume_node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return _("'{name}' is not a CT: its voxels are labels, colors or vectors. Choose a CT.").format(name=name)
+    image = volume_node.GetImageData()
+    if image is None or not image.GetNumberOfPoints() or image.GetPointData().GetScalars() is None:
+        return _("'{name}' holds no voxels. Load the CT again, or choose another one.").format(name=name)
+    if image.GetNumberOfScalarComponents() != 1:
+        return _("'{name}' has several values in each voxel, like a color picture. Choose a CT.").format(name=name)
+    transform = volume_node.GetParentTransformNode()
+    if not is_linear(transform):
+        return _(
+            "'{name}' is under the transform '{transform}', which bends it. Harden the transform, or take the CT out "
+            "of it (Transforms module), then segment."
+        ).format(name=name, transform=transform.GetName())
+    if not _is_regular(slicer.util.arrayFromVTKMatrix(voxel_to_world(volume_node))):
+        return _("The transform or the spacing of '{name}' makes it flat. Correct it, then segment.").format(name=name)
+    if not _has_right_angles(_voxel_to_own(volume_node)):
+        return _(
+            "The axes of '{name}' do not stand at right angles to each other. Resample the CT (Resample Scalar/Vector/"
+            "DWI Volume module), then segment."
+        ).format(name=name)
+    return None
+
+
+def part_of(
+    volume_node: slicer.vtkMRMLVolumeNode | None, roi_node: slicer.vtkMRMLMarkupsROINode | None = None
+) -> CtPart:
+    """What is to be segmented of a volume node, without copying a voxel.
+
+    Args:
+        volume_node: the CT.
+        roi_node: only the box of voxels that holds this region of interest; a rotated region gets the box around it.
+
+    Raises:
+        InputError: the node cannot be segmented, or the region lies beside it.
+    """
+    if problem := problem_with(volume_node):
+        raise InputError(problem)
+    image = volume_node.GetImageData()
+    whole = image.GetExtent()
+    own_to_world = _own_to_world(volume_node)
+    voxel_to_own = _voxel_to_own(volume_node)
+    extent = _box_around(roi_node, own_to_world @ voxel_to_own, whole) if roi_node is not None else whole
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    told_to_own = np.linalg.inv(own_to_world) if _is_rigid(own_to_world) else np.eye(4)
+    return CtPart(
+        voxels=voxels[_slices(extent, whole)],
+        extent=extent,
+        whole=whole,
+        voxel_to_own=voxel_to_own,
+        own_to_world=own_to_world,
+        grid=_grid(np.linalg.inv(told_to_own) @ voxel_to_own, extent),
+        told_to_own=told_to_own,
+    )
+
+
+def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None = None) -> RawImage | None:
+    """Writes voxels as the worker reads them. Touches no node, so that a thread of its own can do it.
+
+    Args:
+        voxels: [z, y, x], of any type.
+        grid: where they lie.
+        path: the file.
+        stopped: set it to end the writing early.
+
+    Returns:
+        The image, or None where it was stopped before its end.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    dtype = RAW_TYPES.get(voxels.dtype.name, "float32")
+    little_endian = np.dtype(dtype).newbyteorder("<")
+    try:
+        with open(path, "wb") as file:
+            for plane in voxels:
+                if stopped is not None and stopped.is_set():
+                    return None
+                file.write(np.ascontiguousarray(plane, little_endian))
+    except OSError as error:
+        raise OutputError(
+            _(
+                "The voxels could not be handed to the segmentation process: {reason}. Free some space on the disk "
+                "that holds temporary files, then try again."
+            ).format(reason=error.strerror or error)
+        ) from error
+    return RawImage(str(path), dtype, grid)
+
+
+def _voxel_to_own(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _own_to_world(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    if volume_node.GetParentTransformNode() is not None:
+        volume_node.GetParentTransformNode().GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _is_regular(matrix: np.ndarray) -> bool:
+    return bool(np.isfinite(matrix).all()) and abs(np.linalg.det(matrix)) > 1e-12
+
+
+def _has_right_angles(matrix: np.ndarray) -> bool:
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    return np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=TOLERANCE)
+
+
+def _is_rigid(matrix: np.ndarray) -> bool:
+    return np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), rtol=0, atol=TOLERANCE)
+
+
+def _slices(extent: Extent, whole: Extent) -> tuple[slice, ...]:
+    """The box as array slices [k, j, i]."""
+    return tuple(slice(extent[a] - whole[a], extent[a + 1] - whole[a] + 1) for a in (4, 2, 0))
+
+
+def _grid(voxel_to_ras: np.ndarray, extent: Extent) -> Grid:
+    """A box of voxels as the worker is told it.
+
+    Args:
+        voxel_to_ras: (4, 4), axes at right angles.
+        extent: the box.
+    """
+    lps = RAS_FROM_LPS @ voxel_to_ras
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    origin = lps @ [extent[0], extent[2], extent[4], 1]
+    return Grid(
+        shape=tuple(extent[a + 1] - extent[a] + 1 for a in (4, 2, 0)),
+        spacing=tuple(spacing.tolist()),
+        origin=tuple(origin[:3].tolist()),
+        direction=tuple((lps[:3, :3] / spacing).ravel().tolist()),
+    )
+
+
+def _box_around(roi_node: slicer.vtkMRMLMarkupsROINode, voxel_to_world: np.ndarray, whole: Extent) -> Extent:
+    """The voxels that a region of interest touches.
+
+    Raises InputError where there are none.
+    """
+    object_to_world = slicer.util.arrayFromVTKMatrix(roi_node.GetObjectToWorldMatrix())
+    corners = np.array([[*(np.array(corner) - 0.5) * roi_node.GetSize(), 1.0] for corner in np.ndindex(2, 2, 2)])
+    voxels = (np.linalg.inv(voxel_to_world) @ object_to_world @ corners.T)[:3]
+    extent = []
+    for low, high, first, last in zip(voxels.min(axis=1), voxels.max(axis=1), whole[::2], whole[1::2]):
+        # A voxel reaches half a voxel to either side; one that is only touched from outside does not count.
+        extent += [max(first, math.floor(low + 0.5 + TOLERANCE)), min(last, math.ceil(high - 0.5 - TOLERANCE))]
+    if any(first > last for first, last in zip(extent[::2], extent[1::2])) or not min(roi_node.GetSize()) > 0:
+        raise InputError(
+            _("The region of interest '{name}' does not meet the CT. Move it onto the CT, or choose none.").format(
+                name=roi_node.GetName()
+            )
+        )
+    return tuple(extent)

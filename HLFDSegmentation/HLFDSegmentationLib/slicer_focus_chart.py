@@ -1,0 +1,215 @@
+"""The focus of each layer as a chart in Slicer's plot view, for one result or for two to compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from .slicer_scene_result import SceneResult, rows_of
+from .slicer_weak import WeakNode
+
+POSITION, LAYER, FOCUS, CHANCE = "Position", "Layer", "Focus", "Chance"
+
+BLUE, ORANGE = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
+"""Okabe and Ito's: they differ for every kind of color vision."""
+GRAY, BLACK = (0.35, 0.35, 0.35), (0.0, 0.0, 0.0)
+
+
+class FocusChart:
+    """Charts how many times more attention a segment gets than if it were spread evenly, layer by layer.
+
+    The chart's nodes are helpers of the view: they are not saved with the scene.
+
+    >>> chart = FocusChart(slicer.mrmlScene)
+    >>> chart.show([result], "liver tumor", "decoder3")
+    >>> chart.mark("decoder2")
+    >>> chart.restore()
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self._scene = scene
+        self._nodes: list[slicer.vtkMRMLNode] = []
+        self._focus: list[dict[str, float]] = []
+        self._layers: list[str] = []
+        self._mark: slicer.vtkMRMLPlotSeriesNode | None = None
+        self._charts_before: list[tuple[WeakNode, WeakNode]] = []
+        self._layout_before: int | None = None
+        self._layout = 0
+
+    @property
+    def chart_node(self) -> slicer.vtkMRMLPlotChartNode | None:
+        """The chart, while there is one."""
+        return next((n for n in self._nodes if n.IsA("vtkMRMLPlotChartNode") and n.GetScene() is not None), None)
+
+    def show(self, results: Sequence[SceneResult], segment: str, layer: str) -> None:
+        """Charts one or two results in the plot view; takes a layout with a plot view where there is none.
+
+        Args:
+            results: two are told apart by color, by dashes and by markers.
+            segment: whose focus.
+            layer: the layer to mark.
+        """
+        self._remove_nodes()
+        self._focus = [focus_by_layer(result, segment) for result in results]
+        self._layers = list(dict.fromkeys(name for focus in self._focus for name in focus))
+        chart = self._add("vtkMRMLPlotChartNode", _("Focus on {segment}").format(segment=segment))
+        self._describe(chart, segment)
+        styles = (
+            (BLUE, "LineStyleSolid", "MarkerStyleCircle"),
+            (ORANGE, "LineStyleDash", "MarkerStyleSquare"),
+        )
+        for result, focus, (color, line, marker) in zip(results, self._focus, styles):
+            table = self._add_table([(name, focus.get(name, math.nan)) for name in self._layers])
+            self._add_series(chart, result.model, table, FOCUS, color, line, marker)
+        if self._focus:
+            self._add_series(chart, _("1 = chance"), table, CHANCE, GRAY, "LineStyleDot", "MarkerStyleNone")
+        self._mark = self._add_series(chart, layer, None, FOCUS, BLACK, "LineStyleNone", "MarkerStyleDiamond")
+        self._mark.SetMarkerSize(16)
+        self.mark(layer)
+        self._bring_into_view(chart)
+
+    def mark(self, layer: str) -> None:
+        """Marks the current layer. Nothing is marked where its focus is not defined."""
+        if self._mark is None or self._mark.GetScene() is None:
+            return
+        table = self._mark.GetTableNode()
+        points = [(layer, focus[layer]) for focus in self._focus if math.isfinite(focus.get(layer, math.nan))]
+        if table is None:
+            table = self._add_table(points)
+            self._mark.SetAndObserveTableNodeID(table.GetID())
+        else:
+            self._fill(table, points)
+        self._mark.SetName(layer if points else _("{layer}: focus not defined").format(layer=layer))
+
+    def restore(self) -> None:
+        """Removes the chart; gives plot views and layout back, as far as the user did not change them meanwhile."""
+        chart = self.chart_node
+        for view, before in self._charts_before:
+            if view.node is not None and chart is not None and view.node.GetPlotChartNodeID() == chart.GetID():
+                view.node.SetPlotChartNodeID(before.id)
+        self._charts_before.clear()
+        layout = self._layout_node()
+        if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == self._layout:
+            layout.SetViewArrangement(self._layout_before)
+        self._layout_before = None
+        self._remove_nodes()
+
+    def _describe(self, chart: slicer.vtkMRMLPlotChartNode, segment: str) -> None:
+        chart.SetTitle(_("Focus on {segment} by layer").format(segment=segment))
+        chart.SetXAxisTitle(axis_title(self._layers))
+        chart.SetYAxisTitle(_("times evenly spread attention"))
+        highest = max([1.0, *(value for focus in self._focus for value in focus.values() if math.isfinite(value))])
+        chart.SetXAxisRangeAuto(False)
+        chart.SetXAxisRange(0.5, max(len(self._layers), 1) + 0.5)
+        chart.SetYAxisRangeAuto(False)
+        chart.SetYAxisRange(0.0, 1.1 * highest)
+
+    def _add_series(
+        self,
+        chart: slicer.vtkMRMLPlotChartNode,
+        name: str,
+        table: slicer.vtkMRMLTableNode | None,
+        column: str,
+        color: tuple[float, float, float],
+        line: str,
+        marker: str,
+    ) -> slicer.vtkMRMLPlotSeriesNode:
+        series = self._add("vtkMRMLPlotSeriesNode", name)
+        if table is not None:
+            series.SetAndObserveTableNodeID(table.GetID())
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetXColumnName(POSITION)
+        series.SetYColumnName(column)
+        series.SetLabelColumnName(LAYER)
+        series.SetColor(*color)
+        series.SetLineStyle(getattr(series, line))
+        series.SetLineWidth(2)
+        series.SetMarkerStyle(getattr(series, marker))
+        series.SetMarkerSize(9)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        return series
+
+    def _add_table(self, points: Sequence[tuple[str, float]]) -> slicer.vtkMRMLTableNode:
+        table = self._add("vtkMRMLTableNode", _("Focus by layer"))
+        self._fill(table, points)
+        return table
+
+    def _fill(self, node: slicer.vtkMRMLTableNode, points: Sequence[tuple[str, float]]) -> None:
+        table = vtk.vtkTable()
+        names = vtk.vtkStringArray()
+        names.SetName(LAYER)
+        numbers = []
+        for title in (POSITION, FOCUS, CHANCE):
+            column = vtk.vtkDoubleArray()
+            column.SetName(title)
+            numbers.append(column)
+        for name, focus in points:
+            names.InsertNextValue(name)
+            for column, value in zip(numbers, (self._layers.index(name) + 1.0, focus, 1.0)):
+                column.InsertNextValue(value)
+        for column in (names, *numbers):
+            table.AddColumn(column)
+        node.SetAndObserveTable(table)
+
+    def _add(self, class_name: str, name: str) -> slicer.vtkMRMLNode:
+        node = self._scene.CreateNodeByClass(class_name)
+        node.UnRegister(None)
+        node.SetName(name)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node = self._scene.AddNode(node)
+        self._nodes.append(node)
+        return node
+
+    def _remove_nodes(self) -> None:
+        for node in reversed(self._nodes):
+            if node.GetScene() is not None:
+                self._scene.RemoveNode(node)
+        self._nodes.clear()
+        self._mark = None
+
+    def _bring_into_view(self, chart: slicer.vtkMRMLPlotChartNode) -> None:
+        layout = self._layout_node()
+        if layout is not None and "vtkMRMLPlotViewNode" not in (layout.GetCurrentLayoutDescription() or ""):
+            self._layout_before = layout.GetViewArrangement()
+            self._layout = slicer.vtkSlicerPlotsLogic.GetLayoutWithPlot(self._layout_before)
+            layout.SetViewArrangement(self._layout)
+        known = [view.node for view, _chart in self._charts_before]
+        for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode", self._scene):
+            if view not in known:
+                before = self._scene.GetNodeByID(view.GetPlotChartNodeID() or "")
+                self._charts_before.append((WeakNode(view), WeakNode(before)))
+            view.SetPlotChartNodeID(chart.GetID())
+
+    def _layout_node(self) -> slicer.vtkMRMLLayoutNode | None:
+        return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+
+def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:
+    """The focus ratio of each layer for a segment, in the network's order; NaN where it is not defined."""
+    table = result.focus_table if result.exists else None
+    if table is None:
+        return {}
+    return {row[LAYER]: _number(row["FocusRatio"]) for row in rows_of(table) if row["Segment"] == segment}
+
+
+def axis_title(layers: Sequence[str]) -> str:
+    """What the positions on the axis stand for: Slicer's plot view writes numbers on it, and names only in tooltips."""
+    parts = []
+    numbered = enumerate(layers, start=1)
+    for _stage, group in groupby(numbered, key=lambda item: item[1].rstrip("0123456789")):
+        (first, first_name), *_between, (last, last_name) = [*group] * 2
+        parts.append(f"{first}–{last}: {first_name}–{last_name}")
+    return ",  ".join(parts)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

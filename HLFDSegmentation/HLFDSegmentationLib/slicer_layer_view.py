@@ -1,0 +1,291 @@
+"""One layer's attention over the CT in the slice views, and the views as they were before once it is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from .color_maps import AttentionColors
+from .slicer_attention_maps import Point, color_node, is_empty, is_map, place_of_most_attention
+from .slicer_scene_result import SceneResult
+from .slicer_weak import WeakNode
+
+OWN_VIEWS = "HLFD"
+"""Layout names of the slice views that this module made begin with it."""
+
+LEGEND_LABELS = 5
+LEGEND_FONT_SIZE = 13
+LEGEND_SIZE = (0.12, 0.4)
+"""Smaller than Slicer's own, which hides a quarter of a small view."""
+
+
+class LayerView:
+    """Shows an attention map as the foreground over the CT. Changing a property changes what is shown at once.
+
+    What is shown is a foreground volume, a color node and a color legend: all of it is Slicer's own, and the user may
+    change or delete any of it meanwhile.
+
+    >>> view = LayerView(slicer.mrmlScene)
+    >>> view.show(result, "liver tumor", "decoder3")
+    >>> view.threshold = 0.3
+    >>> view.jump_to_most_attention()
+    >>> view.hide()
+
+    Args:
+        scene: with the views.
+        views: layout names of the slice views; all but those that this module made where none are given. All, not
+            only those of the current layout: they are the ones that a layout shows next.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, views: Sequence[str] | None = None) -> None:
+        self._scene = scene
+        self._views = views
+        self._colors = AttentionColors(threshold=0.2)
+        self._opacity = 0.6
+        self._legend = True
+        self._result: SceneResult | None = None
+        self._segment = self._layer = ""
+        self._before: dict[str, _ViewContent] = {}
+        self._filled: WeakNode | None = None
+        self._note = ""
+
+    @property
+    def opacity(self) -> float:
+        """Of the map over the CT, 0 to 1."""
+        return self._opacity
+
+    @opacity.setter
+    def opacity(self, value: float) -> None:
+        self._opacity = value
+        self._update()
+
+    @property
+    def threshold(self) -> float:
+        """Weaker attention, in absolute value, is transparent; 0 to 1."""
+        return self._colors.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._set_colors(threshold=value)
+
+    @property
+    def color(self) -> str:
+        """Name of the color map (`color_maps.COURSES`) of positive attention. A signed map has one of its own."""
+        return self._colors.name
+
+    @color.setter
+    def color(self, name: str) -> None:
+        self._set_colors(name=name)
+
+    @property
+    def signed(self) -> bool:
+        """Whether attention against the segment is shown too."""
+        return self._colors.signed
+
+    @signed.setter
+    def signed(self, value: bool) -> None:
+        self._set_colors(signed=value)
+
+    @property
+    def legend(self) -> bool:
+        """Whether the color legend is shown."""
+        return self._legend
+
+    @legend.setter
+    def legend(self, value: bool) -> None:
+        self._legend = value
+        self._update()
+
+    @property
+    def colors(self) -> AttentionColors:
+        """How attention is colored now; `mosaic` takes it."""
+        return self._colors
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about the shown layer, such as that its map is empty. Mostly ""."""
+        return self._note
+
+    @property
+    def shown(self) -> bool:
+        """Whether a map is over the CT."""
+        return bool(self._before)
+
+    def show(self, result: SceneResult, segment: str, layer: str) -> None:
+        """Shows the map of a layer for a segment; hides what was shown where there is no such map, and says so."""
+        self._result, self._segment, self._layer = result, segment, layer
+        self._update_shown()
+
+    def hide(self) -> None:
+        """Gives the views back what they showed before, as far as it still exists and the user left the map there."""
+        for composite in self._composites():
+            before = self._before.get(composite.GetID())
+            if before is not None:
+                before.restore(composite)
+        self._before.clear()
+        self._remove_legends()
+        self._fill_segments_again()
+        self._result, self._note = None, ""
+
+    def jump_to(self, place: Point) -> None:
+        """Moves the views to a place (RAS in the world, mm), and the crosshair to it.
+
+        A view pans only where the place would lie outside of it.
+        """
+        for slice_node in self._slice_nodes():
+            slice_node.JumpSliceByOffsetting(*place)
+            if not _is_in_view(slice_node, place):
+                slice_node.JumpSliceByCentering(*place)
+        crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if crosshair is not None:
+            crosshair.SetCrosshairRAS(list(place))
+
+    def jump_to_most_attention(self) -> bool:
+        """Moves to the strongest cell of the slice that holds most of the shown layer's attention; False without."""
+        map_node = self._map_node()
+        place = place_of_most_attention(map_node, signed=self.signed) if map_node is not None else None
+        if place is not None:
+            self.jump_to(place)
+        return place is not None
+
+    def jump_to_lesion(self, number: int) -> bool:
+        """Moves to the center of a lesion of the shown segment; False where there is none of this number."""
+        lesions = dict(self._result.lesions(self._segment)) if self._result is not None and self._result.exists else {}
+        if number in lesions:
+            self.jump_to(lesions[number])
+        return number in lesions
+
+    def _set_colors(self, **changes: object) -> None:
+        self._colors = replace(self._colors, **changes)
+        self._update()
+
+    def _update(self) -> None:
+        if self._result is not None:
+            self._update_shown()
+
+    def _map_node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        if self._result is None or not self._result.exists or self._result.ct is None:
+            return None
+        return self._result.map_node(self._segment, self._layer)
+
+    def _update_shown(self) -> None:
+        map_node = self._map_node()
+        if map_node is None:
+            segment, layer = self._segment, self._layer
+            self.hide()
+            self._note = _(
+                "There is no attention map of {layer} for {segment} in the scene. Segment the CT again, with attention."
+            ).format(layer=layer, segment=segment)
+            return
+        self._note = self._note_on(map_node)
+        self._color(map_node)
+        self._update_legend(map_node)
+        self._outline_segments()
+        for composite in self._composites():
+            self._before.setdefault(composite.GetID(), _ViewContent(composite, self._result.ct))
+            modifying = composite.StartModify()
+            composite.SetBackgroundVolumeID(self._result.ct.GetID())
+            composite.SetForegroundVolumeID(map_node.GetID())
+            composite.SetForegroundOpacity(self._opacity)
+            composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+            composite.EndModify(modifying)
+
+    def _note_on(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+        if self.signed or not is_empty(map_node):
+            return ""
+        return _("Nothing in {layer} speaks for {segment}: its positive map is empty. Look at its signed map.").format(
+            layer=self._layer, segment=self._segment
+        )
+
+    def _color(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        display = map_node.GetScalarVolumeDisplayNode()
+        if display is not None:
+            modifying = display.StartModify()
+            display.SetWindowLevelMinMax(*self._colors.range)
+            display.SetAndObserveColorNodeID(color_node(self._scene, self._colors).GetID())
+            display.EndModify(modifying)
+
+    def _update_legend(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        self._remove_legends(but=map_node if self._legend else None)
+        display = map_node.GetScalarVolumeDisplayNode()
+        if not self._legend or display is None:
+            return
+        legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
+        legend.SetTitleText(f"{self._layer}\n{self._segment}")
+        legend.GetTitleTextProperty().SetFontSize(LEGEND_FONT_SIZE)
+        legend.GetLabelTextProperty().SetFontSize(LEGEND_FONT_SIZE)
+        legend.SetSize(*LEGEND_SIZE)
+        legend.SetNumberOfLabels(LEGEND_LABELS)
+        legend.SetLabelFormat("%.2f")
+        legend.SetVisibility3D(False)
+
+    def _remove_legends(self, but: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
+        for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode", self._scene):
+            node = legend.GetDisplayableNode()
+            if is_map(node) and node is not but:
+                self._scene.RemoveNode(legend)
+
+    def _outline_segments(self) -> None:
+        """A filled segment would tint the map that lies under it."""
+        display = self._result.node.GetDisplayNode()
+        if self._filled is None and display is not None and display.GetVisibility2DFill():
+            self._filled = WeakNode(display)
+            display.SetVisibility2DFill(False)
+
+    def _fill_segments_again(self) -> None:
+        display = self._filled and self._filled.node
+        if display is not None:
+            display.SetVisibility2DFill(True)
+        self._filled = None
+
+    def _slice_nodes(self) -> Iterator[slicer.vtkMRMLSliceNode]:
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode", self._scene):
+            if self._is_ours(node.GetLayoutName()):
+                yield node
+
+    def _composites(self) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
+            if self._is_ours(node.GetLayoutName()):
+                yield node
+
+    def _is_ours(self, view: str) -> bool:
+        return not view.startswith(OWN_VIEWS) if self._views is None else view in self._views
+
+
+class _ViewContent:
+    """What a slice view showed before a map came over the CT in it."""
+
+    def __init__(self, composite: slicer.vtkMRMLSliceCompositeNode, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+        scene = composite.GetScene()
+        self._ct = WeakNode(ct)
+        self._background = WeakNode(scene.GetNodeByID(composite.GetBackgroundVolumeID() or ""))
+        foreground = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        # A scene that was saved with a map over the CT showed something else before that nobody knows of.
+        self._foreground = WeakNode(None if is_map(foreground) else foreground)
+        self._opacity = 0.0 if is_map(foreground) else composite.GetForegroundOpacity()
+        self._compositing = composite.GetCompositing()
+
+    def restore(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
+        """Gives it back, unless the user has chosen another foreground meanwhile."""
+        foreground = composite.GetScene().GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if foreground is not None and not is_map(foreground):
+            return
+        modifying = composite.StartModify()
+        if composite.GetBackgroundVolumeID() == self._ct.id:
+            composite.SetBackgroundVolumeID(self._background.id)
+        composite.SetForegroundVolumeID(self._foreground.id)
+        composite.SetForegroundOpacity(self._opacity)
+        composite.SetCompositing(self._compositing)
+        composite.EndModify(modifying)
+
+
+def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: Point) -> bool:
+    ras_to_xy = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(slice_node.GetXYToRAS(), ras_to_xy)
+    x, y = ras_to_xy.MultiplyPoint((*place, 1.0))[:2]
+    width, height = slice_node.GetDimensions()[:2]
+    return 0 <= x < width and 0 <= y < height

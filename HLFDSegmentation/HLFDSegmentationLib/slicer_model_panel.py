@@ -1,0 +1,199 @@
+"""The models in the panel: which are installed, how good they are, and importing and removing them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .errors import HLFDError, PackageError
+from .model_store import StoredPackage, find_package, list_packages, remove_package
+from .package_files import WEIGHTS
+from .slicer_packages import ensure_packages
+from .slicer_python import run_python
+
+if TYPE_CHECKING:
+    from .model_package import ModelPackage
+
+# In another process, because checking a package loads its network.
+IMPORT = """
+import sys
+from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.model_store import import_package
+try:
+    print(import_package(sys.argv[1]).name)
+except HLFDError as error:
+    print(error)
+    sys.exit(3)
+"""
+REFUSED = 3
+
+
+def import_model(source: str | Path) -> str:
+    """Checks a model package (zip or folder), installs a copy, and gives its name.
+
+    Raises:
+        PackageError: it cannot be used, with the reason.
+        PackagesMissingError: the Python packages that check it are missing.
+    """
+    ensure_packages()
+    ended = run_python(IMPORT, str(source))
+    if ended.code == REFUSED:
+        raise PackageError(ended.said.strip())
+    if ended.code:
+        logging.error("HLFD: a model could not be imported:\n%s", ended.log)
+        raise PackageError(
+            _("The model could not be checked. View > Error Log shows why; restart Slicer and try again.")
+        )
+    return ended.said.strip()
+
+
+def about(package: ModelPackage) -> str:
+    """What a user wants to know of a model: labels, size, license and measured Dice."""
+    labels = ", ".join(label.name for label in package.task.labels)
+    megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
+    facts = _("{labels} · {megabytes:.1f} MB · {license}").format(
+        labels=labels, megabytes=megabytes, license=package.license
+    )
+    return facts + "\n" + _dice(package)
+
+
+def _dice(package: ModelPackage) -> str:
+    measured, unmeasured = [], []
+    for label in package.task.labels:
+        figures = package.metrics.get(label.name, {})
+        texts = []
+        if figures.get("dice") is not None:
+            texts.append(f"{figures['dice']:.2f}")
+        if figures.get("dice_with_tumors") is not None:
+            texts.append(_("{dice:.2f} with tumors").format(dice=figures["dice_with_tumors"]))
+        if texts:
+            measured.append(f"{label.name} {', '.join(texts)}")
+        else:
+            unmeasured.append(label.name)
+    lines = []
+    if measured:
+        lines.append(_("Measured Dice: {figures}.").format(figures="; ".join(measured)))
+    if unmeasured:
+        lines.append(_("Not measured: {labels}.").format(labels=", ".join(unmeasured)))
+    return " ".join(lines)
+
+
+class ModelPanel:
+    """The controls of the models.
+
+    Args:
+        ui: the panel's widgets.
+        on_chosen: called with the name of the model that was chosen, "" for none.
+        on_problem: called with a sentence to show.
+    """
+
+    def __init__(self, ui: Any, on_chosen: Callable[[str], None], on_problem: Callable[[str], None]) -> None:
+        self.ui = ui
+        self._on_chosen = on_chosen
+        self._on_problem = on_problem
+        self._stored: list[StoredPackage] = []
+        ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
+        ui.importZipButton.connect("clicked(bool)", self._on_import_zip)
+        ui.importFolderButton.connect("clicked(bool)", self._on_import_folder)
+        ui.removeModelButton.connect("clicked(bool)", self._on_remove)
+        self.refresh()
+
+    @property
+    def chosen(self) -> StoredPackage | None:
+        """The chosen model; it may have a problem in place of a package."""
+        index = self.ui.modelComboBox.currentIndex
+        return self._stored[index] if 0 <= index < len(self._stored) else None
+
+    def refresh(self) -> None:
+        """Reads again what is installed."""
+        name = self.chosen.name if self.chosen else None
+        self._stored = list_packages()
+        combo = self.ui.modelComboBox
+        blocked = combo.blockSignals(True)
+        combo.clear()
+        for stored in self._stored:
+            title = stored.package.title if stored.package else _("{name} (damaged)").format(name=stored.name)
+            combo.addItem(title)
+        combo.blockSignals(blocked)
+        self.choose(name or self._default())
+
+    def choose(self, name: str) -> None:
+        """Chooses the model of this name; where there is none of it, the default one."""
+        names = [stored.name for stored in self._stored]
+        wanted = name if name in names else self._default()
+        self.ui.modelComboBox.setCurrentIndex(names.index(wanted) if wanted in names else -1)
+        self._show_chosen()
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether the models may be changed: not during a run."""
+        for widget in (self.ui.modelComboBox, self.ui.importZipButton, self.ui.importFolderButton):
+            widget.setEnabled(enabled)
+        self.ui.removeModelButton.setEnabled(enabled and self.chosen is not None and not self.chosen.shipped)
+
+    def _default(self) -> str:
+        try:
+            return find_package().name
+        except PackageError:
+            return self._stored[0].name if self._stored else ""
+
+    def _show_chosen(self) -> None:
+        chosen = self.chosen
+        combo, remove = self.ui.modelComboBox, self.ui.removeModelButton
+        if chosen is None:
+            self.ui.modelAboutLabel.setText(_("No model is installed. Import one."))
+        else:
+            self.ui.modelAboutLabel.setText(about(chosen.package) if chosen.package else chosen.problem)
+            combo.setToolTip(combo.currentText)
+        removable = chosen is not None and not chosen.shipped
+        remove.setEnabled(removable)
+        remove.setToolTip(
+            _("Delete this model from this computer.")
+            if removable
+            else _("A model that ships with HLFD stays. Models that you import can be removed.")
+        )
+
+    def _on_index_changed(self, index: int) -> None:
+        self._show_chosen()
+        self._on_chosen(self.chosen.name if self.chosen else "")
+
+    def _on_import_zip(self, clicked: bool) -> None:
+        self._import(
+            qt.QFileDialog.getOpenFileName(
+                slicer.util.mainWindow(), _("Import a model package"), "", _("Model package (*.zip)")
+            )
+        )
+
+    def _on_import_folder(self, clicked: bool) -> None:
+        self._import(
+            qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Import the folder of a model package"))
+        )
+
+    def _import(self, source: str) -> None:
+        if not source:
+            return
+        try:
+            with slicer.util.WaitCursor():
+                name = import_model(source)
+        except HLFDError as error:
+            self._on_problem(str(error))
+            return
+        self._on_problem("")
+        self.refresh()
+        self.choose(name)
+
+    def _on_remove(self, clicked: bool) -> None:
+        chosen = self.chosen
+        question = _("Delete the model '{name}' from this computer? To use it again, you import it again.")
+        if not slicer.util.confirmYesNoDisplay(question.format(name=chosen.name), _("HLFD Segmentation: remove model")):
+            return
+        try:
+            remove_package(chosen.name)
+        except HLFDError as error:
+            self._on_problem(str(error))
+        self.refresh()

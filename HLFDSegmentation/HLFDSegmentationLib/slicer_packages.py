@@ -1,0 +1,163 @@
+"""Python packages that Slicer does not bring: asks for them, and installs them where the user agrees.
+
+PyTorch is installed by its own extension, which picks the build that fits the graphics card; pip never gets to see it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import slicer
+from packaging.requirements import Requirement
+from slicer.i18n import tr as _
+
+from .errors import HLFDError
+
+TORCH = Requirement("torch>=2.6")
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+PACKAGE_INDEX = ("pypi.org", 443)
+
+
+class PackagesMissingError(HLFDError):
+    """Packages that segmenting needs are not installed."""
+
+
+def missing_packages() -> list[Requirement]:
+    """What segmenting needs and this Python does not have, PyTorch first. Nothing is imported."""
+    return [requirement for requirement in (TORCH, *_read(REQUIREMENTS)) if not _is_installed(requirement)]
+
+
+def require_packages() -> None:
+    """Does nothing where all is installed. For scripts: nobody is asked.
+
+    Raises:
+        PackagesMissingError: with the call that installs what is missing.
+    """
+    if missing := missing_packages():
+        raise PackagesMissingError(
+            _("Not installed: {names}. Call HLFDSegmentationLogic().installPackages() once.").format(
+                names=", ".join(str(requirement) for requirement in missing)
+            )
+        )
+
+
+def ensure_packages() -> None:
+    """Asks the user once for all that is missing, and installs it. Nothing happens where all is there.
+
+    Raises:
+        PackagesMissingError: the user declined, or a package could not be installed; with what to do next.
+    """
+    missing = missing_packages()
+    if not missing:
+        return
+    names = ", ".join(str(requirement) for requirement in missing)
+    if slicer.app.testingEnabled():
+        raise PackagesMissingError(
+            _("These Python packages are missing: {names}. Tests do not install any; install them first.").format(
+                names=names
+            )
+        )
+    _ask(missing, names)
+    if TORCH in missing:
+        _install_torch()
+    _install([requirement for requirement in missing if requirement is not TORCH])
+    importlib.invalidate_caches()
+    if still_missing := missing_packages():
+        raise PackagesMissingError(
+            _("Slicer does not find {names} after the installation. Restart Slicer and press Segment again.").format(
+                names=", ".join(str(requirement) for requirement in still_missing)
+            )
+        )
+
+
+def _read(path: Path) -> list[Requirement]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def _is_installed(requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
+
+
+def _ask(missing: Sequence[Requirement], names: str) -> None:
+    question = _(
+        "HLFD Segmentation needs Python packages that are not installed yet: {names}.\n\n"
+        "They will be downloaded into this Slicer and installed. "
+    ).format(names=names)
+    if TORCH in missing:
+        question += _("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes.")
+    if not slicer.util.confirmOkCancelDisplay(question, _("HLFD Segmentation: install packages")):
+        raise PackagesMissingError(
+            _("Without {names} nothing can be segmented. Press Segment again when you want to install.").format(
+                names=names
+            )
+        )
+
+
+def _install_torch() -> None:
+    try:
+        from PyTorchUtils import PyTorchUtilsLogic
+    except ImportError as error:
+        raise PackagesMissingError(
+            _(
+                "PyTorch is missing, and the extension that installs it too. Install the extension 'PyTorch' in "
+                "Slicer's Extensions Manager, restart Slicer, and press Segment again."
+            )
+        ) from error
+    with _explaining("PyTorch"), slicer.util.WaitCursor():
+        if PyTorchUtilsLogic().installTorch(torchVersionRequirement=str(TORCH.specifier)) is None:
+            raise RuntimeError("PyTorchUtils installed nothing")
+
+
+def _install(requirements: Sequence[Requirement]) -> None:
+    if not requirements:
+        return
+    texts = [str(requirement) for requirement in requirements]
+    with _explaining(", ".join(texts)):
+        try:
+            import slicer.packaging
+        except ImportError:  # Slicer 5.10
+            slicer.util.pip_install(texts)
+        else:
+            slicer.packaging.pip_ensure(texts, prompt_install=False, requester="HLFD Segmentation")
+
+
+@contextmanager
+def _explaining(names: str) -> Iterator[None]:
+    """Turns what an installer raises into a sentence with a remedy."""
+    try:
+        yield
+    # An installer raises CalledProcessError or RuntimeError; a package that it left unusable, ImportError or OSError.
+    except (CalledProcessError, RuntimeError, ImportError, OSError) as error:
+        logging.exception("HLFD: packages could not be installed")
+        raise PackagesMissingError(_not_installed(names)) from error
+
+
+def _not_installed(names: str) -> str:
+    if not _package_index_answers():
+        return _(
+            "{names} could not be installed: this computer does not reach {host}. Connect it to the internet, or "
+            "ask who runs your network for access, and press Segment again."
+        ).format(names=names, host=PACKAGE_INDEX[0])
+    return _(
+        "{names} could not be installed. Check that the disk has some free GB; View > Error Log shows what the "
+        "installer said. Then restart Slicer and press Segment again."
+    ).format(names=names)
+
+
+def _package_index_answers() -> bool:
+    try:
+        socket.create_connection(PACKAGE_INDEX, timeout=3).close()
+    except OSError:
+        return False
+    return True

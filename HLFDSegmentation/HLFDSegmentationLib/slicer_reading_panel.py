@@ -1,0 +1,126 @@
+"""The reader's verdicts in the panel: on a layer as a whole, or on what it makes of one lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .errors import HLFDError
+from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
+from .slicer_scene_result import SceneResult, rows_of
+
+NOT_READ = ""
+
+
+class ReadingPanel:
+    """The lesions of the chosen segment, and the reading of the chosen layer.
+
+    Args:
+        ui: the panel's widgets.
+        on_lesion: called with the place (RAS in the world, mm) of a lesion that was chosen.
+        on_problem: called with a sentence to show.
+    """
+
+    def __init__(self, ui: Any, on_lesion: Callable[[tuple], None], on_problem: Callable[[str], None]) -> None:
+        self.ui = ui
+        self._on_lesion = on_lesion
+        self._on_problem = on_problem
+        self._result: SceneResult | None = None
+        self._segment = self._layer = ""
+        self._lesions: list[tuple[int, tuple]] = []
+        self._radio_buttons = {
+            ON_TARGET: ui.onTargetRadioButton,
+            DIFFUSE: ui.diffuseRadioButton,
+            MISLED: ui.misledRadioButton,
+            NOT_READ: ui.notReadRadioButton,
+        }
+        for button in self._radio_buttons.values():
+            button.connect("clicked(bool)", self._on_read)
+        ui.commentLineEdit.connect("editingFinished()", self._on_comment)
+        ui.lesionList.connect("currentRowChanged(int)", self._on_row)
+        ui.exportReadingsButton.connect("clicked(bool)", self._on_export)
+
+    def show(self, result: SceneResult | None, segment: str, layer: str) -> None:
+        """Shows the lesions of a segment and the reading of a layer."""
+        changed = (result, segment) != (self._result, self._segment)
+        self._result, self._segment, self._layer = result, segment, layer
+        if changed:
+            self._fill_lesions()
+        self._show_reading()
+
+    @property
+    def _lesion(self) -> int | None:
+        """Number of the chosen lesion; None while the segment as a whole is read."""
+        row = self.ui.lesionList.currentRow
+        return self._lesions[row - 1][0] if row > 0 else None
+
+    def _fill_lesions(self) -> None:
+        self._lesions = self._result.lesions(self._segment) if self._result else []
+        sizes = _sizes(self._result, self._segment)
+        rows = self.ui.lesionList
+        blocked = rows.blockSignals(True)
+        rows.clear()
+        rows.addItem(_("the segment as a whole"))
+        for number, _place in self._lesions:
+            rows.addItem(_("lesion {number} · {size}").format(number=number, size=sizes.get(number, "")))
+        rows.setCurrentRow(0)
+        rows.blockSignals(blocked)
+
+    def _show_reading(self) -> None:
+        reading = self._readings().get(self._segment, self._layer, self._lesion) if self._result else None
+        self._radio_buttons[reading.verdict if reading else NOT_READ].setChecked(True)
+        self.ui.commentLineEdit.setText(reading.comment if reading else "")
+        subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
+        self.ui.readingGroup.setTitle(_("Your reading: {layer}, {subject}").format(layer=self._layer, subject=subject))
+
+    def _readings(self) -> Readings:
+        return Readings(self._result)
+
+    def _on_row(self, row: int) -> None:
+        self._show_reading()
+        if row > 0:
+            self._on_lesion(self._lesions[row - 1][1])
+
+    def _on_read(self, checked: bool) -> None:
+        self._keep()
+
+    def _on_comment(self) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        if not self._result:
+            return
+        verdict = next(verdict for verdict, button in self._radio_buttons.items() if button.checked)
+        comment = self.ui.commentLineEdit.text
+        try:
+            self._readings().set(self._segment, self._layer, self._lesion, verdict, comment)
+        except HLFDError as error:
+            self._on_problem(str(error))
+
+    def _on_export(self, clicked: bool) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Export the readings"), "readings.csv", _("Table (*.csv)")
+        )
+        if not path or not self._result:
+            return
+        try:
+            self._readings().write_csv(path)
+            self._on_problem("")
+        except HLFDError as error:
+            self._on_problem(str(error))
+
+
+def _sizes(result: SceneResult | None, segment: str) -> dict[int, str]:
+    """Volume and diameter of each lesion as the list shows them."""
+    rows = [row for table in (result.measures_tables if result else []) for row in rows_of(table)]
+    return {
+        int(row["lesion"]): _("{volume:.1f} mL · {diameter:.0f} mm").format(
+            volume=float(row["volume_mL"]), diameter=float(row["longest_axial_diameter_mm"])
+        )
+        for row in rows
+        if row.get("segment") == segment and row.get("lesion")
+    }

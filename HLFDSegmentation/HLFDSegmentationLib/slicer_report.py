@@ -1,0 +1,104 @@
+"""What the worker needs to write the report of a result in the scene, as the scene is now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from .errors import InputError
+from .readings import Reading
+from .slicer_ct import CtPart, part_of, problem_with, write_raw
+from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
+from .tasks import Task
+from .worker_protocol import LayerMap, RawImage, ReportRequest
+
+
+def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
+    """Writes the CT, the segments as they are now and the maps as raw files, and asks for a report of them.
+
+    Segments that were deleted, or that an earlier run with another model left in the same segmentation, are not in it.
+
+    Args:
+        result: its CT must be in the scene, and its model installed.
+        readings: what a reader made of the maps.
+        destination: the HTML file to write.
+        folder: an existing private folder for the raw files; it must stay until the report is written.
+
+    Raises:
+        InputError: the CT is gone, or cannot be used.
+        PackageError: the model is not installed.
+        OutputError: a file cannot be written.
+    """
+    if not result.exists or result.ct is None:
+        raise InputError(_("The report shows the CT, which is no longer in the scene. Load it, then segment again."))
+    from .model_store import find_package
+
+    package = find_package(result.model)
+    part = part_of(result.ct)
+    segments = dict(segments_by_id(result.node))
+    labels = {tag(segments[key], SEGMENT): label for label, key in result.newest_segments().items()}
+    return ReportRequest(
+        ct=write_raw(part.voxels, part.grid, folder / "ct.raw"),
+        labels=_write_labels(result, part, package.task, folder / "labels.raw"),
+        maps=_write_maps(result, part, labels, folder),
+        model=str(package.path),
+        device=result.device,
+        title=result.ct.GetName(),
+        notes=tuple(result.notes),
+        warnings=(result.not_hu,) if result.not_hu else (),
+        readings=tuple(replace(one, segment=labels[one.segment]) for one in readings if one.segment in labels),
+        destination=str(destination),
+    )
+
+
+def _write_labels(result: SceneResult, part: CtPart, task: Task, path: Path) -> RawImage:
+    labels = np.zeros(part.grid.shape, np.uint8)
+    keys = result.newest_segments()
+    for label in task.labels:
+        if label.name in keys:
+            mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, keys[label.name], result.ct)
+            labels[mask > 0] = label.value
+    return write_raw(labels, part.grid, path)
+
+
+def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
+    focus = _focus(result)
+    maps = []
+    for node in result.maps:
+        segment, layer = node.GetAttribute(SEGMENT), node.GetAttribute(LAYER_ATTRIBUTE)
+        if segment not in labels or problem_with(node):
+            continue
+        whole = part_of(node)
+        image = write_raw(whole.voxels, whole.grid, folder / f"map{len(maps)}.raw")
+        told = focus.get((segment, layer), {})
+        maps.append(
+            LayerMap(
+                label=labels[segment],
+                layer=layer,
+                image=image,
+                empty=told.get("Empty") == "1",
+                focus_segment=_number(told, "Focus"),
+                focus_organ=_number(told, "OrganFocus"),
+                segment_ratio=_number(told, "FocusRatio"),
+                organ_ratio=_number(told, "OrganRatio"),
+            )
+        )
+    return tuple(maps)
+
+
+def _focus(result: SceneResult) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of the table of focus, by segment and layer."""
+    table = result.focus_table
+    rows = rows_of(table) if table is not None else []
+    return {(row["Segment"], row["Layer"]): row for row in rows if "Segment" in row and "Layer" in row}
+
+
+def _number(row: Mapping[str, str], column: str) -> float | None:
+    number = float(row.get(column, "nan"))
+    return number if math.isfinite(number) else None

@@ -1,0 +1,65 @@
+"""A result in the panel: its measures, its surfaces, and what to know before it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from .slicer_results import show_3d
+from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult
+
+
+class ResultPanel:
+    """The controls of a result.
+
+    Args:
+        ui: the panel's widgets.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+        self._parameters: Any = None
+        for selector in (ui.resultSelector, ui.compareSelector):
+            selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
+        ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
+
+    def attach(self, parameters: Any) -> None:
+        """Follows a parameter node; None while there is no scene."""
+        self._parameters = parameters
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Shows the result that the parameter node names."""
+        result = SceneResult.of(self._parameters.result) if self._parameters else None
+        self.ui.resultControls.setVisible(result is not None)
+        self.ui.measuresTable.setMRMLTableNode(result.measures_table if result else None)
+        notes = _notes(result) if result else []
+        self.ui.notesLabel.setText("\n".join(notes))
+        self.ui.notesLabel.setVisible(bool(notes))
+        blocked = self.ui.show3DButton.blockSignals(True)
+        self.ui.show3DButton.setChecked(result is not None and _is_shown_3d(result.node))
+        self.ui.show3DButton.blockSignals(blocked)
+
+    def _on_show_3d(self, checked: bool) -> None:
+        result = SceneResult.of(self._parameters.result) if self._parameters else None
+        if result:
+            with slicer.util.WaitCursor():
+                show_3d(result.node, checked)
+
+
+def _notes(result: SceneResult) -> list[str]:
+    warning = _("Not CT in Hounsfield units, so most likely wrong. {reason}").format(reason=result.not_hu)
+    missing = _("The CT of this result is no longer in the scene.")
+    return [
+        *([warning] if result.not_hu else []),
+        *([missing] if result.ct is None else []),
+        *result.notes,
+    ]
+
+
+def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    display = node.GetDisplayNode()
+    has_surfaces = node.GetSegmentation().ContainsRepresentation("Closed surface")
+    return display is not None and has_surfaces and bool(display.GetVisibility3D())

@@ -1,0 +1,308 @@
+"""The attention review in the panel: which layer of which segment is looked at, and how it is shown.
+
+What the user chooses is kept in the parameter node; `ReviewPanel.refresh` makes panel and views follow it. So a choice,
+a saved scene and a script all come the same way.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .color_maps import COURSES
+from .errors import HLFDError
+from .slicer_attention_maps import place_of_most_attention
+from .slicer_comparison import Comparison
+from .slicer_focus_chart import FocusChart
+from .slicer_layer_view import LayerView
+from .slicer_mosaic import mosaic
+from .slicer_reading_panel import ReadingPanel
+from .slicer_scene_result import SceneResult, rows_of
+
+MOSAIC_SIZE = (420, 420)
+MOSAIC_PAUSE_MS = 150
+LOOK = ("opacity", "threshold", "color", "signed", "legend")
+
+
+class ReviewPanel(VTKObservationMixin):
+    """The controls of the attention review.
+
+    Args:
+        ui: the panel's widgets.
+        on_problem: called with a sentence to show.
+    """
+
+    def __init__(self, ui: Any, on_problem: Callable[[str], None]) -> None:
+        super().__init__()
+        self.ui = ui
+        self._on_problem = on_problem
+        self._parameters: Any = None
+        self._refreshing = False
+        self._result: SceneResult | None = None
+        self._shown: tuple = ()
+        self._charted: tuple = ()
+        self._view = LayerView(slicer.mrmlScene)
+        self._chart = FocusChart(slicer.mrmlScene)
+        self._comparison: Comparison | None = None
+        self._readings = ReadingPanel(ui, self._jump_to, on_problem)
+        self._mosaic_timer = qt.QTimer()
+        self._mosaic_timer.setSingleShot(True)
+        self._mosaic_timer.setInterval(MOSAIC_PAUSE_MS)
+        self._mosaic_timer.connect("timeout()", self._draw_mosaic)
+        ui.mosaicLabel.hide()
+        for name in COURSES:
+            ui.colorMapComboBox.addItem(name)
+        ui.segmentComboBox.connect("currentIndexChanged(int)", self._on_segment)
+        ui.layerSlider.connect("valueChanged(int)", self._on_layer)
+        ui.colorMapComboBox.connect("currentIndexChanged(int)", self._on_color)
+        ui.mostAttentionButton.connect("clicked(bool)", self._on_most_attention)
+        ui.chartButton.connect("toggled(bool)", self._on_chart)
+        ui.mosaicButton.connect("toggled(bool)", self._on_mosaic)
+        ui.compareButton.connect("toggled(bool)", self._on_compare)
+
+    def attach(self, parameters: Any) -> None:
+        """Follows a parameter node; None while there is no scene to show."""
+        self._parameters = parameters
+        if parameters is None:
+            self.give_views_back()
+        self.refresh()
+
+    def give_views_back(self) -> None:
+        """Slice views, plot view and layout show again what they showed before."""
+        for button in (self.ui.compareButton, self.ui.chartButton, self.ui.mosaicButton):
+            button.setChecked(False)
+        self._view.hide()
+        self._shown = ()
+
+    def refresh(self) -> None:
+        """Makes the panel and the views show what the parameter node says."""
+        if self._refreshing:
+            return
+        self._refreshing = True
+        try:
+            self._show_result()
+            self._show_map()
+            self._show_chart()
+            self._show_comparison()
+            self._ask_for_mosaic()
+        finally:
+            self._refreshing = False
+
+    # What is looked at
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        """The chosen segment and layer."""
+        return self._parameters.segment, self._parameters.layer
+
+    def _show_result(self) -> None:
+        result = SceneResult.of(self._parameters.result) if self._parameters else None
+        if result != self._result:
+            self.ui.compareButton.setChecked(False)
+        self._result = result
+        layers = result.layers if result else []
+        self.ui.reviewControls.setVisible(bool(layers))
+        self.ui.reviewHintLabel.setVisible(not layers)
+        self.ui.reviewHintLabel.setText(
+            _("This result has no attention. Switch it on under Advanced, and segment again.")
+            if result
+            else _("Segment a CT first. Then you see here what each layer of the network looked at.")
+        )
+        if not layers:
+            self._readings.show(None, "", "")
+            return
+        segments = [name for name in result.segments if any(result.map_node(name, layer) for layer in layers)]
+        parameters = self._parameters
+        if parameters.segment not in segments:
+            parameters.segment = segments[0] if segments else ""
+        if parameters.layer not in layers:
+            parameters.layer = layers[-1]
+        if parameters.colorMap not in COURSES:
+            parameters.colorMap = next(iter(COURSES))
+        self._show_choice(segments, layers)
+        self._readings.show(result, *self._place)
+
+    def _show_choice(self, segments: list[str], layers: list[str]) -> None:
+        segment, layer = self._place
+        combo, slider = self.ui.segmentComboBox, self.ui.layerSlider
+        for widget in (combo, slider, self.ui.colorMapComboBox):
+            widget.blockSignals(True)
+        if [combo.itemText(index) for index in range(combo.count)] != segments:
+            combo.clear()
+            combo.addItems(segments)
+        combo.setCurrentIndex(segments.index(segment) if segment in segments else -1)
+        slider.setRange(0, len(layers) - 1)
+        slider.setValue(layers.index(layer))
+        self.ui.colorMapComboBox.setCurrentIndex(list(COURSES).index(self._parameters.colorMap))
+        self.ui.colorMapComboBox.setEnabled(not self._parameters.signed)
+        for widget in (combo, slider, self.ui.colorMapComboBox):
+            widget.blockSignals(False)
+        self.ui.layerLabel.setText(_layer_text(self._result, segment, layer))
+
+    def _on_segment(self, index: int) -> None:
+        if self._parameters and index >= 0:
+            self._parameters.segment = self.ui.segmentComboBox.itemText(index)
+
+    def _on_layer(self, value: int) -> None:
+        layers = self._result.layers if self._result and self._result.exists else []
+        if self._parameters and value < len(layers):
+            self._parameters.layer = layers[value]
+
+    def _on_color(self, index: int) -> None:
+        if self._parameters and index >= 0:
+            self._parameters.colorMap = self.ui.colorMapComboBox.itemText(index)
+
+    # How it is shown
+
+    def _look(self) -> dict[str, Any]:
+        parameters = self._parameters
+        values = (
+            parameters.opacity,
+            parameters.threshold,
+            parameters.colorMap,
+            parameters.signed,
+            parameters.legend,
+        )
+        return dict(zip(LOOK, values))
+
+    def _show_map(self) -> None:
+        wanted = self._result and self._result.layers and self._parameters.showMap and not self._comparison
+        if not wanted:
+            if self._shown:
+                self._view.hide()
+            self._shown = ()
+            return
+        for name, value in self._look().items():
+            if getattr(self._view, name) != value:
+                setattr(self._view, name, value)
+        if self._shown != (self._result, *self._place):
+            self._shown = (self._result, *self._place)
+            self._view.show(*self._shown)
+        if self._view.note:
+            self.ui.reviewHintLabel.setText(self._view.note)
+            self.ui.reviewHintLabel.show()
+
+    def _jump_to(self, place: tuple) -> None:
+        (self._comparison or self._view).jump_to(place)
+
+    def _on_most_attention(self, clicked: bool) -> None:
+        map_node = self._result.map_node(*self._place) if self._result else None
+        place = place_of_most_attention(map_node, signed=self._parameters.signed) if map_node else None
+        if place is None:
+            self._on_problem(_("This layer has no attention on the segment. Choose another layer."))
+        else:
+            self._jump_to(place)
+
+    def _show_chart(self) -> None:
+        if not (self._result and self._result.layers and self.ui.chartButton.checked and not self._comparison):
+            if self._charted:
+                self._chart.restore()
+            self._charted = ()
+            return
+        segment, layer = self._place
+        if self._charted != (self._result, segment):
+            self._charted = (self._result, segment)
+            self._chart.show([self._result], segment, layer)
+        else:
+            self._chart.mark(layer)
+
+    def _on_chart(self, checked: bool) -> None:
+        self.refresh()
+
+    # Two results
+
+    def _on_compare(self, checked: bool) -> None:
+        if checked:
+            try:
+                self._comparison = self._new_comparison()
+                self._on_problem("")
+            except HLFDError as error:
+                self._on_problem(str(error))
+                self.ui.compareButton.setChecked(False)
+                return
+        elif self._comparison:
+            self._comparison.restore()
+            self._comparison = None
+        self.ui.chartButton.setEnabled(not checked)
+        self.refresh()
+
+    def _new_comparison(self) -> Comparison:
+        other = SceneResult.of(self._parameters.comparedResult)
+        if self._result is None or other is None:
+            raise HLFDError(_("Choose the result to compare with."))
+        return Comparison(slicer.mrmlScene, self._result, other)
+
+    def _show_comparison(self) -> None:
+        if self._comparison and self._result:
+            self._comparison.set(**self._look())
+            self._comparison.show(*self._place)
+
+    # All layers
+
+    def _on_mosaic(self, checked: bool) -> None:
+        self.removeObservers(self._on_slice_moved)
+        self.ui.mosaicLabel.setVisible(checked)
+        if checked and (node := _red_slice_node()):
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_slice_moved)
+            self._draw_mosaic()
+
+    def _on_slice_moved(self, caller: object, event: str) -> None:
+        self._ask_for_mosaic()
+
+    def _ask_for_mosaic(self) -> None:
+        if self.ui.mosaicButton.checked:
+            self._mosaic_timer.start()
+
+    def _draw_mosaic(self) -> None:
+        node = _red_slice_node()
+        if node is None or not (self._result and self._result.layers and self.ui.mosaicButton.checked):
+            return
+        self._view_colors()
+        picture = mosaic(
+            self._result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
+        )
+        self.ui.mosaicLabel.setPixmap(_pixmap(picture))
+
+    def _view_colors(self) -> None:
+        for name in ("threshold", "color", "signed"):
+            setattr(self._view, name, self._look()[name])
+
+
+def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
+    table = result.focus_table
+    rows = rows_of(table) if table is not None else []
+    focus = next((row["Focus"] for row in rows if (row["Segment"], row["Layer"]) == (segment, layer)), None)
+    share = float(focus) if focus else math.nan
+    return _("{layer} · focus {percent:.0f} %").format(layer=layer, percent=100 * share) if share >= 0 else layer
+
+
+def _red_slice_node() -> slicer.vtkMRMLSliceNode | None:
+    return slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+
+
+def _pixmap(picture: np.ndarray) -> qt.QPixmap:
+    """A picture (height, width, 3), uint8, for a label."""
+    height, width, _channels = picture.shape
+    image = vtk.vtkImageData()
+    image.SetDimensions(width, height, 1)
+    values = np.ascontiguousarray(picture[::-1]).reshape(-1, 3)
+    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
+    # The one way to a pixmap that is the same in every version of Qt and of its Python wrapping.
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "mosaic.png")
+        writer = vtk.vtkPNGWriter()
+        writer.SetFileName(path)
+        writer.SetInputData(image)
+        writer.Write()
+        return qt.QPixmap(path)

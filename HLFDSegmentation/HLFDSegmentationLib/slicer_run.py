@@ -1,0 +1,367 @@
+"""One run, from the CT in the scene to the results in the scene, in steps that are short enough for a timer."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import slicer
+from slicer.i18n import tr as _
+
+from .errors import HLFDError, InputError
+from .slicer_attention_maps import add_map
+from .slicer_ct import CtPart, part_of, write_raw
+from .slicer_results import (
+    Box,
+    add_focus,
+    add_focus_table,
+    add_measures_table,
+    add_probability_node,
+    add_segmentation_node,
+    add_segments,
+    box_of_labels,
+    fill_voxels,
+    new_voxels,
+    problem_with_output,
+    remove_node,
+    segment_names,
+)
+from .slicer_scene_result import SceneResult
+from .tasks import Task
+from .worker_protocol import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    LayerMap,
+    Probability,
+    Progress,
+    RawImage,
+    Request,
+    SegmentRequest,
+    SegmentResult,
+)
+
+Value = TypeVar("Value")
+Steps = Generator[None, None, Value]
+"""Every `yield` ends a step; the next one begins when the timer fires again."""
+
+PREPARING = "preparing"
+ADDING = "adding the results"
+"""The phases before and after those of the worker."""
+
+CANCEL_SECONDS = 3.0
+"""The worker's answer to a cancel is waited for so long; it comes within one second unless the worker was closed."""
+
+
+class Client(Protocol):
+    """What a run needs of `WorkerClient`."""
+
+    def private_folder(self) -> Path:
+        """See `WorkerClient`."""
+
+    def submit(self, request: Request) -> int:
+        """See `WorkerClient`."""
+
+    def cancel(self, job: int) -> None:
+        """See `WorkerClient`."""
+
+    def poll(self) -> list[Event]:
+        """See `WorkerClient`. All that is told of the run's jobs must come here."""
+
+
+class _Stopped(Exception):  # noqa: N818
+    """The run ends without a result and without a sentence: the user wanted so, or deleted what it works on."""
+
+
+def _ignore(*_arguments: Any) -> None:
+    """For what nobody wants to hear."""
+
+
+class SegmentationRun:
+    """Segments a CT of the scene. Nothing is done before the first `advance`.
+
+    A run ends with exactly one call of `on_finished`, `on_failed` or `on_cancelled`. By then its private files are
+    gone and, unless it finished, everything that it had brought into the scene. It ends as cancelled, too, where the
+    CT, the output segmentation or the scene goes away meanwhile.
+
+    >>> run = SegmentationRun(client, volume_node, model=package.path, on_finished=show, on_failed=tell)
+    >>> while run.running:
+    ...     run.advance()
+
+    Args:
+        client: the worker.
+        volume_node: the CT. Never changed.
+        model: folder of the model package.
+        device: see `SegmentRequest`.
+        tumor_threshold: see `SegmentRequest`.
+        attention: also bring the attention maps.
+        probabilities: also bring the probability maps.
+        roi_node: segment only the box of voxels around this region of interest.
+        output_node: add the segments to this segmentation; without it, a new one is made.
+        allow_not_hu: segment an image that does not look like HU without asking. The result is marked all the same.
+        on_progress: called with a phase (`PREPARING`, those of the worker, `ADDING`), the share of the whole that is
+            done, 0 to 1, and the seconds that are left, None where they are not known.
+        on_not_hu: called with a sentence where the CT does not look like HU; the run then waits for `go_on` or
+            `cancel`. Without it, such a run fails.
+        on_finished: called with the result.
+        on_failed: called with a sentence for the user.
+        on_cancelled: called when nothing is left of the run.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        volume_node: slicer.vtkMRMLScalarVolumeNode | None,
+        *,
+        model: Path | str,
+        device: str = "auto",
+        tumor_threshold: float | None = None,
+        attention: bool = True,
+        probabilities: bool = False,
+        roi_node: slicer.vtkMRMLMarkupsROINode | None = None,
+        output_node: slicer.vtkMRMLSegmentationNode | None = None,
+        allow_not_hu: bool = False,
+        on_progress: Callable[[str, float, float | None], None] = _ignore,
+        on_not_hu: Callable[[str], None] | None = None,
+        on_finished: Callable[[SceneResult], None] = _ignore,
+        on_failed: Callable[[str], None] = _ignore,
+        on_cancelled: Callable[[], None] = _ignore,
+    ) -> None:
+        self._client = client
+        self._ct = volume_node
+        self._roi = roi_node
+        self._output = output_node
+        self._probabilities = probabilities
+        self._request = {
+            "model": str(model),
+            "device": device,
+            "tumor_threshold": tumor_threshold,
+            "attention": attention,
+            "probabilities": probabilities,
+        }
+        self._allow_not_hu = allow_not_hu
+        self._on_progress = on_progress
+        self._on_not_hu = on_not_hu
+        self._on_finished = on_finished
+        self._on_failed = on_failed
+        self._on_cancelled = on_cancelled
+
+        self._scene: slicer.vtkMRMLScene | None = None
+        self._needed: list[slicer.vtkMRMLNode] = []
+        self._job: int | None = None
+        self._undo = ExitStack()
+        self._tidy = ExitStack()
+        self._stop = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._future: Future | None = None
+        self._steps: Steps[Callable[[], None]] | None = self._whole()
+        self._busy = False
+
+    @property
+    def running(self) -> bool:
+        """The run has not ended yet: `advance` is to be called."""
+        return self._steps is not None
+
+    def advance(self) -> None:
+        """Does one short step. To be called by a timer, every 20 to 50 ms."""
+        if self._busy or self._steps is None:
+            return  # A dialog that a callback opened keeps the timer going.
+        self._busy = True
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._steps = None
+            end.value()
+        finally:
+            self._busy = False
+
+    def cancel(self) -> None:
+        """Ends the run. One of the next steps calls `on_cancelled`, within about a second."""
+        self._stop.set()
+
+    def go_on(self) -> None:
+        """Answers `on_not_hu`: the user wants the image segmented all the same."""
+        self._allow_not_hu = True
+
+    def _whole(self) -> Steps[Callable[[], None]]:
+        """The run with its end. Gives what is to be told."""
+        tell = self._on_cancelled
+        try:
+            result = yield from self._run()
+            self._undo.pop_all()
+            tell = partial(self._on_finished, result)
+        except _Stopped:
+            pass
+        except Exception as error:
+            tell = partial(self._on_failed, _sentence(error))
+        self._undo.close()
+        yield from self._leave_nothing()
+        return tell
+
+    def _run(self) -> Steps[SceneResult]:
+        self._on_progress(PREPARING, 0.0, None)
+        part = self._look_at_nodes()
+        folder = self._client.private_folder()
+        self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
+        task = yield from self._in_thread(_read_task, Path(self._request["model"]))
+        image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
+        answer = yield from self._ask(image, folder)
+        self._on_progress(ADDING, 1.0, None)
+        return (yield from self._add(part, task, answer))
+
+    def _look_at_nodes(self) -> CtPart:
+        """Raises InputError where the run cannot begin."""
+        if self._ct is not None and self._ct.GetScene() is None:
+            raise InputError(_("The CT is no longer in the scene. Choose a CT."))
+        part = part_of(self._ct, self._roi)
+        if self._output is not None and (problem := problem_with_output(self._output, self._ct)):
+            raise InputError(problem)
+        self._scene = self._ct.GetScene()
+        self._needed = [node for node in (self._ct, self._output) if node is not None]
+        return part
+
+    def _ask(self, image: RawImage, folder: Path) -> Steps[SegmentResult]:
+        """The worker's answer. Raises InputError with its sentence where there is none."""
+        while True:
+            allow_not_hu = self._allow_not_hu
+            request = SegmentRequest(ct=image, folder=str(folder), allow_not_hu=allow_not_hu, **self._request)
+            self._job = self._client.submit(request)
+            event = yield from self._end_of_job()
+            if isinstance(event, Finished):
+                return event.result
+            if isinstance(event, Cancelled):
+                raise _Stopped
+            if event.kind != "not_hu" or self._on_not_hu is None or allow_not_hu:
+                raise InputError(event.message)
+            self._on_not_hu(event.message)
+            while not self._allow_not_hu:
+                yield from self._pause()
+
+    def _end_of_job(self) -> Steps[Finished | Failed | Cancelled]:
+        while True:
+            for event in self._heard():
+                if not isinstance(event, Progress):
+                    return event
+                self._on_progress(event.phase, event.fraction, event.seconds_left)
+            yield from self._pause()
+
+    def _heard(self) -> list[Event]:
+        """What the worker told of the job."""
+        events = [event for event in self._client.poll() if event.job == self._job]
+        if any(not isinstance(event, Progress) for event in events):
+            self._job = None
+        return events
+
+    def _add(self, part: CtPart, task: Task, answer: SegmentResult) -> Steps[SceneResult]:
+        """Brings what the worker found into the scene."""
+        box = yield from self._in_thread(box_of_labels, answer.labels)
+        node = self._output or self._add_segmentation_node(part, answer)
+        result = SceneResult(node)
+        names = segment_names(node, task)
+        if box is not None:
+            self._add_segments(result, part, task, answer, names, box)
+        yield from self._pause()
+        for one in answer.maps:
+            self._add_map(result, part, one, names)
+            yield from self._pause()
+        for probability in answer.probabilities:
+            yield from self._add_probability(result, part, probability, names)
+        self._add_tables(result, part, answer, names)
+        SceneResult.start(
+            node, self._ct, answer.model_name, device=answer.device, notes=answer.notes, not_hu=answer.not_hu
+        )
+        return result
+
+    def _add_segmentation_node(self, part: CtPart, answer: SegmentResult) -> slicer.vtkMRMLSegmentationNode:
+        name = _("{ct} segmentation ({model})").format(ct=self._ct.GetName(), model=answer.model_name)
+        if answer.not_hu:
+            name = _("{name}, not in HU").format(name=name)
+        node = add_segmentation_node(self._ct, part, name)
+        self._undo.callback(remove_node, node)
+        self._needed.append(node)
+        return node
+
+    def _add_segments(
+        self, result: SceneResult, part: CtPart, task: Task, answer: SegmentResult, names: dict[str, str], box: Box
+    ) -> None:
+        """Of all steps the one that may take longer: every segment comes at once."""
+        found = {measured["name"] for measured in answer.segments if measured["volume_ml"] > 0}
+        labels = {names[label.name]: label for label in task.labels if label.name in found}
+        keys = add_segments(result.node, self._ct, part, answer.labels, box, labels)
+        for key, (segment, label) in zip(keys, labels.items()):
+            self._undo.callback(result.node.GetSegmentation().RemoveSegment, key)
+            result.mark_segment(key, segment=segment, label=label.name, model=answer.model_name)
+
+    def _add_map(self, result: SceneResult, part: CtPart, told: LayerMap, names: dict[str, str]) -> None:
+        own = replace(told, image=replace(told.image, grid=part.to_own(told.image.grid)))
+        self._undo.callback(remove_node, add_map(self._scene, own, result.node, self._ct, names[told.label]))
+
+    def _add_probability(
+        self, result: SceneResult, part: CtPart, told: Probability, names: dict[str, str]
+    ) -> Steps[None]:
+        voxels = new_voxels(told.image)
+        yield from self._in_thread(fill_voxels, voxels, told.image)
+        node = add_probability_node(result, self._ct, part, voxels, names[told.label])
+        self._undo.callback(remove_node, node)
+        yield from self._pause()
+
+    def _add_tables(self, result: SceneResult, part: CtPart, answer: SegmentResult, names: dict[str, str]) -> None:
+        add_measures_table(result, self._ct, part, names, answer.segments, note=answer.not_hu or "")
+        if answer.maps:
+            add_focus(result.focus_table or add_focus_table(result, self._ct), names, answer.maps)
+
+    def _in_thread(self, work: Callable[..., Value], *arguments: Any) -> Steps[Value]:
+        """What a function gives that touches no node, and takes its time beside Slicer."""
+        self._future = self._thread.submit(work, *arguments)
+        yield from self._pause()
+        while not self._future.done():
+            yield from self._pause()
+        return self._future.result()
+
+    def _pause(self) -> Steps[None]:
+        """Ends a step. Raises _Stopped where the next one must not come."""
+        while True:
+            yield
+            if self._stop.is_set() or self._scene.IsClosing():
+                raise _Stopped
+            if any(node.GetScene() is not self._scene for node in self._needed):
+                raise _Stopped
+            if not self._scene.IsBatchProcessing():
+                return
+
+    def _leave_nothing(self) -> Steps[None]:
+        """Sees to it that no job goes on and no file stays."""
+        self._stop.set()
+        if self._job is not None:
+            self._client.cancel(self._job)
+        deadline = time.monotonic() + CANCEL_SECONDS
+        while self._job is not None and time.monotonic() < deadline:
+            yield
+            self._heard()
+        self._thread.shutdown(wait=False)
+        while self._future is not None and not self._future.done():
+            yield
+        self._tidy.close()
+
+
+def _read_task(folder: Path) -> Task:
+    from .model_package import read_package
+
+    return read_package(folder).task
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HLFDError):
+        return str(error)
+    logging.error("HLFD: a segmentation run ended unexpectedly", exc_info=error)
+    return _("The segmentation ended because of a mistake in the program. Try again; the log tells more.")

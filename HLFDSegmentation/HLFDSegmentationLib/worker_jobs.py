@@ -1,0 +1,258 @@
+"""What the worker does when it is asked: the requests of `worker_protocol`, with the library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import SimpleITK as sitk
+import torch
+
+from .attention import Focus, LayerAttention
+from .ct_files import check_voxels
+from .devices import available_devices, device_title
+from .errors import InputError
+from .hounsfield import hu_problem
+from .inference import Segmentation, Segmenter
+from .model_package import ModelPackage, read_package
+from .pipeline import NOT_HU
+from .quantification import Lesion, SegmentMeasures, measure
+from .raw_images import new_raw, read_raw, write_raw
+from .report import write_report
+from .volumes import AxialSlices
+from .worker_forecast import LOADING, MEASURING, WRITING
+from .worker_protocol import (
+    Answer,
+    CheckRequest,
+    CheckResult,
+    Device,
+    DevicesRequest,
+    DevicesResult,
+    LayerMap,
+    Probability,
+    RawImage,
+    ReportRequest,
+    ReportResult,
+    Request,
+    SegmentRequest,
+    SegmentResult,
+)
+
+Tell = Callable[[str, float], None]
+"""Called with a phase and the share of it that is done. What it raises ends the job."""
+
+
+class NotHUError(InputError):
+    """The image does not look like CT in HU."""
+
+
+class Jobs:
+    """Does one job after the other, and keeps the last model loaded in between."""
+
+    def __init__(self) -> None:
+        self._model = _LoadedModel()
+        # The first gradient makes torch import for seconds; nobody waits for it now.
+        one = torch.ones(1, requires_grad=True)
+        torch.autograd.grad(one * 1, one, torch.ones(1))
+
+    def do(self, request: Request, tell: Tell) -> Answer:
+        """Does what is asked for.
+
+        Raises:
+            HLFDError: why it cannot be done.
+        """
+        match request:
+            case SegmentRequest():
+                return self._segment(request, tell)
+            case ReportRequest():
+                return _report(request, tell)
+            case CheckRequest():
+                return CheckResult(hu_problem(_read_ct(request.ct)))
+            case DevicesRequest():
+                return DevicesResult([Device(name, device_title(name)) for name in available_devices()])
+        raise TypeError(f"nothing is known of {type(request).__name__}")
+
+    def _segment(self, request: SegmentRequest, tell: Tell) -> SegmentResult:
+        begun = time.monotonic()
+        tell(LOADING, 0)
+        ct = _read_ct(request.ct)
+        not_hu = hu_problem(ct)
+        if not_hu and not request.allow_not_hu:
+            raise NotHUError(not_hu)
+        package, segmenter = self._model.load(request.model, request.device)
+        tell(LOADING, 1)
+        folder = Path(request.folder)
+        labels = package.task.labels if request.probabilities else ()
+        files = [new_raw(ct, folder / f"probability{label.value}.raw") for label in labels]
+        segmentation = segmenter.segment(
+            ct,
+            tumor_threshold=request.tumor_threshold,
+            attention=request.attention,
+            signed=True,
+            probabilities=[voxels for _, voxels in files],
+            progress=tell,
+        )
+        tell(MEASURING, 0)
+        measures = measure(segmentation.labels, ct, package.task)
+        tell(MEASURING, 1)
+        labels_file = write_raw(segmentation.labels, folder / "labels.raw")
+        maps = _write_maps(segmentation, AxialSlices(ct, package.task), folder, tell)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return SegmentResult(
+            labels=labels_file,
+            segments=[_measures_as_json(segment) for segment in measures],
+            maps=maps,
+            probabilities=[Probability(label.name, raw) for label, (raw, _) in zip(labels, files)],
+            notes=segmentation.notes,
+            not_hu=NOT_HU + not_hu if not_hu else None,
+            device=segmentation.device,
+            model_name=package.name,
+            seconds=time.monotonic() - begun,
+        )
+
+
+class _LoadedModel:
+    """The model of the last job, loaded again as soon as anything about its files has changed."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._loaded: tuple[ModelPackage, Segmenter] | None = None
+
+    def load(self, folder: str, device: str) -> tuple[ModelPackage, Segmenter]:
+        key = (folder, device, _traces(Path(folder)))
+        if self._loaded is None or key != self._key:
+            self._loaded = None  # Two models at once need twice the memory.
+            package = read_package(folder)
+            self._loaded = package, Segmenter(package, device)
+            self._key = key
+        return self._loaded
+
+
+def _traces(folder: Path) -> list[tuple[str, int, int, int]]:
+    """What changes with any change of a folder's files, without reading them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [(str(path), path.stat()) for path in files]
+    return [(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in states]
+
+
+def _read_ct(raw: RawImage) -> sitk.Image:
+    ct = read_raw(raw)
+    check_voxels(ct, "The image")
+    return ct
+
+
+def _write_maps(segmentation: Segmentation, slices: AxialSlices, folder: Path, tell: Tell) -> list[LayerMap]:
+    maps = []
+    for number, layer in enumerate(segmentation.attention):
+        tell(WRITING, number / len(segmentation.attention))
+        image = write_raw(slices.layer_image(layer.maps), folder / f"map{number}.raw")
+        maps.append(_layer_map(layer, image))
+    tell(WRITING, 1)
+    return maps
+
+
+def _layer_map(layer: LayerAttention, image: RawImage) -> LayerMap:
+    focus = layer.focus
+    return LayerMap(
+        label=layer.label,
+        layer=layer.layer,
+        image=image,
+        empty=layer.empty,
+        focus_segment=focus and focus.segment,
+        focus_organ=focus and focus.organ,
+        segment_ratio=focus and focus.segment_ratio,
+        organ_ratio=focus and focus.organ_ratio,
+    )
+
+
+def _measures_as_json(segment: SegmentMeasures) -> dict[str, object]:
+    return {
+        "name": segment.label.name,
+        "value": segment.label.value,
+        "volume_ml": segment.volume_ml,
+        "volume_with_tumors_ml": segment.volume_with_tumors_ml,
+        "mean_hu": segment.mean_hu,
+        "lesions": [_lesion_as_json(lesion) for lesion in segment.lesions],
+    }
+
+
+def _lesion_as_json(lesion: Lesion) -> dict[str, object]:
+    return {
+        "number": lesion.number,
+        "volume_ml": lesion.volume_ml,
+        "longest_axial_diameter_mm": lesion.longest_axial_diameter_mm,
+        "center_mm": lesion.center_mm,
+        "slice_index": lesion.slice_index,
+    }
+
+
+# Report
+
+
+def _report(request: ReportRequest, tell: Tell) -> ReportResult:
+    tell(LOADING, 0)
+    package = read_package(request.model)
+    ct, labels = read_raw(request.ct), read_raw(request.labels)
+    tell(MEASURING, 0)
+    measures = measure(labels, ct, package.task)
+    tell(WRITING, 0)
+    slices = AxialSlices(ct, package.task)
+    network_labels = slices.to_canvas(slices.labels_of(labels))
+    maps = [_positive(layer_map) for layer_map in request.maps]
+    write_report(
+        Path(request.destination),
+        ct=ct,
+        ct_name=request.title,
+        segmentation=Segmentation(
+            labels,
+            package.task,
+            network_labels,
+            list(request.notes),
+            [attention for attention, _ in maps],
+            request.device,
+        ),
+        measures=measures,
+        package=package,
+        warnings=request.warnings,
+        map_images=[image for _, image in maps],
+        readings=request.readings,
+    )
+    return ReportResult(request.destination)
+
+
+def _positive(layer_map: LayerMap) -> tuple[LayerAttention, sitk.Image]:
+    """The positive attention of a map, on its own scale of 0 to 1, and where it lies."""
+    signed = read_raw(layer_map.image)
+    maps = sitk.GetArrayFromImage(signed).clip(0)
+    if maps.any():
+        maps /= maps.max()
+    image = sitk.GetImageFromArray(maps)
+    image.CopyInformation(signed)
+    shown = LayerAttention(
+        label=layer_map.label,
+        layer=layer_map.layer,
+        maps=maps,
+        signed=False,
+        slices_with_label=maps.any(axis=(1, 2)),
+        focus=_focus(layer_map),
+        empty=layer_map.empty,
+    )
+    return shown, image
+
+
+def _focus(layer_map: LayerMap) -> Focus | None:
+    if layer_map.focus_segment is None or layer_map.focus_organ is None:
+        return None
+    return Focus(
+        layer_map.focus_segment,
+        layer_map.focus_organ,
+        _share_of_body(layer_map.focus_segment, layer_map.segment_ratio),
+        _share_of_body(layer_map.focus_organ, layer_map.organ_ratio),
+    )
+
+
+def _share_of_body(focus: float, ratio: float | None) -> float:
+    # Without any focus the ratio is 0 whatever the share is.
+    return focus / ratio if ratio else 1.0

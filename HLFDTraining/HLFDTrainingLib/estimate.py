@@ -1,0 +1,346 @@
+"""What a training run will take on this computer: time, memory and disk, measured by a few of its own steps.
+
+The trainer itself runs in a private folder, with one case to learn from and one to validate on, and a few steps in
+place of each stage. Networks, device, batch and size are the plan's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from HLFDSegmentationLib.devices import choose_device
+
+from .cases import Case
+from .given_weights import keep_given_weights
+from .memory import DeviceMemory
+from .plan import TrainingPlan
+from .run_folder import RunFolder
+from .slices import SliceItem, collate, list_slices, training_slices
+from .split import Split
+from .stage import Report, Stage, StageState
+from .trainer import TrainingRun, check_slices
+from .validation import count_overlaps
+
+MEASURED_STEPS = 3
+MEASURED_SECONDS = 10.0
+"""A stage's whole steps are measured until there are this many, or for this long."""
+
+MEASURED_VALIDATION_SLICES = 4
+
+SHARES = {"teacher": 0.45, "head": 0.05, "student": 0.5}
+"""How a time budget is divided. The student's share is for both students where one is trained without distillation;
+the share of a stage that the plan does not have goes to the others."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes on this computer.
+
+    Attributes:
+        epochs: of each stage, by its name, in the order of training.
+        epoch_seconds: of one epoch of each stage, validation and checkpoint included.
+        reading_seconds: until the slices of all cases are read.
+        memory_bytes: most that is held at a time: of the GPU's memory on CUDA, of this computer's otherwise.
+        disk_bytes: of the run's folder, when it is largest.
+        warnings: sentences on what will not fit.
+    """
+
+    epochs: dict[str, int]
+    epoch_seconds: dict[str, float]
+    reading_seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of "reading" and of each stage."""
+        stages = {stage: epochs * self.epoch_seconds[stage] for stage, epochs in self.epochs.items()}
+        return {"reading": self.reading_seconds, **stages}
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole run."""
+        return sum(self.seconds.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as JSON holds it (docs/training.md)."""
+        return {
+            "epochs": self.epochs,
+            "seconds": {stage: round(seconds, 1) for stage, seconds in self.seconds.items()},
+            "total": round(self.total, 1),
+            "memory_bytes": self.memory_bytes,
+            "disk_bytes": self.disk_bytes,
+            "warnings": list(self.warnings),
+        }
+
+
+def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = lambda event: None) -> Estimate:
+    """Measures a few steps of each stage; takes about as long as reading two cases and ten steps of each stage.
+
+    Nothing is written in `folder`, and the random numbers of this process stay as they are.
+
+    Args:
+        plan: what is to be done.
+        split: its cases.
+        folder: where the run is to be, or is; none of it has to exist yet.
+        report: receives {"event": "measuring", "stage": name} at the start of each stage.
+
+    Raises:
+        TrainingError, CasesError: the run could not be trained either.
+    """
+    training = training_slices(split.train, plan.task, plan.seed)
+    validation = list_slices(split.validation, plan.task)
+    check_slices(training, validation)
+    sample = Split((_largest(split.train),), (_largest(split.validation),), ())
+    device = choose_device(plan.device)
+    memory = DeviceMemory(device)
+    cuda = [device] if device.type == "cuda" else []
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as private, torch.random.fork_rng(cuda):
+        run = RunFolder(Path(private) / "run")
+        batch = min(plan.batch, len(training))
+        run.start(replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
+        trial = _TrialRun(run, memory, report)
+        trial.measure()
+        slice_bytes = _mean_size(run.cache)
+    stages = trial.measured
+    scale = sum(map(_voxels, (*split.train, *split.validation))) / sum(
+        map(_voxels, (*sample.train, *sample.validation))
+    )
+    disk = _distinct([*training, *validation]) * slice_bytes + trial.given_bytes
+    disk += sum(stage.files_bytes for stage in stages.values())
+    disk += max(stage.checkpoint_bytes for stage in stages.values())  # a checkpoint is written beside the former one
+    needed = max(memory.peak(), *(stage.memory_bytes for stage in stages.values()))
+    fitting = min(stage.fitting_batch for stage in stages.values())
+    problems = (memory_problem(needed, memory, fitting), disk_problem(disk, folder))
+    return Estimate(
+        epochs=plan.stages,
+        epoch_seconds={
+            name: len(training) / batch * stage.step_seconds
+            + len(validation) * stage.slice_seconds
+            + stage.saving_seconds
+            for name, stage in stages.items()
+        },
+        reading_seconds=trial.reading_seconds * scale,
+        memory_bytes=needed,
+        disk_bytes=disk,
+        warnings=tuple(problem for problem in problems if problem),
+    )
+
+
+def epochs_for(seconds: float, plan: TrainingPlan, measured: Estimate) -> tuple[TrainingPlan, Estimate]:
+    """The plan with as many epochs as a time budget allows, divided by `SHARES`, and what it takes then.
+
+    Each stage has one epoch at least; where that alone takes longer than the budget, the estimate warns.
+
+    Args:
+        seconds: for the whole run, reading included.
+        plan: whose epochs are to be chosen.
+        measured: the estimate for `plan`, whatever its epochs.
+    """
+    shares = {stage: share for stage, share in SHARES.items() if stage in measured.epochs}
+    of_students = measured.epoch_seconds["student"] + measured.epoch_seconds.get("undistilled", 0.0)
+    one_epoch = {**measured.epoch_seconds, "student": of_students}
+    left = (seconds - measured.reading_seconds) / sum(shares.values())
+    epochs = {stage: max(1, int(left * share / one_epoch[stage])) for stage, share in shares.items()}
+    plan = replace(plan, **{f"{stage}_epochs": count for stage, count in epochs.items()})
+    fitted = replace(measured, epochs=plan.stages)
+    if fitted.total > seconds:
+        sentence = (
+            f"{_time(seconds)} do not suffice: one epoch of each stage takes {_time(fitted.total)}. "
+            "Allow more time, train with fewer cases, or take a teacher that is trained already."
+        )
+        fitted = replace(fitted, warnings=(*fitted.warnings, sentence))
+    return plan, fitted
+
+
+def memory_problem(needed: int, memory: DeviceMemory, fitting_batch: int) -> str | None:
+    """A sentence where training needs more memory than there is; `fitting_batch` is one that was seen to fit."""
+    if needed <= memory.limit:
+        return None
+    where = f"the memory of {memory.device}" if memory.device.type == "cuda" else "memory"
+    return (
+        f"Training needs about {_size(needed)} of {where}, and {_size(memory.limit)} are free: it would become very "
+        f"slow or be ended. Close other programs, or choose a smaller batch, such as {fitting_batch}."
+    )
+
+
+def disk_problem(needed: int, folder: Path) -> str | None:
+    """A sentence where a run needs more space than the disk of its folder has."""
+    existing = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    if needed <= free:
+        return None
+    return (
+        f"The run needs about {_size(needed)} in {folder}, and {_size(free)} are free there. "
+        "Free some space, or choose a folder on another disk."
+    )
+
+
+def estimate_text(found: Estimate) -> str:
+    """The estimate for a person to read, a line for each figure."""
+    lines = [
+        f"{stage:<12} {_time(seconds)}" + (f" ({found.epochs[stage]} epochs)" if stage in found.epochs else "")
+        for stage, seconds in found.seconds.items()
+    ]
+    lines += [f"{'in all':<12} {_time(found.total)}"]
+    lines += [f"{'memory':<12} {_size(found.memory_bytes)}", f"{'disk':<12} {_size(found.disk_bytes)}"]
+    return "\n".join([*lines, *(f"Note: {sentence}" for sentence in found.warnings)])
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Figures of a stage: one step, one validation slice, saving after an epoch, and files."""
+
+    step_seconds: float
+    slice_seconds: float
+    saving_seconds: float
+    memory_bytes: int
+    fitting_batch: int
+    checkpoint_bytes: int
+    files_bytes: int
+
+    def epoch_seconds(self, steps: float, slices: int) -> float:
+        """Of an epoch with so many steps and slices to validate on."""
+        return steps * self.step_seconds + slices * self.slice_seconds + self.saving_seconds
+
+
+class _TrialRun(TrainingRun):
+    """The trainer, with a few steps in place of each stage."""
+
+    def __init__(self, folder: RunFolder, memory: DeviceMemory, report: Report) -> None:
+        super().__init__(folder)
+        self.measured: dict[str, _Measured] = {}
+        self.stage_type = partial(_TrialStage, memory=memory, keep=self.measured.__setitem__, tell=report)
+
+    def measure(self) -> None:
+        """Reads the cases and measures each stage."""
+        keep_given_weights(self.folder, self.plan, self.split)
+        self.given_bytes = _total_size(self.folder.path / "given")
+        started = time.monotonic()
+        slices = self._read()
+        self.reading_seconds = time.monotonic() - started
+        self._train(*slices)
+
+
+class _TrialStage(Stage):
+    """A stage that trains a few steps and leaves checkpoints of them."""
+
+    def __init__(
+        self,
+        *arguments: Any,
+        memory: DeviceMemory,
+        keep: Callable[[str, _Measured], None],
+        tell: Report,
+        **named: Any,
+    ) -> None:
+        super().__init__(*arguments, **named)
+        self.memory = memory
+        self.keep = keep
+        self.tell = tell
+
+    def run(self) -> StageState:
+        """Measures."""
+        self.tell({"event": "measuring", "stage": self.name})
+        self.learner.train()
+        largest, memory = self._grow_batch()
+        step = self._mean_step(largest) * self.plan.batch / largest
+        self._validation_seconds(1)  # the first slice of a size takes longer
+        slices = min(MEASURED_VALIDATION_SLICES, len(self.validation))
+        validation = self._validation_seconds(slices) / slices
+        started = time.monotonic()
+        self._save()
+        self._save_best({})
+        self.keep(
+            self.name,
+            _Measured(
+                step_seconds=step,
+                slice_seconds=validation,
+                saving_seconds=time.monotonic() - started,
+                memory_bytes=memory,
+                fitting_batch=largest,
+                checkpoint_bytes=self.last.stat().st_size,
+                files_bytes=_total_size(self.folder),
+            ),
+        )
+        return self.state
+
+    def _grow_batch(self) -> tuple[int, int]:
+        """The largest batch, up to the plan's, that surely fits into the memory, and the memory for the plan's.
+
+        Doubles the batch and sees by how much the memory grew, so that this computer is never filled by measuring.
+        """
+        batch, wanted = min(2, self.plan.batch), self.plan.batch
+        self._step_seconds(batch)
+        while batch < wanted:
+            before = self.memory.peak()
+            larger = min(2 * batch, wanted)
+            self._step_seconds(larger)
+            a_slice = (self.memory.peak() - before) / (larger - batch)
+            batch = larger
+            needed = self.memory.peak() + int(a_slice * (wanted - batch))
+            if self.memory.peak() + a_slice * (min(2 * batch, wanted) - batch) > self.memory.limit:
+                return batch, needed
+        return batch, self.memory.peak()
+
+    def _mean_step(self, slices: int) -> float:
+        times: list[float] = []
+        while len(times) < MEASURED_STEPS and sum(times) < MEASURED_SECONDS:
+            times.append(self._step_seconds(slices))
+        return sum(times) / len(times)
+
+    def _step_seconds(self, slices: int) -> float:
+        started = time.monotonic()
+        requests = [(0, number % len(self.training)) for number in range(slices)]
+        self._step(self.learner, *collate([self.training[request] for request in requests]), 1.0, 0)
+        return time.monotonic() - started
+
+    def _validation_seconds(self, slices: int) -> float:
+        started = time.monotonic()
+        with self._precision():
+            count_overlaps(self.learner.student, self.validation, range(slices), self.device)
+        return time.monotonic() - started
+
+
+def _largest(cases: Sequence[Case]) -> Case:
+    return max(cases, key=_voxels)
+
+
+def _voxels(case: Case) -> int:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(case.label))
+    reader.ReadImageInformation()
+    return prod(reader.GetSize())
+
+
+def _distinct(items: Sequence[SliceItem]) -> int:
+    return len({(item.case.name, item.index) for item in items})
+
+
+def _total_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _mean_size(folder: Path) -> int:
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    return round(sum(sizes) / len(sizes))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,90 @@
+"""The weights that a plan brings along: found, compared with the plan, and copied into the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import Task
+
+from .distillers import needs_teacher
+from .plan import TrainingPlan
+from .run_folder import RunFolder, read_weights, writing
+from .split import Split
+
+Weights = Mapping[str, torch.Tensor]
+
+
+def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> None:
+    """Copies the weights that the plan brings into the run's folder, which needs their source no more from then on.
+
+    Raises:
+        TrainingError: they are missing, of another network or task, or of a student that has learned from a patient
+            whom this run judges it by.
+        PackageError: see `find_package`.
+    """
+    brought = {
+        "teacher": plan.teacher_weights if needs_teacher(plan.method) else None,
+        "student": plan.student_weights,
+    }
+    for role, source in brought.items():
+        kept = folder.given(role)
+        if source and not kept.is_file():
+            weights = _find_weights(source, role, plan)
+            if role == "student":
+                _check_patients(Path(source), split)
+            with replacing(kept) as aside, writing(kept):
+                torch.save({"network": weights}, aside)
+
+
+def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
+    """The role's weights from a run folder, a best.pt, or a model package."""
+    network_name = getattr(plan, role)
+    run = RunFolder(Path(source))
+    file = Path(source) / role / "best.pt"
+    if run.started:
+        _check_task(run.plan().task, source, role, plan)
+    if run.started or file.is_file():
+        weights = read_weights(file if file.is_file() or not run.given(role).is_file() else run.given(role))
+    elif Path(source).suffix == ".pt":
+        weights = read_weights(Path(source))
+    else:
+        package = find_package(source)
+        _check_task(package.task, source, role, plan)
+        weights = {"network": package.load_network().state_dict()}
+    try:
+        build_network(network_name, plan.task.num_classes).load_state_dict(weights["network"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"The {role} in {source} is no {network_name} for the task '{plan.task.name}'. "
+            f"Name its network with --{role}, or choose other weights."
+        ) from error
+    return weights["network"]
+
+
+def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:
+    if [label.terminology for label in task.labels] != [label.terminology for label in plan.task.labels]:
+        told, wanted = (", ".join(label.name for label in one.labels) for one in (task, plan.task))
+        raise TrainingError(
+            f"The {role} in {source} tells {told}, and this run is for {wanted}. "
+            "Choose weights that were trained for the same labels, or the task that they were trained for."
+        )
+
+
+def _check_patients(source: Path, split: Split) -> None:
+    """Refuses a student that would be judged on what it has learned from, where its run tells who that was."""
+    run = RunFolder(source)
+    if not run.started:
+        return
+    learned = {case.patient for case in run.split(run.plan()).train}
+    judged = sorted({case.patient for case in (*split.validation, *split.test)} & learned)
+    if judged:
+        raise TrainingError(
+            f"The student in {source} has learned from patient {judged[0]}, whom this run would judge it by. "
+            "Use for training whom it has learned from, or start from another student."
+        )

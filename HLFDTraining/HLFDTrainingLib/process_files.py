@@ -1,0 +1,44 @@
+"""Where a run folder keeps what concerns its process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class ProcessFiles:
+    """Paths in a run folder, for programs that do not load the networks that `RunFolder` needs.
+
+    Attributes:
+        run: the folder.
+        plan, events, result, stop: as `RunFolder` has them.
+        log, old_log: what the trainer printed last, and before that.
+        lock: who trains here; there while somebody does.
+        guard: locked by the operating system while the lock is changed.
+        step: the last step of the trainer.
+        end: how the last process ended.
+    """
+
+    def __init__(self, run: Path | str) -> None:
+        self.run = Path(run)
+        self.plan = self.run / "plan.json"
+        self.events = self.run / "events.jsonl"
+        self.result = self.run / "result.json"
+        self.stop = self.run / "stop"
+        self.log = self.run / "log.txt"
+        self.old_log = self.run / "log.old.txt"
+        self.folder = self.run / "process"
+        self.lock = self.folder / "lock.json"
+        self.guard = self.folder / "guard"
+        self.step = self.folder / "step.json"
+        self.end = self.folder / "end.json"
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; none where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

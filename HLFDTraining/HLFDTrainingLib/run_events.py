@@ -1,0 +1,81 @@
+"""Reads the events of a training run while the trainer writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+READ_AT_ONCE = 4_000_000
+LAST_BYTES = 65_536
+
+
+class EventFollower:
+    """Gives the events that were added to a file since it was asked before.
+
+    A line that is still being written is left for the next time. Lines that are damaged, as by a computer that went
+    down, are skipped.
+
+    Args:
+        path: `events.jsonl` of a run; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """The new events; none when the file cannot be read now."""
+        try:
+            with open(self.path, "rb") as stream:
+                if stream.seek(0, 2) < self._offset:
+                    self._offset = 0
+                stream.seek(self._offset)
+                content = stream.read(READ_AT_ONCE)
+        except OSError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        if not whole and len(content) == READ_AT_ONCE:
+            whole = content  # no event is this long
+        self._offset += len(whole)
+        return _events_in(whole)
+
+
+def all_events(path: Path) -> list[dict[str, Any]]:
+    """Every whole event of a file."""
+    follow = EventFollower(path)
+    events: list[dict[str, Any]] = []
+    while new := follow():
+        events += new
+    return events
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """The last whole event of a file; none where there is none."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - LAST_BYTES))
+            content = stream.read()
+    except OSError:
+        return None
+    events = _events_in(content)
+    return events[-1] if events else None
+
+
+def _events_in(content: bytes) -> list[dict[str, Any]]:
+    lines = content.decode("utf-8", errors="replace").split("\n")
+    return [event for line in lines if (event := _event_in(line)) is not None]
+
+
+def _event_in(line: str) -> dict[str, Any] | None:
+    """The event of a line. A trainer that was killed leaves half an event, and the next one goes on in its line."""
+    start = line.find("{")
+    while start >= 0:
+        try:
+            event = json.loads(line[start:])
+        except ValueError:
+            event = None
+        if isinstance(event, dict) and "event" in event:
+            return event
+        start = line.find("{", start + 1)
+    return None

@@ -1,0 +1,192 @@
+"""At most one trainer in a run folder, also where several computers share the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from HLFDSegmentationLib.errors import OutputError, TrainingError
+from HLFDSegmentationLib.safe_files import replacing
+
+from .process_files import ProcessFiles, read_object
+from .process_identity import computer_name, start_of
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+Processes = tuple[tuple[int, str], ...]
+"""Number and start of each process (`process_identity.start_of`)."""
+
+TOKEN_VARIABLE = "HLFD_RUN_LOCK"
+"""The environment variable by which a trainer knows that the lock is held for it."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock.
+
+    Attributes:
+        token: who knows it may change the lock.
+        computer: its name.
+        processes: those that the lock is held for.
+    """
+
+    token: str
+    computer: str
+    processes: Processes
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the lock was taken on another computer, whose processes cannot be seen from here."""
+        return self.computer != computer_name()
+
+    @property
+    def alive(self) -> bool:
+        """Whether one of its processes is running. On another computer, they are taken to be."""
+        return self.elsewhere or any(start_of(pid) == start for pid, start in self.processes)
+
+
+class RunLock:
+    """The lock of a run folder. A lock whose processes have all ended is taken over by the next one to ask.
+
+    Args:
+        run_folder: of the run.
+    """
+
+    def __init__(self, run_folder: Path | str) -> None:
+        self.files = ProcessFiles(run_folder)
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock, alive or not; none when it is free."""
+        content = read_object(self.files.lock)
+        if content is None:
+            return None
+        try:
+            processes = tuple((int(pid), str(start)) for pid, start in content["processes"])
+            return Holder(str(content["token"]), str(content["computer"]), processes)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def take(self) -> str:
+        """Takes the lock for this process, forgets how the one before ended, and returns the token.
+
+        Raises:
+            TrainingError: a trainer is at work here.
+            OutputError: the run folder cannot be written.
+        """
+        with self._alone():
+            holder = self.holder()
+            if holder is not None and holder.alive:
+                raise TrainingError(_busy(self.files, holder))
+            token = uuid.uuid4().hex
+            self._write(Holder(token, computer_name(), (_this_process(),)))
+            for path in (self.files.stop, self.files.end, self.files.step):
+                path.unlink(missing_ok=True)
+        return token
+
+    def hand_to_this_process(self, token: str) -> bool:
+        """Makes this process the only one that the lock is held for; false where the token is no longer the lock's."""
+        return self._change(token, lambda _processes: (_this_process(),))
+
+    def add(self, token: str, pid: int) -> bool:
+        """Holds the lock for one more process; false where the token is no longer the lock's."""
+        start = start_of(pid)
+        return self._change(token, lambda processes: (*processes, (pid, start)) if start else processes)
+
+    def release(self, token: str) -> None:
+        """Frees the lock, unless somebody else has taken it over."""
+        if not self.files.lock.exists():
+            return
+        with self._alone():
+            holder = self.holder()
+            if holder is not None and holder.token == token:
+                self.files.lock.unlink(missing_ok=True)
+
+    def break_elsewhere(self) -> None:
+        """Frees a lock taken on another computer, once the user has said that nothing is trained there any more.
+
+        Raises:
+            OutputError: the run folder cannot be written.
+        """
+        with self._alone():
+            holder = self.holder()
+            if holder is not None and holder.elsewhere:
+                self.files.lock.unlink(missing_ok=True)
+
+    def _change(self, token: str, change: Callable[[Processes], Processes]) -> bool:
+        with self._alone():
+            holder = self.holder()
+            if holder is None or holder.token != token:
+                return False
+            self._write(Holder(token, holder.computer, change(holder.processes)))
+        return True
+
+    def _write(self, holder: Holder) -> None:
+        with replacing(self.files.lock) as part:
+            part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Only one process at a time gets in; the operating system lets go of the guard of one that is killed."""
+        try:
+            self.files.folder.mkdir(parents=True, exist_ok=True)
+            guard = open(self.files.guard, "a+b")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise OutputError(
+                f"{self.files.folder} cannot be written: {error.strerror}. Choose a folder that you may write to, "
+                "on a disk with free space."
+            ) from error
+        with guard:
+            # Some network disks know no such locks: there, two starts would have to meet within a millisecond.
+            with suppress(OSError):
+                _lock_file(guard.fileno())
+            yield
+
+
+@contextmanager
+def training_in(run_folder: Path | str) -> Iterator[None]:
+    """What a trainer does in this block, it does alone in its run folder.
+
+    Raises:
+        TrainingError: another trainer is at work here.
+        OutputError: the run folder cannot be written.
+    """
+    lock = RunLock(run_folder)
+    if lock.add(os.environ.get(TOKEN_VARIABLE, ""), os.getpid()):
+        # Whoever started this trainer took the lock, and frees it.
+        yield
+        return
+    token = lock.take()
+    try:
+        yield
+    finally:
+        lock.release(token)
+
+
+def _this_process() -> tuple[int, str]:
+    return os.getpid(), start_of(os.getpid()) or ""
+
+
+def _lock_file(descriptor: int) -> None:
+    if sys.platform == "win32":
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _busy(files: ProcessFiles, holder: Holder) -> str:
+    if holder.elsewhere:
+        return (
+            f"This run is being trained on the computer {holder.computer}, as the file {files.lock} says. Stop it "
+            "there first. If nothing is trained there any more, delete that file and continue here."
+        )
+    return "This run is being trained already. Wait until it has finished, or stop it first."

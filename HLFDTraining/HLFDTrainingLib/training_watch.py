@@ -1,0 +1,204 @@
+"""The process that starts a trainer, outlives Slicer with it, keeps its log, and writes down how it ended.
+
+`training_process.TrainingProcess` starts it: `python -m HLFDTrainingLib.training_watch OPTIONS`. It loads nothing but
+the standard library. Without it nobody would be there to see that the system ended the trainer for lack of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from HLFDSegmentationLib.errors import HLFDError, OutputError
+from HLFDSegmentationLib.process_tree import end_tree, own_group
+from HLFDSegmentationLib.safe_files import replacing
+
+from .process_files import ProcessFiles
+from .run_lock import TOKEN_VARIABLE, RunLock
+
+LOG_BYTES = 1_000_000
+LONGEST_LINE = 64_000
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_STEPS = 0.5
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a watch is to do.
+
+    Attributes:
+        token: of the run's lock.
+        run: the run folder.
+        command: starts the trainer.
+        terminate_after: seconds from a request to stop until the trainer is sent SIGTERM.
+        kill_after: seconds from a request to stop until the trainer is killed.
+    """
+
+    token: str
+    run: str
+    command: tuple[str, ...]
+    terminate_after: float
+    kill_after: float
+
+    def to_argument(self) -> str:
+        """The orders as one argument of a command."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_argument(cls, text: str) -> Orders:
+        """The orders that `to_argument` gave."""
+        data = json.loads(text)
+        return cls(**{**data, "command": tuple(data["command"])})
+
+
+class Log:
+    """Keeps what the trainer prints: single steps in a file that holds the last one, all else in a log of bounded size.
+
+    Attributes:
+        error: the sentence of the last error that the trainer told.
+        last: the last line.
+    """
+
+    def __init__(self, files: ProcessFiles) -> None:
+        self.files = files
+        self.error: str | None = None
+        self.last = ""
+        self._next_step = 0.0
+
+    def follow(self, output: BinaryIO) -> None:
+        """Reads to the end of the output. A disk that is full does not end it: the trainer must be able to print."""
+        while line := output.readline(LONGEST_LINE):
+            text = line.decode("utf-8", errors="replace").strip()
+            with suppress(OSError, OutputError):
+                self._take(text)
+
+    def _take(self, text: str) -> None:
+        event = _event(text)
+        if event.get("event") == "step":
+            self._keep_step(text)
+            return
+        if event.get("event") == "error":
+            self.error = str(event.get("message"))
+        elif text.startswith("hlfd: "):
+            self.error = text.removeprefix("hlfd: ")
+        self.last = text or self.last
+        if self.files.log.is_file() and self.files.log.stat().st_size > LOG_BYTES:
+            os.replace(self.files.log, self.files.old_log)
+        with open(self.files.log, "a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+    def _keep_step(self, text: str) -> None:
+        if time.monotonic() < self._next_step:
+            return
+        self._next_step = time.monotonic() + SECONDS_BETWEEN_STEPS
+        with replacing(self.files.step) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+class Watch:
+    """Runs a trainer to its end.
+
+    Args:
+        orders: what to run, and where.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self.files = ProcessFiles(orders.run)
+        self.lock = RunLock(orders.run)
+        self.log = Log(self.files)
+        self.stop_asked_at: float | None = None
+
+    def run(self) -> None:
+        """Starts the trainer, waits for its end, and writes it down."""
+        if not self.lock.hand_to_this_process(self.orders.token):
+            return
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        end: dict[str, Any] = {"status": None}
+        try:
+            remove_leftovers(self.files.run)
+            end = self._train()
+        except OSError as error:
+            end["message"] = f"The trainer could not be started: {error}. Install the packages for training again."
+        except HLFDError as error:
+            end["message"] = str(error)
+        with suppress(HLFDError), replacing(self.files.end) as part:
+            part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
+        with suppress(HLFDError):
+            self.lock.release(self.orders.token)
+
+    def _train(self) -> dict[str, Any]:
+        trainer = subprocess.Popen(
+            self.orders.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, TOKEN_VARIABLE: self.orders.token},
+            **own_group(),
+        )
+        reader = threading.Thread(target=self.log.follow, args=(trainer.stdout,), daemon=True)
+        reader.start()
+        try:
+            self.lock.add(self.orders.token, trainer.pid)
+            self._wait(trainer)
+        finally:
+            # Slicer's PythonSlicer only starts Python: where it alone was ended, Python must not go on unseen.
+            end_tree(trainer.pid)
+        reader.join(timeout=5)
+        return {"status": trainer.wait(), "message": self.log.error, "last_line": self.log.last}
+
+    def _wait(self, trainer: subprocess.Popen[bytes]) -> None:
+        terminated = False
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                trainer.wait(timeout=SECONDS_BETWEEN_LOOKS)
+                return
+            if self.stop_asked_at is None and self.files.stop.exists():
+                self._ask_to_stop()
+            waited = 0.0 if self.stop_asked_at is None else time.monotonic() - self.stop_asked_at
+            # A second SIGTERM would end the trainer without a checkpoint.
+            if waited > self.orders.terminate_after and not terminated:
+                terminated = True
+                _terminate(trainer)
+            if waited > self.orders.kill_after:
+                end_tree(trainer.pid)
+
+    def _ask_to_stop(self, *_signal: object) -> None:
+        self.stop_asked_at = time.monotonic()
+        with suppress(OSError):
+            self.files.stop.touch()
+
+
+def remove_leftovers(run: Path) -> None:
+    """Removes files of checkpoints that a killed trainer had begun to write beside the finished ones."""
+    for part in run.glob("*/.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _terminate(trainer: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        return  # there, it would be killed, and the stop file has asked it already
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(trainer.pid, signal.SIGTERM)
+
+
+def _event(text: str) -> dict[str, Any]:
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+if __name__ == "__main__":
+    Watch(Orders.from_argument(sys.argv[1])).run()

@@ -1,0 +1,411 @@
+"""A trainer that goes on without Slicer: how it is found, stopped, and what is told when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib.process_identity import _start_by_ps, computer_name, start_of
+from HLFDTrainingLib.run_lock import RunLock, training_in
+from HLFDTrainingLib.training_process import TrainingProcess
+
+WAIT = 120
+
+
+def wait_until(condition, seconds: float = WAIT):
+    """The first true value of the condition."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+SLEEP = python("import time; print('ready', flush=True); time.sleep(600)")
+
+
+def ended(process: TrainingProcess):
+    return wait_until(lambda: process.state if process.state.name != "running" else None)
+
+
+def processes_of(run: Path) -> list[psutil.Process]:
+    """The watch first, then the trainer."""
+    holder = json.loads((run / "process" / "lock.json").read_text())
+    return [psutil.Process(pid) for pid, _ in holder["processes"]]
+
+
+@pytest.fixture
+def started():
+    """Starts processes, and ends those that a failed test leaves."""
+    processes = []
+
+    def start(run: Path, command: list[str], **options) -> TrainingProcess:
+        processes.append(TrainingProcess.start(run, command, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.state.name == "running":
+            for one in processes_of(process.run_folder):
+                one.kill()
+
+
+def trainer_ready(process: TrainingProcess) -> bool:
+    return "ready" in process.log
+
+
+# Starting and finding
+
+
+def test_importing_it_loads_nothing_but_the_standard_library():
+    code = (
+        "import sys, HLFDTrainingLib.training_process, HLFDTrainingLib.run_list, HLFDTrainingLib.scene_cases;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'numpy', 'SimpleITK', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_trainer_outlives_the_program_that_started_it(tmp_path):
+    code = f"""
+from HLFDTrainingLib.training_process import TrainingProcess
+import time
+process = TrainingProcess.start({str(tmp_path)!r}, {SLEEP!r})
+while "ready" not in process.log: time.sleep(0.02)
+"""
+    assert subprocess.run([sys.executable, "-c", code], start_new_session=True).returncode == 0
+    found = TrainingProcess.find(tmp_path)
+    watch, trainer = processes_of(tmp_path)
+    assert found.state.name == "running" and trainer.is_running()
+    trainer.kill()
+    assert ended(found).name == "crashed"
+    assert TrainingProcess.find(tmp_path) is None
+    assert not (tmp_path / "process" / "lock.json").exists()
+
+
+def test_trainer_finds_both_libraries_and_not_what_breaks_slicers_python(tmp_path, monkeypatch, started):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", "/broken")
+    code = "import HLFDSegmentationLib, HLFDTrainingLib, os; print(os.environ['PYTHONPATH'], os.environ.get('PYTHONHOME'))"
+    process = started(tmp_path, python(code))
+    ended(process)
+    assert "HLFDTraining" in process.log and "None" in process.log and "broken" not in process.log
+
+
+def test_given_environment_is_the_trainers(tmp_path, started):
+    process = started(tmp_path, python("import os; print(os.environ['COLOR'], os.environ.get('HOME'))"), environment={"COLOR": "blue"})
+    ended(process)
+    assert "blue None" in process.log
+
+
+def test_missing_interpreter_is_a_sentence_and_leaves_the_run_free(tmp_path, started):
+    with pytest.raises(TrainingError, match="could not be started"):
+        started(tmp_path, ["/no/such/python", "-c", "pass"])
+    assert TrainingProcess.find(tmp_path) is None
+    assert ended(started(tmp_path, python("pass"))).name == "crashed"
+
+
+def test_interpreter_that_cannot_start_the_watch_is_told(tmp_path, started):
+    process = started(tmp_path, ["/bin/false", "-c", "pass"])
+    assert ended(process).name == "crashed"
+    assert TrainingProcess.find(tmp_path) is None
+
+
+# One trainer a run
+
+
+def test_second_trainer_is_refused(tmp_path, started):
+    process = started(tmp_path, SLEEP)
+    with pytest.raises(TrainingError, match="already"):
+        started(tmp_path, SLEEP)
+    with pytest.raises(TrainingError, match="already"), training_in(tmp_path):
+        pass
+    assert process.state.name == "running"
+
+
+def test_of_many_starts_at_once_one_wins(tmp_path):
+    code = f"""
+from HLFDTrainingLib.run_lock import RunLock
+import time
+try: RunLock({str(tmp_path)!r}).take(); print("won", flush=True)
+except Exception: print("refused", flush=True)
+time.sleep(3)
+"""
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda _: subprocess.run(python(code), capture_output=True, text=True).stdout, range(6)))
+    assert sorted(result.strip() for result in results) == ["refused"] * 5 + ["won"]
+
+
+def dead_holder(run: Path, **changes) -> None:
+    finished = subprocess.Popen(python("pass"))
+    start = start_of(finished.pid)
+    finished.wait()
+    holder = {"token": "t", "computer": computer_name(), "processes": [[finished.pid, start]], **changes}
+    (run / "process").mkdir(parents=True)
+    (run / "process" / "lock.json").write_text(json.dumps(holder))
+
+
+def test_lock_of_a_dead_trainer_is_taken_over(tmp_path, started):
+    dead_holder(tmp_path)
+    assert TrainingProcess(tmp_path).state.name == "crashed"
+    assert "interrupted" in TrainingProcess(tmp_path).state.sentence
+    assert started(tmp_path, SLEEP).state.name == "running"
+
+
+def test_another_program_with_the_same_number_is_not_taken_for_the_trainer(tmp_path, started):
+    dead_holder(tmp_path, processes=[[os.getpid(), "started on another day"]])
+    assert TrainingProcess.find(tmp_path) is None
+    assert started(tmp_path, SLEEP).state.name == "running"
+
+
+def test_trainer_on_another_computer_is_named_and_not_taken_over(tmp_path, started):
+    dead_holder(tmp_path, computer="cluster-7")
+    assert "cluster-7" in TrainingProcess.find(tmp_path).state.sentence
+    with pytest.raises(TrainingError, match="cluster-7"):
+        started(tmp_path, SLEEP)
+    RunLock(tmp_path).break_elsewhere()
+    assert started(tmp_path, SLEEP).state.name == "running"
+
+
+def test_a_process_is_known_by_its_start_until_it_is_reaped():
+    process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    start = start_of(process.pid)
+    assert start and start == start_of(process.pid) != start_of(os.getpid())
+    process.kill()
+    wait_until(lambda: start_of(process.pid) is None)  # a zombie by now
+    process.wait()
+    assert start_of(process.pid) is None
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
+def test_start_by_ps_as_on_a_mac():
+    process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    assert _start_by_ps(process.pid)
+    process.kill()
+    wait_until(lambda: _start_by_ps(process.pid) is None)
+    process.wait()
+
+
+# Stopping
+
+
+def test_trainer_that_obeys_the_stop_file_is_left_alone(tmp_path, started):
+    code = "import os, sys, time\nprint('ready', flush=True)\nwhile not os.path.exists('stop'): time.sleep(0.02)\nprint('saved', flush=True); sys.exit(130)"
+    process = started(tmp_path, python(f"import os; os.chdir({str(tmp_path)!r})\n{code}"))
+    wait_until(lambda: trainer_ready(process))
+    TrainingProcess.find(tmp_path).stop()
+    assert ended(process).name == "stopped"
+    assert "saved" in process.log
+
+
+def test_trainer_that_does_not_stop_is_terminated_then_killed(tmp_path, started):
+    code = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('terminated', flush=True)); print('ready', flush=True)\nwhile True: time.sleep(1)"
+    process = started(tmp_path, python(code), terminate_after=0.1, kill_after=1.5)
+    wait_until(lambda: trainer_ready(process))
+    process.stop()
+    assert ended(process).name == "stopped"
+    assert process.log.count("terminated") == 1
+
+
+def test_what_the_trainer_started_ends_with_it(tmp_path, started):
+    code = f"import subprocess, sys; child = subprocess.Popen({SLEEP!r}, stdout=subprocess.DEVNULL); print('child', child.pid, 'ready', flush=True); child.wait()"
+    process = started(tmp_path, python(code))
+    wait_until(lambda: trainer_ready(process))
+    child = psutil.Process(int(process.log.split()[1]))
+    processes_of(tmp_path)[1].kill()
+    ended(process)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_new_start_forgets_an_old_request_to_stop(tmp_path, started):
+    (tmp_path / "stop").touch()
+    process = started(tmp_path, SLEEP, terminate_after=0.1, kill_after=0.2)
+    wait_until(lambda: trainer_ready(process))
+    time.sleep(1)
+    assert process.state.name == "running"
+
+
+# Why it ended
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "crashed", "memory runs out"),
+        ("import sys; sys.exit(137)", "crashed", "memory runs out"),
+        ("import os; os.abort()", "crashed", "SIGABRT"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "crashed", "graphics card"),
+        ("raise ValueError('boom')", "crashed", "boom"),
+        ("import sys; sys.exit('hlfd: a.nii could not be written: the disk is full.')", "crashed", "disk is full"),
+        ("print('{\"event\": \"error\", \"message\": \"The loss is no number.\"}'); exit(1)", "crashed", "loss is no number"),
+        ("exit(130)", "stopped", "Continue"),
+        ("pass", "crashed", "without a result"),
+    ],
+)  # fmt: skip
+def test_end_is_told(tmp_path, started, code, name, words):
+    state = ended(started(tmp_path, python(code)))
+    assert state.name == name and words in state.sentence
+
+
+def test_finished_run_is_told(tmp_path, started):
+    process = started(tmp_path, python(f"open({str(tmp_path / 'result.json')!r}, 'w').write('{{}}')"))
+    assert ended(process).name == "finished"
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [({"event": "stopped"}, "stopped"), ({"event": "error", "message": "No."}, "crashed"), ({"event": "epoch"}, "crashed")],
+)  # fmt: skip
+def test_run_of_a_terminal_is_judged_by_its_last_event(tmp_path, last, name):
+    (tmp_path / "events.jsonl").write_text(json.dumps({"event": "reading"}) + "\n" + json.dumps(last) + "\n")
+    assert TrainingProcess(tmp_path).state.name == name
+
+
+def test_killed_watch_takes_the_trainer_along_and_frees_the_run(tmp_path, started):
+    process = started(tmp_path, python("import time\nwhile True: print('ready', flush=True); time.sleep(0.05)"))
+    wait_until(lambda: trainer_ready(process) and len(processes_of(tmp_path)) == 2)
+    processes_of(tmp_path)[0].kill()
+    assert ended(process).name == "crashed"
+    assert started(tmp_path, SLEEP).state.name == "running"
+
+
+# Log and events
+
+
+def test_log_is_bounded_and_steps_are_kept_apart(tmp_path, started):
+    code = """
+import json
+print("x" * 200_000)
+for number in range(30_000):
+    print(json.dumps({"event": "step", "step": number}))
+    print("a line of 150 characters " + "." * 125)
+print("the end")
+"""
+    process = started(tmp_path, python(code))
+    ended(process)
+    sizes = [(tmp_path / name).stat().st_size for name in ("log.txt", "log.old.txt")]
+    assert sum(sizes) < 3_000_000
+    assert process.log.endswith("the end\n") and "step" not in process.log
+    assert process.step["step"] > 0
+
+
+def test_events_come_once_each_and_only_when_they_are_whole(tmp_path):
+    events = TrainingProcess(tmp_path).events
+    path = tmp_path / "events.jsonl"
+    assert events() == []
+    path.write_bytes(b'{"event": "reading", "done": 1}\n{"event": "epo')
+    assert events() == [{"event": "reading", "done": 1}]
+    assert events() == []
+    with open(path, "ab") as stream:
+        stream.write(b'ch", "epoch": 1}\n')
+    assert events() == [{"event": "epoch", "epoch": 1}]
+
+
+def test_damaged_lines_are_skipped_and_the_event_after_half_a_line_is_kept(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(
+        b'\xff\x00\x00\n{"event": "epoch", "dice": {"liver": 0.5}{"stage": "student", "event": "epoch", "epoch": 2}\n'
+        b'[1]\n{"dice": {"liver": 0.5}}\n{"event": "stopped"}\n'
+    )
+    events = TrainingProcess(tmp_path).events()
+    assert [event["event"] for event in events] == ["epoch", "stopped"]
+    assert events[0]["epoch"] == 2
+
+
+# The real trainer, killed at random moments
+
+
+OPTIONS = ["--method", "none", "--epochs", "4", "--batch", "2", "--device", "cpu", "--json"]
+
+
+def train(run: Path, *arguments: str | Path) -> TrainingProcess:
+    command = [sys.executable, "-m", "HLFDTrainingLib.cli", "train", *map(str, arguments), "-o", str(run)]
+    return TrainingProcess.start(run, command, {**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def begin(folder: Path, run: Path) -> TrainingProcess:
+    task = folder / "task.json"
+    task.write_text(json.dumps(TASK.to_dict()))
+    cases = write_cases(folder / f"cases of {run.name}", 3, slices=5)
+    return train(run, cases, "--task", task, *OPTIONS)
+
+
+def resume(run: Path) -> TrainingProcess:
+    return train(run, "--resume", "--json")
+
+
+def planned_or_ended(process: TrainingProcess) -> bool:
+    return (process.run_folder / "plan.json").is_file() or process.state.name != "running"
+
+
+def test_stopped_trainer_goes_on_and_finishes(tmp_path):
+    run = tmp_path / "run"
+    process = begin(tmp_path, run)
+    wait_until(lambda: process.step is not None)
+    process.stop()
+    assert ended(process).name == "stopped"
+    again = resume(run)
+    assert TrainingProcess.find(run) is not None
+    assert ended(again).name == "finished", again.log
+    assert not list(run.rglob("*.part"))
+
+
+def test_bad_cases_are_told_in_the_state(tmp_path):
+    state = ended(train(tmp_path / "run", tmp_path / "nothing here", *OPTIONS))
+    assert state.name == "crashed" and "does not exist" in state.sentence
+
+
+def kill_and_go_on(tmp_path: Path, kills: int, seed: int) -> Path:
+    """A run whose trainer is killed that many times, and finished then."""
+    generator = random.Random(seed)
+    run = tmp_path / "killed"
+    process = begin(tmp_path, run)
+    wait_until(lambda: planned_or_ended(process))
+    for _ in range(kills):
+        before = len(process.events())
+        if generator.random() < 0.7:  # in the midst of the training; otherwise while it starts
+            wait_until(lambda: process.step or len(process.events()) > before or process.state.name != "running")  # noqa: B023
+        time.sleep(generator.uniform(0, 1.5))
+        if process.state.name != "running":
+            break
+        for one in generator.sample(processes_of(run), generator.choice((1, 2))):
+            one.kill()
+        state = ended(process)
+        assert state.name in ("crashed", "finished"), state
+        process = resume(run)
+    assert ended(process).name == "finished", process.log
+    return run
+
+
+def assert_as_never_killed(tmp_path: Path, run: Path) -> None:
+    import torch
+
+    whole = tmp_path / "whole"
+    assert ended(begin(tmp_path, whole)).name == "finished"
+    first, second = (torch.load(path / "student" / "best.pt", weights_only=True)["network"] for path in (whole, run))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert not list(run.rglob("*.part"))
+
+
+def test_killed_trainer_goes_on(tmp_path):
+    kill_and_go_on(tmp_path, kills=1, seed=1)
+
+
+@pytest.mark.slow
+def test_trainer_killed_ten_times_ends_as_one_that_was_never_killed(tmp_path):
+    assert_as_never_killed(tmp_path, kill_and_go_on(tmp_path, kills=10, seed=2))
