@@ -119,12 +119,17 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        # The node selectors know of imported nodes only after the event.
+        self.afterImport = qt.QTimer()
+        self.afterImport.setSingleShot(True)
+        self.afterImport.connect("timeout()", self.onSceneReady)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
         """Called when the module is reloaded or unloaded, and when Slicer ends."""
         self.removeObservers()
+        self.afterImport.stop()
         self.setParameterNode(None)
         self.runPanel.cancel()
         close_shared_worker()
@@ -152,7 +157,15 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: str) -> None:
-        """Called just after the scene is closed, or another one is loaded into it."""
+        """Called just after the scene is closed."""
+        self.onSceneReady()
+
+    def onSceneEndImport(self, caller: Any, event: str) -> None:
+        """Called when a scene has been loaded."""
+        self.afterImport.start(0)
+
+    def onSceneReady(self) -> None:
+        """Shows the scene's parameters, unless another module is open."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -184,6 +197,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Keeps the chosen model in the parameter node."""
         if self._parameterNode:
             self._parameterNode.model = name
+            self.runPanel.refresh()
 
     def onExportReport(self, clicked: bool) -> None:
         """Asks where to, and writes the report of the shown result."""

@@ -8,7 +8,11 @@ from generated_cases import TASK
 from HLFDSegmentationLib.model_package import ModelPackage, write_package
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
-from slicer_shell.fixtures import slice_views, slicer_shell, started_shell  # noqa: F401: fixtures of the tests on Slicer
+from slicer_shell.fixtures import (  # noqa: F401 (for pytest, which looks for them here)
+    pytest_pycollect_makemodule,
+    slice_views,
+    slicer_shell,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

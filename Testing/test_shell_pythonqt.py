@@ -160,7 +160,7 @@ def test_name_and_class_name_are_those_of_slicer(qt):
     assert (button.objectName, button.className()) == ("apply", "QPushButton")
 
 
-def test_what_qt_6_dropped_is_absent():
+def test_what_qt_6_dropped_is_absent(qt):
     assert not hasattr(qt, "QRegExp") and not hasattr(qt, "QTextCodec")
     assert hasattr(qt, "QAction") and hasattr(qt, "QShortcut")
 
@@ -250,7 +250,7 @@ def test_a_dialog_is_answered_as_the_test_said(qt, ctk):
     assert "Remove the model?" in dialogs.shown[0] and "Model" in dialogs.shown[1]
 
 
-def test_an_unexpected_dialog_fails_the_test(started_shell):
+def test_an_unexpected_dialog_fails_the_test():
     import qt
     from slicer_shell.dialogs import UnexpectedDialogError
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .color_maps import STEPS, AttentionColors
-from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult, voxel_to_world
+from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
 
 if TYPE_CHECKING:
     from .worker_protocol import Grid, LayerMap
@@ -96,7 +96,11 @@ def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed:
         return None
     k = int(slices.argmax())
     j, i = np.unravel_index(attention[k].argmax(), attention.shape[1:])
-    return tuple(voxel_to_world(map_node).MultiplyPoint((float(i), float(j), float(k), 1.0))[:3])
+    voxel_to_own = vtk.vtkMatrix4x4()
+    map_node.GetIJKToRASMatrix(voxel_to_own)
+    place = [0.0, 0.0, 0.0]
+    map_node.TransformPointToWorld(voxel_to_own.MultiplyPoint((float(i), float(j), float(k), 1.0))[:3], place)
+    return tuple(place)
 
 
 def color_node(scene: slicer.vtkMRMLScene, colors: AttentionColors) -> slicer.vtkMRMLColorTableNode:

@@ -63,9 +63,11 @@ class FocusChart:
             (BLUE, "LineStyleSolid", "MarkerStyleCircle"),
             (ORANGE, "LineStyleDash", "MarkerStyleSquare"),
         )
-        for result, focus, (color, line, marker) in zip(results, self._focus, styles):
+        for number, (result, focus, style) in enumerate(zip(results, self._focus, styles), start=1):
             table = self._add_table([(name, focus.get(name, math.nan)) for name in self._layers])
-            self._add_series(chart, result.model, table, FOCUS, color, line, marker)
+            # The views of a comparison are labeled 1 and 2.
+            name = result.model if len(results) == 1 else f"{number}: {result.model}"
+            self._add_series(chart, name, table, FOCUS, *style)
         if self._focus:
             self._add_series(chart, _("1 = chance"), table, CHANCE, GRAY, "LineStyleDot", "MarkerStyleNone")
         self._mark = self._add_series(chart, layer, None, FOCUS, BLACK, "LineStyleNone", "MarkerStyleDiamond")
@@ -79,6 +81,8 @@ class FocusChart:
             return
         table = self._mark.GetTableNode()
         points = [(layer, focus[layer]) for focus in self._focus if math.isfinite(focus.get(layer, math.nan))]
+        # VTK logs an error for a line, even an invisible one, of a single point.
+        points *= 2 if len(points) == 1 else 1
         if table is None:
             table = self._add_table(points)
             self._mark.SetAndObserveTableNodeID(table.GetID())
@@ -107,7 +111,8 @@ class FocusChart:
         chart.SetXAxisRangeAuto(False)
         chart.SetXAxisRange(0.5, max(len(self._layers), 1) + 0.5)
         chart.SetYAxisRangeAuto(False)
-        chart.SetYAxisRange(0.0, 1.1 * highest)
+        # Room above for the legend, which would hide the last layers: most focused as a rule.
+        chart.SetYAxisRange(0.0, 1.45 * highest)
 
     def _add_series(
         self,

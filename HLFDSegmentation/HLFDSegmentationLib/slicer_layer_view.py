@@ -51,6 +51,7 @@ class LayerView:
         self._segment = self._layer = ""
         self._before: dict[str, _ViewContent] = {}
         self._filled: WeakNode | None = None
+        self._legend_node = WeakNode(None)
         self._note = ""
 
     @property
@@ -127,7 +128,8 @@ class LayerView:
             if before is not None:
                 before.restore(composite)
         self._before.clear()
-        self._remove_legends()
+        self._remove_legend()
+        self._refresh_legends()
         self._fill_segments_again()
         self._result, self._note = None, ""
 
@@ -183,7 +185,6 @@ class LayerView:
             return
         self._note = self._note_on(map_node)
         self._color(map_node)
-        self._update_legend(map_node)
         self._outline_segments()
         for composite in self._composites():
             self._before.setdefault(composite.GetID(), _ViewContent(composite, self._result.ct))
@@ -193,6 +194,7 @@ class LayerView:
             composite.SetForegroundOpacity(self._opacity)
             composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
             composite.EndModify(modifying)
+        self._update_legend(map_node)
 
     def _note_on(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> str:
         if self.signed or not is_empty(map_node):
@@ -210,11 +212,16 @@ class LayerView:
             display.EndModify(modifying)
 
     def _update_legend(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
-        self._remove_legends(but=map_node if self._legend else None)
         display = map_node.GetScalarVolumeDisplayNode()
+        if self._legend_node.node is not None and self._legend_node.node.GetDisplayableNode() is not map_node:
+            self._remove_legend()
         if not self._legend or display is None:
+            self._remove_legend()
+            self._refresh_legends()
             return
         legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(display)
+        self._legend_node = WeakNode(legend)
+        legend.SetSaveWithScene(False)
         legend.SetTitleText(f"{self._layer}\n{self._segment}")
         legend.GetTitleTextProperty().SetFontSize(LEGEND_FONT_SIZE)
         legend.GetLabelTextProperty().SetFontSize(LEGEND_FONT_SIZE)
@@ -222,12 +229,16 @@ class LayerView:
         legend.SetNumberOfLabels(LEGEND_LABELS)
         legend.SetLabelFormat("%.2f")
         legend.SetVisibility3D(False)
+        self._refresh_legends()
 
-    def _remove_legends(self, but: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
+    def _remove_legend(self) -> None:
+        if self._legend_node.node is not None:
+            self._scene.RemoveNode(self._legend_node.node)
+
+    def _refresh_legends(self) -> None:
+        """Slicer's views look whether a legend's volume is shown when the legend changes, not when the volume does."""
         for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode", self._scene):
-            node = legend.GetDisplayableNode()
-            if is_map(node) and node is not but:
-                self._scene.RemoveNode(legend)
+            legend.Modified()
 
     def _outline_segments(self) -> None:
         """A filled segment would tint the map that lies under it."""

@@ -57,7 +57,7 @@ def about(package: ModelPackage) -> str:
     """What a user wants to know of a model: labels, size, license and measured Dice."""
     labels = ", ".join(label.name for label in package.task.labels)
     megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
-    facts = _("{labels} · {megabytes:.1f} MB · {license}").format(
+    facts = _("{labels}\n{megabytes:.1f} MB, licence {license}").format(
         labels=labels, megabytes=megabytes, license=package.license
     )
     return facts + "\n" + _dice(package)
@@ -71,17 +71,17 @@ def _dice(package: ModelPackage) -> str:
         if figures.get("dice") is not None:
             texts.append(f"{figures['dice']:.2f}")
         if figures.get("dice_with_tumors") is not None:
-            texts.append(_("{dice:.2f} with tumors").format(dice=figures["dice_with_tumors"]))
+            texts.append(_("with tumors {dice:.2f}").format(dice=figures["dice_with_tumors"]))
         if texts:
             measured.append(f"{label.name} {', '.join(texts)}")
         else:
             unmeasured.append(label.name)
     lines = []
     if measured:
-        lines.append(_("Measured Dice: {figures}.").format(figures="; ".join(measured)))
+        lines.append(_("Dice: {figures}").format(figures="; ".join(measured)))
     if unmeasured:
-        lines.append(_("Not measured: {labels}.").format(labels=", ".join(unmeasured)))
-    return " ".join(lines)
+        lines.append(_("Dice not measured: {labels}").format(labels=", ".join(unmeasured)))
+    return "\n".join(lines)
 
 
 class ModelPanel:
@@ -127,8 +127,11 @@ class ModelPanel:
         """Chooses the model of this name; where there is none of it, the default one."""
         names = [stored.name for stored in self._stored]
         wanted = name if name in names else self._default()
-        self.ui.modelComboBox.setCurrentIndex(names.index(wanted) if wanted in names else -1)
-        self._show_chosen()
+        combo = self.ui.modelComboBox
+        blocked = combo.blockSignals(True)
+        combo.setCurrentIndex(names.index(wanted) if wanted in names else -1)
+        combo.blockSignals(blocked)
+        self._tell_chosen()
 
     def set_enabled(self, enabled: bool) -> None:
         """Whether the models may be changed: not during a run."""
@@ -159,6 +162,9 @@ class ModelPanel:
         )
 
     def _on_index_changed(self, index: int) -> None:
+        self._tell_chosen()
+
+    def _tell_chosen(self) -> None:
         self._show_chosen()
         self._on_chosen(self.chosen.name if self.chosen else "")
 

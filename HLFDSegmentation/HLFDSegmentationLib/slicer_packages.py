@@ -125,11 +125,11 @@ def _install(requirements: Sequence[Requirement]) -> None:
     texts = [str(requirement) for requirement in requirements]
     with _explaining(", ".join(texts)):
         try:
-            import slicer.packaging
+            from slicer.packaging import pip_ensure
         except ImportError:  # Slicer 5.10
             slicer.util.pip_install(texts)
         else:
-            slicer.packaging.pip_ensure(texts, prompt_install=False, requester="HLFD Segmentation")
+            pip_ensure(texts, prompt_install=False, requester="HLFD Segmentation")
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import slicer
 import vtk
@@ -50,7 +52,7 @@ class Readings:
             layer: name of the layer.
             lesion: number of the lesion; none for the segment as a whole.
             verdict: one of `VERDICTS`; "" where there is only a comment. With neither, the reading is removed.
-            comment: anything; line breaks become spaces.
+            comment: any text.
 
         Raises:
             ValueError: no such verdict.
@@ -60,7 +62,8 @@ class Readings:
             raise ValueError(f"'{verdict}' is none of the verdicts {', '.join(VERDICTS)}.")
         if not self._result.exists:
             raise HLFDError(_("The segmentation is no longer in the scene, so its readings cannot be kept."))
-        comment = " ".join(comment.split())
+        # Half a surrogate pair, as broken clipboards paste it, would abort Slicer when VTK decodes it.
+        comment = comment.encode(errors="replace").decode().strip()
         kept = [r for r in self.all() if (r.segment, r.layer, r.lesion) != (segment, layer, lesion)]
         if verdict or comment:
             kept.append(Reading(segment, layer, lesion, verdict, comment))
@@ -104,7 +107,7 @@ class Readings:
             column = vtk.vtkStringArray()
             column.SetName(name)
             for text in texts:
-                column.InsertNextValue(text)
+                column.InsertNextValue(_encoded(text))
             table.AddColumn(column)
         node.SetAndObserveTable(table)
 
@@ -123,5 +126,13 @@ def _texts(reading: Reading) -> tuple[str, str, str, str, str]:
 
 
 def _reading(row: dict[str, str]) -> Reading:
-    lesion = int(row["lesion"]) if row["lesion"] else None
-    return Reading(row["segment"], row["layer"], lesion, row["verdict"], row["comment"])
+    segment, layer, lesion, verdict, comment = (unquote(row[column]) for column in COLUMNS)
+    return Reading(segment, layer, int(lesion) if lesion else None, verdict, comment)
+
+
+def _encoded(text: str) -> str:
+    """The text for a cell of a table node, in which what Slicer's table files lose is written as in a URL.
+
+    In those files a # begins a comment, and double quotes and line breaks are not escaped.
+    """
+    return re.sub(r'[\x00-\x1f"#%]', lambda found: f"%{ord(found[0]):02X}", text)

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError
 from .readings import Reading
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
+from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
 from .tasks import Task
 from .worker_protocol import LayerMap, RawImage, ReportRequest
@@ -58,12 +60,23 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
 
 
 def _write_labels(result: SceneResult, part: CtPart, task: Task, path: Path) -> RawImage:
+    """The segments' voxels on the CT's grid; where a user made two overlap, the later label counts.
+
+    Slicer's own export would put nodes into the scene, and shifts voxels where CT and segmentation are under different
+    transforms.
+    """
+    geometry = slicer.vtkOrientedImageData()
+    geometry.SetExtent(*part.extent)
+    geometry.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(voxel_to_own(result.node, result.ct, part)))
     labels = np.zeros(part.grid.shape, np.uint8)
     keys = result.newest_segments()
     for label in task.labels:
-        if label.name in keys:
-            mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, keys[label.name], result.ct)
-            labels[mask > 0] = label.value
+        voxels = slicer.vtkOrientedImageData()
+        if label.name in keys and result.node.GetBinaryLabelmapRepresentation(keys[label.name], voxels):
+            resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+            if resample(voxels, geometry, voxels, False, False):
+                mask = vtk_to_numpy(voxels.GetPointData().GetScalars()).reshape(labels.shape)
+                labels[mask > 0] = label.value
     return write_raw(labels, part.grid, path)
 
 

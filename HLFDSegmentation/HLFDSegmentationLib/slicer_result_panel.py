@@ -21,6 +21,8 @@ class ResultPanel:
     def __init__(self, ui: Any) -> None:
         self.ui = ui
         self._parameters: Any = None
+        self._measures: slicer.vtkMRMLTableNode | None = None
+        ui.measuresTable.verticalHeader().hide()
         for selector in (ui.resultSelector, ui.compareSelector):
             selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
@@ -34,13 +36,19 @@ class ResultPanel:
         """Shows the result that the parameter node names."""
         result = SceneResult.of(self._parameters.result) if self._parameters else None
         self.ui.resultControls.setVisible(result is not None)
-        self.ui.measuresTable.setMRMLTableNode(result.measures_table if result else None)
+        self._show_measures(result.measures_table if result else None)
         notes = _notes(result) if result else []
         self.ui.notesLabel.setText("\n".join(notes))
         self.ui.notesLabel.setVisible(bool(notes))
         blocked = self.ui.show3DButton.blockSignals(True)
         self.ui.show3DButton.setChecked(result is not None and _is_shown_3d(result.node))
         self.ui.show3DButton.blockSignals(blocked)
+
+    def _show_measures(self, node: slicer.vtkMRMLTableNode | None) -> None:
+        if node is not self._measures:
+            self._measures = node
+            self.ui.measuresTable.setMRMLTableNode(node)
+            self.ui.measuresTable.resizeColumnsToContents()
 
     def _on_show_3d(self, checked: bool) -> None:
         result = SceneResult.of(self._parameters.result) if self._parameters else None

@@ -120,7 +120,7 @@ def add_segments(
     Returns:
         The IDs of the segments.
     """
-    shared = _labelmap(open_labels(image)[box], _first_voxel(part, box), _voxel_to(node, ct_node, part))
+    shared = _labelmap(open_labels(image)[box], _first_voxel(part, box), voxel_to_own(node, ct_node, part))
     added = []
     segmentation = node.GetSegmentation()
     with slicer.util.NodeModify(node):
@@ -262,19 +262,16 @@ def add_node(beside: slicer.vtkMRMLNode, class_name: str, name: str) -> slicer.v
     return node
 
 
-def remove_node(node: slicer.vtkMRMLNode) -> None:
-    """Removes a node, with what displays and stores it. Does nothing where it is gone already."""
-    scene = node.GetScene()
-    if scene is None:
-        return
-    roles = ("display", "storage")
-    helpers = [
-        node.GetNthNodeReference(role, index) for role in roles for index in range(node.GetNumberOfNodeReferences(role))
-    ]
-    scene.RemoveNode(node)
-    for helper in helpers:
-        if helper is not None and helper.GetScene() is scene:
-            scene.RemoveNode(helper)
+def with_display(node: slicer.vtkMRMLDisplayableNode) -> list[slicer.vtkMRMLNode]:
+    """A node and its display nodes. They stay in the scene when a user deletes the node itself."""
+    return [node, *(node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes()))]
+
+
+def remove_nodes(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Removes nodes from the scene. Those that are gone already do not matter."""
+    for node in nodes:
+        if node is not None and node.GetScene() is not None:
+            node.GetScene().RemoveNode(node)
 
 
 def _refer_to(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart) -> None:
@@ -302,7 +299,7 @@ def _first_voxel(part: CtPart, box: Box) -> list[int]:
     return [first + along.start for first, along in zip(part.extent[::2], reversed(box))]
 
 
-def _voxel_to(
+def voxel_to_own(
     node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart
 ) -> np.ndarray:
     """From the CT's voxels to a segmentation's own coordinates.
@@ -323,13 +320,13 @@ def _voxel_to(
     return slicer.util.arrayFromVTKMatrix(between) @ part.voxel_to_own
 
 
-def _labelmap(labels: np.ndarray, first: Sequence[int], voxel_to_own: np.ndarray) -> slicer.vtkOrientedImageData:
+def _labelmap(labels: np.ndarray, first: Sequence[int], to_own: np.ndarray) -> slicer.vtkOrientedImageData:
     image = slicer.vtkOrientedImageData()
     extent = [end for start, size in zip(first, labels.shape[::-1]) for end in (start, start + size - 1)]
     image.SetExtent(*extent)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     vtk_to_numpy(image.GetPointData().GetScalars()).reshape(labels.shape)[...] = labels
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(voxel_to_own))
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(to_own))
     return image
 
 

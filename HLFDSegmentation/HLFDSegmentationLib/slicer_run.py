@@ -32,8 +32,9 @@ from .slicer_results import (
     fill_voxels,
     new_voxels,
     problem_with_output,
-    remove_node,
+    remove_nodes,
     segment_names,
+    with_display,
 )
 from .slicer_scene_result import SceneResult
 from .tasks import Task
@@ -287,7 +288,7 @@ class SegmentationRun:
         if answer.not_hu:
             name = _("{name}, not in HU").format(name=name)
         node = add_segmentation_node(self._ct, part, name)
-        self._undo.callback(remove_node, node)
+        self._undo.callback(remove_nodes, with_display(node))
         self._needed.append(node)
         return node
 
@@ -304,7 +305,8 @@ class SegmentationRun:
 
     def _add_map(self, result: SceneResult, part: CtPart, told: LayerMap, names: dict[str, str]) -> None:
         own = replace(told, image=replace(told.image, grid=part.to_own(told.image.grid)))
-        self._undo.callback(remove_node, add_map(self._scene, own, result.node, self._ct, names[told.label]))
+        node = add_map(self._scene, own, result.node, self._ct, names[told.label])
+        self._undo.callback(remove_nodes, with_display(node))
 
     def _add_probability(
         self, result: SceneResult, part: CtPart, told: Probability, names: dict[str, str]
@@ -312,7 +314,7 @@ class SegmentationRun:
         voxels = new_voxels(told.image)
         yield from self._in_thread(fill_voxels, voxels, told.image)
         node = add_probability_node(result, self._ct, part, voxels, names[told.label])
-        self._undo.callback(remove_node, node)
+        self._undo.callback(remove_nodes, with_display(node))
         yield from self._pause()
 
     def _add_tables(self, result: SceneResult, part: CtPart, answer: SegmentResult, names: dict[str, str]) -> None:

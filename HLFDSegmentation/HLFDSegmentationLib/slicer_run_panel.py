@@ -164,6 +164,8 @@ class RunPanel(VTKObservationMixin):
         )
 
     def _on_progress(self, phase: str, fraction: float, seconds_left: float | None) -> None:
+        # Without a range the bar shows that something goes on, though nobody knows how far it is.
+        self.ui.progressBar.setRange(0, 100 if fraction else 0)
         self.ui.progressBar.setValue(round(100 * fraction))
         text = phases().get(phase, phase)
         if seconds_left is not None:

@@ -181,9 +181,8 @@ class AxialSlices:
             self._order.view(own_order)[...] = volume
             image = sitk.GetImageFromArray(own_order)
             image.CopyInformation(self._grid)
-            array[...] = sitk.GetArrayViewFromImage(
-                sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkLinear, 0.0)
-            )
+            resampled = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkLinear, 0.0)
+            array[...] = sitk.GetArrayViewFromImage(resampled)
 
     def layer_image(self, maps: np.ndarray) -> sitk.Image:
         """Maps (Z, h, w) of a layer as an image whose cells cover the canvas, placed on the CT in mm."""

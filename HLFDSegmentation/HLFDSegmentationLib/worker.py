@@ -87,8 +87,8 @@ class Worker:
 
     def run(self, idle_seconds: float) -> None:
         """Works until there has been nothing to do for so long."""
-        threading.Thread(target=self._listen, daemon=True).start()
         self._tell(Ready(os.getpid()))
+        threading.Thread(target=self._listen, daemon=True).start()
         try:
             self._load_library()
         except MissingError as error:
@@ -206,7 +206,7 @@ def _phases(request: Request) -> list[str]:
             explaining = [EXPLAINING] if request.attention else []
             return [LOADING, SEGMENTING, *explaining, MEASURING, WRITING]
         case ReportRequest():
-            return [LOADING, MEASURING, WRITING]
+            return [WRITING]
     return [LOADING]
 
 

@@ -192,10 +192,9 @@ def _lesion_as_json(lesion: Lesion) -> dict[str, object]:
 
 
 def _report(request: ReportRequest, tell: Tell) -> ReportResult:
-    tell(LOADING, 0)
+    tell(WRITING, 0)
     package = read_package(request.model)
     ct, labels = read_raw(request.ct), read_raw(request.labels)
-    tell(MEASURING, 0)
     measures = measure(labels, ct, package.task)
     tell(WRITING, 0)
     slices = AxialSlices(ct, package.task)

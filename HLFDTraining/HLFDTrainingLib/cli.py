@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,11 @@ from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.errors import HLFDError, InputError, OutputError, TrainingError
 
 if TYPE_CHECKING:
+    from .cases import Case
+    from .estimate import Estimate
+    from .plan import TrainingPlan
     from .run_folder import RunFolder
+    from .split import Split
 
 # Everything else is imported where a command needs it: `hlfd --help` must not wait seconds for torch and MONAI.
 
@@ -166,7 +171,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--student", help="network of the student")
     parser.add_argument("--method", help="distillation method (default: hlfd)")
     parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
-    parser.add_argument("--epochs", type=int, help="of teacher and student")
+    parser.add_argument("--student-weights", metavar="RUN|MODEL|FILE", help="go on learning from the student there")
+    parser.add_argument("--undistilled", action="store_true", help="also train the student alone, to compare with")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, help="of teacher and student")
+    length.add_argument("--hours", type=hours, help="as many epochs as this time allows, measured on this computer")
+    parser.add_argument("--estimate", action="store_true", help="tell time, memory and disk it takes; train nothing")
     parser.add_argument("--batch", type=int, help="slices a step and process")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
@@ -175,20 +185,39 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
 
 
+def hours(text: str) -> float:
+    """A time above 0; argparse names this function where it is none."""
+    value = float(text)
+    if not 0 < value < inf:
+        raise ValueError
+    return value
+
+
 def _train(options: argparse.Namespace) -> int:
-    from .processes import joined_processes
-    from .progress import TrainingProgress, json_lines
     from .run_folder import RunFolder
+
+    folder = RunFolder(options.output)
+    if options.estimate:
+        return _tell_estimate(folder, options)
+    if options.resume and options.hours:
+        raise TrainingError("A run that was begun keeps its epochs. Leave out --hours, or begin a new run.")
+    # Early: whoever asks to stop from now on means this process.
+    if folder.stop_file.exists():
+        folder.stop_file.unlink()
+
+    from .processes import joined_processes
     from .stage import Stopped
     from .trainer import TrainingRun
 
     with joined_processes() as processes, StopSignal() as stop:
-        folder = RunFolder(options.output)
+        report = _reporter(options) if processes.first else _say_nothing
+        if options.hours and processes.world > 1:
+            raise TrainingError("--hours measures one process. Give --epochs where several train together.")
         if not options.resume and processes.first:
-            _start_run(folder, options)
+            _start_run(folder, options, report)
         processes.wait()
-        as_json = options.json or not sys.stdout.isatty()
-        report = folder.logging(json_lines if as_json else TrainingProgress()) if processes.first else _say_nothing
+        if processes.first:
+            report = folder.logging(report)
         run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
         try:
             run.run()
@@ -199,6 +228,16 @@ def _train(options: argparse.Namespace) -> int:
             report({"event": "error", "message": str(error)})
             raise
     return 0
+
+
+def _reporter(options: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+    from .progress import TrainingProgress, json_lines
+
+    return json_lines if _as_json(options) else TrainingProgress()
+
+
+def _as_json(options: argparse.Namespace) -> bool:
+    return options.json or not sys.stdout.isatty()
 
 
 def _say_nothing(_event: dict[str, Any]) -> None:
@@ -224,23 +263,79 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _start_run(folder: RunFolder, options: argparse.Namespace) -> None:
-    from HLFDSegmentationLib.tasks import load_task
+def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+    plan, cases, split = _new_run(folder, options)
+    if not options.hours:
+        folder.start(plan, cases, split)
+        return
+    plan, measured = _measured(plan, split, folder, options, report)
+    report({"event": "estimate", **measured.to_dict()})
+    folder.start(plan, cases, split)
+    folder.write("estimate.json", measured.to_dict())
 
-    from .case_check import check_cases, findings_table, write_findings_csv
+
+def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
+    from .estimate import estimate_text
+
+    report = _reporter(options)
+    if options.resume:
+        plan = folder.plan()
+        split = folder.split(plan)
+    else:
+        plan, _, split = _new_run(folder, options)
+    _, measured = _measured(plan, split, folder, options, report)
+    if _as_json(options):
+        report({"event": "estimate", **measured.to_dict()})
+    else:
+        print(estimate_text(measured))
+    return 0
+
+
+def _measured(
+    plan: TrainingPlan,
+    split: Split,
+    folder: RunFolder,
+    options: argparse.Namespace,
+    report: Callable[[dict[str, Any]], None],
+) -> tuple[TrainingPlan, Estimate]:
+    """The plan, with the epochs for --hours where they are given, and what it takes."""
+    from .estimate import epochs_for, estimate
+
+    measured = estimate(plan, split, folder.path, report)
+    return epochs_for(options.hours * 3600, plan, measured) if options.hours else (plan, measured)
+
+
+def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
+    """What the options ask for, with cases that were checked."""
     from .cases import find_cases, split_by_patient
-    from .plan import TrainingPlan
+    from .run_folder import RunFolder
+    from .split import split_onward
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
-    task = load_task(options.task)
+    plan = _plan(options)
+    cases = find_cases(options.cases, plan.task)
+    _check_cases(cases, plan, folder, write=not options.estimate)
+    before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None
+    if before and before.started:
+        return plan, cases, split_onward(cases, before.split(before.plan()), seed=plan.seed)
+    return plan, cases, split_by_patient(cases, seed=plan.seed)
+
+
+def _plan(options: argparse.Namespace) -> TrainingPlan:
+    from HLFDSegmentationLib.tasks import load_task
+
+    from .plan import TrainingPlan
+
     chosen = {
         "teacher": options.teacher,
         "student": options.student,
         "method": options.method,
         "teacher_weights": options.teacher_weights,
+        "student_weights": options.student_weights,
+        "undistilled": options.undistilled,
         "teacher_epochs": options.epochs,
         "student_epochs": options.epochs,
         "batch": options.batch,
@@ -249,19 +344,25 @@ def _start_run(folder: RunFolder, options: argparse.Namespace) -> None:
         "seed": options.seed,
         "device": options.device,
     }
-    plan = TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
-    cases = find_cases(options.cases, task)
-    findings = check_cases(cases, task)
+    task = load_task(options.task)
+    return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _check_cases(cases: list[Case], plan: TrainingPlan, folder: RunFolder, *, write: bool) -> None:
+    """Shows what is found in the cases, and writes it beside the run; raises TrainingError where one is unusable."""
+    from .case_check import check_cases, findings_table, write_findings_csv
+
+    findings = check_cases(cases, plan.task)
     if findings:
         print(findings_table(findings), file=sys.stderr, flush=True)
-        write_findings_csv(findings, folder.path / "checks.csv")
+        if write:
+            write_findings_csv(findings, folder.path / "checks.csv")
     wrong = sorted({finding.case for finding in findings if finding.severity == "error"})
     if wrong:
         raise TrainingError(
             f"{len(wrong)} cases cannot be trained with, first {wrong[0]}; the table above says why and what to do. "
             "Mend them or leave them out, and start again."
         )
-    folder.start(plan, cases, split_by_patient(cases, seed=plan.seed))
 
 
 # Evaluating and packaging
@@ -271,7 +372,8 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "evaluate", _evaluate, "Measure a model on annotated cases that it has not seen.")
     parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="CSV file to write")
+    parser.add_argument("-o", "--output", type=Path, help="CSV file to write; not with --all")
+    parser.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
@@ -285,9 +387,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     from .progress import ProgressBar
     from .run_folder import RunFolder
 
+    run = RunFolder(Path(options.model))
+    if options.all:
+        return _compare(run, options)
+    if options.output is None:
+        raise InputError("Say where the figures are to be written: -o FILE.csv.")
     if options.output.exists():
         raise OutputError(f"{options.output} is there already. Choose another name.")
-    run = RunFolder(Path(options.model))
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if options.cases is not None:
             cases = find_cases(options.cases, package.task)
@@ -298,6 +404,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
     write_metrics_csv(figures, options.output)
     print(summary_table(summarize(figures)))
+    return 0
+
+
+def _compare(run: RunFolder, options: argparse.Namespace) -> int:
+    from .comparison_table import compare_run, comparison_text
+    from .progress import ProgressBar
+
+    if not run.started or options.cases or options.output:
+        raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
+    print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
     return 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.safe_files import replacing
@@ -41,23 +43,38 @@ def evaluate(
     for number, case in enumerate(cases):
         if progress:
             progress(case.name, number / len(cases))
-        ct = read_ct(case.ct)
-        prediction = sitk.GetArrayFromImage(segmenter.segment(ct).labels)
-        annotation = sitk.GetArrayFromImage(sitk.ReadImage(str(case.label)))
-        truth = np.zeros(annotation.shape, np.uint8)
-        for value, representative in target_values(case, package.task).items():
-            truth[annotation == value] = representative
-        figures.append(
-            measure_case(
-                case.name,
-                prediction,
-                truth,
-                spacing=ct.GetSpacing()[::-1],
-                groups=case_groups(case, package.task),
-                task=package.task,
-            )
-        )
+        figures.append(measure(segmenter, case)[0])
     return figures
+
+
+def measure(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float]:
+    """The figures of one case, and the seconds that segmenting took, reading the files left out.
+
+    Raises:
+        InputError, CasesError: the case cannot be used.
+    """
+    task = segmenter.task
+    ct = read_ct(case.ct)
+    annotation = _annotation(case)
+    started = time.monotonic()
+    labels = segmenter.segment(ct).labels
+    seconds = time.monotonic() - started
+    truth = np.zeros(annotation.shape, np.uint8)
+    for value, representative in target_values(case, task).items():
+        truth[annotation == value] = representative
+    groups = case_groups(case, task)
+    spacing = ct.GetSpacing()[::-1]
+    prediction = sitk.GetArrayFromImage(labels)
+    return measure_case(case.name, prediction, truth, spacing=spacing, groups=groups, task=task), seconds
+
+
+def _annotation(case: Case) -> np.ndarray:
+    try:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(case.label)))
+    except RuntimeError as error:
+        raise CasesError(
+            f"Case {case.name}: its annotation {case.label} is gone or cannot be read. Put it back where it was."
+        ) from error
 
 
 def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
@@ -76,12 +93,13 @@ def summary_table(summaries: dict[str, dict[str, Summary]], metrics: Sequence[st
     """Mean ± standard deviation (cases) of each label and metric, as a Markdown table."""
     lines = [f"| label | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
     for label, figures in summaries.items():
-        cells = [_cell(figures[metric]) for metric in metrics]
+        cells = [summary_text(figures[metric]) for metric in metrics]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(summary: Summary) -> str:
+def summary_text(summary: Summary) -> str:
+    """Mean ± standard deviation (cases), or a dash."""
     if not summary.n:
         return "-"
     spread = "" if np.isnan(summary.sd) else f" ± {summary.sd:.3f}"

@@ -174,14 +174,15 @@ def summarize(cases: Iterable[CaseMetrics]) -> dict[str, dict[str, Summary]]:
     names = dict.fromkeys(name for case in cases for name in case.labels)
     return {
         name: {
-            metric: _summary([getattr(case.labels[name], metric) for case in cases if name in case.labels])
+            metric: summary_of([getattr(case.labels[name], metric) for case in cases if name in case.labels])
             for metric in METRICS
         }
         for name in names
     }
 
 
-def _summary(values: Sequence[float]) -> Summary:
+def summary_of(values: Sequence[float]) -> Summary:
+    """The summary of figures, of which those that are NaN do not count."""
     known = np.array([value for value in values if not math.isnan(value)])
     return Summary(
         mean=float(known.mean()) if len(known) else NAN,

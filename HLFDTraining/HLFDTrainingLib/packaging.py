@@ -1,16 +1,17 @@
-"""A training run's student as a model package."""
+"""A training run's student, or another of its networks, as a model package."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.model_package import INTENDED_USE, ModelPackage, read_package, write_package
 
+from .plan import TrainingPlan
 from .run_folder import RunFolder
 
 Metrics = Mapping[str, Mapping[str, float | None]]
@@ -21,6 +22,7 @@ def package_run(
     destination: Path,
     *,
     name: str,
+    stage: str = "student",
     title: str | None = None,
     license: str = "not stated",
     license_text: str | None = None,
@@ -29,17 +31,19 @@ def package_run(
     card: str | None = None,
     authors: str = "not stated",
 ) -> Path:
-    """Packages the best student of a finished run.
+    """Packages the best network of a stage of a finished run.
 
     Args:
         run: the run.
         destination: new .zip file or folder.
         name: of the model.
+        stage: "student", "teacher" or "undistilled".
         title: what users read; from the task by default.
         license: of the model.
         license_text: its text.
         training_data: see `ModelPackage`; the number of training patients by default.
-        metrics: measured figures; the validation Dice by default.
+        metrics: measured figures; by default the validation Dice, and the means over the test cases where the run's
+            networks were compared.
         card: the model card; one filled in from the run by default.
         authors: who made the model.
 
@@ -48,14 +52,15 @@ def package_run(
         OutputError, PackageError: see `write_package`.
     """
     plan = run.plan()
-    result = run.result()
+    run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
-    metrics = metrics or {label: {"validation_dice": dice} for label, dice in result["validation_dice"].items()}
-    title = title or f"{plan.task.title} ({plan.student}, {plan.method})"
+    metrics = metrics or _measured(run, stage)
+    network_name, method = _made(plan, stage)
+    title = title or f"{plan.task.title} ({network_name}, {method})"
     return write_package(
         destination,
-        network=run.network("student"),
-        network_name=plan.student,
+        network=run.network(stage),
+        network_name=network_name,
         task=plan.task,
         name=name,
         title=title,
@@ -64,21 +69,42 @@ def package_run(
         training_data=training_data
         or [{"name": "own cases", "source": "not stated", "license": "not stated", "patients": patients}],
         metrics=metrics,
-        card=card or model_card(run, title, metrics),
-        method=plan.method,
+        card=card or model_card(run, title, metrics, stage),
+        method=method,
         seeds={"training": plan.seed},
         authors=authors,
     )
 
 
-def model_card(run: RunFolder, title: str, metrics: Metrics) -> str:
+def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
+    """Name of a stage's network, and the method by which it learned."""
+    return (plan.teacher if stage == "teacher" else plan.student, plan.method if stage == "student" else "none")
+
+
+def _measured(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
+    """Figures of a stage's best network by label: on the validation cases and, where measured, on the test cases."""
+    figures = {label: {"validation_dice": dice} for label, dice in run.best(stage)["dice"].items()}
+    compared = run.read(run.comparison.name)["models"] if run.comparison.is_file() else []
+    for model in compared:
+        if model["stage"] == stage:
+            for label in figures:
+                means = {f"test_{metric}": summary["mean"] for metric, summary in model["labels"][label].items()}
+                figures[label] |= {name: mean for name, mean in means.items() if mean is not None}
+    return figures
+
+
+def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "student") -> str:
     """A model card, Markdown, of what the run knows."""
-    plan, result = run.plan(), run.result()
+    plan, best = run.plan(), run.best(stage)
+    network_name, method = _made(plan, stage)
+    origin = "trained on the labels alone" if method == "none" else f"distilled from {plan.teacher} by {method}"
+    epochs = plan.teacher_epochs if stage == "teacher" else plan.student_epochs
     split = run.split(plan)
     counts = ", ".join(
         f"{len(getattr(split, part))} for {purpose}"
         for part, purpose in (("train", "training"), ("validation", "choosing the model"), ("test", "testing"))
     )
+    went_on = stage != "teacher" and plan.student_weights
     low, high = plan.task.window
     figures = [
         f"- {label}: " + ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in values.items())
@@ -92,11 +118,11 @@ def model_card(run: RunFolder, title: str, metrics: Metrics) -> str:
             "",
             "## How it was made",
             "",
-            f"- Network: {plan.student}, distilled from {plan.teacher} by the method {plan.method}.",
+            f"- Network: {network_name}, {origin}.",
+            *(["- It went on from an earlier student, which had its own cases."] if went_on else []),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
-            f"- {plan.student_epochs} epochs, seed {plan.seed}; epoch {result['best_epoch']} was the best by the "
-            f"{result['chosen_by']}.",
+            f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",
             "",
             "## Measured",
             "",
@@ -111,7 +137,12 @@ def _figure(value: float | None) -> str:
 
 
 @contextmanager
-def student_as_package(run: RunFolder) -> Iterator[ModelPackage]:
-    """The student of a finished run as a package in a private folder, which is removed at the end."""
+def stage_as_package(run: RunFolder, stage: str) -> Iterator[ModelPackage]:
+    """The best network of a finished run's stage as a package in a private folder, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
-        yield read_package(package_run(run, Path(folder) / "student", name="student"))
+        yield read_package(package_run(run, Path(folder) / stage, name=stage, stage=stage))
+
+
+def student_as_package(run: RunFolder) -> AbstractContextManager[ModelPackage]:
+    """The student of a finished run; see `stage_as_package`."""
+    return stage_as_package(run, "student")

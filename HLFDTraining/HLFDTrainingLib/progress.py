@@ -58,6 +58,13 @@ class TrainingProgress:
             self.bar(f"{event['stage']} {event['epoch']}/{event['epochs']}", event["step"] / event["steps"])
         elif kind == "reading":
             self.bar("reading", event["done"] / max(1, event["of"]))
+        elif kind == "measuring":
+            self.bar.close()
+            print(f"measuring the {event['stage']} ...", flush=True)
+        elif kind == "plan":
+            self.bar.close()
+            stages = ", ".join(f"{stage['stage']} {stage['epochs']}" for stage in event["stages"])
+            print(f"epochs: {stages}", flush=True)
         elif kind == "epoch":
             self.bar.close()
             dice = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items() if value is not None)

@@ -31,6 +31,7 @@ class RunFolder:
     the last stage is finished.
 
     Attributes:
+        comparison: figures of all networks on the test cases, written by `comparison_table`.
         stop_file: while it is there, training stops at the next step as after SIGTERM, which a process without a
             console does not get on Windows. `hlfd train` removes it when it begins.
     """
@@ -39,6 +40,7 @@ class RunFolder:
         self.path = Path(path)
         self.cache = self.path / "cache"
         self.events = self.path / "events.jsonl"
+        self.comparison = self.path / "comparison.json"
         self.stop_file = self.path / "stop"
 
     def stage(self, name: str) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from HLFDSegmentationLib.devices import choose_device
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
@@ -63,12 +64,13 @@ class TrainingRun:
 
         Raises:
             TrainingError: training cannot go on (docs/training.md lists the reasons).
+            CasesError: a case that is learned from or validated on is gone.
             Stopped: stopping was asked for.
         """
         if self.folder.finished:
             return self._finished(self.folder.result())
-        training, validation = self._read()
-        result = self._result(self._train(training, validation))
+        with _telling_missing_files(self.split):
+            result = self._result(self._train(*self._read()))
         if self.processes.first:
             self.folder.write("result.json", result)
             shutil.rmtree(self.folder.cache, ignore_errors=True)
@@ -201,6 +203,22 @@ class TrainingRun:
         if "undistilled" in students:
             result["undistilled"] = _best(students["undistilled"])
         return result
+
+
+@contextmanager
+def _telling_missing_files(split: Split) -> Iterator[None]:
+    """Whatever a file that was moved away has led to, raises CasesError with the case's name."""
+    try:
+        yield
+    except (HLFDError, OSError, RuntimeError) as error:
+        for case in (*split.train, *split.validation):
+            for path in (case.ct, case.label):
+                if not path.exists():
+                    raise CasesError(
+                        f"Case {case.name}: {path} is no longer there. Training stopped; what was done before is kept. "
+                        "Put it back and go on with --resume, or begin a new run without the case."
+                    ) from error
+        raise
 
 
 def check_slices(training: Sized, validation: Sized) -> None:

@@ -134,6 +134,8 @@ class Watch:
             end["message"] = str(error)
         with suppress(HLFDError), replacing(self.files.end) as part:
             part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
+        with suppress(OSError):
+            self.files.stop.unlink(missing_ok=True)
         with suppress(HLFDError):
             self.lock.release(self.orders.token)
 

@@ -36,7 +36,9 @@ class Application(SignalOwner):
     majorVersion, minorVersion = 5, 12
     documentationBaseUrl = "https://slicer.readthedocs.io/en/latest"
 
-    def __init__(self, application_logic: slicer.vtkSlicerApplicationLogic, modules: ModuleManager, folder: Path) -> None:
+    def __init__(
+        self, application_logic: slicer.vtkSlicerApplicationLogic, modules: ModuleManager, folder: Path
+    ) -> None:
         super().__init__()
         self._logic = application_logic
         self._module_manager = modules

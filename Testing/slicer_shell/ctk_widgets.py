@@ -92,13 +92,9 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             child.hide()
         self._hidden_children += visible
 
-    def childEvent(self, event: QtCore.QChildEvent) -> None:
-        super().childEvent(event)
-        if event.polished() and not self.checked:
-            self._hide_children()
-
     def showEvent(self, event: QtGui.QShowEvent) -> None:
         super().showEvent(event)
+        # A .ui file collapses the button before it fills it.
         if not self.checked:
             self._hide_children()
 

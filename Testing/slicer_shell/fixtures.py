@@ -1,9 +1,11 @@
 """Fixtures of the tests on the stand-in Slicer; Testing/conftest.py takes them in."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,9 +18,8 @@ def cannot_run(reason: str) -> None:
     (pytest.fail if MUST_RUN else pytest.skip)(reason)
 
 
-@pytest.fixture(scope="session")
-def started_shell() -> ModuleType:
-    """The stand-in Slicer, started once."""
+def require_shell() -> ModuleType:
+    """The module `slicer` of the stand-in, started once a process; skips where it cannot be."""
     for package, name in (("slicer", "slicer-core"), ("PySide6", "PySide6-Essentials")):
         if find_spec(package) is None:
             cannot_run(f"{name} is not installed; pip install 'hlfd[test]' brings it")
@@ -29,9 +30,25 @@ def started_shell() -> ModuleType:
     return start()
 
 
+class ModuleOnShell(pytest.Module):
+    """A test file that imports Slicer's modules: the stand-in starts before it is imported."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        require_shell()
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """The test files test_shell_*.py and test_slicer_*.py need the stand-in."""
+    if not module_path.name.startswith(("test_shell_", "test_slicer_")):
+        return None
+    return ModuleOnShell.from_parent(parent, path=module_path)
+
+
 @pytest.fixture
-def slicer_shell(started_shell: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module `slicer` with a fresh scene. An exception in a slot or an unexpected dialog fails the test."""
+def slicer_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module `slicer` with a fresh scene. What slots and observers raise and unexpected dialogs fail the test."""
+    slicer = require_shell()
     from slicer_shell import dialogs, shell, signals
     from slicer_shell.packaging_stand_ins import packages
 
@@ -44,17 +61,23 @@ def slicer_shell(started_shell: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
             unexpected.append(text)
         return real_answered(text, dialog)
 
+    def observer_failed(kind: type, error: BaseException, trace: object) -> None:
+        # VTK prints what an observer raises through this hook, and goes on.
+        signals.slot_errors.append("".join(traceback.format_exception(kind, error, trace)))
+        sys.__excepthook__(kind, error, trace)
+
     monkeypatch.setattr(dialogs, "answered", answered)
+    monkeypatch.setattr(sys, "excepthook", observer_failed)
     signals.slot_errors.clear()
     dialogs.reset()
     packages.reset()
     shell.clear_scene()
-    with ExitStack() as stack:
-        stack.enter_context(packages.in_place())
-        yield started_shell
-    shell.unload_modules()
+    with packages.in_place():
+        yield slicer
+    # In the order of a user who closes the scene and then Slicer.
     shell.clear_scene()
-    problems = [f"in a slot: {error}" for error in signals.slot_errors]
+    shell.unload_modules()
+    problems = [f"in a slot or an observer: {error}" for error in signals.slot_errors]
     problems += [f"nobody expected the dialog: {text}" for text in unexpected]
     problems += [f"no dialog came for the answer {answer!r}" for answer in dialogs.answers]
     if problems:

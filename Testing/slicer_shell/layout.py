@@ -1,4 +1,4 @@
-"""The layout manager, over Slicer's real layout logic, which makes the view nodes that a layout description asks for."""
+"""The layout manager, over Slicer's real layout logic, which makes the view nodes that a layout asks for."""
 
 import slicer
 import vtk

@@ -1,4 +1,4 @@
-"""`slicer.packaging` and the PyTorch extension, over a Python whose packages a test chooses; nothing is ever installed."""
+"""`slicer.packaging` and the PyTorch extension, over a Python whose packages a test chooses. Nothing is installed."""
 
 import importlib.metadata
 import re

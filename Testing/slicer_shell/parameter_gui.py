@@ -55,15 +55,18 @@ class GuiBinding:
         self._parameters = parameters
         self._updating = False
         self._connectors = {name: make_connector(widget, parameters.dataType(name)) for name, widget in mapping.items()}
-        self._slots = {name: lambda name=name: self._store(name) for name in mapping}
+        self._slots = {name: self._slot(name) for name in mapping}
         for name, connector in self._connectors.items():
             connector.write(parameters.getValue(name))
             if connector.signal:
                 getattr(connector.widget, connector.signal).connect(self._slots[name])
 
-    def _store(self, name: str) -> None:
-        if not self._updating:
-            self._parameters.setValue(name, self._connectors[name].read())
+    def _slot(self, name: str) -> Callable[[], None]:
+        def store() -> None:
+            if not self._updating:
+                self._parameters.setValue(name, self._connectors[name].read())
+
+        return store
 
     def update(self) -> None:
         """Shows the parameters' values."""

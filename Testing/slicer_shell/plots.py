@@ -47,7 +47,7 @@ def draw_chart(chart_node: slicer.vtkMRMLPlotChartNode, size: tuple[int, int] = 
     view.GetRenderWindow().SetMultiSamples(0)
     view.GetRenderWindow().SetSize(*size)
     view.GetScene().AddItem(chart)
-    view.GetRenderer().AddActor2D(_caption())
+    view.GetRenderer().AddViewProp(_caption())
     return picture_of(view.GetRenderWindow())
 
 

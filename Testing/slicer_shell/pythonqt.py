@@ -217,6 +217,7 @@ def is_cpp_class(cls: type) -> bool:
 def cpp_class(cls: type) -> type:
     """Class decorator: this stand-in is a C++ class in Slicer. Adds the setters that a C++ class has."""
     cls.cpp_class = True
+    # Noted now: PySide replaces this object when the first widget is made.
     meta = cls.staticMetaObject
     properties = map(meta.property, range(meta.propertyCount()))
     cls.cpp_types = {qt_property.name(): qt_property.typeName() for qt_property in properties}

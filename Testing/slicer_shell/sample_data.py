@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlparse
 
@@ -29,12 +28,10 @@ class SampleDataSource:
         """One or several files are lists from here on, as in Slicer.
 
         Raises:
-            ValueError: the lists differ in length, or a file is missing.
+            ValueError: there is no address, or the lists differ in length.
         """
         if self.uris is None:
             raise ValueError("sample data need an address, also where they have a downloader of their own")
-        if self.thumbnailFileName is not None and not Path(self.thumbnailFileName).is_file():
-            raise ValueError(f"the thumbnail {self.thumbnailFileName} does not exist")
         self.uris = self._listed(self.uris, 1)
         for name in ("fileNames", "nodeNames", "loadFileTypes", "loadFiles", "checksums"):
             setattr(self, name, self._listed(getattr(self, name), len(self.uris)))

@@ -1,6 +1,7 @@
 """Brings Slicer's real libraries to life, as Slicer's application does at its start."""
 
 import atexit
+import ctypes
 import json
 import os
 import shutil
@@ -89,6 +90,7 @@ def start() -> ModuleType:
     """
     if hasattr(slicer, "mrmlScene"):
         return slicer
+    _keep_constants_alive()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     folder = _application_folder()
     _install_python_modules(folder)
@@ -127,6 +129,16 @@ def unload_modules() -> None:
     slicer.selfTests.clear()
     for name in ("sampleDataSources", "sampleDataSourceCategories"):
         vars(slicer.modules).pop(name, None)
+
+
+def _keep_constants_alive() -> None:
+    """PySide6 6.12 gives away references to None, True and False as if they were immortal, as in Python 3.12.
+
+    In an older Python they would run out, and Python would abort.
+    """
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def _application_folder() -> Path:

@@ -22,7 +22,7 @@ def check_properties(tree: ElementTree.Element) -> None:
         cls = custom_widgets.get(widget.get("class"))
         for node in widget.findall("property") if cls else ():
             static = node.get("stdset") != "0" and node.get("name") != "objectName"
-            if static and cls.staticMetaObject.indexOfProperty(node.get("name")) < 0:
+            if static and node.get("name") not in cls.cpp_types:
                 raise AttributeError(f"{cls.__name__} has no property {node.get('name')!r} ({widget.get('name')})")
 
 

@@ -1,4 +1,4 @@
-"""Slice views drawn off screen: Slicer's real slice logic and displayable managers, in a render window without a display."""
+"""Slice views drawn off screen: Slicer's real slice logic and displayable managers in a window without a display."""
 
 # ruff: noqa: N802 (Slicer's names)
 
@@ -84,7 +84,7 @@ class SliceCanvas:
         self._actor = vtk.vtkActor2D()
         self._actor.SetMapper(self._image)
         self._actor.GetProperty().SetDisplayLocationToBackground()
-        renderer.AddActor2D(self._actor)
+        renderer.AddViewProp(self._actor)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         self._managers = factory.InstantiateDisplayableManagers(renderer)
         self._managers.SetMRMLDisplayableNode(slice_logic.GetSliceNode())

@@ -1,0 +1,177 @@
+"""The networks of a finished run beside each other on its test cases: teacher, student, student without a teacher."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.safe_files import replacing
+
+from .cases import Case
+from .evaluation import measure, summary_table, summary_text
+from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
+from .network_cost import network_cost
+from .packaging import stage_as_package
+from .run_folder import RunFolder
+
+COMPARED = ("teacher", "student", "undistilled")
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """What one network achieves and costs.
+
+    Attributes:
+        stage: one of `COMPARED`.
+        network: its name.
+        method: by which it learned; "none" is on the labels alone.
+        parameters: how many.
+        gmacs: billions of multiply-adds for one slice of the task's input size.
+        seconds: for segmenting a test case, reading the files left out.
+        labels: by label and by `METRICS` the summary over the test cases.
+        cases: the figures of each test case.
+    """
+
+    stage: str
+    network: str
+    method: str
+    parameters: int
+    gmacs: float
+    seconds: Summary
+    labels: dict[str, dict[str, Summary]]
+    cases: tuple[CaseMetrics, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The networks of a run, measured on the same cases and device."""
+
+    device: str
+    cases: tuple[str, ...]
+    models: tuple[ModelFigures, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON holds it (docs/training.md); null for a figure that has no meaning."""
+        return _without_nan(asdict(self))
+
+
+def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None = None) -> Comparison:
+    """Measures the networks that a finished run has trained on its test cases.
+
+    Writes `comparison.json` and, a row for each network and label, `comparison.csv` in the run's folder.
+
+    Args:
+        run: the run.
+        device: see `choose_device`.
+        progress: called with what is being measured and the share that is done.
+
+    Raises:
+        TrainingError: the run is not finished, or has no test cases.
+        InputError, CasesError: a case can no longer be used.
+        OutputError: the files cannot be written.
+    """
+    run.result()  # which a run has when it is finished
+    plan = run.plan()
+    cases = run.split(plan).test
+    if not cases:
+        raise TrainingError(
+            "The run has no test cases to compare its networks on: it had too few patients to set some aside. "
+            "Begin a run with more patients."
+        )
+    stages = [stage for stage in plan.stages if stage in COMPARED]
+    models = []
+    for number, stage in enumerate(stages):
+
+        def tell(case: str, share: float, stage: str = stage, number: int = number) -> None:
+            if progress:
+                progress(f"{stage}: {case}", (number + share) / len(stages))
+
+        models.append(_measure_stage(run, stage, cases, device, tell))
+    comparison = Comparison(str(choose_device(device)), tuple(case.name for case in cases), tuple(models))
+    run.write(run.comparison.name, comparison.to_dict())
+    _write_csv(comparison, run.comparison.with_suffix(".csv"))
+    return comparison
+
+
+def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: str, progress: Progress) -> ModelFigures:
+    with stage_as_package(run, stage) as package:
+        segmenter = Segmenter(package, device)
+        cost = network_cost(package.load_network(), *package.task.input_size)
+    # What a device loads for its first network is no part of what a CT takes.
+    segmenter.segment(sitk.Image(64, 64, 2, sitk.sitkInt16))
+    figures, seconds = [], []
+    for number, case in enumerate(cases):
+        progress(case.name, number / len(cases))
+        of_case, taken = measure(segmenter, case)
+        figures.append(of_case)
+        seconds.append(taken)
+    return ModelFigures(
+        stage=stage,
+        network=package.network_name,
+        method=package.method,
+        parameters=cost.parameters,
+        gmacs=cost.macs / 1e9,
+        seconds=summary_of(seconds),
+        labels=summarize(figures),
+        cases=tuple(figures),
+    )
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A table of the costs and one for each label, as Markdown."""
+    lines = ["| network | parameters | GMACs | seconds a CT |", "|---|---|---|---|"]
+    lines += [
+        f"| {_title(model)} | {model.parameters / 1e6:.2f} M | {model.gmacs:.2f} | {summary_text(model.seconds)} |"
+        for model in comparison.models
+    ]
+    for label in comparison.models[0].labels:
+        rows = {_title(model): model.labels[label] for model in comparison.models}
+        lines += ["", f"{label}:", "", summary_table(rows)]
+    return "\n".join(lines)
+
+
+def _title(model: ModelFigures) -> str:
+    return f"{model.stage} ({model.network})"
+
+
+def _write_csv(comparison: Comparison, path: Path) -> None:
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        rows = [_row(model, label) for model in comparison.models for label in model.labels]
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(model: ModelFigures, label: str) -> dict[str, Any]:
+    figures = {**{metric: model.labels[label][metric] for metric in METRICS}, "seconds": model.seconds}
+    columns = {f"{name}_{part}": value for name, found in figures.items() for part, value in asdict(found).items()}
+    return {
+        "stage": model.stage,
+        "network": model.network,
+        "method": model.method,
+        "label": label,
+        "parameters": model.parameters,
+        "gmacs": round(model.gmacs, 4),
+        **{
+            name: "" if math.isnan(value) else round(value, 5) if isinstance(value, float) else value
+            for name, value in columns.items()
+        },
+    }
+
+
+def _without_nan(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and math.isnan(data) else data

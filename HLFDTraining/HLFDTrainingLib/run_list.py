@@ -1,0 +1,178 @@
+"""The training runs in a folder, as a table shows them. Loads nothing but the standard library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.safe_files import replacing
+
+from .process_files import ProcessFiles, read_object
+from .run_events import all_events
+from .run_state import StateName, state_of
+
+EPOCHS_AVERAGED = 3
+NAME_FILE = "name.txt"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run.
+
+    Attributes:
+        folder: of the run.
+        name: the user's, or the folder's.
+        state: "damaged" where the folder is not complete.
+        sentence: what the state means, and what to do next.
+        task: its title.
+        student: network name.
+        method: of the distillation.
+        stage: the one that it is in or ended in; empty before the first.
+        epoch, epochs: the last whole epoch of the stage, and how many there are.
+        started, changed: time of the start and of the last sign of life, in seconds since 1970.
+        seconds_left: about; none where it cannot be told, or nothing is left.
+    """
+
+    folder: Path
+    name: str
+    state: StateName | Literal["damaged"]
+    sentence: str
+    task: str = ""
+    student: str = ""
+    method: str = ""
+    stage: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    started: float | None = None
+    changed: float | None = None
+    seconds_left: float | None = None
+
+
+def list_runs(folder: Path | str) -> list[RunRow]:
+    """The runs right under a folder, the one that changed last first; none where the folder is not there yet.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    try:
+        folders = [path for path in Path(folder).iterdir() if _is_run(path)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}. Choose another folder for the runs.") from error
+    return sorted(map(describe_run, folders), key=lambda row: row.changed or 0, reverse=True)
+
+
+def describe_run(folder: Path | str) -> RunRow:
+    """The row of one run."""
+    folder = Path(folder)
+    files = ProcessFiles(folder)
+    name, state = run_name(folder), state_of(folder)
+    times = {"started": _time_of(files.plan), "changed": max(filter(None, _times(files)), default=None)}
+    if not files.plan.exists():  # the cases are checked before the plan is written
+        return RunRow(folder, name, state.name, state.sentence, **times)
+    try:
+        details = _details(files, running=state.name == "running", finished=state.name == "finished")
+    except (KeyError, TypeError):
+        sentence = "The files of this run are damaged, so it cannot go on. Restore plan.json and events.jsonl from a "
+        return RunRow(folder, name, "damaged", sentence + "copy, or delete the folder.", **times)
+    return RunRow(folder, name, state.name, state.sentence, **details, **times)
+
+
+def _details(files: ProcessFiles, *, running: bool, finished: bool) -> dict[str, Any]:
+    """What plan and events say. Raises KeyError or TypeError where they are damaged."""
+    plan = read_object(files.plan) or {}
+    events = all_events(files.events)
+    step = read_object(files.step) if running else None
+    return {
+        "task": plan["task"]["title"],
+        "student": plan["student"],
+        "method": plan["method"],
+        "seconds_left": None if finished else seconds_left(events, step),
+        **_progress(events),
+    }
+
+
+def run_name(folder: Path) -> str:
+    """The name that the user gave a run, otherwise its folder's."""
+    try:
+        return (folder / NAME_FILE).read_text(encoding="utf-8").strip() or folder.name
+    except (OSError, ValueError):
+        return folder.name
+
+
+def rename_run(folder: Path, name: str) -> None:
+    """Gives a run a name to be listed by; the folder stays where it is. Raises OutputError if it cannot be written."""
+    with replacing(folder / NAME_FILE) as part:
+        part.write_text(" ".join(name.split()), encoding="utf-8")
+
+
+def seconds_left(events: list[dict[str, Any]], step: dict[str, Any] | None = None) -> float | None:
+    """About how long the rest of a run takes, or none where nothing is known of it yet.
+
+    An epoch of a stage that has not begun is taken to be as long as one of the stage before.
+
+    Args:
+        events: of the run so far (docs/training.md).
+        step: the event of the last step, for the first epoch and for the share that is done of the present one.
+    """
+    stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), None)
+    if stages is None:
+        return None
+    measured = _seconds_of_epochs(events)
+    total, seconds, known = 0.0, 0.0, False
+    for stage in stages:
+        name = stage["stage"]
+        done = max((event["epoch"] for event in events if _is_epoch(event, name)), default=0)
+        share = _share_of_epoch(step, name, done)
+        if measured.get(name):
+            seconds, known = fmean(measured[name][-EPOCHS_AVERAGED:]), True
+        elif share:
+            seconds, known = step["seconds_left_in_epoch"] / (1 - share), True
+        total += seconds * max(0.0, stage["epochs"] - done - share)
+    return total if known else None
+
+
+def _seconds_of_epochs(events: list[dict[str, Any]]) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {}
+    for event in events:
+        if event["event"] == "epoch" and "seconds" in event:
+            seconds.setdefault(event["stage"], []).append(event["seconds"])
+    return seconds
+
+
+def _share_of_epoch(step: dict[str, Any] | None, stage: str, done: int) -> float:
+    """How much is done of the epoch after the ones that are done; 0 where it is not known, or it is nearly over."""
+    if step is None or step.get("stage") != stage or step.get("epoch") != done + 1 or step["step"] >= step["steps"]:
+        return 0.0
+    return step["step"] / step["steps"]
+
+
+def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
+    last = next((event for event in reversed(events) if event["event"] == "epoch"), None)
+    return {} if last is None else {key: last[key] for key in ("stage", "epoch", "epochs")}
+
+
+def _is_epoch(event: dict[str, Any], stage: str) -> bool:
+    return event["event"] == "epoch" and event["stage"] == stage
+
+
+def _is_run(path: Path) -> bool:
+    files = ProcessFiles(path)
+    return files.plan.exists() or files.folder.is_dir()
+
+
+def _times(files: ProcessFiles) -> Iterator[float | None]:
+    for path in (files.plan, files.events, files.step, files.log, files.end, files.result):
+        yield _time_of(path)
+
+
+def _time_of(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

@@ -1,0 +1,144 @@
+"""The networks of a run beside each other, and what of it gets into the model's package."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pytest
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.model_package import read_package
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.comparison_table import compare_run, comparison_text
+from HLFDTrainingLib.evaluation import evaluate
+from HLFDTrainingLib.metrics import METRICS, summarize
+from HLFDTrainingLib.packaging import package_run, student_as_package
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.trainer import TrainingRun
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    method="kd",
+    teacher_epochs=8,
+    student_epochs=7,
+    undistilled=True,
+    batch=3,
+    learning_rate=5e-3,
+    device="cpu",
+)
+LABELS = ["liver", "liver tumor", "liver with tumors"]
+
+
+def trained(folder, plan: TrainingPlan, fractions) -> RunFolder:
+    run = RunFolder(folder / "run")
+    cases = find_cases(write_cases(folder / "cases", 6, slices=4), TASK)
+    run.start(plan, cases, split_by_patient(cases, fractions=fractions))
+    TrainingRun(run).run()
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("training"), PLAN, (0.5, 0.17, 0.33))
+
+
+@pytest.fixture(scope="module")
+def comparison(run):
+    return compare_run(run, "cpu")
+
+
+def test_teacher_and_both_students_are_compared(comparison, run):
+    assert [(model.stage, model.network, model.method) for model in comparison.models] == [
+        ("teacher", "resnet18-unet", "none"),
+        ("student", "mobilenetv2-unet", "kd"),
+        ("undistilled", "mobilenetv2-unet", "none"),
+    ]
+    assert comparison.cases == tuple(run.read("split.json")["test"]) and len(comparison.cases) == 2
+    teacher, student, undistilled = comparison.models
+    assert teacher.parameters > student.parameters == undistilled.parameters
+    assert teacher.gmacs > student.gmacs == undistilled.gmacs > 0
+    for model in comparison.models:
+        assert list(model.labels) == LABELS
+        assert model.seconds.n == 2 and model.seconds.mean > 0
+
+
+def test_each_network_is_measured_by_itself(comparison, run):
+    teacher, student, undistilled = comparison.models
+    assert teacher.labels["liver"]["dice"].mean > 0.5
+    assert len({model.labels["liver"]["dice"].mean for model in (teacher, student, undistilled)}) == 3
+    with student_as_package(run) as package:
+        expected = summarize(evaluate(package, run.split(run.plan()).test, device="cpu"))
+    assert repr(student.labels) == repr(expected)  # NaN equals no NaN
+
+
+def test_files_hold_mean_and_deviation_of_every_figure(comparison, run):
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    stored = json.loads(run.comparison.read_text(encoding="utf-8"), parse_constant=refuse)
+    with open(run.comparison.with_suffix(".csv"), encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["stage"], row["label"]) for row in rows] == [
+        (model.stage, label) for model in comparison.models for label in LABELS
+    ]
+    for model, of_model in zip(comparison.models, stored["models"]):
+        assert [case["case"] for case in of_model["cases"]] == list(comparison.cases)
+        for label in LABELS:
+            row = next(row for row in rows if (row["stage"], row["label"]) == (model.stage, label))
+            for metric in METRICS:
+                summary = model.labels[label][metric]
+                for part, value in vars(summary).items():
+                    unknown = math.isnan(value)
+                    told, cell = of_model["labels"][label][metric][part], row[f"{metric}_{part}"]
+                    assert (told is None) == (cell == "") == unknown
+                    assert unknown or (told == value and float(cell) == pytest.approx(value, abs=1e-5))
+
+
+def test_text_has_a_row_for_each_network(comparison):
+    lines = comparison_text(comparison).splitlines()
+    for model in comparison.models:
+        assert sum(line.startswith(f"| {model.stage} ({model.network})") for line in lines) == 1 + len(LABELS)
+    assert "nan" not in "\n".join(lines)
+
+
+def test_package_and_card_tell_the_figures_of_the_test_cases(comparison, run, tmp_path):
+    for model in comparison.models:
+        package = read_package(package_run(run, tmp_path / model.stage, name=model.stage, stage=model.stage))
+        assert (package.network_name, package.method) == (model.network, model.method)
+        dice = model.labels["liver"]["dice"].mean
+        assert package.metrics["liver"]["test_dice"] == dice
+        assert f"test dice {dice:.3f}" in package.card
+        origin = "distilled from resnet18-unet by kd" if model.stage == "student" else "trained on the labels alone"
+        assert origin in package.card
+
+
+def test_command_compares_and_prints(comparison, run, capsys):
+    assert main(["evaluate", str(run.path), "--all", "--device", "cpu"]) == 0
+    assert "| undistilled (mobilenetv2-unet) |" in capsys.readouterr().out
+
+
+def test_command_says_where_figures_belong(run, tmp_path, capsys):
+    assert main(["evaluate", str(run.path), "--device", "cpu"]) == 1
+    assert "-o FILE.csv" in capsys.readouterr().err
+    assert main(["evaluate", str(run.path), "--all", "-o", str(tmp_path / "f.csv")]) == 1
+    assert "its own test cases" in capsys.readouterr().err
+
+
+def test_run_without_test_cases_is_told_so(tmp_path):
+    plan = TrainingPlan(task=TASK, method="none", student_epochs=1, device="cpu")
+    with pytest.raises(TrainingError, match="no test cases"):
+        compare_run(trained(tmp_path, plan, (0.8, 0.2, 0.0)), "cpu")
+
+
+def test_test_case_that_is_gone_is_named(tmp_path):
+    plan = TrainingPlan(task=TASK, method="none", student_epochs=1, device="cpu")
+    run = trained(tmp_path, plan, (0.5, 0.17, 0.33))
+    gone = run.split(run.plan()).test[0]
+    gone.label.unlink()
+    assert main(["evaluate", str(run.path), "--all", "--device", "cpu"]) == 1
+    assert not run.comparison.exists()

@@ -1,0 +1,187 @@
+"""What is told of a run before it is begun: time, memory and disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for, estimate, memory_problem
+from HLFDTrainingLib.memory import DeviceMemory, available_memory, peak_memory
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.trainer import TrainingRun
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    teacher_epochs=3,
+    head_epochs=1,
+    student_epochs=2,
+    undistilled=True,
+    batch=2,
+    device="cpu",
+)
+ALONE = replace(PLAN, method="none", undistilled=False)
+
+
+@pytest.fixture(scope="module")
+def cases_folder(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("cases"), 4, slices=3)
+
+
+def split_of(cases_folder: Path):
+    return split_by_patient(find_cases(cases_folder, TASK), fractions=(0.5, 0.25, 0.25))
+
+
+@pytest.fixture(scope="module")
+def measured(cases_folder, tmp_path_factory):
+    """An estimate, its folder, its events, and the state of the random numbers before and after."""
+    folder = tmp_path_factory.mktemp("disk") / "run"
+    events = []
+    before = torch.random.get_rng_state()
+    found = estimate(PLAN, split_of(cases_folder), folder, events.append)
+    return found, folder, events, before, torch.random.get_rng_state()
+
+
+def test_estimate_tells_every_stage_of_the_plan(measured):
+    found, _, events, _, _ = measured
+    assert list(found.seconds) == ["reading", "teacher", "head", "student", "undistilled"]
+    assert min(found.seconds.values()) > 0
+    assert found.total == pytest.approx(sum(found.seconds.values()))
+    assert found.seconds["teacher"] == pytest.approx(3 * found.epoch_seconds["teacher"])
+    assert [event["stage"] for event in events] == ["teacher", "head", "student", "undistilled"]
+    assert found.warnings == ()
+
+
+def test_estimating_leaves_no_trace(measured):
+    _, folder, _, before, after = measured
+    assert not folder.exists()
+    assert torch.equal(before, after)
+
+
+def test_disk_is_what_the_run_takes(cases_folder, tmp_path):
+    """Checkpoints and slices, with one checkpoint written beside the former."""
+    folder = RunFolder(tmp_path / "run")
+    split = split_of(cases_folder)
+    found = estimate(ALONE, split, folder.path)
+    folder.start(replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
+    taken = []
+
+    def look(event: dict) -> None:
+        if event["event"] == "epoch":
+            taken.append(sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file()))
+
+    TrainingRun(folder, report=look).run()
+    beside = (folder.stage("student") / "last.pt").stat().st_size
+    assert found.disk_bytes == pytest.approx(taken[0] + beside, rel=0.02)
+
+
+def test_memory_is_at_least_that_of_the_networks(measured):
+    assert 100e6 < measured[0].memory_bytes < psutil.virtual_memory().total
+
+
+def test_weights_that_do_not_fit_are_told_by_the_estimate(cases_folder, tmp_path):
+    with pytest.raises(TrainingError, match=r"missing\.pt"):
+        estimate(replace(ALONE, student_weights="missing.pt"), split_of(cases_folder), tmp_path / "run")
+
+
+def test_too_little_disk_names_the_folder_and_a_remedy(tmp_path):
+    assert disk_problem(10**18, tmp_path / "not" / "yet" / "there").count("another disk") == 1
+    assert disk_problem(1, tmp_path) is None
+
+
+def test_too_little_memory_names_a_batch_that_fits():
+    memory = DeviceMemory(torch.device("cpu"))
+    assert "such as 4" in memory_problem(memory.limit + 1, memory, 4)
+    assert memory_problem(memory.limit, memory, 4) is None
+
+
+def test_memory_of_this_computer_is_known():
+    assert available_memory() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    before = peak_memory()
+    assert before >= psutil.Process().memory_info().rss * 0.9
+    taken = torch.ones(before // 4)
+    assert peak_memory() > before + taken.nbytes / 2
+
+
+# Epochs for a time budget
+
+MEASURED = Estimate(
+    epochs={"teacher": 40, "head": 2, "student": 60},
+    epoch_seconds={"teacher": 10.0, "head": 4.0, "student": 5.0},
+    reading_seconds=100.0,
+    memory_bytes=1,
+    disk_bytes=1,
+)
+
+
+def test_budget_is_divided_by_the_fixed_shares():
+    plan, fitted = epochs_for(1100, replace(PLAN, undistilled=False), MEASURED)
+    assert (plan.teacher_epochs, plan.head_epochs, plan.student_epochs) == (45, 12, 100)
+    assert 1000 < fitted.total <= 1100 and fitted.warnings == ()
+    assert sum(SHARES.values()) == pytest.approx(1)
+
+
+def test_two_students_share_their_part():
+    seconds = {**MEASURED.epoch_seconds, "undistilled": 5.0}
+    measured = replace(MEASURED, epochs={**MEASURED.epochs, "undistilled": 60}, epoch_seconds=seconds)
+    plan, fitted = epochs_for(1100, PLAN, measured)
+    assert plan.student_epochs == 50
+    assert fitted.total <= 1100
+
+
+def test_share_of_a_teacher_that_is_given_goes_to_the_others():
+    measured = replace(MEASURED, epochs={"head": 2, "student": 60})
+    plan, fitted = epochs_for(1100, replace(PLAN, undistilled=False, teacher_weights="elsewhere"), measured)
+    assert plan.student_epochs == 181
+    assert fitted.total <= 1100
+
+
+def test_budget_too_short_for_one_epoch_of_each_stage_is_told():
+    plan, fitted = epochs_for(60, replace(PLAN, undistilled=False), MEASURED)
+    assert (plan.teacher_epochs, plan.head_epochs, plan.student_epochs) == (1, 1, 1)
+    assert "60 seconds do not suffice" in fitted.warnings[-1]
+
+
+# The command
+
+
+@pytest.fixture
+def arguments(cases_folder, tmp_path):
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps(TASK.to_dict()))
+    options = ["--task", task, "--method", "none", "--batch", 2, "--device", "cpu"]
+    return [str(argument) for argument in ["train", cases_folder, "-o", tmp_path / "run", *options]]
+
+
+def test_command_tells_an_estimate_and_trains_nothing(arguments, tmp_path, capsys):
+    assert main([*arguments, "--estimate", "--epochs", "7"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["event"] == "estimate" and told["epochs"] == {"student": 7}
+    assert told["total"] == pytest.approx(sum(told["seconds"].values()), abs=0.2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_trains_for_a_time_and_keeps_the_epochs_in_the_plan(arguments, tmp_path, capsys):
+    assert main([*arguments, "--hours", "0.0001"]) == 0
+    run = RunFolder(tmp_path / "run")
+    told = run.read("estimate.json")
+    assert run.plan().student_epochs == told["epochs"]["student"] == 1
+    assert "do not suffice" in told["warnings"][0]
+    assert main(["train", "-o", str(run.path), "--resume", "--hours", "1"]) == 1
+    assert "keeps its epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "nan", "soon"])
+def test_command_refuses_a_time_that_is_none(arguments, wrong, capsys):
+    with pytest.raises(SystemExit):
+        main([*arguments, f"--hours={wrong}"])
+    assert "hours" in capsys.readouterr().err

@@ -1,0 +1,148 @@
+"""The list of training runs: what a user reads about each."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from generated_cases import TASK
+from HLFDSegmentationLib.errors import InputError
+from HLFDTrainingLib.process_identity import computer_name, start_of
+from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run, seconds_left
+
+PLAN = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "hlfd"}
+STAGES = [
+    {"stage": "teacher", "epochs": 3, "steps": 10},
+    {"stage": "head", "epochs": 1, "steps": 10},
+    {"stage": "student", "epochs": 4, "steps": 10},
+]
+
+
+def epoch(stage: str, number: int, seconds: float = 10.0) -> dict:
+    epochs = next(entry["epochs"] for entry in STAGES if entry["stage"] == stage)
+    return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds}
+
+
+def step(stage: str, number: int, of_epoch: int, left: float = 5.0) -> dict:
+    return {"stage": stage, "event": "step", "epoch": of_epoch, "step": number, "steps": 10} | {
+        "seconds_left_in_epoch": left
+    }
+
+
+BEGUN = {"event": "plan", "stages": STAGES}
+
+
+def make_run(folder: Path, *events: dict, changed: float = 0.0) -> Path:
+    (folder / "process").mkdir(parents=True)
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    for path in (folder / "plan.json", folder / "events.jsonl"):
+        os.utime(path, (changed, changed))
+    return folder
+
+
+def make_running(folder: Path) -> None:
+    holder = {"token": "t", "computer": computer_name(), "processes": [[os.getpid(), start_of(os.getpid())]]}
+    (folder / "process" / "lock.json").write_text(json.dumps(holder))
+
+
+def test_running_run_shows_stage_epoch_and_time_left(tmp_path):
+    run = make_run(tmp_path / "a", BEGUN, *(epoch("teacher", number) for number in (1, 2, 3)), epoch("head", 1, 4.0))
+    make_running(run)
+    (run / "process" / "step.json").write_text(json.dumps(step("student", 5, of_epoch=1, left=6.0)))
+    [row] = list_runs(tmp_path)
+    assert (row.state, row.task, row.student, row.method) == ("running", TASK.title, "mobilenetv2-unet", "hlfd")
+    assert (row.stage, row.epoch, row.epochs) == ("head", 1, 1)
+    assert row.seconds_left == pytest.approx(3.5 * 12)
+
+
+def test_runs_are_listed_from_the_last_changed_on(tmp_path):
+    for name, changed in (("old", 100.0), ("new", 300.0), ("middle", 200.0)):
+        make_run(tmp_path / name, {"event": "stopped"}, changed=changed)
+    assert [row.name for row in list_runs(tmp_path)] == ["new", "middle", "old"]
+    assert [row.changed for row in list_runs(tmp_path)] == [300.0, 200.0, 100.0]
+
+
+def test_states_and_sentences(tmp_path):
+    stopped = make_run(tmp_path / "stopped", BEGUN, epoch("teacher", 1), {"event": "stopped"})
+    failed = make_run(tmp_path / "failed", {"event": "error", "message": "The disk is full."})
+    finished = make_run(tmp_path / "finished", BEGUN, epoch("student", 4), {"event": "finished"})
+    (finished / "result.json").write_text("{}")
+    rows = {row.folder: row for row in list_runs(tmp_path)}
+    assert {folder.name: row.state for folder, row in rows.items()} == {
+        "stopped": "stopped",
+        "failed": "crashed",
+        "finished": "finished",
+    }
+    assert rows[failed].sentence == "The disk is full."
+    assert rows[stopped].seconds_left == pytest.approx(2 * 10 + 10 + 4 * 10)
+    assert rows[finished].seconds_left is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"task": 3, "student": "a", "method": "b"}'])
+def test_damaged_run_is_listed_with_a_sentence(tmp_path, content):
+    make_run(tmp_path / "good", {"event": "stopped"}, changed=1.0)
+    bad = make_run(tmp_path / "bad", BEGUN)
+    (bad / "plan.json").write_text(content)
+    rows = {row.name: row for row in list_runs(tmp_path)}
+    assert rows["bad"].state == "damaged" and "plan.json" in rows["bad"].sentence
+    assert rows["good"].state == "stopped"
+
+
+def test_run_with_strange_events_does_not_hide_the_others(tmp_path):
+    make_run(tmp_path / "good", {"event": "stopped"})
+    make_run(tmp_path / "bad", {"event": "epoch"})
+    assert {row.name: row.state for row in list_runs(tmp_path)} == {"good": "stopped", "bad": "damaged"}
+
+
+def test_run_that_failed_before_its_plan_was_written_is_listed(tmp_path):
+    (tmp_path / "run" / "process").mkdir(parents=True)
+    end = {"status": 1, "message": "2 cases cannot be trained with."}
+    (tmp_path / "run" / "process" / "end.json").write_text(json.dumps(end))
+    [row] = list_runs(tmp_path)
+    assert (row.state, row.sentence) == ("crashed", "2 cases cannot be trained with.")
+
+
+def test_other_folders_and_files_are_left_out(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "plan.json").write_text("{}")
+    assert list_runs(tmp_path) == []
+
+
+def test_missing_folder_has_no_runs_and_a_file_is_refused(tmp_path):
+    assert list_runs(tmp_path / "nothing") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Choose another folder"):
+        list_runs(tmp_path / "file")
+
+
+def test_run_can_be_renamed(tmp_path):
+    run = make_run(tmp_path / "2026-01-01")
+    rename_run(run, " Kidneys,\nsecond try ")
+    assert describe_run(run).name == "Kidneys, second try"
+    rename_run(run, "")
+    assert describe_run(run).name == "2026-01-01"
+
+
+def test_time_left_is_unknown_before_anything_was_measured():
+    assert seconds_left([]) is None
+    assert seconds_left([BEGUN]) is None
+
+
+def test_time_left_in_the_first_epoch_is_told_by_its_steps():
+    # Half of the first of 8 epochs took as long as is left of it.
+    assert seconds_left([BEGUN], step("teacher", 5, of_epoch=1, left=5.0)) == pytest.approx(7.5 * 10)
+
+
+def test_step_of_an_epoch_that_is_over_counts_nothing():
+    events = [BEGUN, epoch("teacher", 1)]
+    assert seconds_left(events, step("teacher", 10, of_epoch=1)) == seconds_left(events)
+
+
+def test_time_left_follows_the_latest_epochs():
+    events = [BEGUN, *(epoch("student", number, seconds) for number, seconds in ((1, 100.0), (2, 10.0), (3, 10.0)))]
+    slower = [BEGUN, *(epoch("student", number, seconds) for number, seconds in ((1, 10.0), (2, 10.0), (3, 100.0)))]
+    assert seconds_left(slower) == seconds_left(events)  # three epochs are averaged
+    assert seconds_left([*events, epoch("student", 4, 10.0)]) == pytest.approx(0.0)

@@ -1,0 +1,581 @@
+"""Attention over the CT in Slicer's views: maps, colors, jumps, the focus chart and the mosaic."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from HLFDSegmentationLib.color_maps import AttentionColors, color_map
+from HLFDSegmentationLib.slicer_attention_maps import place_of_most_attention, values_of
+from HLFDSegmentationLib.slicer_focus_chart import FocusChart
+from HLFDSegmentationLib.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_mosaic import mosaic
+from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from slicer_cases import add_ct, add_transform, shift, turn
+from slicer_review_cases import BUSIEST, CELLS, EMPTY, FOCUS, LAYERS, SEGMENT, WITHOUT_TUMOR, add_reviewed_case
+
+pytestmark = pytest.mark.usefixtures("slicer_shell")
+
+VIEWS = ("Red", "Green", "Yellow")
+
+
+@pytest.fixture
+def result(slicer_shell, tmp_path) -> SceneResult:
+    return add_reviewed_case(tmp_path)
+
+
+@pytest.fixture
+def view(slicer_shell) -> LayerView:
+    layer_view = LayerView(slicer.mrmlScene)
+    yield layer_view
+    layer_view.hide()
+
+
+def composite(name="Red"):
+    return slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode()
+
+
+def slice_node(name="Red"):
+    return slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
+
+
+def fit():
+    for name in VIEWS:
+        slicer.app.layoutManager().sliceWidget(name).sliceLogic().FitSliceToBackground()
+
+
+def world_of(node, i, j, k):
+    own = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(own)
+    place = [0.0] * 3
+    node.TransformPointToWorld(own.MultiplyPoint((i, j, k, 1.0))[:3], place)
+    return place
+
+
+def is_colored(picture):
+    """Where a picture is not gray."""
+    return np.ptp(picture.astype(int), axis=-1) > 12
+
+
+def without_marks(picture, size=320):
+    """The middle of a view: no legend, no orientation letters."""
+    return picture[size // 4 : 3 * size // 4, size // 4 : size // 2]
+
+
+# The maps
+
+
+def test_each_layer_keeps_its_own_grid_and_lies_on_the_ct(result):
+    for layer in LAYERS:
+        node = result.map_node(SEGMENT, layer)
+        assert node.GetImageData().GetDimensions() == (CELLS[layer], CELLS[layer], 6)
+        bounds = [0.0] * 6
+        node.GetRASBounds(bounds)
+        ct_bounds = [0.0] * 6
+        result.ct.GetRASBounds(ct_bounds)
+        assert bounds == pytest.approx(ct_bounds, abs=1e-6)
+        assert node.GetHideFromEditors()
+
+
+def test_layers_come_in_the_networks_order(result):
+    assert tuple(result.layers) == LAYERS
+
+
+def test_slices_without_the_tumor_hold_no_attention(result):
+    for layer in LAYERS:
+        values = values_of(result.map_node(SEGMENT, layer))
+        assert not values[list(WITHOUT_TUMOR)].any()
+        assert values[BUSIEST].any()
+
+
+def test_a_map_moves_with_its_ct(slicer_shell, tmp_path):
+    ct = add_ct()
+    add_transform(shift(30, -20, 12) @ turn(20), ct)
+    result = add_reviewed_case(tmp_path, ct=ct)
+    node = result.map_node(SEGMENT, "encoder1")
+    # The cell (8, 8) of 2 x 2 CT voxels has its center between the CT's voxels 16 and 17.
+    assert world_of(node, 8, 8, 3) == pytest.approx(world_of(ct, 16.5, 16.5, 3), abs=1e-4)
+
+
+# What the views show
+
+
+def test_a_map_lies_over_the_ct_in_every_slice_view(result, view):
+    view.show(result, SEGMENT, "decoder3")
+    for name in VIEWS:
+        assert composite(name).GetBackgroundVolumeID() == result.ct.GetID()
+        assert composite(name).GetForegroundVolumeID() == result.map_node(SEGMENT, "decoder3").GetID()
+        assert composite(name).GetForegroundOpacity() == view.opacity
+    assert view.shown
+
+
+def test_hiding_gives_a_pet_its_place_back(result, view):
+    pet = add_ct(seed=1, name="PET")
+    mr = add_ct(seed=2, name="MR")
+    for name, opacity in zip(VIEWS, (0.35, 0.5, 0.0)):
+        composite(name).SetForegroundVolumeID(pet.GetID())
+        composite(name).SetForegroundOpacity(opacity)
+        composite(name).SetBackgroundVolumeID(mr.GetID())
+    composite("Green").SetCompositing(composite("Green").Add)
+    result.node.GetDisplayNode().SetVisibility2DFill(True)
+    for layer in LAYERS:
+        view.show(result, SEGMENT, layer)
+    view.hide()
+    for name, opacity in zip(VIEWS, (0.35, 0.5, 0.0)):
+        assert composite(name).GetForegroundVolumeID() == pet.GetID()
+        assert composite(name).GetForegroundOpacity() == opacity
+        assert composite(name).GetBackgroundVolumeID() == mr.GetID()
+    assert composite("Green").GetCompositing() == composite("Green").Add
+    assert result.node.GetDisplayNode().GetVisibility2DFill()
+    assert slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") == []
+    assert not view.shown
+
+
+def test_a_volume_that_the_user_chose_meanwhile_stays(result, view):
+    view.show(result, SEGMENT, "decoder3")
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
+    composite().SetForegroundOpacity(0.8)
+    view.hide()
+    assert composite().GetForegroundVolumeID() == pet.GetID()
+    assert composite().GetForegroundOpacity() == 0.8
+
+
+def test_a_pet_that_was_deleted_meanwhile_does_not_come_back(result, view):
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(pet)
+    view.hide()
+    assert composite().GetForegroundVolumeID() is None
+
+
+def test_a_deleted_map_is_told_and_the_pet_comes_back(result, view):
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(result.map_node(SEGMENT, "decoder3"))
+    view.opacity = 0.5
+    assert "decoder3" in view.note
+    assert not view.shown
+    assert composite().GetForegroundVolumeID() == pet.GetID()
+
+
+@pytest.mark.parametrize("gone", ["result", "ct", "map", "color", "display", "legend", "scene"])
+def test_whatever_is_deleted_nothing_breaks(result, view, gone):
+    view.show(result, SEGMENT, "decoder3")
+    map_node = result.map_node(SEGMENT, "decoder3")
+    nodes = {
+        "result": result.node,
+        "ct": result.ct,
+        "map": map_node,
+        "color": map_node.GetDisplayNode().GetColorNode(),
+        "display": map_node.GetScalarVolumeDisplayNode(),
+        "legend": slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")[0],
+    }
+    if gone == "scene":
+        slicer.mrmlScene.Clear(False)
+    else:
+        slicer.mrmlScene.RemoveNode(nodes[gone])
+    view.threshold = 0.4
+    view.signed = True
+    view.legend = False
+    view.jump_to_most_attention()
+    view.jump_to_lesion(1)
+    view.hide()
+    view.show(result, SEGMENT, "encoder2")
+    view.hide()
+
+
+def test_a_ct_loaded_after_the_scene_was_closed_is_left_alone(result, view):
+    composite().SetForegroundVolumeID(add_ct(seed=1, name="PET").GetID())
+    view.show(result, SEGMENT, "decoder3")
+    slicer.mrmlScene.Clear(False)
+    # New nodes get the IDs of the old ones.
+    new = [add_ct(seed=seed, name=f"new {seed}") for seed in range(3)]
+    composite().SetBackgroundVolumeID(new[0].GetID())
+    view.hide()
+    assert composite().GetBackgroundVolumeID() == new[0].GetID()
+    assert composite().GetForegroundVolumeID() is None
+
+
+def test_the_colors_are_those_that_were_chosen(result, view, slice_views):
+    view.show(result, SEGMENT, "decoder2")
+    view.opacity, view.threshold, view.legend = 1.0, 0.1, False
+    result.node.GetDisplayNode().SetVisibility(False)
+    fit()
+    view.jump_to_most_attention()
+    for name in ("ember", "meadow", "ice"):
+        view.color = name
+        picture = slice_views.render_slice_view("Red")
+        shown = without_marks(picture)[is_colored(without_marks(picture))].astype(float)
+        known = 255 * color_map(name)
+        distance = np.abs(shown[:, None] - known[None]).max(axis=-1).min(axis=1)
+        assert len(shown) > 500
+        assert distance.max() <= 2
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_weak_attention_lets_the_ct_through(result, view, slice_views, signed):
+    view.show(result, SEGMENT, "decoder2")
+    view.legend, view.signed = False, signed
+    result.node.GetDisplayNode().SetVisibility(False)
+    fit()
+    view.jump_to_most_attention()
+    view.opacity = 0.0
+    anatomy = without_marks(slice_views.render_slice_view("Red"))
+    view.opacity = 0.7
+    colored = []
+    for threshold in (0.0, 0.3, 0.6):
+        view.threshold = threshold
+        picture = without_marks(slice_views.render_slice_view("Red"))
+        colored.append(int(is_colored(picture).sum()))
+        assert np.array_equal(picture[~is_colored(picture)], anatomy[~is_colored(picture)]) or threshold == 0.0
+    assert colored[0] > colored[1] > colored[2] > 0
+    view.threshold = 1.01
+    assert np.array_equal(without_marks(slice_views.render_slice_view("Red")), anatomy)
+
+
+def test_signed_shows_what_speaks_against_in_blue_without_another_volume(result, view, slice_views):
+    view.show(result, SEGMENT, "decoder2")
+    result.node.GetDisplayNode().SetVisibility(False)
+    fit()
+    view.jump_to_most_attention()
+    view.opacity, view.legend, view.threshold = 1.0, False, 0.15
+    volumes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+
+    def bluish():
+        picture = without_marks(slice_views.render_slice_view("Red")).astype(int)
+        return int((picture[..., 2] > picture[..., 0] + 12).sum())
+
+    assert bluish() == 0
+    view.signed = True
+    assert bluish() > 500
+    view.signed = False
+    assert bluish() == 0
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == volumes
+
+
+def test_a_slice_without_the_tumor_shows_the_ct_alone(result, view, slice_views):
+    view.show(result, SEGMENT, "decoder2")
+    view.legend, view.threshold, view.signed = False, 0.0, True
+    result.node.GetDisplayNode().SetVisibility(False)
+    fit()
+    view.jump_to(world_of(result.ct, 32, 32, WITHOUT_TUMOR[0]))
+    assert not is_colored(without_marks(slice_views.render_slice_view("Red"))).any()
+
+
+def test_the_legend_names_layer_and_segment_and_shows_the_threshold(result, view, slice_views):
+    view.show(result, SEGMENT, "decoder2")
+    fit()
+    with_legend = slice_views.render_slice_view("Red")
+    (legend,) = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+    assert legend.GetTitleText() == f"decoder2\n{SEGMENT}"
+    view.legend = False
+    assert (slice_views.render_slice_view("Red") != with_legend)[:, 200:].any()
+    view.legend = True
+    view.show(result, SEGMENT, "encoder1")
+    (legend,) = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+    assert legend.GetTitleText() == f"encoder1\n{SEGMENT}"
+
+
+def test_the_legend_of_a_pet_goes_and_comes_with_the_pet(result, view, slice_views):
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
+    view.legend = False
+    view.show(result, SEGMENT, "decoder2")
+    map_alone = slice_views.render_slice_view("Red")
+    view.hide()
+    slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(pet).SetTitleText("PET")
+    with_pet = slice_views.render_slice_view("Red")
+    view.show(result, SEGMENT, "decoder2")
+    assert np.array_equal(slice_views.render_slice_view("Red"), map_alone)
+    view.hide()
+    assert np.array_equal(slice_views.render_slice_view("Red"), with_pet)
+
+
+def test_three_layers_for_the_eye(result, view, slice_views):
+    for layer in ("encoder2", "encoder5", "decoder2"):
+        view.show(result, SEGMENT, layer)
+        fit()
+        view.jump_to_most_attention()
+        slice_views.save_slice_view("Red", f"attention_{layer}")
+
+
+def test_an_empty_map_says_so_until_its_signed_map_is_shown(result, view):
+    view.show(result, SEGMENT, EMPTY)
+    assert EMPTY in view.note and SEGMENT in view.note
+    assert not view.jump_to_most_attention()
+    view.signed = True
+    assert view.note == ""
+    assert view.jump_to_most_attention()
+    view.signed = False
+    view.show(result, SEGMENT, "decoder2")
+    assert view.note == ""
+
+
+def test_a_filled_segment_is_outlined_while_a_map_is_shown(result, view):
+    display = result.node.GetDisplayNode()
+    display.SetVisibility2DFill(False)
+    view.show(result, SEGMENT, "decoder2")
+    view.hide()
+    assert not display.GetVisibility2DFill()
+
+
+# Jumps
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_slice_with_most_attention_is_found_in_the_world(slicer_shell, tmp_path, view, moved):
+    ct = add_ct()
+    if moved:
+        add_transform(shift(30, -20, 12) @ turn(180, "x"), ct)
+    result = add_reviewed_case(tmp_path, ct=ct)
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    assert view.jump_to_most_attention()
+    node = result.map_node(SEGMENT, "encoder1")
+    j, i = np.unravel_index(values_of(node)[BUSIEST].argmax(), (32, 32))
+    place = world_of(node, i, j, BUSIEST)
+    assert place_of_most_attention(node) == pytest.approx(place)
+    # A sagittal view counts from right to left.
+    offsets = [slice_node(name).GetSliceOffset() for name in VIEWS]
+    assert offsets == pytest.approx([place[2], place[1], -place[0]])
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    assert crosshair.GetCrosshairRAS() == pytest.approx(place)
+
+
+def test_a_jump_goes_to_each_lesion_and_moves_with_the_ct(result, view):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    for number, k in ((1, 4), (2, 2)):
+        assert view.jump_to_lesion(number)
+        assert slice_node().GetSliceOffset() == pytest.approx(world_of(result.ct, 0, 0, k)[2])
+    assert not view.jump_to_lesion(3)
+    add_transform(shift(0, 0, 100), result.ct, result.node)
+    assert view.jump_to_lesion(1)
+    assert slice_node().GetSliceOffset() == pytest.approx(world_of(result.ct, 0, 0, 4)[2])
+
+
+def test_a_zoomed_view_pans_only_to_what_it_would_not_show(result, view):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    red = slice_node()
+    origin = red.GetXYZOrigin()
+    view.jump_to_lesion(1)
+    assert red.GetXYZOrigin() == origin
+    red.SetFieldOfView(20, 20, 1)
+    red.SetXYZOrigin(100, 100, 0)
+    view.jump_to_lesion(1)
+    place = dict(result.lesions(SEGMENT))[1]
+    to_xy = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(red.GetXYToRAS(), to_xy)
+    x, y = to_xy.MultiplyPoint((*place, 1.0))[:2]
+    assert 0 <= x < red.GetDimensions()[0] and 0 <= y < red.GetDimensions()[1]
+
+
+# The focus chart
+
+
+@pytest.fixture
+def chart(slicer_shell) -> FocusChart:
+    focus_chart = FocusChart(slicer.mrmlScene)
+    yield focus_chart
+    focus_chart.restore()
+
+
+def series_of(chart_node):
+    return [chart_node.GetNthPlotSeriesNode(index) for index in range(chart_node.GetNumberOfPlotSeriesNodes())]
+
+
+def points_of(series):
+    table = series.GetTableNode()
+    columns = [table.GetColumnIndex(series.GetLabelColumnName()), table.GetColumnIndex(series.GetYColumnName())]
+    texts = [[table.GetCellText(row, column) for column in columns] for row in range(table.GetNumberOfRows())]
+    return [(name, float(value)) for name, value in texts]
+
+
+def test_the_chart_holds_each_layers_focus_in_order_the_current_one_and_chance(result, chart):
+    chart.show([result], SEGMENT, "decoder3")
+    curve, chance, mark = series_of(chart.chart_node)
+    names, values = zip(*points_of(curve))
+    assert names == LAYERS
+    assert np.allclose(values, [np.nan if FOCUS[layer] is None else FOCUS[layer] for layer in LAYERS], equal_nan=True)
+    assert curve.GetName() == "student"
+    assert [value for _name, value in points_of(chance)] == [1.0] * 9
+    assert set(points_of(mark)) == {("decoder3", FOCUS["decoder3"])}
+    assert mark.GetName() == "decoder3"
+    assert chart.chart_node.GetXAxisTitle() == "1–5: encoder1–encoder5,  6–9: decoder5–decoder2"
+
+
+def test_the_mark_walks_with_the_layer(result, chart):
+    chart.show([result], SEGMENT, "decoder3")
+    mark = series_of(chart.chart_node)[-1]
+    chart.mark("encoder1")
+    assert set(points_of(mark)) == {("encoder1", FOCUS["encoder1"])}
+    chart.mark(EMPTY)
+    assert points_of(mark) == []
+    assert "not defined" in mark.GetName()
+
+
+def test_two_results_differ_by_color_dashes_and_markers(result, chart, tmp_path):
+    other = add_reviewed_case(tmp_path, model="undistilled", ct=result.ct)
+    chart.show([result, other], SEGMENT, "decoder3")
+    first, second, _chance, mark = series_of(chart.chart_node)
+    assert (first.GetName(), second.GetName()) == ("1: student", "2: undistilled")
+    for get in ("GetColor", "GetLineStyle", "GetMarkerStyle"):
+        assert getattr(first, get)() != getattr(second, get)()
+    assert len(points_of(mark)) == 2
+
+
+def test_the_chart_comes_with_a_layout_that_has_a_plot_and_goes_without_a_trace(result, chart):
+    layout = slicer.app.layoutManager()
+    layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+    names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    chart.show([result], SEGMENT, "decoder3")
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
+    assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.chart_node.GetID()
+    chart.restore()
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    added = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode")} - names
+    assert not any("ocus" in name for name in added)
+
+
+def test_the_users_own_chart_and_layout_come_back(result, chart):
+    layout = slicer.app.layoutManager()
+    layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "own")
+    plot_view = layout.plotWidget(0).mrmlPlotViewNode()
+    plot_view.SetPlotChartNodeID(own.GetID())
+    chart.show([result], SEGMENT, "decoder3")
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView
+    layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpPlotView)
+    chart.restore()
+    assert plot_view.GetPlotChartNodeID() == own.GetID()
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpPlotView
+
+
+def test_the_chart_survives_what_is_deleted(result, chart):
+    chart.show([result], SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(chart.chart_node)
+    chart.mark("encoder1")
+    chart.show([result], SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(result.focus_table)
+    chart.show([result], SEGMENT, "decoder3")
+    slicer.mrmlScene.Clear(False)
+    chart.mark("encoder1")
+    chart.restore()
+
+
+def test_the_chart_for_the_eye(result, chart, slice_views, tmp_path, capfd):
+    from slicer_shell.plots import save_chart
+
+    other = add_reviewed_case(tmp_path, model="undistilled", ct=result.ct)
+    chart.show([result, other], SEGMENT, "decoder3")
+    save_chart(chart.chart_node, "focus_chart")
+    assert "ERR" not in "".join(capfd.readouterr())
+
+
+# The mosaic
+
+
+def mosaic_of(result, **changes):
+    colors = AttentionColors(**({"threshold": 0.2} | changes))
+    return mosaic(result, SEGMENT, slice_node(), (300, 300), colors, opacity=0.6)
+
+
+def test_the_mosaic_shows_what_the_slice_view_shows(result, view, slice_views):
+    """Each tile is compared with the real slice view, drawn at the tile's size."""
+    view.opacity, view.threshold, view.legend = 0.6, 0.2, False
+    view.show(result, SEGMENT, LAYERS[0])
+    result.node.GetDisplayNode().SetVisibility(False)
+    red = slice_node()
+    size = (304 - 4) // 3
+    slice_views.render_slice_view("Red", (size, size))
+    fit()
+    view.jump_to_most_attention()
+    # The outline of the segment is not in the slice view.
+    result.node.GetSegmentation().RemoveSegment(result.segment_id(SEGMENT))
+    for signed in (False, True):
+        view.signed = signed
+        picture = mosaic(result, SEGMENT, red, (304, 304), view.colors, opacity=0.6)
+        for index, layer in enumerate(LAYERS):
+            view.show(result, SEGMENT, layer)
+            expected = slice_views.render_slice_view("Red", (size, size)).astype(int)
+            row, column = divmod(index, 3)
+            top, left = row * (size + 2), column * (size + 2)
+            tile = picture[top : top + size, left : left + size].astype(int)
+            # Above it is the layer's name.
+            inner = slice(30, 95), slice(5, 95)
+            different = np.abs(tile[inner] - expected[inner]).max(axis=-1) > 6
+            assert different.mean() < 0.01, layer
+
+
+def test_the_mosaic_outlines_the_segment_and_names_the_layers(result, view):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    view.jump_to_most_attention()
+    picture = mosaic_of(result)
+    assert (picture == 255).all(axis=-1)[30:90, 20:90].sum() > 10
+    for row in range(3):
+        for column in range(3):
+            corner = picture[row * 100 + 3 : row * 100 + 22, column * 100 + 3 : column * 100 + 70]
+            assert (corner > 200).all(axis=-1).sum() > 20
+
+
+def test_the_mosaic_follows_the_slice_and_the_colors(result, view):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    view.jump_to_most_attention()
+    busy = mosaic_of(result)
+    assert not np.array_equal(mosaic_of(result, signed=True), busy)
+    assert not np.array_equal(mosaic_of(result, name="ice"), busy)
+    view.jump_to(world_of(result.ct, 32, 32, WITHOUT_TUMOR[0]))
+    assert is_colored(busy).any()
+    assert not is_colored(mosaic_of(result)).any()
+
+
+@pytest.mark.parametrize("gone", ["result", "ct", "map", "segment", "scene"])
+def test_a_mosaic_of_what_is_left(result, view, gone):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    if gone == "scene":
+        slicer.mrmlScene.Clear(False)
+    elif gone == "segment":
+        result.node.GetSegmentation().RemoveSegment(result.segment_id(SEGMENT))
+    else:
+        nodes = {"result": result.node, "ct": result.ct, "map": result.map_node(SEGMENT, "encoder4")}
+        slicer.mrmlScene.RemoveNode(nodes[gone])
+    assert mosaic_of(result).shape == (300, 300, 3)
+
+
+# Saved and loaded
+
+
+def test_a_saved_scene_brings_maps_and_colors_back(result, view, tmp_path):
+    values = values_of(result.map_node(SEGMENT, "decoder3")).copy()
+    view.color, view.threshold = "meadow", 0.4
+    view.show(result, SEGMENT, "decoder3")
+    path = tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    reload(path)
+    (loaded,) = SceneResult.all(slicer.mrmlScene)
+    assert tuple(loaded.layers) == LAYERS
+    node = loaded.map_node(SEGMENT, "decoder3")
+    assert np.array_equal(values_of(node), values)
+    colors = node.GetDisplayNode().GetColorNode()
+    rgba = [0.0] * 4
+    colors.GetColor(255, rgba)
+    assert rgba == pytest.approx([*color_map("meadow")[-1], 1.0], abs=0.01)
+    colors.GetColor(80, rgba)
+    assert rgba[3] == 0
+    again = LayerView(slicer.mrmlScene)
+    again.show(loaded, SEGMENT, "decoder3")
+    again.hide()
+    assert composite().GetForegroundVolumeID() is None
+
+
+def reload(path: Path):
+    slicer.mrmlScene.Clear(False)
+    slicer.app.applicationLogic().OpenSlicerDataBundle(str(path), str(path.parent))

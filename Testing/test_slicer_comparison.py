@@ -1,0 +1,210 @@
+"""Two results of one CT side by side, and the user's layout and views as they were before."""
+
+import numpy as np
+import pytest
+import slicer
+from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.slicer_comparison import LAYOUT, LEFT, PLOT, RIGHT, SIDES, Comparison, register_layout
+from HLFDSegmentationLib.slicer_layer_view import LayerView
+from slicer_cases import add_ct
+from slicer_review_cases import SEGMENT, add_reviewed_case
+
+pytestmark = pytest.mark.usefixtures("slicer_shell")
+
+
+@pytest.fixture
+def results(slicer_shell, tmp_path):
+    student = add_reviewed_case(tmp_path)
+    return student, add_reviewed_case(tmp_path, model="undistilled", ct=student.ct)
+
+
+@pytest.fixture(params=["student first", "student second"])
+def pair(results, request):
+    return results if request.param == "student first" else results[::-1]
+
+
+@pytest.fixture
+def comparison(pair):
+    made = Comparison(slicer.mrmlScene, *pair)
+    yield made
+    made.restore()
+
+
+def layout():
+    return slicer.app.layoutManager()
+
+
+def widget(side):
+    return layout().sliceWidget(side)
+
+
+def shown(side):
+    composite = widget(side).mrmlSliceCompositeNode()
+    return composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
+
+
+def test_each_side_shows_its_own_map_over_the_same_ct(pair, comparison):
+    comparison.show(SEGMENT, "decoder3")
+    assert layout().shown_views() == [LEFT, RIGHT, PLOT]
+    for side, result in zip(SIDES, pair):
+        assert shown(side) == (result.ct.GetID(), result.map_node(SEGMENT, "decoder3").GetID())
+    comparison.show(SEGMENT, "encoder2")
+    for side, result in zip(SIDES, pair):
+        assert shown(side)[1] == result.map_node(SEGMENT, "encoder2").GetID()
+
+
+def test_both_sides_share_one_scale(pair, comparison):
+    comparison.show(SEGMENT, "decoder3")
+    comparison.set(threshold=0.4, signed=True, opacity=0.7)
+    displays = [result.map_node(SEGMENT, "decoder3").GetScalarVolumeDisplayNode() for result in pair]
+    for display in displays:
+        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)
+    assert displays[0].GetColorNode() is displays[1].GetColorNode()
+    assert [widget(side).mrmlSliceCompositeNode().GetForegroundOpacity() for side in SIDES] == [0.7, 0.7]
+
+
+def test_both_focus_curves_are_in_the_chart_of_the_layout(pair, comparison):
+    comparison.show(SEGMENT, "decoder3")
+    chart = comparison.chart.chart_node
+    names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(2)]
+    assert names == [f"1: {pair[0].model}", f"2: {pair[1].model}"]
+    plot_view = slicer.mrmlScene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
+    assert plot_view.GetPlotChartNodeID() == chart.GetID()
+    comparison.show(SEGMENT, "encoder2")
+    assert comparison.chart.chart_node is chart
+    assert chart.GetNthPlotSeriesNode(3).GetName() == "encoder2"
+
+
+def test_moving_one_side_moves_the_other_and_no_view_of_the_user(comparison):
+    red = layout().sliceWidget("Red").mrmlSliceNode()
+    comparison.show(SEGMENT, "decoder3")
+    offset = red.GetSliceOffset()
+    logic = widget(LEFT).sliceLogic()
+    logic.StartSliceOffsetInteraction()
+    logic.SetSliceOffset(logic.GetSliceOffset() + 8)
+    logic.EndSliceOffsetInteraction()
+    left, right = (widget(side).mrmlSliceNode().GetSliceOffset() for side in SIDES)
+    assert left == right
+    assert red.GetSliceOffset() == offset
+    comparison.jump_to((-100.0, -100.0, 16.0))
+    assert [widget(side).mrmlSliceNode().GetSliceOffset() for side in SIDES] == [16.0, 16.0]
+    assert red.GetSliceOffset() == offset
+
+
+def test_it_begins_with_the_whole_slice_that_holds_most_attention(comparison):
+    comparison.show(SEGMENT, "decoder3")
+    left, right = (widget(side).mrmlSliceNode() for side in SIDES)
+    assert left.GetSliceOffset() == right.GetSliceOffset() == pytest.approx(24.0)
+    assert left.GetFieldOfView()[0] >= 320
+    left.SetFieldOfView(100, 100, 1)
+    comparison.show(SEGMENT, "encoder1")
+    assert left.GetFieldOfView()[0] == 100
+
+
+def test_each_segmentation_is_outlined_on_its_side_only(pair, comparison):
+    comparison.show(SEGMENT, "decoder3")
+    for side, result in zip(SIDES, pair):
+        assert result.node.GetDisplayNode().GetViewNodeIDs() == (widget(side).mrmlSliceNode().GetID(),)
+    comparison.restore()
+    for result in pair:
+        assert result.node.GetDisplayNode().GetViewNodeIDs() == ()
+
+
+def test_the_users_layout_and_views_come_back(results, pair):
+    conventional = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    layout().setLayout(conventional)
+    pet = add_ct(seed=1, name="PET")
+    red = layout().sliceWidget("Red")
+    red.mrmlSliceCompositeNode().SetBackgroundVolumeID(results[0].ct.GetID())
+    red.mrmlSliceCompositeNode().SetForegroundVolumeID(pet.GetID())
+    red.mrmlSliceCompositeNode().SetForegroundOpacity(0.4)
+    red.mrmlSliceNode().SetSliceOffset(7.0)
+    comparison = Comparison(slicer.mrmlScene, *pair)
+    comparison.show(SEGMENT, "decoder3")
+    assert layout().layout == LAYOUT
+    assert comparison.running
+    comparison.restore()
+    assert not comparison.running
+    assert layout().layout == conventional
+    assert shown("Red") == (results[0].ct.GetID(), pet.GetID())
+    assert red.mrmlSliceCompositeNode().GetForegroundOpacity() == 0.4
+    assert red.mrmlSliceNode().GetSliceOffset() == 7.0
+    assert comparison.chart.chart_node is None
+
+
+def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):
+    comparison.show(SEGMENT, "decoder3")
+    layout().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    comparison.restore()
+    assert layout().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+
+
+def test_an_ordinary_layer_view_leaves_the_sides_alone(pair, comparison):
+    comparison.show(SEGMENT, "decoder3")
+    view = LayerView(slicer.mrmlScene)
+    view.show(pair[0], SEGMENT, "encoder1")
+    assert shown(RIGHT)[1] == pair[1].map_node(SEGMENT, "decoder3").GetID()
+    view.hide()
+
+
+def test_results_that_cannot_be_compared_are_told(results, tmp_path):
+    student, undistilled = results
+    with pytest.raises(InputError, match="same result"):
+        Comparison(slicer.mrmlScene, student, student)
+    with pytest.raises(InputError, match="not of the same CT"):
+        Comparison(slicer.mrmlScene, student, add_reviewed_case(tmp_path, ct=add_ct(1, "CT 2")))
+    slicer.mrmlScene.RemoveNode(undistilled.node)
+    with pytest.raises(InputError, match="no longer in the scene"):
+        Comparison(slicer.mrmlScene, student, undistilled)
+
+
+@pytest.mark.parametrize("gone", ["result", "ct", "map", "focus", "views", "scene"])
+def test_whatever_is_deleted_nothing_breaks(pair, comparison, gone):
+    comparison.show(SEGMENT, "decoder3")
+    nodes = {
+        "result": pair[1].node,
+        "ct": pair[1].ct,
+        "map": pair[1].map_node(SEGMENT, "decoder3"),
+        "focus": pair[1].focus_table,
+        "views": widget(RIGHT).mrmlSliceNode(),
+    }
+    if gone == "scene":
+        slicer.mrmlScene.Clear(False)
+    else:
+        slicer.mrmlScene.RemoveNode(nodes[gone])
+    comparison.set(threshold=0.5)
+    comparison.show(SEGMENT, "decoder3")
+    comparison.jump_to((0.0, 0.0, 0.0))
+    comparison.restore()
+    assert layout().layout != LAYOUT
+
+
+def test_a_side_without_a_map_says_so(pair, comparison):
+    slicer.mrmlScene.RemoveNode(pair[1].map_node(SEGMENT, "decoder3"))
+    comparison.show(SEGMENT, "decoder3")
+    left, right = comparison.views
+    assert left.note == ""
+    assert "decoder3" in right.note
+
+
+def test_the_layout_is_registered_once(slicer_shell):
+    register_layout(slicer.mrmlScene)
+    register_layout(slicer.mrmlScene)
+    assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode").IsLayoutDescription(LAYOUT)
+
+
+def test_the_less_focused_side_is_colored_more_widely(pair, comparison, slice_views):
+    from slicer_shell.plots import save_chart
+    from slicer_shell.screenshots import save_picture
+
+    comparison.set(legend=False)
+    comparison.show(SEGMENT, "decoder3")
+    pictures = {result.model: slice_views.render_slice_view(side) for result, side in zip(pair, SIDES)}
+    colored = {model: (np.ptp(picture.astype(int), axis=-1) > 12).sum() for model, picture in pictures.items()}
+    assert colored["undistilled"] > 1.5 * colored["student"] > 0
+    comparison.set(legend=True)
+    left, right = (slice_views.render_slice_view(side) for side in SIDES)
+    for picture, model in ((left, pair[0].model), (right, pair[1].model)):
+        assert (picture != pictures[model])[:, 200:].any()
+    save_picture(np.concatenate([left, right], axis=1), "comparison")
+    save_chart(comparison.chart.chart_node, "comparison_focus")

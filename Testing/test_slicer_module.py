@@ -1,0 +1,746 @@
+"""The module itself on the stand-in Slicer: its file is loaded, its panel drawn, its buttons clicked, its nodes inspected.
+
+Real: the module and its library, the worker process, Slicer's MRML, segmentation and slice logic, Qt's widgets.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MODULE_FILE = Path(__file__).parents[1] / "HLFDSegmentation" / "HLFDSegmentation.py"
+PANEL_WIDTH = 450
+SEGMENT = "liver tumor"
+MODEL = "untrained"
+
+
+class Panel:
+    """The module in the window, and what its user does."""
+
+    def __init__(self, slicer, module) -> None:
+        self.slicer, self.module = slicer, module
+        slicer.util.mainWindow().show()
+        slicer.util.selectModule("HLFDSegmentation")
+        slicer.app.processEvents()
+
+    @property
+    def widget(self):
+        return self.slicer.modules.HLFDSegmentationWidget
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.widget.logic.getParameterNode()
+
+    def open_again(self) -> None:
+        """The user goes to another module and comes back."""
+        self.slicer.app.main_window.moduleSelector().leave()
+        self.slicer.util.selectModule("HLFDSegmentation")
+        self.slicer.app.processEvents()
+
+    def wait(self, condition, seconds: float = 120) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def wait_for_end(self) -> None:
+        self.wait(lambda: not self.running)
+
+    @property
+    def running(self) -> bool:
+        return self.ui.progressBar.visible
+
+    @property
+    def message(self) -> str:
+        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
+
+    def choose_model(self, name: str) -> None:
+        self.widget.modelPanel.refresh()
+        self.widget.modelPanel.choose(name)
+
+    def results(self) -> list:
+        from HLFDSegmentationLib.slicer_scene_result import SceneResult
+
+        return SceneResult.all(self.slicer.mrmlScene)
+
+    def show_result(self, result) -> None:
+        self.parameters.result = result.node
+
+    def picture(self, name: str) -> None:
+        """A screenshot, as high as the panel wants to be."""
+        from slicer_shell.screenshots import grab
+
+        top = self.module.widgetRepresentation()
+        window = self.slicer.util.mainWindow()
+        for _attempt in range(2):
+            self.slicer.app.processEvents()
+            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
+        path = grab(top, name)
+        assert path.stat().st_size > 4000
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """The user's folder of models, empty."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("HLFD_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def load(slicer_shell, models, monkeypatch):
+    """Loads the module as Slicer does."""
+    from slicer_shell.modules import load_module_file
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return lambda: load_module_file(MODULE_FILE)
+
+
+@pytest.fixture
+def panel(slicer_shell, load) -> Panel:
+    """The module as it is before PyTorch is installed: it starts no worker process, which takes its time."""
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch"}
+    return Panel(slicer_shell, load())
+
+
+@pytest.fixture
+def small_model(models, untrained_package) -> str:
+    """An imported model that is fast."""
+    shutil.copytree(untrained_package, models / MODEL)
+    return MODEL
+
+
+@pytest.fixture
+def quick(panel, small_model):
+    """The panel with a CT, and a model that segments it within a second."""
+    from slicer_cases import add_ct
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    panel.ct = add_ct()
+    panel.open_again()
+    panel.choose_model(small_model)
+    return panel
+
+
+@pytest.fixture
+def reviewed(panel, tmp_path):
+    """The panel with a result with attention, in which the tumor and its lesions are known."""
+    from slicer_review_cases import add_reviewed_case
+
+    result = add_reviewed_case(tmp_path)
+    panel.result = result
+    panel.open_again()
+    panel.show_result(result)
+    return panel
+
+
+def answer(*values) -> None:
+    from slicer_shell import dialogs
+
+    dialogs.answer(*values)
+
+
+def asked() -> list[str]:
+    from slicer_shell import dialogs
+
+    return dialogs.shown
+
+
+def foreground(slicer, view: str = "Red"):
+    composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
+    return slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+
+
+def red_offset(slicer) -> float:
+    return slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset()
+
+
+def snapshot(node) -> tuple:
+    """All that a user could see of a volume."""
+    import slicer
+
+    matrix = slicer.util.arrayFromVTKMatrix(_ijk_to_ras(node)).tobytes()
+    return node.GetName(), matrix, slicer.util.arrayFromVolume(node).tobytes(), node.GetTransformNodeID()
+
+
+def _ijk_to_ras(node):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+# The module in Slicer's list
+
+
+def test_the_module_introduces_itself(load):
+    module = load()
+    assert module.title == "HLFD Segmentation"
+    assert module.categories == ["Segmentation"]
+    assert "research use only" in module.helpText and "Nothing is uploaded" in module.helpText
+    assert "10.1109/ISBI56570.2024.10635141" in module.acknowledgementText
+    assert not module.icon.isNull()
+
+
+def test_loading_the_module_starts_nothing(load):
+    load()
+    worker = sys.modules["HLFDSegmentationLib.slicer_worker"]
+    assert not worker._shared
+
+
+# What can be segmented
+
+
+def test_an_empty_scene(panel):
+    assert not panel.ui.segmentButton.enabled
+    assert panel.ui.hintLabel.text == panel.ui.segmentButton.toolTip == "Choose the CT to segment."
+    assert not panel.ui.resultControls.visible and not panel.ui.reviewControls.visible
+    assert panel.ui.advancedCollapsibleButton.collapsed
+    panel.picture("panel_empty")
+
+
+def test_the_first_ct_is_chosen_when_the_module_is_opened(quick):
+    panel = quick
+    assert panel.ui.inputSelector.currentNode() is panel.ct
+    assert panel.ui.segmentButton.enabled and not panel.ui.hintLabel.visible
+    panel.picture("panel_ready")
+
+
+def test_an_attention_map_is_not_taken_for_the_ct(reviewed):
+    reviewed.parameters.inputVolume = None
+    reviewed.slicer.mrmlScene.RemoveNode(reviewed.result.ct)
+    reviewed.open_again()
+    assert reviewed.parameters.inputVolume is None
+
+
+def test_the_button_says_why_it_is_disabled_and_looks_again(panel):
+    from slicer_cases import add_bending_transform, add_ct
+
+    ct = add_ct()
+    panel.open_again()
+    add_bending_transform(ct)
+    assert not panel.ui.segmentButton.enabled
+    assert "bends" in panel.ui.segmentButton.toolTip and "bends" in panel.ui.hintLabel.text
+    panel.picture("panel_refused_transform")
+    ct.SetAndObserveTransformNodeID(None)
+    assert panel.ui.segmentButton.enabled
+
+
+def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
+    import qt
+    from slicer_cases import add_ct
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch", "monai"}
+    add_ct()
+    panel.open_again()
+    assert panel.ui.segmentButton.enabled
+    assert "torch, monai" in panel.ui.hintLabel.text
+    answer(qt.QMessageBox.Cancel)
+    panel.ui.segmentButton.click()
+    assert "nothing can be segmented" in panel.message
+    assert not panel.running and panel.ui.segmentButton.text == "Segment"
+    panel.picture("panel_packages_declined")
+
+
+# Models
+
+
+def test_the_default_model_tells_what_it_is_and_stays(panel):
+    about = panel.ui.modelAboutLabel.text
+    assert "liver" in about and "MB" in about and "CC-BY-NC-SA" in about and "Dice" in about
+    assert not panel.ui.removeModelButton.enabled
+    assert "ships with HLFD" in panel.ui.removeModelButton.toolTip
+
+
+def test_a_model_is_imported_and_a_damaged_one_refused(panel, untrained_package, models, tmp_path):
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    answer(str(untrained_package))
+    panel.ui.importFolderButton.click()
+    assert panel.message == "" and panel.parameters.model == MODEL
+    assert (models / MODEL / "models" / "model.pt").is_file()
+    assert "CC0-1.0" in panel.ui.modelAboutLabel.text and "Dice not measured" in panel.ui.modelAboutLabel.text
+
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(b"PK no zip")
+    answer(str(damaged))
+    panel.ui.importZipButton.click()
+    assert "damaged.zip" in panel.message
+    assert [folder.name for folder in models.iterdir()] == [MODEL]
+    panel.picture("panel_model_refused")
+
+
+def test_a_closed_file_dialog_imports_nothing(panel):
+    answer("", "")
+    panel.ui.importZipButton.click()
+    panel.ui.importFolderButton.click()
+    assert panel.message == ""
+
+
+def test_a_model_is_removed_after_a_question_only(panel, small_model, models):
+    import qt
+
+    panel.choose_model(small_model)
+    assert panel.ui.removeModelButton.enabled
+    answer(qt.QMessageBox.No)
+    panel.ui.removeModelButton.click()
+    assert (models / MODEL).is_dir()
+    answer(qt.QMessageBox.Yes)
+    panel.ui.removeModelButton.click()
+    assert not (models / MODEL).exists()
+    assert MODEL in asked()[0]
+    assert not panel.ui.removeModelButton.enabled
+    assert panel.parameters.model == panel.widget.modelPanel.chosen.name != MODEL
+
+
+def test_a_damaged_model_cannot_segment(quick, models):
+    (models / MODEL / "models" / "model.pt").write_bytes(b"changed")
+    quick.choose_model(MODEL)
+    assert not quick.ui.segmentButton.enabled
+    assert "model.pt" in quick.ui.modelAboutLabel.text
+
+
+# Runs, with the real worker
+
+
+def test_from_the_click_to_the_report(quick, tmp_path):
+    panel, before = quick, snapshot(quick.ct)
+    panel.ui.probabilitiesCheckBox.click()
+    panel.wait(lambda: panel.ui.deviceComboBox.count > 2 or "Processor" not in panel.ui.deviceComboBox.itemText(1))
+    panel.ui.segmentButton.click()
+    assert panel.running and panel.ui.segmentButton.text == "Cancel" and panel.ui.segmentButton.enabled
+    assert not panel.ui.inputSelector.enabled and not panel.ui.importZipButton.enabled
+    panel.wait(lambda: panel.ui.phaseLabel.text != "Preparing the CT")
+    panel.picture("panel_running")
+    panel.wait_for_end()
+
+    assert panel.message == ""
+    (result,) = panel.results()
+    assert panel.ui.resultSelector.currentNode() is result.node
+    assert result.ct is panel.ct and result.model == MODEL
+    assert result.layers[0] == "encoder1" and result.layers[-1] == "decoder2" and len(result.layers) == 9
+    assert len(result.probabilities) == 2
+    assert panel.ui.measuresTable.mrmlTableNode() is result.measures_table
+    assert panel.ui.reviewControls.visible and not panel.ui.reviewHintLabel.visible
+    assert snapshot(panel.ct) == before
+    assert panel.ui.segmentButton.text == "Segment"
+    panel.picture("panel_result")
+
+    panel.ui.misledRadioButton.click()
+    destination = tmp_path / "out" / "report.html"
+    answer(str(destination))
+    panel.ui.exportReportButton.click()
+    panel.wait(lambda: panel.ui.exportReportButton.enabled)
+    assert "misled" in destination.read_text(encoding="utf-8")
+    assert str(destination) in panel.message
+
+    panel.ui.segmentButton.click()
+    panel.wait(lambda: "Segmenting" in panel.ui.phaseLabel.text or not panel.running)
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert len(panel.results()) == 1 and panel.message == ""
+
+    panel.ui.segmentButton.click()
+    panel.slicer.mrmlScene.RemoveNode(panel.ct)
+    panel.wait_for_end()
+    assert panel.message == "" and not panel.ui.segmentButton.enabled
+
+    panel.slicer.mrmlScene.Clear(False)
+    assert not panel.ui.resultControls.visible
+
+
+def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
+    import qt
+
+    panel = quick
+    panel.slicer.util.updateVolumeFromArray(panel.ct, np.full((6, 64, 64), 7, np.int16))
+    answer(qt.QMessageBox.No)
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert not panel.results() and "all the same?" in asked()[0]
+
+    answer(qt.QMessageBox.Yes)
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    (result,) = panel.results()
+    assert result.not_hu
+    assert "most likely wrong" in panel.ui.notesLabel.text
+    panel.picture("panel_not_ct")
+
+
+def test_the_logic_without_a_window(slicer_shell, load, small_model):
+    from slicer_cases import add_ct
+
+    load()
+    from HLFDSegmentation import HLFDSegmentationLogic
+    from HLFDSegmentationLib.errors import HLFDError
+
+    ct, told = add_ct(), []
+    with slicer_shell.app.without_main_window():
+        logic = HLFDSegmentationLogic()
+        result = logic.segment(
+            ct,
+            model=small_model,
+            onProgress=lambda phase, share, seconds_left: told.append(share),
+            onFinished=lambda finished: told.append(finished),
+        )
+        assert result.ct is ct and not result.layers
+        assert told[-1] == result and told[:-1] == sorted(told[:-1])
+
+        with pytest.raises(HLFDError, match="HU"):
+            logic.segment(add_flat_image(), model=small_model)
+        with pytest.raises(HLFDError, match="Choose the CT"):
+            logic.segment(None)
+        with pytest.raises(HLFDError, match="no model 'unknown'"):
+            logic.segment(ct, model="unknown")
+
+        ended = []
+        run = logic.segment(ct, model=small_model, wait=False, onCancelled=lambda: ended.append("cancelled"))
+        assert run.running
+        run.cancel()
+        wait_without_window(lambda: ended)
+        assert ended == ["cancelled"]
+
+
+def add_flat_image():
+    import SimpleITK as sitk
+    from slicer_cases import add_volume
+
+    image = sitk.GetImageFromArray(np.full((6, 64, 64), 7, np.int16))
+    return add_volume(image, "no CT")
+
+
+def wait_without_window(condition) -> None:
+    from slicer_shell.application import process_events_until
+
+    process_events_until(condition, 60)
+
+
+def test_slicers_end_is_the_workers_end(quick):
+    worker = sys.modules["HLFDSegmentationLib.slicer_worker"].shared_worker()
+    quick.ui.segmentButton.click()
+    quick.wait(lambda: worker._client.alive)
+    quick.slicer.app.quit()
+    assert not worker._client.alive
+
+
+# The attention review
+
+
+def test_walking_through_the_layers(reviewed):
+    panel, result = reviewed, reviewed.result
+    assert panel.ui.segmentComboBox.currentText == SEGMENT
+    panel.ui.showMapCheckBox.click()
+    for index, layer in enumerate(result.layers):
+        panel.ui.layerSlider.value = index
+        assert panel.parameters.layer == layer and layer in panel.ui.layerLabel.text
+        for view in ("Red", "Green", "Yellow"):
+            assert foreground(panel.slicer, view) is result.map_node(SEGMENT, layer)
+    panel.ui.showMapCheckBox.click()
+    assert foreground(panel.slicer) is None
+
+
+def test_arrow_keys_walk_through_the_layers(reviewed):
+    from slicer_shell.pyside import QtCore, QtGui, QtWidgets
+
+    slider = reviewed.ui.layerSlider
+    slider.value = 3
+    for key, expected in ((QtCore.Qt.Key_Right, "encoder5"), (QtCore.Qt.Key_Left, "encoder4")):
+        press = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, key, QtCore.Qt.NoModifier)
+        QtWidgets.QApplication.sendEvent(slider, press)
+        assert reviewed.parameters.layer == expected
+
+
+def test_the_look_reaches_the_views(reviewed):
+    panel, result = reviewed, reviewed.result
+    panel.ui.showMapCheckBox.click()
+    panel.ui.layerSlider.value = 4
+    display = result.map_node(SEGMENT, "encoder5").GetDisplayNode()
+    panel.ui.opacitySlider.value = 0.3
+    composite = panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+
+    def opacities() -> list[float]:
+        color = [0.0] * 4
+        table = display.GetColorNode()
+        return [table.GetColor(index, color) and color[3] for index in range(table.GetNumberOfColors())]
+
+    panel.ui.thresholdSlider.value = 0.5
+    assert opacities()[100] == 0 and opacities()[200] > 0
+
+    def colors() -> tuple:
+        color = [0.0] * 4
+        display.GetColorNode().GetColor(200, color)
+        return tuple(color)
+
+    before = colors()
+    panel.ui.colorMapComboBox.setCurrentIndex(1)
+    assert colors() != before
+    panel.ui.signedCheckBox.click()
+    assert display.GetWindowLevelMin() == -1 and not panel.ui.colorMapComboBox.enabled
+    legends = panel.slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+    assert len(legends) == 1
+    panel.ui.legendCheckBox.click()
+    assert not panel.slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+
+
+def test_going_to_the_maximum_and_to_the_lesions(reviewed):
+    from generated_cases import SPACING_MM
+    from slicer_review_cases import BUSIEST
+
+    panel = reviewed
+    panel.ui.mostAttentionButton.click()
+    assert red_offset(panel.slicer) == pytest.approx(BUSIEST * SPACING_MM[2])
+    rows = [panel.ui.lesionList.item(row).text() for row in range(panel.ui.lesionList.count)]
+    assert len(rows) == 3 and "1.0 mL" in rows[1] and "10 mm" in rows[1]
+    panel.ui.lesionList.setCurrentRow(2)
+    assert red_offset(panel.slicer) == pytest.approx(2 * SPACING_MM[2])
+    assert "lesion 2" in panel.ui.readingGroup.title
+
+
+def test_a_layer_without_attention_says_so(reviewed):
+    from slicer_review_cases import EMPTY
+
+    panel = reviewed
+    panel.ui.showMapCheckBox.click()
+    panel.ui.layerSlider.value = panel.result.layers.index(EMPTY)
+    assert panel.ui.layerLabel.text == EMPTY
+    assert "its positive map is empty" in panel.ui.reviewHintLabel.text
+    panel.ui.mostAttentionButton.click()
+    assert "Choose another layer" in panel.message
+    panel.ui.layerSlider.value = 0
+    assert not panel.ui.reviewHintLabel.visible
+
+
+def test_chart_and_mosaic(reviewed):
+    panel = reviewed
+    layout = panel.slicer.app.layoutManager()
+    before = layout.layout
+    panel.ui.chartButton.click()
+    (chart,) = panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert SEGMENT in chart.GetTitle()
+    panel.ui.layerSlider.value = 2
+    panel.ui.mosaicButton.click()
+    first = panel.ui.mosaicLabel.pixmap
+    assert panel.ui.mosaicLabel.visible and first.width() > 300
+    panel.picture("panel_review")
+    picture = first.toImage()
+    panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().JumpSliceByOffsetting(0, 0, 24)
+    panel.wait(lambda: panel.ui.mosaicLabel.pixmap.toImage() != picture)
+    for button in (panel.ui.chartButton, panel.ui.mosaicButton):
+        button.click()
+    assert not panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert layout.layout == before and not panel.ui.mosaicLabel.visible
+
+
+def test_readings_belong_to_layer_and_lesion(reviewed, tmp_path):
+    panel = reviewed
+    panel.ui.layerSlider.value = 0
+    panel.ui.onTargetRadioButton.click()
+    panel.ui.commentLineEdit.text = "follows the margin"
+    panel.ui.commentLineEdit.editingFinished.emit()
+    panel.ui.layerSlider.value = 1
+    assert panel.ui.notReadRadioButton.checked and panel.ui.commentLineEdit.text == ""
+    panel.ui.lesionList.setCurrentRow(1)
+    panel.ui.misledRadioButton.click()
+    panel.ui.layerSlider.value = 0
+    panel.ui.lesionList.setCurrentRow(0)
+    assert panel.ui.onTargetRadioButton.checked and panel.ui.commentLineEdit.text == "follows the margin"
+
+    destination = tmp_path / "readings.csv"
+    answer(str(destination))
+    panel.ui.exportReadingsButton.click()
+    assert destination.read_text(encoding="utf-8").splitlines()[1:] == [
+        f"{SEGMENT},encoder1,,on target,follows the margin",
+        f"{SEGMENT},encoder2,1,misled,",
+    ]
+    panel.ui.notReadRadioButton.click()
+    panel.ui.commentLineEdit.text = ""
+    panel.ui.commentLineEdit.editingFinished.emit()
+    assert panel.result.readings_table.GetNumberOfRows() == 1
+
+
+def test_readings_that_cannot_be_written_are_a_sentence(reviewed, tmp_path):
+    (tmp_path / "file").touch()
+    answer(str(tmp_path / "file" / "readings.csv"))
+    reviewed.ui.exportReadingsButton.click()
+    assert "could not be written" in reviewed.message
+
+
+def test_comparing_two_results(reviewed, tmp_path):
+    from slicer_review_cases import add_reviewed_case
+
+    panel = reviewed
+    layout = panel.slicer.app.layoutManager()
+    before = layout.layout
+    panel.ui.compareButton.click()
+    assert "Choose the result to compare with" in panel.message and not panel.ui.compareButton.checked
+
+    (tmp_path / "other").mkdir()
+    other = add_reviewed_case(tmp_path / "other", model="undistilled", ct=panel.result.ct)
+    panel.parameters.comparedResult = other.node
+    panel.ui.showMapCheckBox.click()
+    panel.ui.compareButton.click()
+    assert panel.message == "" and layout.layout != before
+    panel.ui.layerSlider.value = 5
+    layer = panel.parameters.layer
+    assert foreground(panel.slicer, "HLFDLeft") is panel.result.map_node(SEGMENT, layer)
+    assert foreground(panel.slicer, "HLFDRight") is other.map_node(SEGMENT, layer)
+    panel.picture("panel_compare")
+    panel.ui.compareButton.click()
+    assert layout.layout == before
+    assert foreground(panel.slicer) is panel.result.map_node(SEGMENT, layer)
+
+
+def test_a_result_without_attention_says_how_to_get_it(reviewed):
+    panel = reviewed
+    for node in panel.result.maps:
+        panel.slicer.mrmlScene.RemoveNode(node)
+    panel.parameters.parameterNode.Modified()
+    assert not panel.ui.reviewControls.visible
+    assert "Switch it on under Advanced" in panel.ui.reviewHintLabel.text
+
+
+# The scene
+
+
+def test_a_saved_scene_brings_all_back(reviewed, tmp_path):
+    panel = reviewed
+    panel.ui.layerSlider.value = 2
+    panel.ui.opacitySlider.value = 0.35
+    panel.ui.diffuseRadioButton.click()
+    panel.ui.showMapCheckBox.click()
+    panel.parameters.tumorThreshold = 0.25
+    path = str(tmp_path / "scene.mrb")
+    assert panel.slicer.util.saveScene(path)
+    panel.slicer.mrmlScene.Clear(False)
+    panel.wait(lambda: not panel.ui.reviewControls.visible)
+    assert panel.parameters.tumorThreshold == 0.5
+
+    panel.slicer.util.loadScene(path)
+    panel.slicer.app.processEvents()
+    (result,) = panel.results()
+    assert panel.ui.resultSelector.currentNode() is result.node
+    assert panel.parameters.layer == "encoder3" and panel.ui.layerSlider.value == 2
+    assert panel.ui.opacitySlider.value == pytest.approx(0.35)
+    assert panel.ui.tumorThresholdSlider.value == pytest.approx(0.25)
+    assert panel.ui.diffuseRadioButton.checked
+    assert panel.ui.lesionList.count == 3
+    assert panel.ui.measuresTable.mrmlTableNode() is result.measures_table
+    assert foreground(panel.slicer) is result.map_node(SEGMENT, "encoder3")
+
+
+def test_closing_the_scene_with_everything_open(reviewed):
+    panel = reviewed
+    for button in (panel.ui.showMapCheckBox, panel.ui.chartButton, panel.ui.mosaicButton, panel.ui.show3DButton):
+        button.click()
+    panel.slicer.mrmlScene.Clear(False)
+    panel.slicer.app.processEvents()
+    assert not panel.ui.resultControls.visible and not panel.ui.reviewControls.visible
+    assert not panel.ui.chartButton.checked and not panel.ui.segmentButton.enabled
+    assert foreground(panel.slicer) is None
+
+
+@pytest.mark.parametrize("victim", ["result", "ct", "table", "focus", "map"])
+def test_any_node_may_be_deleted(reviewed, victim):
+    panel, result = reviewed, reviewed.result
+    for button in (panel.ui.showMapCheckBox, panel.ui.chartButton, panel.ui.mosaicButton):
+        button.click()
+    node = {
+        "result": result.node,
+        "ct": result.ct,
+        "table": result.measures_table,
+        "focus": result.focus_table,
+        "map": result.map_node(SEGMENT, "decoder2"),
+    }[victim]
+    panel.slicer.mrmlScene.RemoveNode(node)
+    panel.slicer.app.processEvents()
+    for value in (0, 3, 8):
+        panel.ui.layerSlider.value = value
+    panel.ui.mostAttentionButton.click()
+    panel.ui.onTargetRadioButton.click()
+    panel.ui.lesionList.setCurrentRow(0)
+    panel.open_again()
+    assert panel.ui.reviewControls.visible == (victim != "result")
+
+
+def test_showing_surfaces(reviewed):
+    panel = reviewed
+    display = panel.result.node.GetDisplayNode()
+    panel.ui.show3DButton.click()
+    assert panel.result.node.GetSegmentation().ContainsRepresentation("Closed surface") and display.GetVisibility3D()
+    panel.ui.show3DButton.click()
+    assert not display.GetVisibility3D()
+
+
+# The module's life
+
+
+def test_leaving_the_module_keeps_the_views(reviewed):
+    panel = reviewed
+    panel.ui.showMapCheckBox.click()
+    shown = foreground(panel.slicer)
+    panel.open_again()
+    assert foreground(panel.slicer) is shown is not None
+    assert panel.ui.showMapCheckBox.checked
+
+
+def test_reloading_the_module(reviewed):
+    panel = reviewed
+    old = panel.widget
+    panel.ui.showMapCheckBox.click()
+    panel.widget.onReload()
+    assert panel.widget is not old
+    assert panel.ui.resultSelector.currentNode() is panel.result.node
+    panel.ui.layerSlider.value = 1
+    assert foreground(panel.slicer) is panel.result.map_node(SEGMENT, "encoder2")
+
+
+def test_unloading_the_module_gives_the_views_back(reviewed):
+    panel = reviewed
+    panel.ui.showMapCheckBox.click()
+    panel.ui.chartButton.click()
+    panel.slicer.app.moduleManager().unload("HLFDSegmentation")
+    assert foreground(panel.slicer) is None
+    assert not panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+
+
+# Sample data
+
+
+def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch, tmp_path):
+    import SampleData
+    import SimpleITK as sitk
+    from generated_cases import blob_case
+    from HLFDSegmentationLib import slicer_sample_data
+    from slicer_shell.sample_data import click_on_sample
+
+    panel.slicer.app.start_up()
+    (source,) = SampleData.SampleDataLogic.sampleDataSourcesByCategory("HLFD")
+    assert source.sampleName == "HLFD generated CT"
+    cached = slicer_sample_data._file()
+    sitk.WriteImage(blob_case(0)[0], str(cached))
+    try:
+        click_on_sample("HLFD generated CT")
+        SampleData.downloadSample("HLFD generated CT")
+    finally:
+        cached.unlink()
+    assert len(panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 2
+
+
+@pytest.mark.slow
+def test_the_modules_own_test_passes(quick):
+    """It generates the sample CT, segments it with the model that ships, and walks through the layers."""
+    quick.slicer.selfTests["HLFDSegmentation"](msec=0)

@@ -1,0 +1,152 @@
+"""First use: what is missing is named, asked for and installed; every way in which that fails ends in a sentence."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def packages(slicer_shell):
+    from slicer_shell.packaging_stand_ins import packages
+
+    return packages
+
+
+@pytest.fixture
+def ensure(slicer_shell):
+    from HLFDSegmentationLib.slicer_packages import ensure_packages
+
+    return ensure_packages
+
+
+@pytest.fixture
+def failing(ensure):
+    from HLFDSegmentationLib.slicer_packages import PackagesMissingError
+
+    def sentence() -> str:
+        with pytest.raises(PackagesMissingError) as raised:
+            ensure()
+        return str(raised.value)
+
+    return sentence
+
+
+def answer(*values):
+    from slicer_shell import dialogs
+
+    dialogs.answer(*values)
+
+
+def shown() -> list[str]:
+    from slicer_shell import dialogs
+
+    return dialogs.shown
+
+
+def accept():
+    import qt
+
+    answer(qt.QMessageBox.Ok)
+
+
+def decline():
+    import qt
+
+    answer(qt.QMessageBox.Cancel)
+
+
+def test_nothing_is_asked_where_nothing_is_missing(ensure, packages):
+    ensure()
+    assert not shown() and not packages.installed
+
+
+def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, packages):
+    packages.absent = {"torch", "monai"}
+    accept()
+    ensure()
+    (question,) = shown()
+    assert "torch" in question and "monai" in question
+    assert [text.split(">")[0] for text in packages.installed] == ["torch", "monai"]
+
+
+def test_torch_is_never_given_to_pip(ensure, packages, monkeypatch):
+    from slicer_shell import packaging_stand_ins
+
+    given = []
+    monkeypatch.setattr(packaging_stand_ins, "pip_install", lambda requirements, **options: given.extend(requirements))
+    packages.absent = {"torch"}
+    accept()
+    ensure()
+    assert packages.installed == ["torch>=2.6"] and not given
+
+
+def test_too_old_a_version_is_missing(packages, monkeypatch):
+    import importlib.metadata
+
+    from HLFDSegmentationLib import slicer_packages
+
+    old = {"torch": "2.5.1+cu121"}
+    monkeypatch.setattr(slicer_packages, "version", lambda name: old.get(name) or importlib.metadata.version(name))
+    assert [requirement.name for requirement in slicer_packages.missing_packages()] == ["torch"]
+
+
+def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
+    packages.absent = {"torch"}
+    decline()
+    assert "Press Segment again" in failing()
+    assert not packages.installed
+
+
+def test_offline(failing, packages):
+    packages.absent, packages.outcome = {"torch"}, "offline"
+    accept()
+    sentence = failing()
+    assert "does not reach pypi.org" in sentence and "internet" in sentence
+
+
+def test_a_failed_installation(failing, packages):
+    packages.absent, packages.outcome = {"monai"}, "fails"
+    accept()
+    sentence = failing()
+    assert "monai" in sentence and "Error Log" in sentence
+
+
+@pytest.mark.parametrize("name", ["torch", "monai"])
+def test_an_installation_that_leaves_nothing_behind(failing, packages, name):
+    packages.absent, packages.outcome = {name}, "ends without the package"
+    accept()
+    assert "estart Slicer and press Segment again" in failing()
+
+
+def test_without_the_extension_that_installs_torch(failing, packages, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    packages.absent = {"torch"}
+    accept()
+    sentence = failing()
+    assert "extension 'PyTorch'" in sentence and "Extensions Manager" in sentence
+
+
+def test_slicer_5_10_has_no_packaging_module(ensure, packages, slicer_shell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.delattr(slicer_shell, "packaging", raising=False)
+    monkeypatch.setattr(slicer_shell.util, "pip_install", lambda requirements: packages.install(*requirements))
+    packages.absent = {"monai"}
+    accept()
+    ensure()
+    assert packages.installed == ["monai>=1.5"]
+
+
+def test_tests_install_nothing(failing, packages, slicer_shell):
+    packages.absent = {"torch"}
+    with slicer_shell.app.in_testing_mode():
+        assert "Tests do not install" in failing()
+    assert not shown() and not packages.installed
+
+
+def test_scripts_are_told_the_call_and_nobody_is_asked(packages, slicer_shell):
+    from HLFDSegmentationLib.slicer_packages import PackagesMissingError, require_packages
+
+    packages.absent = {"torch"}
+    with pytest.raises(PackagesMissingError, match="installPackages"):
+        require_packages()
+    assert not shown()

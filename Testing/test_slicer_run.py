@@ -1,0 +1,481 @@
+"""A run from the CT in the scene to the results in the scene, with the real worker and a small untrained model."""
+
+import hashlib
+import re
+import resource
+import shutil
+import sys
+import time
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from generated_cases import TASK, blob_case
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.layers import LAYERS
+from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.process_tree import end_tree
+from HLFDSegmentationLib.readings import Reading
+from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
+from HLFDSegmentationLib.worker_protocol import Failed, Finished, Progress
+from slicer_cases import (
+    Later,
+    add_bending_transform,
+    add_roi,
+    add_study,
+    add_transform,
+    add_volume,
+    shift,
+    slicer,
+    turn,
+)
+
+run_module = Later("HLFDSegmentationLib.slicer_run")
+report = Later("HLFDSegmentationLib.slicer_report")
+scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
+
+pytestmark = pytest.mark.usefixtures("slicer_shell")
+
+SLICES = 2
+ENOUGH_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def client():
+    """One warm worker for all tests, as Slicer has."""
+    client = WorkerClient(worker_command(sys.executable))
+    client.start()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def scene_with_ct():
+    """A CT with a study, and nodes of the user's that have nothing to do with it."""
+    ct_node = add_volume(blob_case(0, SLICES)[0])
+    add_study(ct_node)
+    add_transform(turn(20))
+    add_volume(blob_case(1, SLICES)[0], "Another CT")
+    add_roi((0, 0, 0), (10, 10, 10))
+    return ct_node
+
+
+class Told:
+    """A run, driven as Slicer's timer drives it, and everything that it told."""
+
+    def __init__(self, client, ct_node, model, **settings) -> None:
+        self.client = client
+        self.progress, self.finished, self.failed, self.cancelled, self.questions = [], [], [], 0, []
+        self.run = run_module.SegmentationRun(
+            client,
+            ct_node,
+            model=model,
+            on_progress=lambda *told: self.progress.append(told),
+            on_finished=self.finished.append,
+            on_failed=self.failed.append,
+            on_cancelled=self._on_cancelled,
+            **{"attention": False, "on_not_hu": self.questions.append, **settings},
+        )
+
+    def _on_cancelled(self) -> None:
+        self.cancelled += 1
+
+    @property
+    def phase(self):
+        return self.progress[-1][0] if self.progress else None
+
+    def drive(self, until=lambda: False):
+        """Steps until the run ends, or until something is so."""
+        deadline = time.monotonic() + ENOUGH_SECONDS
+        while self.run.running and not until():
+            self.run.advance()
+            time.sleep(0.005)
+            assert time.monotonic() < deadline, (self.progress, self.questions)
+        return self
+
+    @property
+    def ends(self):
+        return len(self.finished) + len(self.failed) + self.cancelled
+
+
+def nothing_is_left(client):
+    """No job, and no file of one."""
+    folder = client._folder.path
+    return not client.running and not [path for path in folder.rglob("*") if path.suffix == ".raw"]
+
+
+def snapshot():
+    """Every node's own state, as a saved scene would hold it, with its voxels."""
+    scene = slicer.mrmlScene
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    scene.SetSaveToXMLString(0)
+    states = {}
+    for element in ElementTree.fromstring(scene.GetSceneXMLString()):
+        node = scene.GetNodeByID(element.get("id"))
+        if node is None or node.IsA("vtkMRMLSubjectHierarchyNode"):
+            continue
+        states[node.GetID()] = (node.GetName(), sorted(element.items()), node.GetMTime(), voxels_of(node))
+    return states
+
+
+def voxels_of(node):
+    if node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is not None:
+        return hashlib.sha256(slicer.util.arrayFromVolume(node)).hexdigest()
+    if node.IsA("vtkMRMLSegmentationNode"):
+        segmentation = node.GetSegmentation()
+        return [
+            (key, segmentation.GetSegment(key).GetName(), segmentation.GetSegment(key).GetMTime())
+            for key in segmentation.GetSegmentIDs()
+        ]
+    return None
+
+
+def all_ids():
+    return {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+
+
+def exported(result, name):
+    return slicer.util.arrayFromSegmentBinaryLabelmap(result.node, result.segment_id(name), result.ct) > 0
+
+
+def segmented_by_the_library(package, image):
+    return sitk.GetArrayFromImage(Segmenter(read_package(package)).segment(image).labels)
+
+
+# Results
+
+
+def test_a_run_brings_what_the_library_finds_and_changes_nothing_else(client, scene_with_ct, untrained_package):
+    before = snapshot()
+    told = Told(client, scene_with_ct, untrained_package, attention=True, probabilities=True).drive()
+    assert (told.failed, told.cancelled, told.ends) == ([], 0, 1)
+    (result,) = told.finished
+    assert nothing_is_left(client)
+
+    labels = segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0])
+    found = [label for label in TASK.labels if (labels == label.value).any()]
+    assert found
+    assert result.segments == [label.name for label in found]
+    for label in found:
+        assert np.array_equal(exported(result, label.name), labels == label.value)
+    assert result.layers == list(LAYERS)
+    assert len(result.maps) == len(found) * len(LAYERS)
+    assert len(result.probabilities) == len(TASK.labels)
+    assert scene_result.SceneResult.all(slicer.mrmlScene) == [result]
+    assert (result.ct, result.model, result.device, result.not_hu) == (scene_with_ct, "untrained", "cpu", "")
+    assert (result.name, result.measures_table.GetName()) == (
+        "CT 1 segmentation (untrained)",
+        "CT 1 segmentation (untrained) measures",
+    )
+    rows = scene_result.rows_of(result.focus_table)
+    assert [(row["Segment"], row["Layer"]) for row in rows] == [(x.name, layer) for x in found for layer in LAYERS]
+    volumes = {
+        row["segment"]: row["volume_mL"] for row in scene_result.rows_of(result.measures_table) if not row["lesion"]
+    }
+    voxel_ml = np.prod(scene_with_ct.GetSpacing()) / 1000
+    assert volumes == {x.name: f"{(labels == x.value).sum() * voxel_ml:.3f}" for x in TASK.labels}
+
+    fractions = [fraction for _, fraction, _ in told.progress]
+    assert fractions == sorted(fractions)
+    assert (told.progress[0][0], told.progress[-1][0]) == (run_module.PREPARING, run_module.ADDING)
+    assert {"segmenting", "explaining"} <= {phase for phase, _, _ in told.progress}
+    after = snapshot()
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_second_run_leaves_the_first_result_alone(client, scene_with_ct, untrained_package):
+    first = Told(client, scene_with_ct, untrained_package).drive().finished[0]
+    before = snapshot()
+    second = Told(client, scene_with_ct, untrained_package).drive().finished[0]
+    assert first != second
+    assert first.name != second.name
+    after = snapshot()
+    assert {key: after[key] for key in before} == before
+
+
+@pytest.mark.parametrize("transform", ["rotation", "affine"])
+def test_results_of_a_ct_under_a_transform_lie_on_it(transform, client, scene_with_ct, untrained_package):
+    """Attention maps and lesions too: each lies within the CT's box in the world."""
+    movement = shift(300, -200, 100) @ turn(8) @ turn(5, "x")
+    if transform == "affine":
+        movement = movement @ np.diag([1.1, 1.0, 0.9, 1.0])
+    parent = add_transform(movement, scene_with_ct)
+    (result,) = Told(client, scene_with_ct, untrained_package, attention=True).drive().finished
+    assert result.node.GetParentTransformNode() is parent
+    bounds = np.zeros(6)
+    scene_with_ct.GetRASBounds(bounds)
+    for node in result.maps:
+        assert node.GetParentTransformNode() is parent
+        own = np.zeros(6)
+        node.GetRASBounds(own)
+        # The network's canvas is padded below and to the right, by less than 32 pixels of 5 mm.
+        assert np.abs(own - bounds).max() < 32 * 5 * 1.2
+    lesions = result.lesions(TASK.tumors[0].name)
+    assert lesions
+    for _, center in lesions:
+        assert all(low <= x <= high for x, low, high in zip(center, bounds[::2], bounds[1::2]))
+    voxels = exported(result, TASK.tumors[0].name)
+    place = slicer.util.arrayFromVTKMatrix(scene_result.voxel_to_world(scene_with_ct))
+    if len(lesions) == 1:
+        middle = np.mean(np.argwhere(voxels), axis=0)[::-1]
+        assert np.allclose(lesions[0][1], (place @ [*middle, 1])[:3], atol=0.1)
+
+
+def test_only_the_region_of_interest_is_segmented(client, scene_with_ct, untrained_package):
+    bounds = np.zeros(6)
+    scene_with_ct.GetRASBounds(bounds)
+    middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
+    roi = add_roi(middle, (size[0] / 2, size[1], size[2]))
+    (result,) = Told(client, scene_with_ct, untrained_package, roi_node=roi).drive().finished
+    box = (slice(None), slice(None), slice(16, 48))
+    image = blob_case(0, SLICES)[0][16:48, :, :]
+    expected = np.zeros((SLICES, 64, 64), np.uint8)
+    expected[box] = segmented_by_the_library(untrained_package, image)
+    for label in TASK.labels:
+        if (expected == label.value).any():
+            assert np.array_equal(exported(result, label.name), expected == label.value)
+
+
+def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scene_with_ct, untrained_package):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    node.GetSegmentation().AddEmptySegment("mine", "liver")
+    drawn = node.GetSegmentation().GetSegment("mine")
+    (result,) = Told(client, scene_with_ct, untrained_package, output_node=node).drive().finished
+    assert result.node is node
+    assert node.GetName() == "Mine"
+    assert node.GetSegmentation().GetSegment("mine") is drawn
+    assert result.segments == ["liver 2", "liver tumor"]
+
+
+def test_one_item_of_a_sequence_is_segmented_as_it_was(client, scene_with_ct, untrained_package):
+    """The browser puts another item into its proxy node while the run goes on."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Phases")
+    for index in range(2):
+        item = add_volume(blob_case(index, SLICES)[0], f"Phase {index}")
+        sequence.SetDataNodeAtValue(item, str(index))
+        slicer.mrmlScene.RemoveNode(item)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    logic = slicer.modules.sequences.logic()
+    logic.UpdateProxyNodesFromSequences(browser)
+    proxy = browser.GetProxyNode(sequence)
+    told = Told(client, proxy, untrained_package)
+    told.drive(lambda: told.phase is not None)
+    browser.SetSelectedItemNumber(1)
+    logic.UpdateProxyNodesFromSequences(browser)
+    (result,) = told.drive().finished
+    labels = segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0])
+    assert np.array_equal(exported(result, "liver"), labels == 1)
+    assert np.array_equal(slicer.util.arrayFromVolume(proxy), sitk.GetArrayFromImage(blob_case(1, SLICES)[0]))
+
+
+def test_the_report_arises_from_what_the_scene_shows(client, scene_with_ct, untrained_package, tmp_path, monkeypatch):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    add_transform(turn(10), scene_with_ct)
+    (result,) = Told(client, scene_with_ct, untrained_package, attention=True).drive().finished
+    reading = Reading("liver tumor", "decoder3", None, "misled", "looks at the table")
+    foreign = Reading("no such segment", "decoder3", None, "misled", "")
+    destination = tmp_path / "report.html"
+    folder = client.private_folder()
+    before = all_ids()
+    request = report.report_request(result, [reading, foreign], destination, folder)
+    assert all_ids() == before
+    labels = np.fromfile(request.labels.file, np.uint8).reshape(request.labels.grid.shape)
+    assert np.array_equal(labels, segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0]))
+    job, events = client.submit(request), []
+    deadline = time.monotonic() + ENOUGH_SECONDS
+    while not any(isinstance(event, Finished | Failed) for event in events):
+        events += [event for event in client.poll() if event.job == job and not isinstance(event, Progress)]
+        time.sleep(0.01)
+        assert time.monotonic() < deadline
+    assert isinstance(events[-1], Finished), events
+    shutil.rmtree(folder)
+    page = destination.read_text(encoding="utf-8")
+    for text in ("CT 1", "Untrained", "liver tumor", "decoder3", "looks at the table"):
+        assert text in page
+    assert page.count("<img") > len(LAYERS)
+
+
+# Not in HU
+
+
+@pytest.fixture
+def mr():
+    image = blob_case(0, SLICES)[0] + 1000
+    return add_volume(sitk.Cast(image, sitk.sitkInt16), "MR 1")
+
+
+def test_what_is_not_in_hu_is_asked_about_and_marked(client, mr, untrained_package):
+    told = Told(client, mr, untrained_package)
+    told.drive(lambda: told.questions)
+    for _ in range(20):
+        told.run.advance()
+    assert told.run.running
+    assert len(told.questions) == 1
+    told.run.go_on()
+    (result,) = told.drive().finished
+    assert "HU" in result.not_hu
+    assert result.name == "MR 1 segmentation (untrained), not in HU"
+    rows = scene_result.rows_of(result.measures_table)
+    assert {row["note"] for row in rows if not row["lesion"]} == {result.not_hu}
+    assert len(told.questions) == 1
+
+
+def test_without_anybody_to_ask_it_fails_and_leaves_nothing(client, mr, untrained_package):
+    before = snapshot()
+    told = Told(client, mr, untrained_package, on_not_hu=None).drive()
+    assert "HU" in told.failed[0]
+    assert told.ends == 1
+    assert snapshot() == before
+    assert nothing_is_left(client)
+
+
+def test_a_script_may_allow_it_beforehand(client, mr, untrained_package):
+    told = Told(client, mr, untrained_package, allow_not_hu=True).drive()
+    assert told.questions == []
+    assert told.finished[0].not_hu
+
+
+def test_the_user_may_say_no(client, mr, untrained_package):
+    told = Told(client, mr, untrained_package)
+    told.drive(lambda: told.questions)
+    told.run.cancel()
+    told.drive()
+    assert (told.cancelled, told.ends) == (1, 1)
+    assert nothing_is_left(client)
+
+
+# What goes wrong
+
+
+def fails(told, client, sentence):
+    before = snapshot()
+    told.drive()
+    assert told.ends == 1
+    assert re.search(sentence, told.failed[0]), told.failed
+    assert snapshot() == before
+    assert nothing_is_left(client)
+
+
+def test_a_ct_that_is_gone_or_bent_is_refused(client, scene_with_ct, untrained_package):
+    fails(Told(client, None, untrained_package), client, "Choose the CT")
+    other = add_volume(blob_case(0, SLICES)[0])
+    add_bending_transform(other)
+    fails(Told(client, other, untrained_package), client, "bends it")
+    slicer.mrmlScene.RemoveNode(scene_with_ct)
+    fails(Told(client, scene_with_ct, untrained_package), client, "no longer in the scene")
+
+
+def test_a_model_that_is_gone_or_damaged_is_told(client, scene_with_ct, untrained_package, tmp_path):
+    fails(Told(client, scene_with_ct, tmp_path / "gone"), client, "gone")
+    shutil.copytree(untrained_package, tmp_path / "damaged")
+    (tmp_path / "damaged" / "manifest.json").write_text("{}")
+    fails(Told(client, scene_with_ct, tmp_path / "damaged"), client, "damaged")
+
+
+def test_a_full_disk_is_told(client, scene_with_ct, untrained_package):
+    told = Told(client, scene_with_ct, untrained_package)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        fails(told, client, "Free some space")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_worker_that_dies_is_told_and_the_next_run_works(client, scene_with_ct, untrained_package):
+    told = Told(client, scene_with_ct, untrained_package)
+    told.drive(lambda: told.phase not in (None, run_module.PREPARING))
+    end_tree(client._process._worker_pid)
+    fails(told, client, "segmentation process ended|ended by the system")
+    assert Told(client, scene_with_ct, untrained_package).drive().finished
+
+
+def test_a_fault_in_the_program_is_told_and_logged(client, scene_with_ct, untrained_package, caplog):
+    """A callback that raises stands for it; it must not stop the timer's other tasks."""
+    told = Told(client, scene_with_ct, untrained_package)
+    told.run._on_progress = lambda *_: 1 / 0
+    fails(told, client, "mistake in the program")
+    assert "ZeroDivisionError" in caplog.text
+    assert "CT 1" not in caplog.text
+
+
+# What is taken away
+
+
+def delete_ct(told, ct_node, _output):
+    slicer.mrmlScene.RemoveNode(ct_node)
+
+
+def delete_output(told, _ct_node, output):
+    mine = output or slicer.util.getFirstNodeByClassByName("vtkMRMLSegmentationNode", "CT 1 segmentation (untrained)")
+    if mine is None:  # There is none yet.
+        told.run.cancel()
+    else:
+        slicer.mrmlScene.RemoveNode(mine)
+
+
+def close_scene(told, _ct_node, _output):
+    slicer.mrmlScene.Clear(False)
+
+
+def cancel(told, _ct_node, _output):
+    told.run.cancel()
+
+
+def segments_in_scene():
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [segment for node in nodes for segment in scene_result.SceneResult(node).segments]
+
+
+def maps_in_scene():
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetAttribute("HLFD.Layer")]
+
+
+TAKEN_AWAY = [cancel, delete_ct, delete_output, close_scene]
+MOMENTS = {
+    "before": lambda told: True,
+    "preparing": lambda told: told.phase == run_module.PREPARING,
+    "in the worker": lambda told: told.phase == "segmenting",
+    "before the segments": lambda told: told.phase == run_module.ADDING,
+    "after the segments": lambda told: segments_in_scene(),
+    "among the maps": lambda told: len(maps_in_scene()) > 5,
+}
+
+
+CASES = [(moment, each, False) for moment in MOMENTS for each in TAKEN_AWAY]
+CASES += [
+    (moment, each, True) for moment in ("after the segments", "among the maps") for each in (cancel, delete_output)
+]
+
+
+@pytest.mark.parametrize(("moment", "taken_away", "mine"), CASES, ids=lambda each: getattr(each, "__name__", str(each)))
+def test_a_run_ends_quietly_when_something_is_taken_away(
+    moment, taken_away, mine, client, scene_with_ct, untrained_package
+):
+    output = None
+    if mine:
+        output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+        output.CreateDefaultDisplayNodes()
+        output.GetSegmentation().AddEmptySegment("mine", "liver")
+    before = all_ids()
+    told = Told(client, scene_with_ct, untrained_package, attention="maps" in moment, output_node=output)
+    told.drive(lambda: MOMENTS[moment](told))
+    assert told.run.running
+    taken_away(told, scene_with_ct, output)
+    remaining = all_ids() & before
+    told.drive()
+    if moment == "before" and taken_away is not cancel and (mine or taken_away is not delete_output):
+        assert len(told.failed) == 1  # The run had not begun: it says what it misses.
+    else:
+        assert told.cancelled == 1
+    assert told.ends == 1
+    assert all_ids() == remaining
+    if output is not None and output.GetScene() is not None:
+        assert list(output.GetSegmentation().GetSegmentIDs()) == ["mine"]
+        assert scene_result.SceneResult.of(output) is None
+        assert scene_result.SceneResult(output).segments == []
+    assert nothing_is_left(client)

@@ -1,0 +1,291 @@
+"""Training that goes on from an earlier student, is compared, watched and stopped from outside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import CasesError, TrainingError
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib import stage as stage_file
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.distillers import DISTILLERS
+from HLFDTrainingLib.distillers.none import NoDistillation
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.split import Split, split_onward
+from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.trainer import TrainingRun
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    student="mobilenetv2-unet",
+    teacher_epochs=1,
+    head_epochs=1,
+    student_epochs=1,
+    batch=3,
+    seed=3,
+    device="cpu",
+)
+ALONE = replace(PLAN, method="none")
+
+
+@pytest.fixture(scope="module")
+def cases_folder(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("cases"), 3, slices=4)
+
+
+def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
+    folder = RunFolder(path)
+    cases = find_cases(cases_folder, TASK)
+    folder.start(plan, cases, split_by_patient(cases, fractions=(0.4, 0.3, 0.3), seed=plan.seed))
+    return folder
+
+
+def train(folder: RunFolder) -> list[dict]:
+    events = []
+    TrainingRun(folder, report=events.append).run()
+    return events
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cases_folder):
+    """A run with a student that was distilled and one that was not, and its events."""
+    folder = begin(tmp_path_factory.mktemp("runs") / "run", cases_folder, replace(PLAN, undistilled=True))
+    return folder, train(folder)
+
+
+def weights(folder: RunFolder, stage: str) -> dict[str, torch.Tensor]:
+    return folder.best(stage)["network"]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+# The student without distillation
+
+
+def test_undistilled_student_is_trained_last_and_has_its_figures(finished):
+    folder, events = finished
+    stages = ["teacher", "head", "student", "undistilled"]
+    assert list(folder.stages) == stages
+    assert [event["stage"] for event in events if event["event"] == "epoch"] == stages
+    assert folder.result()["undistilled"].keys() == {"best_epoch", "validation_dice", "criterion"}
+
+
+def test_undistilled_student_is_the_one_that_the_method_none_trains(finished, cases_folder, tmp_path):
+    alone = begin(tmp_path / "run", cases_folder, ALONE)
+    train(alone)
+    assert_same(weights(finished[0], "undistilled"), weights(alone, "student"))
+
+
+def test_distilled_student_is_the_same_with_and_without_the_undistilled_one(finished, cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, teacher_weights=str(finished[0].path)))
+    events = train(folder)
+    assert_same(weights(finished[0], "student"), weights(folder, "student"))
+    assert "undistilled" not in events[-1]
+
+
+def test_comparing_no_distillation_with_itself_is_refused():
+    with pytest.raises(TrainingError, match="another method"):
+        replace(ALONE, undistilled=True)
+
+
+# Learning goes on
+
+
+def test_student_starts_from_the_weights_that_it_is_given(finished, cases_folder, tmp_path):
+    plan = replace(ALONE, student_weights=str(finished[0].path), learning_rate=1e-12)
+    folder = begin(tmp_path / "run", cases_folder, plan)
+    train(folder)
+    given, learned = weights(finished[0], "student"), weights(folder, "student")
+    for name, _ in folder.network("student").named_parameters():
+        torch.testing.assert_close(learned[name], given[name], atol=1e-6, rtol=0)
+
+
+def test_given_weights_are_needed_at_the_start_only(finished, cases_folder, tmp_path):
+    source = shutil.copytree(finished[0].path, tmp_path / "earlier")
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_weights=str(source)))
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=lambda: True).run()
+    shutil.rmtree(source)
+    assert train(folder)[-1]["event"] == "finished"
+
+
+def test_student_of_a_package_is_taken(untrained_package, cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_weights=str(untrained_package)))
+    assert train(folder)[-1]["event"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"student": "resnet18-unet"}, "is no resnet18-unet"),
+        ({"student_weights": "missing.pt"}, "missing.pt"),
+        ({"task": replace(TASKS["kidney-tumor"], input_size=(64, 64), spacing=5.0)}, "liver tumor, and this run"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_before_any_training(change, told, finished, cases_folder, tmp_path):
+    plan = replace(PLAN, **{"student_weights": str(finished[0].path), **change})
+    cases = find_cases(cases_folder, TASK)
+    if "task" in change:
+        cases = [replace(case, labels={1: ("kidney",), 2: ("kidney tumor",)}) for case in cases]
+    folder = RunFolder(tmp_path / "run")
+    folder.start(plan, cases, split_by_patient(cases, seed=plan.seed))
+    with pytest.raises(TrainingError, match=told):
+        TrainingRun(folder).run()
+    assert not folder.cache.exists() and not folder.stage("teacher").exists()
+
+
+def test_student_is_not_judged_by_a_patient_that_it_has_learned_from(finished, cases_folder, tmp_path):
+    plan = replace(ALONE, student_weights=str(finished[0].path))
+    before = finished[0].split(plan)
+    folder = RunFolder(tmp_path / "run")
+    folder.start(plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
+    with pytest.raises(TrainingError, match=f"has learned from patient {before.train[0].patient}"):
+        TrainingRun(folder).run()
+
+
+def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
+    cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
+    before = split_by_patient(cases[:6], seed=1)
+    for seed in range(5):
+        after = split_onward(cases, before, seed=seed)
+        for part in ("train", "validation", "test"):
+            assert set(names(getattr(before, part))) <= set(names(getattr(after, part)))
+        assert sorted(names((*after.train, *after.validation, *after.test))) == names(cases)
+
+
+def names(cases) -> list[str]:
+    return [case.name for case in cases]
+
+
+def test_command_goes_on_from_a_student_with_its_split(finished, cases_folder, tmp_path):
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps(TASK.to_dict()))
+    options = ["--task", task, "--method", "none", "--epochs", 1, "--batch", 3, "--device", "cpu", "--seed", 8]
+    arguments = ["train", cases_folder, "-o", tmp_path / "run", "--student-weights", finished[0].path, *options]
+    assert main([str(argument) for argument in arguments]) == 0
+    run = RunFolder(tmp_path / "run")
+    assert run.read("split.json") == {**finished[0].read("split.json"), "seed": 8}
+
+
+# What can be watched
+
+
+def test_plan_event_tells_what_is_ahead_before_anything_is_read(finished):
+    events = finished[1]
+    assert events[0]["event"] == "plan"
+    steps = {(event["stage"], event["steps"]) for event in events if event["event"] == "step"}
+    assert {(stage["stage"], stage["steps"]) for stage in events[0]["stages"]} == steps
+    assert [stage["epochs"] for stage in events[0]["stages"]] == [1, 1, 1, 1]
+
+
+def test_epochs_tell_how_long_they_took(finished):
+    seconds = [event["seconds"] for event in finished[1] if event["event"] == "epoch"]
+    assert len(seconds) == 4 and min(seconds) > 0
+
+
+def test_preview_shows_the_validation_slice_with_most_tumor(finished):
+    folder = finished[0]
+    for stage in folder.stages:
+        with np.load(folder.preview(stage)) as preview:
+            assert set(preview) == {"image", "truth", "prediction"}
+            image, truth, prediction = (preview[name] for name in ("image", "truth", "prediction"))
+        assert image.dtype == truth.dtype == prediction.dtype == np.uint8
+        assert image.shape == truth.shape == prediction.shape == (64, 64)
+        assert (truth == 2).sum() > 0
+        liver, body = image[truth == 1].mean(), image[truth == 0].mean()
+        assert liver > body + 20  # the picture and its truth lie on each other
+
+
+def test_preview_is_of_the_best_network_after_a_single_epoch(finished):
+    """What the picture shows is what the saved student makes of it."""
+    folder = finished[0]
+    with np.load(folder.preview("student")) as preview:
+        image = torch.from_numpy(preview["image"]).float()[None, None] / 255
+        shown = preview["prediction"]
+    with torch.no_grad():
+        expected = folder.network("student")(image).argmax(1)[0].numpy()
+    assert (expected == shown).mean() > 0.95  # the picture is rounded to 256 grays
+
+
+# Stopping and memory
+
+
+def test_stop_file_leaves_a_checkpoint_and_the_command_goes_on(finished, cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+
+    def touch_at_first_step(event: dict) -> None:
+        if event["event"] == "step":
+            folder.stop_file.touch()
+
+    with pytest.raises(Stopped):
+        TrainingRun(folder, report=touch_at_first_step).run()
+    assert (folder.stage("student") / "last.pt").is_file()
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 0
+    assert not folder.stop_file.exists()
+    assert_same(weights(folder, "student"), weights(finished[0], "undistilled"))
+
+
+def test_run_with_one_step_an_epoch_can_be_stopped(cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, batch=100, student_epochs=50))
+    events = []
+
+    def report(event: dict) -> None:
+        events.append(event)
+        if event["event"] == "step":
+            folder.stop_file.touch()
+
+    with pytest.raises(Stopped):
+        TrainingRun(folder, report=report).run()
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1]
+
+
+@pytest.mark.parametrize("when", ["reading", "step"])
+def test_case_that_is_taken_away_is_named_and_training_goes_on_when_it_is_back(when, tmp_path):
+    folder = begin(tmp_path / "run", write_cases(tmp_path / "cases", 3, slices=4), ALONE)
+    case = folder.split(ALONE).train[0]
+    aside = tmp_path / "aside.nii.gz"
+
+    def take_away(event: dict) -> None:
+        if event["event"] == when and case.label.exists():
+            case.label.rename(aside)
+
+    with pytest.raises(CasesError, match=f"{case.name}.*no longer there"):
+        TrainingRun(folder, report=take_away).run()
+    aside.rename(case.label)
+    assert train(folder)[-1]["event"] == "finished"
+
+
+@pytest.mark.parametrize("full_for", [2, 100])
+def test_full_memory_of_a_gpu_is_waited_for_and_then_told(full_for, finished, cases_folder, tmp_path, monkeypatch):
+    """Segmenting on the same GPU fills its memory for a while."""
+    tries = []
+
+    class Crowded(NoDistillation):
+        def forward(self, images, target):
+            tries.append(1)
+            if len(tries) <= full_for:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(images, target)
+
+    monkeypatch.setitem(DISTILLERS, "none", Crowded)
+    monkeypatch.setattr(stage_file, "MEMORY_WAITS", (0, 0))
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+    if full_for == 2:
+        train(folder)
+        assert_same(weights(folder, "student"), weights(finished[0], "undistilled"))
+    else:
+        with pytest.raises(TrainingError, match="smaller batch"):
+            train(folder)

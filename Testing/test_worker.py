@@ -1,0 +1,602 @@
+"""The worker process and the client that starts, asks, cancels, replaces and ends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+from generated_cases import TASK, blob_case
+from HLFDSegmentationLib import worker_client
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.quantification import measure
+from HLFDSegmentationLib.raw_images import read_raw, write_raw
+from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
+from HLFDSegmentationLib.worker_protocol import (
+    Cancelled,
+    CheckRequest,
+    CheckResult,
+    DevicesRequest,
+    Failed,
+    Finished,
+    Progress,
+    RawImage,
+    Reading,
+    ReportRequest,
+    SegmentRequest,
+    request_line,
+)
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
+PATIENCE_SECONDS = 120
+PATIENT = "Zoë_Doe_1950 患者"
+
+
+@pytest.fixture(scope="module")
+def client():
+    """One client for nearly all tests: it must survive whatever they do to its worker."""
+    client = WorkerClient(worker_command(sys.executable))
+    client.start()
+    yield client
+    client.close()
+    assert workers() == []
+
+
+@pytest.fixture
+def folder(client):
+    folder = client.private_folder() / PATIENT
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+@pytest.fixture
+def temporary_folder(tmp_path, monkeypatch):
+    """A temporary folder in which nobody else leaves anything."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def workers(process: psutil.Process | None = None) -> list[psutil.Process]:
+    """The processes under this one, or under another one, that are a worker or its launcher."""
+    children = (process or psutil.Process()).children(recursive=True)
+    return [child for child in children if "HLFDSegmentationLib.worker" in " ".join(child.cmdline())]
+
+
+def only_worker() -> int:
+    (worker,) = workers()
+    return worker.pid
+
+
+def wait_until(condition, what: str):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.01)
+    return found
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def events_until_end(client, *jobs) -> list:
+    """All events until every one of the jobs has ended."""
+    events = []
+
+    def ended() -> bool:
+        events.extend(client.poll())
+        return set(jobs) <= {event.job for event in events if not isinstance(event, Progress)}
+
+    wait_until(ended, f"jobs {jobs} have ended")
+    return events
+
+
+def last(client, job):
+    return [event for event in events_until_end(client, job) if event.job == job][-1]
+
+
+def answer(client, request):
+    event = last(client, client.submit(request))
+    assert isinstance(event, Finished), event
+    return event.result
+
+
+def failure(client, request) -> Failed:
+    event = last(client, client.submit(request))
+    assert isinstance(event, Failed), event
+    assert event.message.endswith(".") and "Traceback" not in event.message
+    return event
+
+
+def wait_for_phase(client, job, phase):
+    def reached() -> bool:
+        events = [event for event in client.poll() if event.job == job]
+        assert all(isinstance(event, Progress) for event in events), events
+        return any(event.phase == phase for event in events)
+
+    wait_until(reached, f"job {job} is {phase}")
+
+
+def raw_ct(folder: Path, slices: int = 6) -> RawImage:
+    return write_raw(blob_case(1, slices)[0], folder / "ct.raw")
+
+
+def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
+    arguments = {
+        "ct": ct or raw_ct(results),
+        "model": str(package),
+        "device": "cpu",
+        "tumor_threshold": None,
+        "attention": False,
+        "probabilities": False,
+        "folder": str(results),
+        "allow_not_hu": False,
+    }
+    return SegmentRequest(**arguments | changes)
+
+
+# Jobs
+
+
+def test_segments_as_the_library_does(client, folder, untrained_package):
+    ct = blob_case(1)[0]
+    ct.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    result = answer(
+        client,
+        segment_request(
+            folder, untrained_package, write_raw(ct, folder / "ct.raw"), attention=True, probabilities=True
+        ),
+    )
+    package = read_package(untrained_package)
+    expected = Segmenter(package, "cpu").segment(ct, attention=True, signed=True)
+    labels = read_raw(result.labels)
+    assert sitk.Hash(labels) == sitk.Hash(expected.labels) and sitk.GetArrayViewFromImage(labels).any()
+    assert labels.GetDirection() == ct.GetDirection() and labels.GetSpacing() == ct.GetSpacing()
+    assert (result.device, result.model_name, result.notes, result.not_hu) == ("cpu", "untrained", expected.notes, None)
+    measures = measure(labels, ct, TASK)
+    assert [(one["name"], one["value"], one["volume_ml"]) for one in result.segments] == [
+        (one.label.name, one.label.value, pytest.approx(one.volume_ml)) for one in measures
+    ]
+    assert [len(one["lesions"]) for one in result.segments] == [len(one.lesions) for one in measures]
+    slices = AxialSlices(ct, TASK)
+    assert [(one.label, one.layer) for one in result.maps] == [(one.label, one.layer) for one in expected.attention]
+    for told, one in zip(result.maps, expected.attention):
+        image, layer_image = read_raw(told.image), slices.layer_image(one.maps)
+        assert np.allclose(sitk.GetArrayViewFromImage(image), one.maps, atol=1e-5)
+        assert np.allclose(image.GetOrigin(), layer_image.GetOrigin())
+        assert told.empty == one.empty
+        assert told.focus_segment == (pytest.approx(one.focus.segment) if one.focus else None)
+        assert told.organ_ratio == (pytest.approx(one.focus.organ_ratio) if one.focus else None)
+    assert [one.label for one in result.probabilities] == [label.name for label in TASK.labels]
+    shares = np.stack([sitk.GetArrayFromImage(read_raw(one.image)) for one in result.probabilities])
+    assert shares.min() >= 0 and shares.sum(axis=0).max() <= 1.0001 and shares.max() > 0.3
+    assert stat.S_IMODE(folder.parents[1].stat().st_mode) == 0o700 or sys.platform == "win32"
+
+
+def test_progress_tells_phases_in_order(client, folder, untrained_package):
+    job = client.submit(segment_request(folder, untrained_package, attention=True))
+    assert client.running
+    told = [event for event in events_until_end(client, job) if isinstance(event, Progress)]
+    assert not client.running and client.alive
+    assert list(dict.fromkeys(event.phase for event in told)) == [
+        "starting",
+        "loading the model",
+        "segmenting",
+        "explaining",
+        "measuring",
+        "writing",
+    ]
+    fractions = [event.fraction for event in told]
+    assert fractions == sorted(fractions) and 0 <= min(fractions) <= max(fractions) <= 1
+
+
+def test_jobs_are_done_in_turn_by_one_warm_worker(client, folder, untrained_package):
+    ct = raw_ct(folder)
+    answer(client, DevicesRequest())
+    pid = only_worker()
+    jobs = [
+        client.submit(request)
+        for request in (segment_request(folder, untrained_package, ct), CheckRequest(ct), DevicesRequest())
+    ]
+    ends = [event for event in events_until_end(client, *jobs) if not isinstance(event, Progress)]
+    assert [event.job for event in ends] == jobs
+    assert all(isinstance(event, Finished) for event in ends)
+    assert ends[1].result == CheckResult(None)
+    assert ends[2].result.devices[-1].name == "cpu" and "CPU" in ends[2].result.devices[-1].title
+    assert only_worker() == pid
+
+
+def test_not_hu_is_refused_and_marked_where_it_is_wanted(client, folder, untrained_package):
+    picture = sitk.Cast(sitk.Abs(blob_case(1)[0]) / 4, sitk.sitkUInt8)
+    ct = write_raw(picture, folder / "picture.raw")
+    problem = answer(client, CheckRequest(ct)).problem
+    assert "picture" in problem
+    refused = failure(client, segment_request(folder, untrained_package, ct))
+    assert (refused.kind, refused.message) == ("not_hu", problem)
+    result = answer(client, segment_request(folder, untrained_package, ct, allow_not_hu=True))
+    assert problem in result.not_hu
+
+
+def test_report_with_readings(client, folder, untrained_package, tmp_path):
+    request = segment_request(folder, untrained_package, attention=True)
+    result = answer(client, request)
+    destination = tmp_path / "Bericht für 患者.html"
+    readings = (
+        Reading("liver", "encoder5", None, "on target", "calm"),
+        Reading("liver tumor", "decoder2", 3, "misled", "<script>alert(1)</script> Gefäß"),
+    )
+    report = ReportRequest(
+        request.ct,
+        result.labels,
+        tuple(result.maps[:3]),
+        request.model,
+        "cpu",
+        "CT 3",
+        ("A note.",),
+        ("Not HU.",),
+        readings,
+        str(destination),
+    )
+    assert answer(client, report).file == str(destination)
+    page = destination.read_text(encoding="utf-8")
+    for text in ("CT 3", "A note.", "Not HU.", "on target", "misled", "lesion 3", "whole segment", "Gefäß", "encoder5"):
+        assert text in page
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert [path.name for path in tmp_path.iterdir()] == [destination.name]
+
+
+# What goes wrong is told in sentences, and the worker stays
+
+
+def damaged(package: Path, tmp_path: Path) -> Path:
+    copy = shutil.copytree(package, tmp_path / "damaged")
+    with open(copy / "models" / "model.pt", "ab") as weights:
+        weights.write(b"x")
+    return copy
+
+
+def with_nan(folder: Path) -> RawImage:
+    ct = sitk.Cast(blob_case(1)[0], sitk.sitkFloat32)
+    ct[3, 3, 3] = float("nan")
+    return write_raw(ct, folder / "nan.raw")
+
+
+def cut_short(folder: Path) -> RawImage:
+    ct = raw_ct(folder)
+    os.truncate(ct.file, 100)
+    return ct
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "changes"),
+    [
+        ("model", "no such folder", lambda folder, package, tmp: {"model": str(tmp / "nothing")}),
+        ("model", "changed", lambda folder, package, tmp: {"model": str(damaged(package, tmp))}),
+        ("input", "between 0 and 1", lambda folder, package, tmp: {"tumor_threshold": 2.0}),
+        ("input", "no device", lambda folder, package, tmp: {"device": "cuda:99"}),
+        ("input", "no number", lambda folder, package, tmp: {"ct": with_nan(folder)}),
+        ("input", "100 bytes", lambda folder, package, tmp: {"ct": cut_short(folder)}),
+        ("output", "temporary folder", lambda folder, package, tmp: {"folder": str(folder / "nothing")}),
+    ],
+)
+def test_failures_are_told_and_the_worker_stays(client, folder, untrained_package, tmp_path, kind, words, changes):
+    answer(client, DevicesRequest())
+    pid = only_worker()
+    failed = failure(client, segment_request(folder, untrained_package, **changes(folder, untrained_package, tmp_path)))
+    assert failed.kind == kind and words in failed.message
+    assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    assert only_worker() == pid
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["labels.raw", "map0.raw", "probability1.raw"])
+def test_full_disk(client, folder, untrained_package, name):
+    (folder / name).symlink_to("/dev/full")
+    failed = failure(client, segment_request(folder, untrained_package, attention=True, probabilities=True))
+    assert failed.kind == "output" and "No space left" in failed.message and "Free some space" in failed.message
+
+
+def test_a_model_that_is_removed_or_exchanged_is_noticed(client, folder, untrained_package, tmp_path):
+    model = shutil.copytree(untrained_package, tmp_path / "untrained")
+    answer(client, segment_request(folder, model))
+    weights = model / "models" / "model.pt"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert failure(client, segment_request(folder, model)).kind == "model"
+    weights.write_bytes(content)
+    answer(client, segment_request(folder, model))
+    shutil.rmtree(model)
+    removed = failure(client, segment_request(folder, model))
+    assert removed.kind == "model" and "no such folder" in removed.message
+
+
+def test_the_log_names_no_patient(client, folder, untrained_package):
+    failure(client, segment_request(folder, untrained_package, folder=str(folder / "nothing")))
+    wait_until(lambda: "OutputError" in client.log, "the log tells of the error")
+    assert PATIENT not in client.log and str(folder) not in client.log
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("phase", ["segmenting", "explaining"])
+def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_package, phase, monkeypatch):
+    monkeypatch.setattr(worker_client, "CANCEL_SECONDS", PATIENCE_SECONDS)  # A busy machine may be slow.
+    ct = raw_ct(folder, slices=400)
+    answer(client, DevicesRequest())
+    pid = only_worker()
+    job = client.submit(segment_request(folder, untrained_package, ct, attention=True))
+    wait_for_phase(client, job, phase)
+    client.cancel(job)
+    assert events_until_end(client, job) == [Cancelled(job)]
+    assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    assert only_worker() == pid
+
+
+def test_a_waiting_job_is_cancelled_and_the_running_one_goes_on(client, folder, untrained_package):
+    running = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=40)))
+    waiting = client.submit(DevicesRequest())
+    client.cancel(waiting)
+    ends = [event for event in events_until_end(client, running, waiting) if not isinstance(event, Progress)]
+    assert ends[0] == Cancelled(waiting)
+    assert ends[1].job == running and isinstance(ends[1], Finished)
+
+
+def test_cancelling_what_has_ended_does_nothing(client):
+    job = client.submit(DevicesRequest())
+    events_until_end(client, job)
+    client.cancel(job)
+    client.cancel(12345)
+    assert client.poll() == [] and not client.running
+
+
+@POSIX
+def test_a_worker_that_does_not_answer_is_replaced(client, folder, untrained_package):
+    """And the job that waited behind the cancelled one is done by the new one."""
+    job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400)))
+    wait_for_phase(client, job, "segmenting")
+    waiting = client.submit(DevicesRequest())
+    pid = only_worker()
+    os.kill(pid, signal.SIGSTOP)
+    client.cancel(job)
+    ends = [event for event in events_until_end(client, job, waiting) if not isinstance(event, Progress)]
+    assert ends[0] == Cancelled(job)
+    assert ends[1].job == waiting and isinstance(ends[1], Finished)
+    wait_until(lambda: gone(pid), "the old worker is gone")
+    assert only_worker() != pid
+
+
+# Death
+
+
+@POSIX
+def test_a_killed_worker_fails_its_job_only(client, folder, untrained_package):
+    job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400)))
+    wait_for_phase(client, job, "segmenting")
+    waiting = client.submit(DevicesRequest())
+    os.kill(only_worker(), signal.SIGKILL)
+    ends = [event for event in events_until_end(client, job, waiting) if not isinstance(event, Progress)]
+    assert isinstance(ends[0], Failed) and ends[0].job == job and ends[0].kind == "memory"
+    assert "ended by the system" in ends[0].message and "Close other programs" in ends[0].message
+    assert ends[1].job == waiting and isinstance(ends[1], Finished)
+    # An idle one is replaced without a word.
+    os.kill(only_worker(), signal.SIGKILL)
+    wait_until(lambda: not workers(), "the worker is gone")
+    assert client.poll() == []
+    assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+
+
+def running_as(code: str) -> list[str]:
+    """A command that does something before, or beside, running the worker."""
+    run = "import runpy; runpy.run_module('HLFDSegmentationLib.worker', run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", f"{code}\n{run}"]
+
+
+@POSIX
+def test_too_little_memory(untrained_package):
+    client = WorkerClient(running_as("import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))"))
+    try:
+        folder = client.private_folder()
+        ct = raw_ct(folder)
+        huge = RawImage(ct.file, "int16", type(ct.grid)((6 << 8, 2048, 2048), *list(vars(ct.grid).values())[1:]))
+        os.truncate(ct.file, huge.size_bytes)  # Without writing it.
+        failed = failure(client, segment_request(folder, untrained_package, huge))
+        assert failed.kind == "memory" and "crop the CT" in failed.message
+        assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    finally:
+        client.close()
+
+
+def test_missing_package(tmp_path, folder, untrained_package):
+    (tmp_path / "torch.py").write_text("raise ImportError('DLL load failed')\n")
+    client = WorkerClient(worker_command(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
+    try:
+        failed = failure(client, segment_request(folder, untrained_package))
+        assert failed.kind == "missing" and "DLL load failed" in failed.message
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("command", [["/no/such/python"], [sys.executable, "-c", "import sys; sys.exit(3)"]])
+def test_a_worker_that_cannot_be_started(command):
+    client = WorkerClient(command)
+    try:
+        for _ in range(2):
+            assert failure(client, DevicesRequest()).kind == "start"
+        assert not client.running
+    finally:
+        client.close()
+
+
+def test_what_libraries_print_is_no_event():
+    noise = "import threading, os; print('hello', flush=True); threading.Timer(1, lambda: os.write(1, b'{')).start()"
+    client = WorkerClient(running_as(noise))
+    try:
+        for _ in range(2):
+            assert answer(client, DevicesRequest()).devices
+    finally:
+        client.close()
+
+
+# The end
+
+
+def test_idle_worker_ends_and_comes_back(temporary_folder):
+    client = WorkerClient(worker_command(sys.executable), idle_seconds=0.05)
+    try:
+        for _ in range(2):
+            assert answer(client, DevicesRequest()).devices
+            wait_until(lambda: not client.alive, "the worker has ended")
+            assert client.poll() == []
+    finally:
+        client.close()
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_close_leaves_nothing(temporary_folder, untrained_package):
+    client = WorkerClient(worker_command(sys.executable))
+    folder = client.private_folder()
+    client.submit(segment_request(folder, untrained_package, attention=True))
+    pid = wait_until(lambda: workers(), "there is a worker")[-1].pid
+    client.close()
+    assert gone(pid) and not client.alive and not client.running and client.poll() == []
+    assert list(temporary_folder.iterdir()) == []
+    client.close()
+
+
+LAUNCHER = "import subprocess, sys; sys.exit(subprocess.call([sys.executable] + sys.argv[1:]))"
+"""As Slicer's own: the process that is started is not the one that works."""
+
+WITH_CHILD = "import threading, subprocess; threading.Timer(1, subprocess.Popen, [['sleep', '1000']]).start()"
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from HLFDSegmentationLib.worker_client import WorkerClient
+from HLFDSegmentationLib.worker_protocol import SegmentRequest, parse_request
+client = WorkerClient(sys.argv[2:])
+client.start()
+job = client.submit(parse_request(Path(sys.argv[1]).read_bytes())[1]) if sys.argv[1] else None
+phase = None
+while True:
+    for event in client.poll():
+        if getattr(event, "phase", None) != phase:
+            phase = getattr(event, "phase", None)
+            print(phase or event, flush=True)
+    time.sleep(0.02)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("busy", [False, True])
+def test_nothing_outlives_the_parent(temporary_folder, untrained_package, busy, tmp_path_factory):
+    """Killed without warning, with a launcher between, a child of the worker, and in the middle of a job."""
+    files = tmp_path_factory.mktemp("files")
+    request = files / "request.json"
+    ct = raw_ct(files, slices=2000)
+    request.write_bytes(request_line(1, segment_request(files, untrained_package, ct, attention=True)))
+    command = [sys.executable, "-c", LAUNCHER, *running_as(WITH_CHILD)[1:]]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(request) if busy else "", *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary_folder)},
+    )
+    try:
+        if busy:
+            for line in parent.stdout:
+                if line.strip() == "segmenting":
+                    break
+        tree = wait_until(
+            lambda: (
+                (found := psutil.Process(parent.pid).children(recursive=True))
+                and any("sleep" in one.name() for one in found)
+                and found
+            ),
+            "launcher, worker and its child run",
+        )
+        assert len(tree) == 3
+        assert list(temporary_folder.iterdir())
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    for process in tree:
+        wait_until(lambda pid=process.pid: gone(pid), f"{process} is gone")
+    assert list(temporary_folder.iterdir()) == []
+
+
+@POSIX
+def test_a_worker_whose_launcher_was_killed_is_ended_too(folder, untrained_package):
+    client = WorkerClient([sys.executable, "-c", LAUNCHER, *worker_command(sys.executable)[1:]])
+    try:
+        assert answer(client, DevicesRequest()).devices
+        (launcher,) = (one for one in workers() if LAUNCHER in one.cmdline())
+        (worker,) = workers(launcher)
+        launcher.kill()
+        assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    finally:
+        client.close()
+    wait_until(lambda: gone(worker.pid), "the worker is gone")
+
+
+@POSIX
+def test_leftovers_of_the_dead_are_removed_and_nothing_else(temporary_folder):
+    """A process that was killed together with its worker left its folder; another one is alive."""
+    code = (
+        "import os, sys; from HLFDSegmentationLib.private_folder import PrivateFolder; f = PrivateFolder();"
+        "(f.new_folder() / 'ct.raw').write_bytes(b'secret'); print(f.path, flush=True); sys.stdin.read(); os._exit(1)"
+    )
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary_folder)},
+        )
+        for _ in range(2)
+    ]
+    dead, living = (Path(other.stdout.readline().strip()) for other in others)
+    (temporary_folder / "hlfd-other").mkdir()
+    others[0].communicate()
+    long_ago = time.time() - 3600
+    for folder in (dead, living):
+        os.utime(folder, (long_ago, long_ago))
+    client = WorkerClient(worker_command(sys.executable))
+    try:
+        client.private_folder()
+        assert not dead.exists() and living.exists() and (temporary_folder / "hlfd-other").exists()
+    finally:
+        client.close()
+        others[1].communicate()
+
+
+def test_broken_lines_are_answered_and_end_of_input_is_the_end():
+    worker = subprocess.Popen(
+        worker_command(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    lines = [b"hello\n", b"\xff\xfe\n", b'{"job": 7, "request": "dance"}\n', b'{"job": 8, "request": "segment"}\n']
+    for line in lines:
+        worker.stdin.write(line)
+    worker.stdin.flush()
+    told = [worker.stdout.readline() for _ in range(1 + len(lines))]
+    assert b'"ready"' in told[0] and str(worker.pid).encode() in told[0]
+    assert [b'"error"' in line for line in told[1:]] == [True] * 4
+    assert b'"job": 7' in told[3] and b'"job": 8' in told[4]
+    worker.stdin.close()
+    worker.wait(PATIENCE_SECONDS)
+    worker.stdout.close()
