@@ -128,9 +128,9 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Called when the module is reloaded or unloaded, and when Slicer ends."""
-        self.removeObservers()
         self.afterImport.stop()
         self.setParameterNode(None)
+        self.removeObservers()
         self.runPanel.cancel()
         close_shared_worker()
 

@@ -24,10 +24,10 @@ PLAN = TrainingPlan(
     task=TASK,
     teacher="resnet18-unet",
     method="kd",
-    teacher_epochs=8,
-    student_epochs=7,
+    teacher_epochs=6,
+    student_epochs=12,
     undistilled=True,
-    batch=3,
+    batch=2,
     learning_rate=5e-3,
     device="cpu",
 )

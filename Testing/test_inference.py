@@ -251,6 +251,35 @@ def test_signed_attention():
     assert all(layer.signed for layer in result.attention)
 
 
+# Probabilities
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, -1, 0, 0, 0, -1, 0)])
+def test_probabilities_lie_on_the_voxels_of_the_ct(direction):
+    ct = patient((20, 60, 60), pieces=[(LIVER, 4, 16, 10, 40, 5, 35), (LIVER_TUMOR, 8, 12, 20, 30, 10, 20)])
+    ct.SetSpacing((1.0, 1.0, 1.0))
+    ct.SetDirection(direction)
+    filled = [np.full((20, 60, 60), np.nan, np.float32) for _ in TASK.labels]
+    result = segmenter().segment(ct, probabilities=filled)
+    for label, shares in zip(TASK.labels, filled):
+        assert np.array_equal(shares > 0.5, expected(ct) == label.value)
+        assert shares.min() >= 0 and shares.max() <= 1.0001
+    assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
+
+
+def test_probabilities_of_a_ct_that_is_cut_anew():
+    ct = patient((40, 60, 60), pieces=[(LIVER, 10, 30, 15, 45, 15, 45)])
+    ct.SetSpacing((1.0, 1.0, 1.0))
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.0, 0.0, np.radians(35))
+    ct.SetDirection(turn.GetMatrix())
+    filled = [np.zeros((40, 60, 60), np.float32) for _ in TASK.labels]
+    segmenter().segment(ct, probabilities=filled)
+    liver = filled[LIVER - 1]
+    assert liver[12:28, 18:42, 18:42].min() > 0.9
+    assert liver[:8].max() < 0.1 and liver[:, :12].max() < 0.1
+
+
 # Progress and trouble
 
 

@@ -189,11 +189,13 @@ def test_whatever_is_deleted_nothing_breaks(result, view, gone):
 
 
 def test_a_ct_loaded_after_the_scene_was_closed_is_left_alone(result, view):
-    composite().SetForegroundVolumeID(add_ct(seed=1, name="PET").GetID())
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
     view.show(result, SEGMENT, "decoder3")
     slicer.mrmlScene.Clear(False)
-    # New nodes get the IDs of the old ones.
-    new = [add_ct(seed=seed, name=f"new {seed}") for seed in range(3)]
+    # New nodes get the IDs of the old ones, also of those that a script still holds, as this one does.
+    new = [add_ct(seed=seed, name=f"new {seed}") for seed in range(15)]
+    assert pet.GetID() in [node.GetID() for node in new]
     composite().SetBackgroundVolumeID(new[0].GetID())
     view.hide()
     assert composite().GetBackgroundVolumeID() == new[0].GetID()
@@ -473,6 +475,8 @@ def test_the_chart_for_the_eye(result, chart, slice_views, tmp_path, capfd):
 
     other = add_reviewed_case(tmp_path, model="undistilled", ct=result.ct)
     chart.show([result, other], SEGMENT, "decoder3")
+    save_chart(chart.chart_node, "focus_chart_of_two")
+    chart.show([result], SEGMENT, "decoder3")
     save_chart(chart.chart_node, "focus_chart")
     assert "ERR" not in "".join(capfd.readouterr())
 

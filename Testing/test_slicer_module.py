@@ -77,7 +77,7 @@ class Panel:
 
         top = self.module.widgetRepresentation()
         window = self.slicer.util.mainWindow()
-        for _attempt in range(2):
+        for _attempt in range(5):
             self.slicer.app.processEvents()
             window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
         path = grab(top, name)
@@ -99,7 +99,9 @@ def load(slicer_shell, models, monkeypatch):
     from slicer_shell.modules import load_module_file
 
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return lambda: load_module_file(MODULE_FILE)
+    yield lambda: load_module_file(MODULE_FILE)
+    if worker := sys.modules.get("HLFDSegmentationLib.slicer_worker"):
+        worker.close_shared_worker()
 
 
 @pytest.fixture
@@ -132,11 +134,12 @@ def quick(panel, small_model):
 
 
 @pytest.fixture
-def reviewed(panel, tmp_path):
+def reviewed(slicer_shell, panel, tmp_path):
     """The panel with a result with attention, in which the tumor and its lesions are known."""
     from slicer_review_cases import add_reviewed_case
 
     result = add_reviewed_case(tmp_path)
+    slicer_shell.util.setSliceViewerLayers(background=result.ct, fit=True)
     panel.result = result
     panel.open_again()
     panel.show_result(result)
@@ -353,6 +356,7 @@ def test_from_the_click_to_the_report(quick, tmp_path):
     assert len(panel.results()) == 1 and panel.message == ""
 
     panel.ui.segmentButton.click()
+    panel.wait(lambda: "Preparing" not in panel.ui.phaseLabel.text)
     panel.slicer.mrmlScene.RemoveNode(panel.ct)
     panel.wait_for_end()
     assert panel.message == "" and not panel.ui.segmentButton.enabled
@@ -376,7 +380,7 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel.wait_for_end()
     (result,) = panel.results()
     assert result.not_hu
-    assert "most likely wrong" in panel.ui.notesLabel.text
+    assert "Most likely wrong" in panel.ui.notesLabel.text
     panel.picture("panel_not_ct")
 
 
@@ -531,13 +535,14 @@ def test_chart_and_mosaic(reviewed):
     panel.ui.chartButton.click()
     (chart,) = panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert SEGMENT in chart.GetTitle()
-    panel.ui.layerSlider.value = 2
+    panel.ui.layerSlider.value = 7
+    panel.ui.mostAttentionButton.click()
     panel.ui.mosaicButton.click()
     first = panel.ui.mosaicLabel.pixmap
     assert panel.ui.mosaicLabel.visible and first.width() > 300
     panel.picture("panel_review")
     picture = first.toImage()
-    panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().JumpSliceByOffsetting(0, 0, 24)
+    panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().JumpSliceByOffsetting(0, 0, 16)
     panel.wait(lambda: panel.ui.mosaicLabel.pixmap.toImage() != picture)
     for button in (panel.ui.chartButton, panel.ui.mosaicButton):
         button.click()

@@ -370,7 +370,7 @@ def test_damaged_lines_are_skipped_and_the_event_after_half_a_line_is_kept(tmp_p
 # The real trainer, killed at random moments
 
 
-OPTIONS = ["--method", "none", "--epochs", "4", "--batch", "2", "--device", "cpu", "--json"]
+OPTIONS = ["--method", "none", "--batch", "2", "--device", "cpu", "--json"]
 
 
 def train(run: Path, *arguments: str | Path) -> TrainingProcess:
@@ -378,19 +378,15 @@ def train(run: Path, *arguments: str | Path) -> TrainingProcess:
     return TrainingProcess.start(run, command, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def begin(folder: Path, run: Path) -> TrainingProcess:
+def begin(folder: Path, run: Path, epochs: int = 4) -> TrainingProcess:
     task = folder / "task.json"
     task.write_text(json.dumps(TASK.to_dict()))
     cases = write_cases(folder / f"cases of {run.name}", 3, slices=5)
-    return train(run, cases, "--task", task, *OPTIONS)
+    return train(run, cases, "--task", task, "--epochs", epochs, *OPTIONS)
 
 
 def resume(run: Path) -> TrainingProcess:
     return train(run, "--resume", "--json")
-
-
-def planned_or_ended(process: TrainingProcess) -> bool:
-    return (process.run_folder / "plan.json").is_file() or process.state.name != "running"
 
 
 def test_killed_and_stopped_trainer_goes_on_and_finishes(tmp_path):
@@ -413,38 +409,24 @@ def test_bad_cases_are_told_in_the_state(tmp_path):
     assert state.name == "crashed" and "does not exist" in state.sentence
 
 
-def kill_and_go_on(tmp_path: Path, kills: int, seed: int) -> Path:
-    """A run whose trainer is killed that many times, and finished then."""
-    generator = random.Random(seed)
-    run = tmp_path / "killed"
-    process = begin(tmp_path, run)
-    wait_until(lambda: planned_or_ended(process))
-    for _ in range(kills):
-        before = len(process.events())
-        if generator.random() < 0.7:  # in the midst of the training; otherwise while it starts
-            wait_until(lambda: process.step or len(process.events()) > before or process.state.name != "running")  # noqa: B023
-        time.sleep(generator.uniform(0, 1.5))
-        if process.state.name != "running":
-            break
-        for one in generator.sample(processes_of(run), generator.choice((1, 2))):
-            one.kill()
-        state = ended(process)
-        assert state.name in ("crashed", "finished"), state
-        process = resume(run)
-    assert ended(process).name == "finished", process.log
-    return run
-
-
-def assert_as_never_killed(tmp_path: Path, run: Path) -> None:
-    import torch
-
-    whole = tmp_path / "whole"
-    assert ended(begin(tmp_path, whole)).name == "finished"
-    first, second = (torch.load(path / "student" / "best.pt", weights_only=True)["network"] for path in (whole, run))
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
-    assert not list(run.rglob("*.part"))
-
-
 @pytest.mark.slow
 def test_trainer_killed_ten_times_ends_as_one_that_was_never_killed(tmp_path):
-    assert_as_never_killed(tmp_path, kill_and_go_on(tmp_path, kills=10, seed=2))
+    import torch
+
+    generator = random.Random(2)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = begin(tmp_path, killed, epochs=12)
+    wait_until((killed / "plan.json").is_file)
+    for _ in range(10):
+        if generator.random() < 0.7:  # in the midst of the training; otherwise while it starts
+            wait_until(lambda: process.step)  # noqa: B023
+        time.sleep(generator.uniform(0, 1.5))
+        for one in generator.sample(processes_of(killed), generator.choice((1, 2))):
+            one.kill()
+        assert ended(process).name == "crashed"
+        process = resume(killed)
+    assert ended(process).name == "finished", process.log
+    assert not list(killed.rglob("*.part"))
+    assert ended(begin(tmp_path, whole, epochs=12)).name == "finished"
+    first, second = (torch.load(run / "student" / "last.pt", weights_only=True)["learner"] for run in (whole, killed))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []

@@ -335,7 +335,7 @@ def test_the_log_names_no_patient(client, folder, untrained_package):
 @pytest.mark.parametrize("phase", ["segmenting", "explaining"])
 def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_package, phase, monkeypatch):
     monkeypatch.setattr(worker_client, "CANCEL_SECONDS", PATIENCE_SECONDS)  # A busy machine may be slow.
-    ct = raw_ct(folder, slices=400)
+    ct = raw_ct(folder, slices=60)
     answer(client, DevicesRequest())
     pid = only_worker()
     job = client.submit(segment_request(folder, untrained_package, ct, attention=True))
@@ -347,7 +347,7 @@ def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_pac
 
 
 def test_a_waiting_job_is_cancelled_and_the_running_one_goes_on(client, folder, untrained_package):
-    running = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=40)))
+    running = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=12)))
     waiting = client.submit(DevicesRequest())
     client.cancel(waiting)
     ends = [event for event in events_until_end(client, running, waiting) if not isinstance(event, Progress)]

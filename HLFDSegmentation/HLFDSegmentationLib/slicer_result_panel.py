@@ -58,7 +58,7 @@ class ResultPanel:
 
 
 def _notes(result: SceneResult) -> list[str]:
-    warning = _("Not CT in Hounsfield units, so most likely wrong. {reason}").format(reason=result.not_hu)
+    warning = _("Most likely wrong. {reason}").format(reason=result.not_hu)
     missing = _("The CT of this result is no longer in the scene.")
     return [
         *([warning] if result.not_hu else []),

@@ -1,7 +1,6 @@
 """Brings Slicer's real libraries to life, as Slicer's application does at its start."""
 
 import atexit
-import ctypes
 import json
 import os
 import shutil
@@ -90,7 +89,6 @@ def start() -> ModuleType:
     """
     if hasattr(slicer, "mrmlScene"):
         return slicer
-    _keep_constants_alive()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     folder = _application_folder()
     _install_python_modules(folder)
@@ -119,26 +117,16 @@ def clear_scene() -> None:
 
 
 def unload_modules() -> None:
-    """Leave and unload every module file, and forget what it connected to Slicer and told it."""
+    """Leave and unload every module file, and forget what it told Slicer."""
     slicer.app.main_window.moduleSelector().leave()
     manager = slicer.app.moduleManager()
     for name in manager.modulesNames():
         if isinstance(manager.module(name), qSlicerScriptedLoadableModule):
             manager.unload(name)
-    slicer.app.disconnect_all()
+    slicer.app.disconnect_all("startupCompleted()")
     slicer.selfTests.clear()
     for name in ("sampleDataSources", "sampleDataSourceCategories"):
         vars(slicer.modules).pop(name, None)
-
-
-def _keep_constants_alive() -> None:
-    """PySide6 6.12 gives away references to None, True and False as if they were immortal, as in Python 3.12.
-
-    In an older Python they would run out, and Python would abort.
-    """
-    if sys.version_info < (3, 12):
-        for constant in (None, True, False):
-            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def _application_folder() -> Path:

@@ -31,10 +31,9 @@ class SignalOwner:
         self._slots[signature].remove(slot)
         return True
 
-    def disconnect_all(self) -> None:
-        """Forget all slots."""
-        for slots in self._slots.values():
-            slots.clear()
+    def disconnect_all(self, signature: str) -> None:
+        """Forget the slots of a signal."""
+        self._slots[signature].clear()
 
     def emit(self, signature: str, *arguments: object) -> None:
         """Call the connected slots; what one raises is printed and recorded, as a slot cannot raise into Qt."""
