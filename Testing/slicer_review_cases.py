@@ -16,7 +16,7 @@ from HLFDSegmentationLib.worker_protocol import Grid, LayerMap, RawImage
 from slicer_cases import add_volume
 
 LAYERS = (*(f"encoder{level}" for level in range(1, 6)), *(f"decoder{level}" for level in range(5, 1, -1)))
-CELLS = dict(zip(LAYERS, (32, 16, 8, 4, 2, 4, 8, 16, 32)))
+CELLS = dict(zip(LAYERS, (32, 16, 8, 8, 4, 4, 8, 16, 32)))
 SEGMENT = "liver tumor"
 COLORS = {"liver": (0.87, 0.51, 0.4), SEGMENT: (1.0, 0.88, 0.1)}
 EMPTY = "encoder3"

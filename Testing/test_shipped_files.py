@@ -1,4 +1,4 @@
-"""What reaches users: every file of the module is listed for installation, the panel fits its code, texts can be translated."""
+"""What reaches users: every file of the module is installed, the panel fits its code, texts can be translated."""
 
 import ast
 import re

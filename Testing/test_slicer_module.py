@@ -1,4 +1,4 @@
-"""The module itself on the stand-in Slicer: its file is loaded, its panel drawn, its buttons clicked, its nodes inspected.
+"""The module itself on the stand-in Slicer: its file loaded, its panel drawn, its buttons clicked, its nodes inspected.
 
 Real: the module and its library, the worker process, Slicer's MRML, segmentation and slice logic, Qt's widgets.
 """
@@ -388,8 +388,9 @@ def test_the_logic_without_a_window(slicer_shell, load, small_model):
     from slicer_cases import add_ct
 
     load()
-    from HLFDSegmentation import HLFDSegmentationLogic
     from HLFDSegmentationLib.errors import HLFDError
+
+    from HLFDSegmentation import HLFDSegmentationLogic
 
     ct, told = add_ct(), []
     with slicer_shell.app.without_main_window():

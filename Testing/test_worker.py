@@ -488,8 +488,7 @@ from pathlib import Path
 from HLFDSegmentationLib.worker_client import WorkerClient
 from HLFDSegmentationLib.worker_protocol import SegmentRequest, parse_request
 client = WorkerClient(sys.argv[2:])
-client.start()
-job = client.submit(parse_request(Path(sys.argv[1]).read_bytes())[1]) if sys.argv[1] else None
+client.submit(parse_request(Path(sys.argv[1]).read_bytes())[1])
 phase = None
 while True:
     for event in client.poll():
@@ -501,25 +500,29 @@ while True:
 
 
 @POSIX
-@pytest.mark.parametrize("busy", [False, True])
-def test_nothing_outlives_the_parent(temporary_folder, untrained_package, busy, tmp_path_factory):
-    """Killed without warning, with a launcher between, a child of the worker, and in the middle of a job."""
+@pytest.mark.parametrize("state", ["idle", "working", "stuck"])
+def test_nothing_outlives_the_parent(temporary_folder, untrained_package, state, tmp_path_factory):
+    """Killed without warning, with a launcher between and a child of the worker, whatever the worker is doing."""
     files = tmp_path_factory.mktemp("files")
     request = files / "request.json"
-    ct = raw_ct(files, slices=2000)
-    request.write_bytes(request_line(1, segment_request(files, untrained_package, ct, attention=True)))
+    segment = segment_request(files, untrained_package, raw_ct(files, slices=2000), attention=True)
+    request.write_bytes(request_line(1, DevicesRequest() if state == "idle" else segment))
+    environment = {**os.environ, "TMPDIR": str(temporary_folder)}
+    if state == "stuck":  # In a call that never comes back.
+        (files / "torch.py").write_text("import time; time.sleep(1000)\n")
+        environment["PYTHONPATH"] = str(files)
     command = [sys.executable, "-c", LAUNCHER, *running_as(WITH_CHILD)[1:]]
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(request) if busy else "", *command],
+        [sys.executable, "-c", PARENT, str(request), *command],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(temporary_folder)},
+        env=environment,
     )
     try:
-        if busy:
-            for line in parent.stdout:
-                if line.strip() == "segmenting":
-                    break
+        told = {"idle": "Finished", "working": "segmenting", "stuck": "starting"}[state]
+        for line in parent.stdout:
+            if line.startswith(told):
+                break
         tree = wait_until(
             lambda: (
                 (found := psutil.Process(parent.pid).children(recursive=True))

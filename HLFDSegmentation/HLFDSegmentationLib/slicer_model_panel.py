@@ -57,7 +57,7 @@ def about(package: ModelPackage) -> str:
     """What a user wants to know of a model: labels, size, license and measured Dice."""
     labels = ", ".join(label.name for label in package.task.labels)
     megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
-    facts = _("{labels}\n{megabytes:.1f} MB, licence {license}").format(
+    facts = _("{labels}\n{megabytes:.1f} MB, license {license}").format(
         labels=labels, megabytes=megabytes, license=package.license
     )
     return facts + "\n" + _dice(package)

@@ -9,6 +9,7 @@ from typing import Any
 import qt
 import slicer
 import vtk
+from packaging.requirements import Requirement
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -48,6 +49,8 @@ class RunPanel(VTKObservationMixin):
         self._watched: slicer.vtkMRMLNode | None = None
         self._devices: list[Device] = []
         self._asked_devices = False
+        # Looked up when the panel is opened: it takes too long for every move of a slider.
+        self._missing: list[Requirement] = []
         ui.segmentButton.connect("clicked(bool)", self._on_clicked)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
         self._fill_devices(DevicesResult([Device("cpu", _("Processor"))]))
@@ -55,11 +58,12 @@ class RunPanel(VTKObservationMixin):
     def attach(self, parameters: Any) -> None:
         """Follows a parameter node; None while there is no scene."""
         self._parameters = parameters
+        self._missing = missing_packages()
         self.refresh()
 
     def warm_up(self) -> None:
         """Starts the worker in the background and asks it for the devices, where all that it needs is installed."""
-        if not self._asked_devices and not missing_packages():
+        if not self._asked_devices and not self._missing:
             self._asked_devices = True
             self._logic.askDevices(self._fill_devices, self._devices_unknown)
 
@@ -107,10 +111,9 @@ class RunPanel(VTKObservationMixin):
         return problem_with_output(output, self._parameters.inputVolume) if output else None
 
     def _install_hint(self) -> str:
-        missing = missing_packages()
-        if not missing:
+        if not self._missing:
             return ""
-        names = ", ".join(requirement.name for requirement in missing)
+        names = ", ".join(requirement.name for requirement in self._missing)
         return _("Not installed yet: {names}. Segment asks before it installs.").format(names=names)
 
     def _watch(self, volume: slicer.vtkMRMLNode | None) -> None:
@@ -138,6 +141,7 @@ class RunPanel(VTKObservationMixin):
         self._on_problem("")
         try:
             ensure_packages()
+            self._missing = []
             if self._parameters:
                 self._run = self._new_run(self._parameters)
                 self._on_progress("preparing", 0.0, None)

@@ -201,11 +201,9 @@ def _train(options: argparse.Namespace) -> int:
         return _tell_estimate(folder, options)
     if options.resume and options.hours:
         raise TrainingError("A run that was begun keeps its epochs. Leave out --hours, or begin a new run.")
-    # Early: whoever asks to stop from now on means this process.
-    if folder.stop_file.exists():
-        folder.stop_file.unlink()
 
     from .processes import joined_processes
+    from .run_lock import training_in
     from .stage import Stopped
     from .trainer import TrainingRun
 
@@ -216,17 +214,19 @@ def _train(options: argparse.Namespace) -> int:
         if not options.resume and processes.first:
             _start_run(folder, options, report)
         processes.wait()
-        if processes.first:
-            report = folder.logging(report)
-        run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
-        try:
-            run.run()
-        except Stopped:
-            report({"event": "stopped", "resume": f"hlfd train -o {options.output} --resume"})
-            return STOPPED
-        except HLFDError as error:
-            report({"event": "error", "message": str(error)})
-            raise
+        folder.plan()  # Where no run was begun, nothing is written.
+        with training_in(folder.path) if processes.first else nullcontext():
+            if processes.first:
+                report = folder.logging(report)
+            run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
+            try:
+                run.run()
+            except Stopped:
+                report({"event": "stopped", "resume": f"hlfd train -o {options.output} --resume"})
+                return STOPPED
+            except HLFDError as error:
+                report({"event": "error", "message": str(error)})
+                raise
     return 0
 
 

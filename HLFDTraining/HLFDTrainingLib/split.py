@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from HLFDSegmentationLib.errors import CasesError
 
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from .cases import Case
 
 PARTS = ("train", "validation", "test")
+
+
+class OfPatient(Protocol):
+    """What is split: a case, or the row of one that is still being made."""
+
+    @property
+    def name(self) -> str:
+        """No two have the same."""
+
+    @property
+    def patient(self) -> str:
+        """Whose it is."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Split:
 
 
 def split_by_patient(
-    cases: Sequence[Case], *, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
+    cases: Sequence[OfPatient], *, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
 ) -> Split:
     """Divides cases into training, validation and test, every patient whole in one of them.
 
