@@ -162,7 +162,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
         """Called when a scene has been loaded."""
-        pass
+        self.afterImport.start(0)
 
     def onSceneReady(self) -> None:
         """Shows the scene's parameters, unless another module is open."""

@@ -723,6 +723,17 @@ def test_unloading_the_module_gives_the_views_back(reviewed):
     assert not panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
 
 
+@pytest.mark.parametrize("ending", ["unload", "reload"])
+def test_the_worker_ends_with_the_module(quick, ending):
+    worker = sys.modules["HLFDSegmentationLib.slicer_worker"].shared_worker()
+    quick.wait(lambda: worker._client.alive)
+    if ending == "unload":
+        quick.slicer.app.moduleManager().unload("HLFDSegmentation")
+    else:
+        quick.widget.onReload()
+    assert not worker._client.alive
+
+
 # Sample data
 
 

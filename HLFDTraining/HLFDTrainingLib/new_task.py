@@ -1,0 +1,98 @@
+"""Tasks of a user's own: an organ, with or without its tumors, kept as files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from HLFDSegmentationLib.errors import OutputError, TaskError
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import (
+    ANATOMICAL_STRUCTURE,
+    KIDNEY,
+    KIDNEY_COLOR,
+    KIDNEY_TUMOR_COLOR,
+    LIVER,
+    LIVER_COLOR,
+    MASS,
+    MORPHOLOGICALLY_ALTERED,
+    TASKS,
+    Code,
+    Label,
+    Task,
+    load_task,
+)
+
+KNOWN_ORGANS = {"liver": LIVER, "kidney": KIDNEY, "kidneys": KIDNEY}
+PRIVATE_SCHEME = "99HLFD"
+"""DICOM: schemes whose names begin with 99 are private. It stands for organs whose code nobody looked up."""
+
+INPUT_SIZE = (384, 384)
+
+
+def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: float, parts: int = 1) -> Task:
+    """A task for an organ.
+
+    Args:
+        organ: its name, as the user calls it.
+        tumors: whether tumors in it are segmented, too.
+        window: lowest and highest HU that the network distinguishes.
+        spacing: size of the network's pixels in mm.
+        parts: how many separate pieces the organ has in one body.
+
+    Raises:
+        TaskError: no name, or a window or spacing that makes no sense.
+    """
+    name = " ".join(organ.lower().split())
+    identifier = re.sub(r"\W+", "-", name).strip("-")
+    if not identifier:
+        raise TaskError("The organ has no name. Write what is to be segmented, such as: pancreas.")
+    code = KNOWN_ORGANS.get(name, Code(PRIVATE_SCHEME, identifier, name.capitalize()))
+    labels = [Label(1, name, "organ", LIVER_COLOR if code == LIVER else KIDNEY_COLOR, ANATOMICAL_STRUCTURE, code)]
+    labels[0] = replace(labels[0], parts=parts)
+    if tumors:
+        color = KIDNEY_TUMOR_COLOR
+        labels.append(
+            Label(2, f"{name} tumor", "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=code, organ=1)
+        )
+    title = f"{name.capitalize()} and its tumors" if tumors else name.capitalize()
+    return Task(
+        name=f"{identifier}-tumor" if tumors else identifier,
+        title=title,
+        labels=tuple(labels),
+        window=window,
+        input_size=INPUT_SIZE,
+        spacing=spacing,
+    )
+
+
+def keep_task(task: Task, folder: Path) -> Path:
+    """Writes a task to a file named after it, and gives the file.
+
+    Raises:
+        TaskError: there is another task of this name.
+        OutputError: it cannot be written.
+    """
+    path = folder / f"{task.name}.json"
+    if task.name in TASKS or (path.is_file() and load_task(path) != task):
+        raise TaskError(f"There is a task '{task.name}' already. Choose it in the list, or give the organ another name.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from error
+    with replacing(path) as part:
+        part.write_text(json.dumps(task.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def kept_tasks(folder: Path) -> dict[str, Task]:
+    """The tasks in a folder by the path of their files; files that hold none are left out."""
+    tasks = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            tasks[str(path)] = load_task(path)
+        except TaskError:
+            continue
+    return tasks

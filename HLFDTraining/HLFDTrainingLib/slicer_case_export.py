@@ -1,0 +1,192 @@
+"""Cases of a scene as files: each CT with the labels drawn on it, on the CT's own grid. No node is made or changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.slicer_ct import Extent, part_of
+from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.worker_protocol import Grid
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .cases import Case, write_cases_json
+from .layouts import LabelNames
+from .nrrd_files import write_nrrd
+from .patient_aliases import with_aliases
+from .scene_cases import CaseRow
+from .slicer_cases import Nodes, unbent
+from .split import PARTS
+
+Steps = Generator[float, None, None]
+"""Every `yield` ends a short step, and tells the share that is done."""
+
+BINARY_LABELMAP = "Binary labelmap"
+REFERENCE_GEOMETRY = "Reference image geometry"
+SLICES_A_STEP = 8
+
+CASES_FILE = "cases.json"
+SPLIT_FILE = "split.json"
+DATA_FOLDER = "data"
+
+
+def export_cases(
+    rows: Sequence[CaseRow], files: Mapping[str, Case], nodes: Nodes, task: Task, folder: Path, seed: int = 0
+) -> Steps:
+    """Writes the cases and their split into a folder: `cases.json`, `split.json`, and for scenes `data`.
+
+    Voxels are read when a case's turn comes. `cases.json` is written last; when something fails, or the generator is
+    closed before its end, the folder is left as it was.
+
+    Args:
+        rows: of the table, with their parts.
+        files: the cases that are files already, by the key of their image; these files stay where they are.
+        nodes: those that the other rows speak of.
+        task: what is learned from them.
+        folder: made where it is missing; must hold no cases.
+        seed: that the rows were split with.
+
+    Raises:
+        CasesError: a case cannot be exported, or the folder holds cases.
+        OutputError: a file cannot be written.
+    """
+    data = folder / DATA_FOLDER
+    if data.exists() or (folder / CASES_FILE).exists():
+        raise CasesError(_("{folder} holds cases already. Choose another folder.").format(folder=folder))
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, data, ignore_errors=True)
+        cases = []
+        for number, row in enumerate(with_aliases(rows)):
+            if row.image and row.image.id in files:
+                cases.append(replace(files[row.image.id], name=row.name, patient=row.patient))
+            else:
+                case_folder = data / f"case_{number + 1:03d}"
+                for share in _export_case(row, nodes, task, case_folder):
+                    yield (number + share) / len(rows)
+                labels = label_names(row, task)
+                ct, label = case_folder / "ct.nrrd", case_folder / "label.nrrd"
+                cases.append(Case(row.name, row.patient, ct, label, labels))
+        _write_split(rows, seed, folder / SPLIT_FILE)
+        undo.callback((folder / SPLIT_FILE).unlink, missing_ok=True)
+        write_cases_json(cases, folder / CASES_FILE)
+        undo.pop_all()
+    yield 1.0
+
+
+def label_names(row: CaseRow, task: Task) -> LabelNames:
+    """What the values of a row's label file stand for.
+
+    A label that has a segment was looked for, even where the segment is empty. An organ's outline without a segment
+    for its tumors holds them, unmarked.
+    """
+    looked_for = [label for label in task.labels if row.segments_of(label.name)]
+    return {
+        label.value: (label.name, *(tumor.name for tumor in task.tumors_of(label) if tumor not in looked_for))
+        for label in looked_for
+    }
+
+
+def _write_split(rows: Sequence[CaseRow], seed: int, path: Path) -> None:
+    """What `Split.to_dict` gives of the cases."""
+    names = {part: sorted(row.name for row in rows if row.part == part) for part in PARTS}
+    with replacing(path) as file:
+        file.write_text(json.dumps({"seed": seed, **names}, indent=2) + "\n", encoding="utf-8")
+
+
+def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Steps:
+    try:
+        drawing = Drawing.of(row, nodes, task)
+    except HLFDError as error:
+        raise CasesError(_("Case {name}: {problem}").format(name=row.name, problem=error)) from error
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        written = [thread.submit(write_nrrd, drawing.voxels, drawing.voxel_to_lps, folder / "ct.nrrd")]
+        labels = np.zeros(drawing.voxels.shape, np.uint8)
+        for first in range(0, len(labels), SLICES_A_STEP):
+            slab = labels[first : first + SLICES_A_STEP]
+            drawing.fill(slab, first)
+            yield first / len(labels)
+        written.append(thread.submit(write_nrrd, labels, drawing.voxel_to_lps, folder / "label.nrrd"))
+        while not all(one.done() for one in written):
+            yield 1.0
+        for one in written:
+            one.result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A labelmap, and what its values are in the task."""
+
+    labelmap: slicer.vtkOrientedImageData
+    classes: dict[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A CT and what is drawn on it, as they were at one moment. Segments are copied, the CT's voxels are not.
+
+    Attributes:
+        voxels: of the CT, [k, j, i].
+        voxel_to_lps: (4, 4), from its voxels to mm in LPS. A rigid parent transform counts: it may be what turns the
+            patient upright, and the network learns from slices that are axial in the patient.
+        extent: its voxels.
+        voxel_to_own: from its voxels to its own coordinates, without its parent transform.
+        layers: the segments.
+        to_ct: from the segments' own coordinates to those of the CT; none where they are the same.
+    """
+
+    voxels: np.ndarray
+    voxel_to_lps: np.ndarray
+    extent: Extent
+    voxel_to_own: vtk.vtkMatrix4x4
+    layers: list[_Layer]
+    to_ct: vtk.vtkGeneralTransform | None
+
+    @classmethod
+    def of(cls, row: CaseRow, nodes: Nodes, task: Task) -> Drawing:
+        """What a row speaks of, as it is now.
+
+        Raises:
+            HLFDError: it cannot be exported, with the reason.
+        """
+        ct = nodes.node(row.image.id) if row.image else None
+        segmentation = nodes.node(row.segmentation.id) if row.segmentation else None
+        if ct is None or segmentation is None:
+            raise CasesError(_("its CT or its segmentation is gone. Load it again, or remove the case."))
+        part = part_of(unbent(ct))
+        grid = _grid(part.extent, slicer.util.vtkMatrixFromArray(part.voxel_to_own))
+        to_ct = _transform(segmentation, ct)
+        classes = {
+            segment.id: label.value for label in _by_priority(task) for segment in row.segments_of(label.name)
+        }
+        return cls(
+            voxels=part.voxels,
+            voxel_to_lps=_voxel_to_lps(part.grid),
+            extent=part.extent,
+            voxel_to_own=slicer.util.vtkMatrixFromArray(part.voxel_to_own),
+            layers=list(_layers(segmentation, classes, grid, to_ct)),
+            to_ct=to_ct,
+        )
+
+    def fill(self, slab: np.ndarray, first: int) -> None:
+        """Draws the labels of some slices. Where segments overlap, a tumor is seen and not its organ.
+
+        Args:
+            slab: [k, j, i], zeros.
+            first: its first slice, counted from the CT's first.
+        """
+        i0, i1, j0, j1, k0, _k1 = self.extent
+        grid = _grid((i0, i1, j0, j1, k0 + first, k0 + first + len(slab) - 1), self.voxel_to_own)
+        drawn = [self._on_grid(layer.labelmap, grid) for layer in self.layers]
+        # The order of the classes is that of the priorities, tumors last.
+        ...

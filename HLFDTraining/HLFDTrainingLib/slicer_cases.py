@@ -1,0 +1,261 @@
+"""What a scene holds for training, as plain data: its CTs, its segmentations, and what belongs to whom."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import slicer
+import vtk
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear
+from HLFDSegmentationLib.slicer_weak import WeakNode
+from HLFDSegmentationLib.tasks import Task
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .scene_cases import CaseRow, case_rows
+from .scene_pairs import Bounds, SceneImage, SceneSegmentation
+from .segment_roles import SceneSegment
+
+BUNDLE_SUFFIX = ".mrb"
+
+
+class Nodes:
+    """Nodes of one or several scenes under keys of their own.
+
+    Node IDs would not do: two scenes have the same ones, and a closed scene gives them to other nodes.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[tuple[str, WeakNode]] = []
+
+    def key(self, node: slicer.vtkMRMLNode) -> str:
+        """The key of a node; the same at every call."""
+        for key, known in self._nodes:
+            if known.node is node:
+                return key
+        self._nodes.append((f"{node.GetID()} of {len(self._nodes)}", WeakNode(node)))
+        return self._nodes[-1][0]
+
+    def node(self, key: str) -> slicer.vtkMRMLNode | None:
+        """The node of a key; None once it is gone."""
+        return next((known.node for known_key, known in self._nodes if known_key == key), None)
+
+
+# Cases
+
+
+def rows_of_scene(
+    scene: slicer.vtkMRMLScene,
+    nodes: Nodes,
+    task: Task,
+    chosen: Sequence[slicer.vtkMRMLNode] | None = None,
+) -> list[CaseRow]:
+    """A row for each CT of a scene with its segmentation, as `case_rows` suggests them.
+
+    What HLFD segmented itself is no annotation, and left out unless it is chosen.
+
+    Args:
+        scene: any scene.
+        nodes: gets the nodes that the rows speak of.
+        task: what the segments are to be labels of.
+        chosen: only the rows with one of these nodes.
+    """
+    wanted = chosen or ()
+    volumes = [volume for volume in volumes_of(scene) if volume in wanted or not _is_map(volume)]
+    segmentations = [one for one in segmentations_of(scene) if one in wanted or SceneResult.of(one) is None]
+    images = [image_of(volume, nodes) for volume in volumes]
+    rows = case_rows(images, [segmentation_of(one, nodes) for one in segmentations], task)
+    if chosen is None:
+        return rows
+    keys = {nodes.key(node) for node in chosen}
+    return [row for row in rows if keys & {one.id for one in (row.image, row.segmentation) if one}]
+
+
+def volumes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The image volumes that a user sees."""
+    return [
+        node
+        for node in _nodes(scene, "vtkMRMLScalarVolumeNode")
+        if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+
+
+def segmentations_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSegmentationNode]:
+    """The segmentations that a user sees."""
+    return [node for node in _nodes(scene, "vtkMRMLSegmentationNode") if not node.GetHideFromEditors()]
+
+
+def selected_nodes() -> list[slicer.vtkMRMLNode]:
+    """What is selected in the subject hierarchy, with all that lies in selected patients, studies and folders."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    items, inside = vtk.vtkIdList(), vtk.vtkIdList()
+    slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItems(items)
+    found = []
+    for item in _ids(items):
+        hierarchy.GetItemChildren(item, inside, True)
+        found += [item, *_ids(inside)]
+    nodes = (hierarchy.GetItemDataNode(item) for item in dict.fromkeys(found))
+    return [node for node in nodes if node is not None]
+
+
+def ct_problem(volume: slicer.vtkMRMLVolumeNode) -> str:
+    """A sentence why a volume cannot be exported as a CT; "" where it can."""
+    return problem_with(unbent(volume)) or ""
+
+
+def unbent(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
+    """The volume, or a copy of it outside of every scene where a parent transform bends it. Shares the voxels."""
+    if is_linear(volume.GetParentTransformNode()):
+        return volume
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    copy = slicer.vtkMRMLScalarVolumeNode()
+    copy.SetName(volume.GetName())
+    copy.SetIJKToRASMatrix(matrix)
+    copy.SetAndObserveImageData(volume.GetImageData())
+    return copy
+
+
+def _is_map(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a volume is a probability that HLFD computed."""
+    return volume.GetAttribute(SEGMENT) is not None
+
+
+def _nodes(scene: slicer.vtkMRMLScene, class_name: str) -> Iterator[slicer.vtkMRMLNode]:
+    found = scene.GetNodesByClass(class_name)
+    found.UnRegister(None)
+    for index in range(found.GetNumberOfItems()):
+        yield found.GetItemAsObject(index)
+
+
+def _ids(ids: vtk.vtkIdList) -> list[int]:
+    return [ids.GetId(index) for index in range(ids.GetNumberOfIds())]
+
+
+# Nodes as plain data
+
+
+def image_of(volume: slicer.vtkMRMLScalarVolumeNode, nodes: Nodes) -> SceneImage:
+    """A volume as plain data."""
+    place = _Place(volume)
+    image = volume.GetImageData()
+    components = image.GetNumberOfScalarComponents() if image else 1
+    return SceneImage(
+        id=nodes.key(volume),
+        name=volume.GetName() or "",
+        patient=place.patient,
+        patient_id=place.patient_id,
+        study=place.study,
+        shape=image.GetDimensions()[::-1] if image else (0, 0, 0),
+        spacing=volume.GetSpacing(),
+        is_ct=components == 1 and place.modality in ("", "CT"),
+        bounds=_bounds(volume) if image else None,
+    )
+
+
+def segmentation_of(node: slicer.vtkMRMLSegmentationNode, nodes: Nodes) -> SceneSegmentation:
+    """A segmentation as plain data."""
+    place = _Place(node)
+    reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    return SceneSegmentation(
+        id=nodes.key(node),
+        name=node.GetName() or "",
+        segments=tuple(_segments(node)),
+        patient_id=place.patient_id,
+        study=place.study,
+        reference_image_id=nodes.key(reference) if reference is not None else None,
+        bounds=_bounds(node),
+    )
+
+
+def _segments(node: slicer.vtkMRMLSegmentationNode) -> Iterator[SceneSegment]:
+    segmentation = node.GetSegmentation()
+    source = segmentation.GetSourceRepresentationName()
+    for key in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(key)
+        yield SceneSegment(key, segment.GetName() or key, segment.GetTerminology() or "", _is_empty(segment, source))
+
+
+def _is_empty(segment: slicer.vtkSegment, source: str) -> bool:
+    drawn = segment.GetRepresentation(source)
+    if drawn is None:
+        return True
+    if not isinstance(drawn, vtk.vtkImageData):
+        return not drawn.GetNumberOfPoints()
+    scalars = drawn.GetPointData().GetScalars()
+    if drawn.IsEmpty() or scalars is None:
+        return True
+    planes = vtk_to_numpy(scalars).reshape(drawn.GetDimensions()[2], -1)
+    # Plane by plane, as most segments are found in the first few.
+    return not any((plane == segment.GetLabelValue()).any() for plane in planes)
+
+
+def _bounds(node: slicer.vtkMRMLDisplayableNode) -> Bounds | None:
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    ordered = all(low <= high for low, high in zip(bounds[::2], bounds[1::2]))
+    return tuple(bounds) if ordered else None
+
+
+class _Place:
+    """What the subject hierarchy says of a node."""
+
+    def __init__(self, node: slicer.vtkMRMLNode) -> None:
+        self.patient = self.patient_id = self.study = self.modality = ""
+        constants = slicer.vtkMRMLSubjectHierarchyConstants
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+        item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+        if not item:
+            return
+        self.modality = hierarchy.GetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName())
+        patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetDICOMLevelPatient())
+        if patient:
+            name = hierarchy.GetItemAttribute(patient, constants.GetDICOMPatientNameAttributeName())
+            self.patient = name or hierarchy.GetItemName(patient)
+            self.patient_id = hierarchy.GetItemAttribute(patient, constants.GetDICOMPatientIDAttributeName())
+        study = hierarchy.GetItemAncestorAtLevel(item, constants.GetDICOMLevelStudy())
+        if study:
+            self.study = hierarchy.GetItemUID(study, constants.GetDICOMUIDName()) or f"item {study}"
+
+
+# Scenes in files
+
+
+def read_scene(path: Path) -> slicer.vtkMRMLScene:
+    """A scene of its own with what a .mrb or .mrml file holds; the user's scene is not touched.
+
+    Raises:
+        CasesError: the file cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        file = _unpacked(path, Path(folder)) if path.suffix.lower() == BUNDLE_SUFFIX else path
+        scene = slicer.vtkMRMLScene()
+        scene.SetURL(str(file))
+        if not file.is_file() or not scene.Connect():
+            raise _unreadable(path)
+    if not any(volumes_of(scene)) and not any(segmentations_of(scene)):
+        raise CasesError(_("{file} holds no CT and no segmentation. Choose another scene.").format(file=path))
+    return scene
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            bundle.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(path) from error
+    return next(folder.rglob("*.mrml"), folder / "scene.mrml")
+
+
+def _unreadable(path: Path) -> CasesError:
+    return CasesError(
+        _(
+            "{file} cannot be read: it is damaged, incomplete or no scene of 3D Slicer. Open it in Slicer (File > Add "
+            "Data), then take the cases from the scene."
+        ).format(file=path)
+    )

@@ -1,0 +1,105 @@
+"""An `hlfd` command as a child process that the panel waits for without standing still."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import qt
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.process_tree import end_tree, own_group
+from HLFDSegmentationLib.slicer_python import interpreter
+from slicer.i18n import tr as _
+
+from .training_process import LIBRARY_FOLDERS
+
+LOOK_MS = 100
+
+
+class Child:
+    """Runs `hlfd ARGUMENTS`, and tells when it has ended. One that is killed is not told of.
+
+    Args:
+        arguments: of the command.
+        on_line: called with each line that it prints.
+        on_ended: called at the end with "" where it succeeded, otherwise with the sentence why it did not.
+
+    Raises:
+        TrainingError: it cannot be started.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], on_line: Callable[[str], None], on_ended: Callable[[str], None]
+    ) -> None:
+        self._on_line = on_line
+        self._on_ended = on_ended
+        self._last = self._error = ""
+        self._read = 0
+        try:
+            # A file and not a pipe: nobody has to empty it, and reading it never waits.
+            self._folder = tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True)
+            self._output = Path(self._folder.name) / "output.txt"
+            with open(self._output, "wb") as output:
+                self._process = subprocess.Popen(
+                    [interpreter(), "-u", "-m", "HLFDTrainingLib.cli", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(),
+                    **own_group(),
+                )
+        except OSError as error:
+            raise TrainingError(
+                _("A program could not be started ({reason}). Free some disk space, restart Slicer, try again.").format(
+                    reason=error.strerror
+                )
+            ) from error
+        self._timer = qt.QTimer()
+        self._timer.setInterval(LOOK_MS)
+        self._timer.connect("timeout()", self._look)
+        self._timer.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether its end is still to be told."""
+        return bool(self._timer.active)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self.running:
+            self._timer.stop()
+            end_tree(self._process.pid)
+            self._process.wait()
+            self._folder.cleanup()
+
+    def _look(self) -> None:
+        code = self._process.poll()
+        self._take_lines()
+        if code is not None:
+            self._timer.stop()
+            self._folder.cleanup()
+            self._on_ended("" if code == 0 else self._error or self._unexpected(code))
+
+    def _take_lines(self) -> None:
+        with open(self._output, "rb") as stream:
+            stream.seek(self._read)
+            content = stream.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in filter(None, map(str.strip, whole.decode("utf-8", errors="replace").split("\n"))):
+            if line.startswith("hlfd: "):
+                self._error = line.removeprefix("hlfd: ")
+            self._last = line
+            self._on_line(line)
+
+    def _unexpected(self, code: int) -> str:
+        reason = self._last or _("exit code {code}").format(code=code)
+        return _("The program ended unexpectedly: {reason}. Close other programs, and try again.").format(reason=reason)
+
+
+def _environment() -> dict[str, str]:
+    paths = [*LIBRARY_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}

@@ -1,0 +1,47 @@
+"""A combo box whose entries stand for values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class ChoiceCombo:
+    """Keeps the values beside the entries, so that texts can be translated and values stored.
+
+    Args:
+        combo: the QComboBox.
+        on_chosen: called with the value that the user chose.
+    """
+
+    def __init__(self, combo: Any, on_chosen: Callable[[Any], None]) -> None:
+        self.combo = combo
+        self._values: list[Any] = []
+        self._on_chosen = on_chosen
+        combo.connect("currentIndexChanged(int)", self._on_index_changed)
+
+    @property
+    def value(self) -> Any:
+        """The chosen value; none where nothing is chosen."""
+        index = self.combo.currentIndex
+        return self._values[index] if 0 <= index < len(self._values) else None
+
+    def fill(self, choices: Sequence[tuple[Any, str]]) -> None:
+        """Takes values and their texts in place of those before; the same value stays chosen where it is there."""
+        kept = self.value
+        self._values = [value for value, _text in choices]
+        blocked = self.combo.blockSignals(True)
+        self.combo.clear()
+        self.combo.addItems([text for _value, text in choices])
+        self.combo.blockSignals(blocked)
+        self.show(kept)
+
+    def show(self, value: Any) -> None:
+        """Chooses a value without telling anybody; nothing is chosen where it is not there."""
+        blocked = self.combo.blockSignals(True)
+        self.combo.setCurrentIndex(self._values.index(value) if value in self._values else -1)
+        self.combo.blockSignals(blocked)
+
+    def _on_index_changed(self, index: int) -> None:
+        if 0 <= index < len(self._values):
+            self._on_chosen(self._values[index])

@@ -1,0 +1,84 @@
+"""Layouts of the module's own: taken while something is shown in them, and given back afterwards."""
+
+from __future__ import annotations
+
+import slicer
+
+OWN_VIEWS = "HLFDTraining"
+TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
+DICE, LOSS = f"{OWN_VIEWS}Dice", f"{OWN_VIEWS}Loss"
+
+# Slicer's own numbers are small, and other extensions take theirs at random, too.
+CHART_LAYOUT = 70356
+TRUTH_LAYOUT = 70357
+VIEW_GROUP = 70357
+
+_PLOT_VIEW = (
+    '<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
+    '<property name="viewlabel" action="default">{label}</property>'
+    "</view></item>"
+)
+_SLICE_VIEW = (
+    '<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
+    '<property name="orientation" action="default">Axial</property>'
+    '<property name="viewlabel" action="default">{label}</property>'
+    '<property name="viewcolor" action="default">{color}</property>'
+    '<property name="viewgroup" action="default">{group}</property>'
+    "</view></item>"
+)
+_DESCRIPTIONS = {
+    CHART_LAYOUT: '<layout type="horizontal" split="true"><item><view class="vtkMRMLSliceNode" singletontag="Red"/>'
+    '</item><item><layout type="vertical">'
+    + _PLOT_VIEW.format(name=DICE, label="D")
+    + _PLOT_VIEW.format(name=LOSS, label="L")
+    + "</layout></item></layout>",
+    TRUTH_LAYOUT: '<layout type="horizontal" split="true">'
+    + _SLICE_VIEW.format(name=TRUTH, label="T", color="#009E73", group=VIEW_GROUP)
+    + _SLICE_VIEW.format(name=STUDENT, label="S", color="#0072B2", group=VIEW_GROUP)
+    + "</layout>",
+}
+
+
+class OwnLayout:
+    """One of the layouts.
+
+    Args:
+        scene: whose layout is changed.
+        number: `CHART_LAYOUT` or `TRUTH_LAYOUT`.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, number: int) -> None:
+        self._scene = scene
+        self._number = number
+        self._before: int | None = None
+
+    def take(self) -> None:
+        """Shows the layout, and keeps which one was there."""
+        node = layout_node(self._scene)
+        if node is None:
+            return
+        if not node.IsLayoutDescription(self._number):
+            node.AddLayoutDescription(self._number, _DESCRIPTIONS[self._number])
+        if node.GetViewArrangement() != self._number:
+            self._before = node.GetViewArrangement()
+            node.SetViewArrangement(self._number)
+
+    def give_back(self) -> None:
+        """Shows the layout that was there before, unless the user has chosen another one since."""
+        node = layout_node(self._scene)
+        if node is not None and self._before is not None and node.GetViewArrangement() == self._number:
+            node.SetViewArrangement(self._before)
+        self._before = None
+
+
+def register_layouts(scene: slicer.vtkMRMLScene) -> None:
+    """Makes them known. Slicer does not save descriptions: a scene that was saved with one needs it when loaded."""
+    node = layout_node(scene)
+    for number, description in _DESCRIPTIONS.items() if node is not None else ():
+        if not node.IsLayoutDescription(number):
+            node.AddLayoutDescription(number, description)
+
+
+def layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
+    """The scene's layout."""
+    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -1,0 +1,339 @@
+"""The plan in the panel: what is learned, by which method, from which teacher, and for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import HLFDError, TaskError
+from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.tasks import TASKS, Task
+from slicer.i18n import tr as _
+
+from .given_models import GivenModel, given_models, plan_of
+from .new_task import keep_task, kept_tasks
+from .plan import TrainingPlan
+from .slicer_choice_combo import ChoiceCombo
+from .slicer_new_task import ask_for_task
+from .slicer_texts import size_text, time_text
+
+TASKS_FOLDER = "tasks"
+CROPS = (64, 128, 192, 256, 320, 384, 448, 512)
+HLFD_METHODS = ("hlfd", "hlfd:full", "hlfd:released")
+
+
+class PlanPanel:
+    """The controls of the plan. Those that have a parameter's name in the .ui follow the parameter node by themselves.
+
+    Args:
+        ui: the panel's widgets.
+        on_changed: called when the user has changed the plan.
+        show_problem: called with a sentence to show.
+    """
+
+    def __init__(self, ui: Any, on_changed: Callable[[], None], show_problem: Callable[[str], None]) -> None:
+        self.ui = ui
+        self._on_changed = on_changed
+        self._show_problem = show_problem
+        self._parameters: Any = None
+        self._given: dict[str, dict[str, GivenModel]] = {"teacher": {}, "student": {}}
+        self._combos = {
+            name: ChoiceCombo(combo, lambda value, name=name: self._choose(name, value))
+            for name, combo in (
+                ("task", ui.taskCombo),
+                ("method", ui.methodCombo),
+                ("teacherSource", ui.teacherSourceCombo),
+                ("teacher", ui.teacherCombo),
+                ("student", ui.studentCombo),
+                ("studentSource", ui.studentSourceCombo),
+                ("byTime", ui.lengthCombo),
+                ("crop", ui.cropCombo),
+                ("device", ui.deviceCombo),
+            )
+        }
+        self._combos["method"].fill(method_titles())
+        self._combos["teacher"].fill([(name, network_titles()[name]) for name in TEACHERS])
+        self._combos["student"].fill([(name, network_titles()[name]) for name in STUDENTS])
+        self._combos["byTime"].fill([(True, _("By time")), (False, _("By epochs"))])
+        self._combos["crop"].fill([(0, _("As the task says")), *((crop, f"{crop} × {crop}") for crop in CROPS)])
+        self.show_devices([])
+        ui.newTaskButton.connect("clicked(bool)", self._on_new_task)
+        ui.runFolderEdit.connect("currentPathChanged(QString)", self._on_folder)
+        ui.estimateLabel.setVisible(False)
+
+    def attach(self, parameters: Any) -> None:
+        """Follows a parameter node; None while there is no scene."""
+        self._parameters = parameters
+        if parameters:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Reads again which tasks, models and earlier trainings there are."""
+        if not self._parameters:
+            return
+        tasks = {**TASKS, **kept_tasks(self.runs_folder / TASKS_FOLDER)}
+        self._combos["task"].fill([(key, task.title) for key, task in tasks.items()])
+        self._tasks = tasks
+        self._read_given()
+        self.update()
+
+    def update(self) -> None:
+        """Shows the parameters."""
+        parameters = self._parameters
+        if not parameters:
+            return
+        for name, combo in self._combos.items():
+            combo.show(getattr(parameters, name))
+        for role in ("teacher", "student"):
+            given = self._given[role].get(getattr(parameters, f"{role}Source"))
+            if given:
+                self._combos[role].show(given.network)
+            self._combos[role].combo.setEnabled(given is None and self._is_needed(role))
+        self.ui.teacherSourceCombo.setEnabled(self._is_needed("teacher"))
+        self.ui.hoursSpin.setVisible(parameters.byTime)
+        self.ui.epochsSpin.setVisible(not parameters.byTime)
+        self.ui.undistilledCheck.setEnabled(parameters.method != "none")
+        for widget in (self.ui.betaSpin, self.ui.lambdaSpin):
+            widget.setEnabled(parameters.method in HLFD_METHODS)
+        self.ui.temperatureSpin.setEnabled("temperature" in self._method_options())
+        edit = self.ui.runFolderEdit
+        if Path(edit.currentPath or ".") != self.runs_folder:
+            blocked = edit.blockSignals(True)
+            edit.setCurrentPath(str(self.runs_folder))
+            edit.blockSignals(blocked)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether the plan may be changed: not while a training is being prepared."""
+        self.ui.planCollapsibleButton.setEnabled(enabled)
+
+    # What is planned
+
+    @property
+    def task(self) -> Task | None:
+        """The chosen task, with the chosen crop as its input size."""
+        task = self._tasks.get(self._parameters.task) if self._parameters else None
+        crop = self._parameters.crop if self._parameters else 0
+        return replace(task, input_size=(crop, crop)) if task and crop else task
+
+    @property
+    def hours(self) -> float | None:
+        """The time budget; none where epochs are given."""
+        return self._parameters.hours if self._parameters.byTime else None
+
+    @property
+    def ready(self) -> str:
+        """Why the plan cannot be carried out; "" where it can."""
+        if not self._parameters:
+            return _("The scene is being closed.")
+        if self.task is None:
+            return _("Choose a task: the one that was chosen is not on this computer.")
+        for role, sentence in (
+            ("teacher", _("The teacher that was chosen is not there any more. Choose another one, or train one.")),
+            ("student", _("The student that was chosen to go on from is not there any more. Choose another start.")),
+        ):
+            source = getattr(self._parameters, f"{role}Source")
+            if source and self._is_needed(role) and source not in self._given[role]:
+                return sentence
+        try:
+            self.plan()
+        except HLFDError as error:
+            return str(error)
+        return ""
+
+    def plan(self) -> dict[str, Any]:
+        """The plan, as JSON holds it. Raises HLFDError where it makes no sense."""
+        parameters, task = self._parameters, self.task
+        if task is None:
+            raise TaskError(self.ready)
+        given = {role: self._given[role].get(getattr(parameters, f"{role}Source")) for role in self._given}
+        if not self._is_needed("teacher"):
+            given["teacher"] = None
+        return TrainingPlan(
+            task=task,
+            **{role: model.network if model else getattr(parameters, role) for role, model in given.items()},
+            **{f"{role}_weights": model.source if model else None for role, model in given.items()},
+            method=parameters.method,
+            method_options=self._method_options(),
+            undistilled=parameters.undistilled and parameters.method != "none",
+            teacher_epochs=parameters.epochs,
+            student_epochs=parameters.epochs,
+            batch=parameters.batch,
+            learning_rate=parameters.learningRate,
+            seed=parameters.seed,
+            device=parameters.device,
+        ).to_dict()
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder in which trainings are kept."""
+        chosen = self._parameters.runsFolder if self._parameters else ""
+        return Path(chosen) if chosen else Path.home() / "HLFD trainings"
+
+    @property
+    def run_name(self) -> str:
+        """What the user calls the next training."""
+        return self._parameters.runName.strip() or (self.task.title if self.task else "")
+
+    def new_run_folder(self) -> Path:
+        """A folder for the next training that is not there yet, named after it."""
+        name = re.sub(r"[^\w\- ]", "_", self.run_name).strip() or "training"
+        folder, number = self.runs_folder / name, 1
+        while folder.exists():
+            number += 1
+            folder = self.runs_folder / f"{name} {number}"
+        return folder
+
+    def continue_from(self, run: Path) -> None:
+        """Plans a training that goes on from a run's student, with its teacher, task and method."""
+        plan = plan_of(run)
+        task = replace(plan.task, input_size=self._input_size_of(plan.task))
+        parameters = self._parameters
+        parameters.task = self._key_of(task)
+        parameters.crop = 0 if plan.task.input_size == task.input_size else plan.task.input_size[0]
+        parameters.method = plan.method
+        parameters.teacher, parameters.student = plan.teacher, plan.student
+        parameters.studentSource = parameters.teacherSource = str(run)
+        self.refresh()
+        if str(run) not in self._given["teacher"]:
+            parameters.teacherSource = plan.teacher_weights or ""
+        self.update()
+        self._on_changed()
+
+    # What a training takes
+
+    def show_estimate(self, estimate: Mapping[str, Any] | None) -> None:
+        """Shows what a training takes on this computer; None takes it away."""
+        self.ui.estimateLabel.setText(estimate_text(estimate) if estimate else "")
+        self.ui.estimateLabel.setVisible(estimate is not None)
+
+    def show_devices(self, devices: list[tuple[str, str]]) -> None:
+        """Offers devices, by name and title, beside the automatic choice and the processor."""
+        self._combos["device"].fill(
+            [("auto", _("Automatic: the fastest")), *(devices or [("cpu", _("Processor"))])],
+        )
+        if self._parameters:
+            self._combos["device"].show(self._parameters.device)
+
+    # Inside
+
+    _tasks: Mapping[str, Task] = TASKS
+
+    def _is_needed(self, role: str) -> bool:
+        return role == "student" or self._parameters.method != "none"
+
+    def _method_options(self) -> dict[str, float]:
+        parameters = self._parameters
+        if parameters.method in ("none", "at"):
+            return {}
+        options = {"temperature": parameters.temperature}
+        if parameters.method in HLFD_METHODS:
+            options |= {"beta": parameters.beta, "lambda_": parameters.lambda_}
+        return options
+
+    def _choose(self, name: str, value: Any) -> None:
+        if not self._parameters:
+            return
+        setattr(self._parameters, name, value)
+        if name == "task":
+            self._read_given()
+            self._parameters.teacherSource = self._parameters.studentSource = ""
+        self.update()
+        self._on_changed()
+
+    def _read_given(self) -> None:
+        task = self.task
+        for role, first in (("teacher", _("Train one on your cases")), ("student", _("From nothing"))):
+            try:
+                found = given_models(role, task, self.runs_folder) if task else []
+            except HLFDError as error:
+                found = []
+                self._show_problem(str(error))
+            self._given[role] = {model.source: model for model in found}
+            self._combos[f"{role}Source"].fill([("", first), *((model.source, model.title) for model in found)])
+
+    def _on_folder(self, path: str) -> None:
+        if self._parameters and path and Path(path) != self.runs_folder:
+            self._parameters.runsFolder = path
+            self.refresh()
+            self._on_changed()
+
+    def _on_new_task(self, clicked: bool) -> None:
+        try:
+            task = ask_for_task()
+            if task is None or not self._parameters:
+                return
+            path = keep_task(task, self.runs_folder / TASKS_FOLDER)
+        except HLFDError as error:
+            self._show_problem(str(error))
+            return
+        self.refresh()
+        self._choose("task", str(path))
+
+    def _input_size_of(self, task: Task) -> tuple[int, int]:
+        """The input size that the task of this name has when no crop is chosen."""
+        known = next((known for known in self._tasks.values() if known.name == task.name), task)
+        return known.input_size
+
+    def _key_of(self, task: Task) -> str:
+        """The task's entry in the list; it is kept among the user's tasks where it has none."""
+        for key, known in self._tasks.items():
+            if known == task:
+                return key
+        return str(keep_task(task, self.runs_folder / TASKS_FOLDER))
+
+
+def method_titles() -> list[tuple[str, str]]:
+    """The methods and what a user reads for them, the recommended one first."""
+    return [
+        ("hlfd", _("HLFD (recommended)")),
+        ("hlfd:full", _("HLFD, with the last layers too")),
+        ("hlfd:released", _("HLFD, as first released")),
+        ("kd", _("KD: knowledge distillation")),
+        ("at", _("AT: attention transfer")),
+        ("skd", _("SKD: structured distillation")),
+        ("dkd", _("DKD: decoupled distillation")),
+        ("hifd", _("HIFD: hierarchical features")),
+        ("emkd", _("EMKD: efficient medical distillation")),
+        ("none", _("No distillation: the labels alone")),
+    ]
+
+
+def network_titles() -> dict[str, str]:
+    """What a user reads for each network."""
+    return {
+        "resnet50-unet": _("ResNet-50 U-Net"),
+        "raunet": _("RAUNet"),
+        "unet++": _("U-Net++"),
+        "mobilenetv2-unet": _("MobileNetV2 U-Net (smallest)"),
+        "resnet18-unet": _("ResNet-18 U-Net"),
+    }
+
+
+def stage_titles() -> dict[str, str]:
+    """What a user reads for each part of a training."""
+    return {
+        "reading": _("reading the cases"),
+        "teacher": _("teacher"),
+        "head": _("teacher's second output"),
+        "student": _("student"),
+        "undistilled": _("student without teacher"),
+    }
+
+
+def estimate_text(estimate: Mapping[str, Any]) -> str:
+    """An estimate (docs/training.md) as a user reads it, with its warnings."""
+    lines = [_("The whole training: {time}.").format(time=time_text(estimate["total"]))]
+    for stage, seconds in estimate["seconds"].items():
+        text = "{title}: {time}" if stage not in estimate["epochs"] else _("{title}: {time}, {epochs} epochs")
+        title, epochs = stage_titles().get(stage, stage), estimate["epochs"].get(stage)
+        lines.append("– " + text.format(title=title, time=time_text(seconds), epochs=epochs))
+    lines.append(
+        _("Memory: {memory}. Disk: {disk}.").format(
+            memory=size_text(estimate["memory_bytes"]), disk=size_text(estimate["disk_bytes"])
+        )
+    )
+    lines += [_("Attention: {sentence}").format(sentence=sentence) for sentence in estimate["warnings"]]
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""The picture of one validation slice: the truth on the left, what the network makes of it on the right."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import qt
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
+
+SIDE = 200
+"""Least height of a side in pixels; a slice is enlarged by a whole number."""
+
+GAP = 6
+FILLED = 0.35
+"""How much of a label's color its inside gets; its border gets all."""
+
+Colors = Mapping[int, tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A slice: `image` (0..255), `truth` and `prediction` (label values), each uint8 (H, W), the first row anterior."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def read_preview(path: Path) -> Preview | None:
+    """What the trainer wrote last; none where there is nothing (yet), or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            preview = Preview(*(np.asarray(content[name]) for name in ("image", "truth", "prediction")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    shapes = {part.shape for part in (preview.image, preview.truth, preview.prediction)}
+    return preview if len(shapes) == 1 and preview.image.ndim == 2 else None
+
+
+def picture_of(preview: Preview, colors: Colors) -> np.ndarray:
+    """Both sides, uint8 (height, width, 3).
+
+    Args:
+        preview: the slice.
+        colors: red, green and blue, 0 to 255, of each label value.
+    """
+    times = max(1, -(-SIDE // preview.image.shape[0]))
+    sides = [
+        _side(*(np.kron(part, np.ones((times, times), np.uint8)) for part in (preview.image, labels)), colors)
+        for labels in (preview.truth, preview.prediction)
+    ]
+    gap = np.full((sides[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.concatenate([sides[0], gap, sides[1]], axis=1)
+
+
+def preview_pixmap(preview: Preview, colors: Colors) -> qt.QPixmap:
+    """The picture with its captions, for a label of the panel."""
+    pixmap = _pixmap(picture_of(preview, colors))
+    painter = qt.QPainter()
+    painter.begin(pixmap)
+    painter.setPen(qt.QColor(255, 255, 255))
+    painter.drawText(6, 16, _("Truth"))
+    painter.drawText((pixmap.width() + GAP) // 2 + 6, 16, _("Prediction"))
+    painter.end()
+    return pixmap
+
+
+def _side(image: np.ndarray, labels: np.ndarray, colors: Colors) -> np.ndarray:
+    picture = np.repeat(image[..., None], 3, axis=2).astype(float)
+    border = _borders(labels)
+    for value, color in colors.items():
+        inside = labels == value
+        picture[inside] = (1 - FILLED) * picture[inside] + FILLED * np.array(color)
+        picture[inside & border] = color
+    return picture.round().astype(np.uint8)
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    """Where a pixel's label differs from a neighbor's."""
+    differs = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        change = np.diff(labels.astype(int), axis=axis) != 0
+        before, after = [slice(None)] * 2, [slice(None)] * 2
+        before[axis], after[axis] = slice(None, -1), slice(1, None)
+        differs[tuple(before)] |= change
+        differs[tuple(after)] |= change
+    return differs
+
+
+def _pixmap(picture: np.ndarray) -> qt.QPixmap:
+    height, width, _channels = picture.shape
+    image = vtk.vtkImageData()
+    image.SetDimensions(width, height, 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(picture[::-1]).reshape(-1, 3), deep=True))
+    # The one way to a pixmap that is the same in every version of Qt and of its Python wrapping.
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "preview.png")
+        writer = vtk.vtkPNGWriter()
+        writer.SetFileName(path)
+        writer.SetInputData(image)
+        writer.Write()
+        return qt.QPixmap(path)
