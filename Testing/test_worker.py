@@ -470,9 +470,9 @@ def test_close_leaves_nothing(temporary_folder, untrained_package):
     client = WorkerClient(worker_command(sys.executable))
     folder = client.private_folder()
     client.submit(segment_request(folder, untrained_package, attention=True))
-    pid = wait_until(lambda: workers(), "there is a worker")[-1].pid
+    own = wait_until(lambda: [one for one in workers() if str(folder.parent) in one.cmdline()], "there is a worker")
     client.close()
-    assert gone(pid) and not client.alive and not client.running and client.poll() == []
+    assert gone(own[0].pid) and not client.alive and not client.running and client.poll() == []
     assert list(temporary_folder.iterdir()) == []
     client.close()
 

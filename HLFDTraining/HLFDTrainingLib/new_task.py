@@ -54,9 +54,7 @@ def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: 
     labels[0] = replace(labels[0], parts=parts)
     if tumors:
         color = KIDNEY_TUMOR_COLOR
-        labels.append(
-            Label(2, f"{name} tumor", "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=code, organ=1)
-        )
+        labels.append(Label(2, f"{name} tumor", "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=code, organ=1))
     title = f"{name.capitalize()} and its tumors" if tumors else name.capitalize()
     return Task(
         name=f"{identifier}-tumor" if tumors else identifier,
@@ -77,7 +75,9 @@ def keep_task(task: Task, folder: Path) -> Path:
     """
     path = folder / f"{task.name}.json"
     if task.name in TASKS or (path.is_file() and load_task(path) != task):
-        raise TaskError(f"There is a task '{task.name}' already. Choose it in the list, or give the organ another name.")
+        raise TaskError(
+            f"There is a task '{task.name}' already. Choose it in the list, or give the organ another name."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

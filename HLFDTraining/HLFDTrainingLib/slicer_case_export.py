@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,6 +39,8 @@ SLICES_A_STEP = 8
 CASES_FILE = "cases.json"
 SPLIT_FILE = "split.json"
 DATA_FOLDER = "data"
+
+GONE = _("its CT or its segmentation is gone. Load it again, or remove the case.")
 
 
 def export_cases(
@@ -123,17 +125,18 @@ def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Steps:
             one.result()
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """A labelmap, and what its values are in the task."""
+@dataclass(frozen=True)
+class _Stroke:
+    """Voxels of one value in one labelmap, and the class that they are."""
 
-    labelmap: slicer.vtkOrientedImageData
-    classes: dict[int, int]
+    layer: int
+    value: int
+    class_: int
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A CT and what is drawn on it, as they were at one moment. Segments are copied, the CT's voxels are not.
+    """A CT and what is drawn on it, as they were at one moment. Labelmaps are copied, the CT's voxels are not.
 
     Attributes:
         voxels: of the CT, [k, j, i].
@@ -141,16 +144,18 @@ class Drawing:
             patient upright, and the network learns from slices that are axial in the patient.
         extent: its voxels.
         voxel_to_own: from its voxels to its own coordinates, without its parent transform.
-        layers: the segments.
-        to_ct: from the segments' own coordinates to those of the CT; none where they are the same.
+        layers: labelmaps.
+        strokes: what is drawn in them; later ones lie over earlier ones.
+        to_ct: from the labelmaps' coordinates to those of the CT; none where they are the same.
     """
 
     voxels: np.ndarray
     voxel_to_lps: np.ndarray
     extent: Extent
     voxel_to_own: vtk.vtkMatrix4x4
-    layers: list[_Layer]
-    to_ct: vtk.vtkGeneralTransform | None
+    layers: list[slicer.vtkOrientedImageData]
+    strokes: list[_Stroke]
+    to_ct: vtk.vtkAbstractTransform | None
 
     @classmethod
     def of(cls, row: CaseRow, nodes: Nodes, task: Task) -> Drawing:
@@ -160,33 +165,117 @@ class Drawing:
             HLFDError: it cannot be exported, with the reason.
         """
         ct = nodes.node(row.image.id) if row.image else None
-        segmentation = nodes.node(row.segmentation.id) if row.segmentation else None
-        if ct is None or segmentation is None:
-            raise CasesError(_("its CT or its segmentation is gone. Load it again, or remove the case."))
+        node = nodes.node(row.segmentation.id) if row.segmentation else None
+        if ct is None or node is None:
+            raise CasesError(GONE)
         part = part_of(unbent(ct))
-        grid = _grid(part.extent, slicer.util.vtkMatrixFromArray(part.voxel_to_own))
-        to_ct = _transform(segmentation, ct)
-        classes = {
-            segment.id: label.value for label in _by_priority(task) for segment in row.segments_of(label.name)
-        }
+        voxel_to_own = slicer.util.vtkMatrixFromArray(part.voxel_to_own)
+        segments = [
+            (label.value, segment.id)
+            for label in (*task.organs, *task.tumors)
+            for segment in row.segments_of(label.name)
+            if node.GetSegmentation().GetSegment(segment.id)
+        ]
+        drawn = _as_labelmaps(node, ct, _grid(part.extent, voxel_to_own), [key for _value, key in segments])
+        layers, strokes = _layers(drawn, segments)
         return cls(
             voxels=part.voxels,
             voxel_to_lps=_voxel_to_lps(part.grid),
             extent=part.extent,
-            voxel_to_own=slicer.util.vtkMatrixFromArray(part.voxel_to_own),
-            layers=list(_layers(segmentation, classes, grid, to_ct)),
-            to_ct=to_ct,
+            voxel_to_own=voxel_to_own,
+            layers=layers,
+            strokes=strokes,
+            to_ct=_transform(node, ct),
         )
 
     def fill(self, slab: np.ndarray, first: int) -> None:
-        """Draws the labels of some slices. Where segments overlap, a tumor is seen and not its organ.
+        """Draws the labels of some slices.
 
         Args:
-            slab: [k, j, i], zeros.
+            slab: [k, j, i], zeros; gets the labels.
             first: its first slice, counted from the CT's first.
         """
         i0, i1, j0, j1, k0, _k1 = self.extent
         grid = _grid((i0, i1, j0, j1, k0 + first, k0 + first + len(slab) - 1), self.voxel_to_own)
-        drawn = [self._on_grid(layer.labelmap, grid) for layer in self.layers]
-        # The order of the classes is that of the priorities, tumors last.
-        ...
+        drawn = [self._on_grid(layer, grid).reshape(slab.shape) for layer in self.layers]
+        for stroke in self.strokes:
+            slab[drawn[stroke.layer] == stroke.value] = stroke.class_
+
+    def _on_grid(self, layer: slicer.vtkOrientedImageData, grid: slicer.vtkOrientedImageData) -> np.ndarray:
+        on_grid = slicer.vtkOrientedImageData()
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            layer, grid, on_grid, False, False, self.to_ct
+        )
+        return vtk_to_numpy(on_grid.GetPointData().GetScalars())
+
+
+def _grid(extent: Extent, voxel_to_own: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
+    """An image without voxels."""
+    grid = slicer.vtkOrientedImageData()
+    grid.SetExtent(*extent)
+    grid.SetImageToWorldMatrix(voxel_to_own)
+    return grid
+
+
+def _transform(
+    from_node: slicer.vtkMRMLTransformableNode, to_node: slicer.vtkMRMLTransformableNode
+) -> vtk.vtkAbstractTransform | None:
+    """From one node's own coordinates to another's; none where they are the same."""
+    parents = from_node.GetParentTransformNode(), to_node.GetParentTransformNode()
+    if parents[0] is parents[1]:
+        return None
+    transform, matrix = vtk.vtkGeneralTransform(), vtk.vtkTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(*parents, transform)
+    # A matrix stays as it is when the user moves the nodes while the export goes on.
+    return matrix if slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, matrix) else transform
+
+
+def _as_labelmaps(
+    node: slicer.vtkMRMLSegmentationNode,
+    ct: slicer.vtkMRMLScalarVolumeNode,
+    grid: slicer.vtkOrientedImageData,
+    segments: Sequence[str],
+) -> slicer.vtkSegmentation:
+    """The segmentation with its segments as labelmaps: itself, or a copy where they are surfaces."""
+    segmentation = node.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() == BINARY_LABELMAP or not segments:
+        return segmentation
+    copy = slicer.vtkSegmentation()
+    copy.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
+    for key in segments:
+        copy.CopySegmentFromSegmentation(segmentation, key)
+    if (from_ct := _transform(ct, node)) is not None:
+        slicer.vtkOrientedImageDataResample.TransformOrientedImage(grid, from_ct, True)
+    converter = slicer.vtkSegmentationConverter
+    copy.SetConversionParameter(REFERENCE_GEOMETRY, converter.SerializeImageGeometry(grid))
+    if not copy.CreateRepresentation(BINARY_LABELMAP, True):
+        raise CasesError(
+            _("its segments cannot be turned into voxels. Convert them in the Segmentations module (Representations).")
+        )
+    return copy
+
+
+def _layers(
+    segmentation: slicer.vtkSegmentation, segments: Sequence[tuple[int, str]]
+) -> tuple[list[slicer.vtkOrientedImageData], list[_Stroke]]:
+    """Copies of the labelmaps that segments (class, ID) are drawn in, and what of them is what."""
+    shared, layers, strokes = [], [], []
+    for class_, key in segments:
+        segment = segmentation.GetSegment(key)
+        labelmap = segment.GetRepresentation(BINARY_LABELMAP)
+        if labelmap is None or labelmap.IsEmpty():
+            continue
+        if labelmap not in shared:
+            copy = slicer.vtkOrientedImageData()
+            copy.DeepCopy(labelmap)
+            shared.append(labelmap)
+            layers.append(copy)
+        strokes.append(_Stroke(shared.index(labelmap), segment.GetLabelValue(), class_))
+    return layers, strokes
+
+
+def _voxel_to_lps(grid: Grid) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(grid.direction, (3, 3)) * grid.spacing
+    matrix[:3, 3] = grid.origin
+    return matrix

@@ -42,7 +42,9 @@ class NewTaskDialog:
         self.parts.setToolTip(_("How many of it a body has: 1 liver, 2 kidneys. Cases with more are looked at twice."))
         self.window = qt.QComboBox()
         self.window.setObjectName("windowCombo")
-        self.window.addItems([_window_titles()[name].format(low=low, high=high) for name, (low, high) in WINDOWS.items()])
+        self.window.addItems(
+            [_window_titles()[name].format(low=low, high=high) for name, (low, high) in WINDOWS.items()]
+        )
         self.window.setToolTip(_("The Hounsfield units that matter. What is brighter or darker is cut off."))
         self.spacing = qt.QDoubleSpinBox()
         self.spacing.setObjectName("spacingSpin")

@@ -105,10 +105,6 @@ class PlanPanel:
             edit.setCurrentPath(str(self.runs_folder))
             edit.blockSignals(blocked)
 
-    def set_enabled(self, enabled: bool) -> None:
-        """Whether the plan may be changed: not while a training is being prepared."""
-        self.ui.planCollapsibleButton.setEnabled(enabled)
-
     # What is planned
 
     @property

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 SIDE = 200
-"""Least height of a side in pixels; a slice is enlarged by a whole number."""
+"""Pixels that a side may be wide; a smaller slice is enlarged by a whole number, a larger one is scaled down."""
 
 GAP = 6
 FILLED = 0.35
@@ -51,7 +51,7 @@ def picture_of(preview: Preview, colors: Colors) -> np.ndarray:
         preview: the slice.
         colors: red, green and blue, 0 to 255, of each label value.
     """
-    times = max(1, -(-SIDE // preview.image.shape[0]))
+    times = max(1, SIDE // preview.image.shape[1])
     sides = [
         _side(*(np.kron(part, np.ones((times, times), np.uint8)) for part in (preview.image, labels)), colors)
         for labels in (preview.truth, preview.prediction)
@@ -63,6 +63,8 @@ def picture_of(preview: Preview, colors: Colors) -> np.ndarray:
 def preview_pixmap(preview: Preview, colors: Colors) -> qt.QPixmap:
     """The picture with its captions, for a label of the panel."""
     pixmap = _pixmap(picture_of(preview, colors))
+    if pixmap.width() > 2 * SIDE + GAP:
+        pixmap = pixmap.scaledToWidth(2 * SIDE + GAP, qt.Qt.SmoothTransformation)
     painter = qt.QPainter()
     painter.begin(pixmap)
     painter.setPen(qt.QColor(255, 255, 255))

@@ -1,0 +1,410 @@
+"""HLFD Training: one's own annotated cases are distilled into a small network that segments as they were drawn."""
+
+# ruff: noqa: N802, N803, N806, N815, Slicer names methods and parameters in camelCase.
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import qt
+import slicer
+import vtk
+from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
+from HLFDSegmentationLib.slicer_worker import Question, ignore, shared_worker
+from HLFDSegmentationLib.tasks import load_task
+from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
+from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
+from HLFDTrainingLib.slicer_cases_panel import CasesPanel
+from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
+from HLFDTrainingLib.slicer_plan_panel import PlanPanel
+from HLFDTrainingLib.slicer_trainer import start_trainer
+from HLFDTrainingLib.slicer_training_panel import TrainingPanel
+from HLFDTrainingLib.slicer_training_start import TrainingStart
+from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
+from HLFDTrainingLib.training_process import TrainingProcess
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+LIBRARY = "HLFDTrainingLib"
+
+
+class HLFDTraining(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("HLFD Training")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["HLFDSegmentation"]
+        parent.contributors = ["The HLFD developers"]
+        parent.helpText = _(
+            "Trains a small network that segments as you do, from CTs in which you have drawn organs and tumors: a "
+            "large teacher learns from your cases, and a small student from both. For research use only; not for "
+            "diagnosis. Nothing is uploaded: your images stay on this computer.<p>The tutorial is "
+            "docs/slicer_training.md in HLFD's repository.</p>"
+        )
+        parent.acknowledgementText = _(
+            "If you use HLFD, cite: Gorade V., Mittal S., Jha D., Bagci U.: <i>Rethinking Intermediate Layers Design "
+            "in Knowledge Distillation for Kidney and Liver Tumor Segmentation</i>. ISBI 2024. "
+            "<a href='https://doi.org/10.1109/ISBI56570.2024.10635141'>doi:10.1109/ISBI56570.2024.10635141</a>"
+        )
+
+
+@parameterNodeWrapper
+class HLFDTrainingParameterNode:
+    """What the user chose; it is saved with the scene. How a training gets on stands in its folder."""
+
+    task: str = "liver-tumor"
+    method: str = "hlfd"
+    teacherSource: str = ""
+    teacher: str = "resnet50-unet"
+    student: str = "mobilenetv2-unet"
+    studentSource: str = ""
+    byTime: bool = True
+    hours: Annotated[float, WithinRange(0.05, 500.0)] = 1.0
+    epochs: Annotated[int, WithinRange(1, 10000)] = 60
+    undistilled: bool = False
+    runName: str = ""
+    runsFolder: str = ""
+    beta: Annotated[float, WithinRange(0.0, 10.0)] = 0.9
+    lambda_: Annotated[float, WithinRange(0.0, 10.0)] = 0.1
+    temperature: Annotated[float, WithinRange(1.0, 20.0)] = 4.0
+    learningRate: Annotated[float, WithinRange(0.00001, 0.1)] = 0.001
+    batch: Annotated[int, WithinRange(1, 256)] = 8
+    crop: int = 0
+    seed: Annotated[int, WithinRange(0, 999999)] = 0
+    device: str = "auto"
+
+
+class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. Its parts lie in HLFDTrainingLib; here they are joined to each other and to the parameter node."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._shownTask = self._shownFolder = None
+        self._shownStudent = ""
+        self._askedDevices = False
+
+    def setup(self) -> None:
+        """Called when the user opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/HLFDTraining.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+
+        self.logic = HLFDTrainingLogic()
+        self.showProblem("")
+        self.casesPanel = CasesPanel(self.ui, self.onCasesChanged, self.showProblem)
+        self.planPanel = PlanPanel(self.ui, self.onPlanChanged, self.showProblem)
+        self.outcomePanel = OutcomePanel(self.ui, self.onContinueFrom, self.casesPanel.add_case, self.showProblem)
+        self.trainingPanel = TrainingPanel(self.ui, self.onTrain, self.onRunShown, self.showProblem)
+        self.trainingStart = TrainingStart(
+            self.casesPanel, self.planPanel, self.onPreparing, self.onPrepared, self.showProblem
+        )
+        self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
+
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        # The parameter node is known by its module only after the event.
+        self.afterImport = qt.QTimer()
+        self.afterImport.setSingleShot(True)
+        self.afterImport.connect("timeout()", self.onSceneReady)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when the module is reloaded or unloaded, and when Slicer ends. A training goes on."""
+        self.afterImport.stop()
+        self.trainingStart.forget()
+        self.setParameterNode(None)
+        self.removeObservers()
+        self.trainingPanel.close()
+        self.outcomePanel.close()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.initializeParameterNode()
+        self.askDevices()
+
+    def exit(self) -> None:
+        """Called each time the user opens another module. What goes on goes on."""
+        self._disconnectParameterNode()
+
+    def onReload(self) -> None:
+        """Reloads the library together with the module."""
+        import sys
+
+        for name in [name for name in sys.modules if name.split(".")[0] == LIBRARY]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller: Any, event: str) -> None:
+        """Called just before the scene is closed."""
+        self.trainingStart.forget()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller: Any, event: str) -> None:
+        """Called just after the scene is closed."""
+        self.onSceneReady()
+
+    def onSceneEndImport(self, caller: Any, event: str) -> None:
+        """Called when a scene has been loaded."""
+        self.afterImport.start(0)
+
+    def onSceneReady(self) -> None:
+        """Shows the scene's parameters, unless another module is open."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Takes the scene's parameter node; makes one where there is none."""
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode: HLFDTrainingParameterNode | None) -> None:
+        """Shows a parameter node in the panel and follows its changes; None ends that."""
+        self._disconnectParameterNode()
+        self._parameterNode = parameterNode
+        if parameterNode:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self.planPanel.attach(parameterNode)
+        self._handOn()
+        for panel in (self.casesPanel, self.trainingPanel, self.outcomePanel):
+            panel.attach(parameterNode)
+        self.refresh()
+
+    def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
+        """Makes the panel follow the parameter node."""
+        self.planPanel.update()
+        self.onPlanChanged()
+
+    def onCasesChanged(self) -> None:
+        """What was prepared holds no more."""
+        self.trainingStart.forget()
+        self.refresh()
+
+    def onPlanChanged(self) -> None:
+        """Makes the other panels follow the plan."""
+        self._handOn()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Says whether a training can be started, and if not, why."""
+        preparing = self.trainingStart.running
+        problem = self.trainingStart.problem if self._parameterNode else _("The scene is being closed.")
+        self.trainingPanel.set_ready(problem)
+        button = self.ui.estimateButton
+        button.setText(_("Cancel") if preparing else _("Estimate time and memory"))
+        button.setEnabled(preparing or not problem)
+        tip = _(
+            "Measure a few real steps on this computer, and tell how long the training will take and how much memory "
+            "and disk it needs. Nothing is trained yet."
+        )
+        button.setToolTip(_("End the preparation. Nothing of it stays.") if preparing else problem or tip)
+
+    # A training
+
+    def onEstimate(self, clicked: bool) -> None:
+        """Measures what the planned training takes; ends the preparation where one is under way."""
+        if self.trainingStart.running:
+            self.trainingStart.cancel()
+        else:
+            self.trainingStart.estimate()
+
+    def onTrain(self) -> None:
+        """Prepares the planned training and starts it."""
+        self.trainingStart.train()
+
+    def onPreparing(self, text: str) -> None:
+        """Shows what is being prepared; "": nothing any more."""
+        self.trainingPanel.set_busy(text)
+        self.refresh()
+
+    def onPrepared(self, run: Path, name: str) -> None:
+        """Starts a training that was prepared, and shows it."""
+        self.trainingPanel.start(run, name)
+        self.planPanel.refresh()
+
+    def onRunShown(self, run: Path | None) -> None:
+        """Shows what a training has achieved. Called also when it has ended."""
+        self.outcomePanel.show(run)
+        self.planPanel.refresh()
+
+    def onContinueFrom(self, run: Path) -> None:
+        """Plans a training that goes on from a run's student."""
+        try:
+            self.planPanel.continue_from(run)
+        except HLFDError as error:
+            self.showProblem(str(error))
+
+    def askDevices(self) -> None:
+        """Asks HLFD Segmentation's worker once where networks can run, where what that needs is installed."""
+        if self._askedDevices or missing_packages():
+            return
+        self._askedDevices = True
+        worker = shared_worker()
+        worker.add(Question(worker.desk(), DevicesRequest(), self.onDevices, ignore))
+
+    def onDevices(self, answer: DevicesResult) -> None:
+        """Offers the devices of this computer."""
+        self.planPanel.show_devices([(device.name, device.title) for device in answer.devices])
+
+    def showProblem(self, sentence: str) -> None:
+        """Shows what happened and what to do about it; "" takes it away."""
+        self.ui.messageLabel.setText(sentence)
+        self.ui.messageLabel.setVisible(bool(sentence))
+
+    def _handOn(self) -> None:
+        """Hands the task to the cases and the folder to the trainings, where they have changed."""
+        task, folder = self.planPanel.task, self.planPanel.runs_folder
+        if task and task != self._shownTask:
+            self._shownTask = task
+            self.trainingStart.forget()
+            self.casesPanel.set_task(task)
+        if folder != self._shownFolder:
+            self._shownFolder = folder
+            self.trainingPanel.set_folder(folder)
+        source = self._parameterNode.studentSource if self._parameterNode else ""
+        if source != self._shownStudent:
+            self._shownStudent = source
+            self._keepParts(source)
+
+    def _keepParts(self, source: str) -> None:
+        """Whom the student has learned from stays in the part of the split that they were in."""
+        try:
+            self.casesPanel.keep_parts(_partsOf(RunFolder(Path(source))) if source else {})
+        except HLFDError as error:
+            self.showProblem(str(error))
+
+    def _disconnectParameterNode(self) -> None:
+        if self._parameterNode and self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self._parameterNodeGuiTag = None
+
+
+def _partsOf(run: RunFolder) -> dict[str, str]:
+    """Part of the split by patient; empty for what is no run."""
+    if not run.started:
+        return {}
+    split = run.split(run.plan())
+    return {case.patient: part for part in PARTS for case in getattr(split, part)}
+
+
+class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
+    """Trains without the panel: in scripts, also with --no-main-window.
+
+    >>> from HLFDTraining import HLFDTrainingLogic
+    >>> training = HLFDTrainingLogic().startTraining("/data/cases", {"task": "liver-tumor"}, "/data/trainings/first")
+    >>> training.state.name, training.state.sentence
+
+    A training is a process of its own: it goes on when Slicer is closed, and is found again by its folder.
+    """
+
+    def getParameterNode(self) -> HLFDTrainingParameterNode:
+        """The scene's parameter node, with types."""
+        return HLFDTrainingParameterNode(super().getParameterNode())
+
+    def installPackages(self) -> None:
+        """Asks for and installs the Python packages that training needs. Raises PackagesMissingError."""
+        ensure_packages()
+
+    def startTraining(
+        self,
+        cases: str | Path,
+        plan: TrainingPlan | Mapping[str, Any],
+        runFolder: str | Path,
+        split: Split | None = None,
+        name: str = "",
+    ) -> TrainingProcess:
+        """Starts a training and comes back at once.
+
+        Args:
+            cases: folder with annotated cases, or a cases.json (docs/cases.md).
+            plan: a TrainingPlan, or what it is made of; "task" may also be the name or file of a task.
+            runFolder: new folder of the run.
+            split: of the cases; without it, they are divided by patient, and where the plan goes on from the student
+                of an earlier run, its patients stay where they were.
+            name: what the user reads.
+
+        Raises:
+            HLFDError: why nothing was started.
+        """
+        require_packages()
+        plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
+        found = find_cases(Path(cases), plan.task)
+        run = RunFolder(Path(runFolder))
+        run.start(plan, found, split or _usualSplit(found, plan))
+        if name:
+            rename_run(run.path, name)
+        return self.continueTraining(run.path)
+
+    def continueTraining(self, run: str | Path) -> TrainingProcess:
+        """Goes on with a training from where it stopped, and comes back at once. Raises HLFDError."""
+        return start_trainer(Path(run))
+
+    def stop(self, run: str | Path) -> None:
+        """Asks a training to keep what it has learned and to end; nothing happens where none is under way."""
+        TrainingProcess(run).stop()
+
+    def trainings(self, folder: str | Path) -> list[RunRow]:
+        """The trainings in a folder and their states, the one that changed last first. Raises HLFDError."""
+        return list_runs(folder)
+
+
+def _planFrom(data: Mapping[str, Any]) -> TrainingPlan:
+    task = data.get("task", "")
+    return TrainingPlan.from_dict({**data, "task": task if isinstance(task, dict) else load_task(task).to_dict()})
+
+
+def _usualSplit(cases: list, plan: TrainingPlan) -> Split:
+    before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None
+    if before and before.started:
+        return split_onward(cases, before.split(before.plan()), seed=plan.seed)
+    return split_by_patient(cases, seed=plan.seed)
+
+
+class HLFDTrainingTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer: cases of the scene come into the table, and what cannot be trained is refused."""
+
+    def setUp(self) -> None:
+        """An empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self, **kwargs: Any) -> None:
+        """Everything, in an empty scene."""
+        self.setUp()
+        self.test_panel()
+        self.setUp()
+        self.test_refusals()
+
+    def test_panel(self) -> None:
+        """Without cases the panel says what is missing; the plan is one that `hlfd train` takes."""
+        slicer.util.selectModule("HLFDTraining")
+        widget = slicer.modules.HLFDTrainingWidget
+        self.assertFalse(widget.ui.trainButton.isEnabled())
+        self.assertTrue(widget.ui.trainHintLabel.text)
+        plan = TrainingPlan.from_dict(widget.planPanel.plan())
+        self.assertEqual(plan.method, "hlfd")
+        self.delayDisplay("Passed")
+
+    def test_refusals(self) -> None:
+        """What cannot be trained is refused with a sentence."""
+        with self.assertRaises(HLFDError):
+            HLFDTrainingLogic().continueTraining(Path(slicer.app.temporaryPath) / "no training")

@@ -1,0 +1,225 @@
+"""The cases that the user has gathered, and what was decided about them: plain data, whatever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from HLFDSegmentationLib.tasks import TASKS, Task
+
+from .cases import Case
+from .patient_aliases import split_under_aliases
+from .scene_cases import (
+    NOT_USED,
+    CaseRow,
+    RowProblem,
+    check_row,
+    check_rows,
+    guess_roles,
+    move_patient,
+    remember_roles,
+)
+from .scene_pairs import SceneImage, SceneSegmentation
+from .segment_roles import SceneSegment
+
+
+class CaseList:
+    """Rows of cases.
+
+    Roles that the user chose hold for all rows, also for those that are added later, and so do the parts that the user
+    moved a patient to.
+
+    Attributes:
+        rows: the cases, in the order in which they came.
+        task: what is learned from them.
+        seed: of the split.
+        files: the cases that are files, by the key of their image.
+        findings: what reading the voxels has shown, by case name; forgotten when something changes.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[CaseRow] = []
+        self.task: Task = next(iter(TASKS.values()))
+        self.seed = 0
+        self.files: dict[str, Case] = {}
+        self.findings: dict[str, list[RowProblem]] = {}
+        self._roles: dict[str, str] = {}
+        self._moved: dict[str, str] = {}
+
+    # Rows come and go
+
+    def add(self, rows: Iterable[CaseRow]) -> int:
+        """Adds rows, apart from those whose CT or segmentation is there already. Gives how many were added."""
+        before = len(self.rows)
+        for row in rows:
+            known = {one.id for other in self.rows for one in (other.image, other.segmentation) if one}
+            if not known & {one.id for one in (row.image, row.segmentation) if one}:
+                name = self._unused(row.name)
+                patient = name if row.patient == row.name else row.patient
+                self.rows.append(replace(row, name=name, patient=patient))
+        self._recall_roles()
+        self.split()
+        return len(self.rows) - before
+
+    def add_files(self, cases: Iterable[Case]) -> int:
+        """Adds cases that are files. Gives how many were added."""
+        rows = [_row_of_file(case) for case in cases]
+        self.files |= {row.image.id: case for row, case in rows}
+        return self.add(row for row, _case in rows)
+
+    def remove(self, indices: Iterable[int]) -> None:
+        """Takes rows out."""
+        gone = set(indices)
+        self.rows = [row for index, row in enumerate(self.rows) if index not in gone]
+        self.split()
+
+    def file_cases(self) -> dict[str, Case]:
+        """`files`, as the rows describe their labels now."""
+        return {
+            row.image.id: replace(self.files[row.image.id], labels=_labels_of_file(row))
+            for row in self.rows
+            if row.image and row.image.id in self.files
+        }
+
+    def is_file(self, row: CaseRow) -> bool:
+        """Whether a row is of files and not of a scene."""
+        return row.image is not None and row.image.id in self.files
+
+    # Changes
+
+    def set_task(self, task: Task) -> None:
+        """Learns something else from the same cases: the roles are guessed anew."""
+        self.task = task
+        self._roles = {name: role for name, role in self._roles.items() if role in _roles_of(task)}
+        self.rows = [replace(row, roles=self._guess(row.segmentation)) for row in self.rows]
+        self._recall_roles()
+        self.findings.clear()
+
+    def set_role(self, segment_name: str, role: str | None) -> None:
+        """What every segment of this name is, in all rows; none where it is to be said."""
+        if role is None:
+            self._roles.pop(segment_name, None)
+        else:
+            self._roles[segment_name] = role
+        self.rows = remember_roles(self.rows, segment_name, role)
+        self.findings.clear()
+
+    def rename(self, index: int, name: str) -> None:
+        """Calls a case otherwise. A name that is used already is refused by the check."""
+        self._change(index, name=name)
+        self.split()
+
+    def set_patient(self, index: int, patient: str) -> None:
+        """Says whose case it is."""
+        self._change(index, patient=patient)
+        self.split()
+
+    def set_image(self, index: int, image: SceneImage) -> None:
+        """Chooses another CT."""
+        self._change(index, image=image)
+
+    def set_segmentation(self, index: int, segmentation: SceneSegmentation) -> None:
+        """Chooses another segmentation."""
+        self._change(index, segmentation=segmentation, roles=self._guess(segmentation))
+        self._recall_roles()
+
+    def update(self, index: int, image: SceneImage | None, segmentation: SceneSegmentation | None) -> None:
+        """Takes in what has changed in the nodes of a row. Roles stay; those of new segments are guessed."""
+        row = self.rows[index]
+        if (image, segmentation) != (row.image, row.segmentation):
+            roles = self._guess(segmentation)
+            kept = {key: row.roles[key] for key in roles.keys() & row.roles.keys()}
+            self._change(index, image=image, segmentation=segmentation, roles=roles | kept)
+            self._recall_roles()
+
+    def split_again(self) -> None:
+        """Divides the patients anew; what was moved by hand is forgotten."""
+        self.seed += 1
+        self._moved.clear()
+        self.split()
+
+    def move(self, index: int, part: str) -> None:
+        """Moves a patient, with all cases, to a part of the split."""
+        patient = self.rows[index].patient
+        self._moved[patient] = part
+        self.rows = move_patient(self.rows, patient, part)
+        self.findings.clear()
+
+    def split(self) -> None:
+        """Gives each row its part."""
+        self.findings.clear()
+        if self.rows:
+            self.rows = split_under_aliases(self.rows, self.seed)
+        for patient, part in self._moved.items():
+            self.rows = move_patient(self.rows, patient, part)
+
+    # Questions
+
+    def segment_roles(self) -> dict[str, str | None]:
+        """The role of each segment name of all rows; none where it is not known in some row."""
+        roles: dict[str, tuple[str, str | None]] = {}
+        for row in self.rows:
+            for segment in row.segmentation.segments if row.segmentation else ():
+                shown, known = roles.get(_plain(segment.name), (segment.name, row.roles.get(segment.id)))
+                roles[_plain(segment.name)] = shown, known if known == row.roles.get(segment.id) else None
+        return dict(roles.values())
+
+    def problems(self, index: int) -> list[RowProblem]:
+        """What is wrong with a row, errors first; empty when it is fine."""
+        row = self.rows[index]
+        found = check_row(row, self.rows, self.task) + self.findings.get(row.name, [])
+        return sorted(dict.fromkeys(found), key=lambda problem: problem.severity)
+
+    def problems_together(self) -> list[RowProblem]:
+        """What is wrong with all rows together, errors first."""
+        return check_rows(self.rows, self.task)
+
+    def _change(self, index: int, **fields: Any) -> None:
+        self.rows[index] = replace(self.rows[index], **fields)
+        self.findings.clear()
+
+    def _guess(self, segmentation: SceneSegmentation | None) -> dict[str, str | None]:
+        return guess_roles(segmentation.segments, self.task) if segmentation else {}
+
+    def _recall_roles(self) -> None:
+        for name, role in self._roles.items():
+            self.rows = remember_roles(self.rows, name, role)
+
+    def _unused(self, name: str) -> str:
+        used = {row.name for row in self.rows}
+        number, candidate = 1, name
+        while candidate in used:
+            number += 1
+            candidate = f"{name} ({number})"
+        return candidate
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _roles_of(task: Task) -> Sequence[str]:
+    return (NOT_USED, *(label.name for label in task.labels))
+
+
+# Files
+
+
+def _row_of_file(case: Case) -> tuple[CaseRow, Case]:
+    """A case that is files as a row, in which each label that a value may stand for is a segment."""
+    found = [(value, name) for value, names in case.labels.items() for name in names or (NOT_USED,)]
+    segments = {f"{value} {name}": SceneSegment(f"{value} {name}", name or f"value {value}") for value, name in found}
+    image = SceneImage(f"file {case.ct}", case.ct.name, shape=(1, 1, 1))
+    segmentation = SceneSegmentation(f"file {case.label}", case.label.name, tuple(segments.values()))
+    roles = {f"{value} {name}": name for value, name in found}
+    return CaseRow(case.name, case.patient, image, segmentation, roles), case
+
+
+def _labels_of_file(row: CaseRow) -> dict[int, tuple[str, ...]]:
+    labels: dict[int, tuple[str, ...]] = {}
+    for segment in row.segmentation.segments if row.segmentation else ():
+        value = int(segment.id.split(maxsplit=1)[0])
+        role = row.roles.get(segment.id)
+        labels[value] = labels.get(value, ()) + ((role,) if role else ())
+    return labels

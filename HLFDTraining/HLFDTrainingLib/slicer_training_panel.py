@@ -1,0 +1,460 @@
+"""A training in the panel: the Train button that becomes Stop, how far it is, its charts, its preview and its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.slicer_python import interpreter
+from slicer.i18n import tr as _
+
+from .process_files import ProcessFiles, read_object
+from .run_list import RunRow, describe_run, list_runs, rename_run
+from .run_lock import RunLock
+from .run_state import RunState
+from .slicer_charts import TrainingCharts, stage_title
+from .slicer_own_layout import register_layouts
+from .slicer_preview import Colors, preview_pixmap, read_preview
+from .training_curves import Event, Progress, StageCurves, curves_of, progress_of, readable_log
+from .training_process import TrainingProcess
+
+LOOK_MS = 500
+MINUTE, HOUR = 60, 3600
+FULL = 1000
+DAMAGED = "damaged"
+
+
+class ShownRun:
+    """What is known of the run that the panel shows.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = TrainingProcess(folder)
+        self.events: list[Event] = []
+        self.state = RunState("stopped", "")
+        self.stopping = False
+        self.preview_drawn: float | None = None
+        self.log = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it was going on when it was looked at last."""
+        return self.state.name == "running"
+
+    @property
+    def curves(self) -> dict[str, StageCurves]:
+        """Of each stage; none where the events are damaged."""
+        try:
+            return curves_of(self.events)
+        except (KeyError, TypeError):
+            return {}
+
+    @property
+    def stage(self) -> str:
+        """The stage to look at: the last one that has finished an epoch, at the end the student."""
+        stages = list(self.curves)
+        if self.state.name == "finished" and "student" in stages:
+            return "student"
+        return stages[-1] if stages else ""
+
+    def look(self) -> int:
+        """Reads what has changed, and gives the number of new events. Raises HLFDError."""
+        if not self.folder.is_dir():
+            sentence = _(
+                "The folder of this training is no longer there: {folder}. Put it back where it was, or choose "
+                "another training."
+            )
+            self.state = RunState("crashed", sentence.format(folder=self.folder))
+            return 0
+        # In this order: after an end there are no events that were not read.
+        self.state = self.process.state
+        new = self.process.events()
+        self.events += new
+        return len(new)
+
+    def progress(self) -> Progress:
+        """Where it is. Raises KeyError or TypeError where its files are damaged."""
+        return progress_of(self.events, self.process.step if self.running else None)
+
+
+class TrainingPanel:
+    """The controls of a training.
+
+    Args:
+        ui: the panel's widgets.
+        on_train: called when a new training is wanted; it is to end in a call of `start`.
+        on_shown: called with the folder of the run that is shown, none without one, also when its state has changed.
+        show_problem: called with a sentence, "" for none.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        on_train: Callable[[], None],
+        on_shown: Callable[[Path | None], None],
+        show_problem: Callable[[str], None],
+    ) -> None:
+        self.ui = ui
+        self._on_train = on_train
+        self._on_shown = on_shown
+        self._show_problem = show_problem
+        self._folder: Path | None = None
+        self._rows: list[RunRow] = []
+        self._run: ShownRun | None = None
+        self._not_ready = _("There are no cases yet.")
+        self._busy = ""
+        self._charts = TrainingCharts(slicer.mrmlScene)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(LOOK_MS)
+        self._timer.connect("timeout()", self._look)
+        ui.trainButton.connect("clicked(bool)", self._on_train_clicked)
+        ui.continueButton.connect("clicked(bool)", self._on_continue)
+        ui.runsCombo.connect("currentIndexChanged(int)", self._on_chosen)
+        ui.showChartsButton.connect("toggled(bool)", self._on_charts)
+        ui.logCollapsibleButton.connect("contentsCollapsed(bool)", self._on_log_opened)
+        self._draw()
+
+    @property
+    def shown(self) -> Path | None:
+        """The folder of the run that is shown."""
+        return self._run.folder if self._run else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the run that is shown is going on."""
+        return self._run is not None and self._run.running
+
+    def attach(self, parameters: Any) -> None:
+        """Follows the scene: none while it is closed, when there are no charts."""
+        if parameters is None:
+            self._charts.hide()
+            return
+        register_layouts(slicer.mrmlScene)
+        self._draw_charts()
+
+    def set_folder(self, folder: Path | str) -> None:
+        """The folder that holds the runs. Shows the one that is going on, otherwise the one that changed last."""
+        self._folder = Path(folder)
+        self._list_runs()
+        running = next((row.folder for row in self._rows if row.state == "running"), None)
+        self._show(running or (self._rows[0].folder if self._rows else None))
+
+    def set_ready(self, sentence: str) -> None:
+        """Why a new training cannot begin; "" where it can."""
+        self._not_ready = sentence
+        self._draw_buttons()
+
+    def set_busy(self, text: str) -> None:
+        """What is being done before a training begins, as writing its cases; "" at its end."""
+        self._busy = text
+        self._draw()
+
+    def start(self, folder: Path | str, name: str = "") -> None:
+        """Starts a trainer in a folder that `RunFolder.start` has filled, or goes on there, and shows it.
+
+        Args:
+            folder: of the run.
+            name: the user's; "" leaves the one that it has.
+        """
+        self._show_problem("")
+        command = [interpreter(), "-m", "HLFDTrainingLib.cli", "train", "--resume", "--json", "-o", str(folder)]
+        try:
+            if name:
+                rename_run(Path(folder), name)
+            TrainingProcess.start(folder, command, slicer.util.startupEnvironment())
+        except HLFDError as error:
+            self._show_problem(str(error))
+        self._list_runs()
+        self._show(Path(folder))
+
+    def refresh(self) -> None:
+        """Looks again which runs there are, and how the one that is shown gets on."""
+        if self._folder is not None:
+            self._list_runs()
+        self._look()
+
+    def close(self) -> None:
+        """Ends the watching; the training itself goes on."""
+        self._timer.stop()
+        self._charts.hide()
+
+    # Which run
+
+    def _list_runs(self) -> None:
+        try:
+            self._rows = list_runs(self._folder) if self._folder else []
+        except HLFDError as error:
+            self._rows = []
+            self._show_problem(str(error))
+        self._fill_combo()
+
+    def _fill_combo(self) -> None:
+        combo = self.ui.runsCombo
+        blocked = combo.blockSignals(True)
+        combo.clear()
+        combo.addItems([_run_title(row) for row in self._rows])
+        folders = [row.folder for row in self._rows]
+        combo.setCurrentIndex(folders.index(self.shown) if self.shown in folders else -1)
+        combo.blockSignals(blocked)
+
+    def _on_chosen(self, index: int) -> None:
+        self._show_problem("")
+        self._show(self._rows[index].folder if 0 <= index < len(self._rows) else None)
+
+    def _show(self, folder: Path | None) -> None:
+        self._run = ShownRun(folder) if folder else None
+        self._fill_combo()
+        self.ui.previewLabel.clear()
+        self.ui.logText.clear()
+        if self._run is None:
+            self._timer.stop()
+            self._draw()
+            self._draw_charts()
+            self._on_shown(None)
+            return
+        self._look(first=True)
+
+    # Looking at it
+
+    def _look(self, first: bool = False) -> None:
+        run = self._run
+        if run is None:
+            return
+        before = run.state.name
+        try:
+            new = run.look()
+        except HLFDError as error:
+            self._timer.stop()
+            self._show_problem(str(error))
+            return
+        changed = run.state.name != before
+        if changed and not first:
+            run.stopping = False
+            self._list_runs()
+            if run.state.name == "crashed":
+                self._show_problem(run.state.sentence)
+        if run.running:
+            self._timer.start()
+        else:
+            self._timer.stop()
+        self._draw()
+        self._draw_preview()
+        self._draw_log()
+        if new or first:
+            self._draw_charts()
+        if changed or first:
+            self._on_shown(run.folder)
+
+    def _draw(self) -> None:
+        self._draw_buttons()
+        try:
+            stage, remaining, share = self._texts()
+        except (KeyError, TypeError):
+            stage, remaining, share = self._damaged(), "", None
+        self.ui.stageLabel.setText(stage)
+        self.ui.stageLabel.setVisible(bool(stage))
+        self.ui.remainingLabel.setText(remaining)
+        self.ui.remainingLabel.setVisible(bool(remaining))
+        going_on = self.running or bool(self._busy)
+        bar = self.ui.trainingProgress
+        bar.setVisible(going_on or share is not None)
+        # Without a range the bar shows that something goes on, though nobody knows how far it is.
+        bar.setRange(0, 0 if share is None else FULL)
+        bar.setValue(round(FULL * (share or 0.0)))
+
+    def _draw_buttons(self) -> None:
+        run = self._run
+        stopping = run is not None and run.running and run.stopping
+        train = self.ui.trainButton
+        hint = "" if self.running or self._busy else self._not_ready
+        if self.running:
+            train.setText(_("Stopping…") if stopping else _("Stop"))
+            train.setToolTip(_("Leave a checkpoint and end the training. Nothing is lost; Continue goes on."))
+        else:
+            train.setText(_("Train"))
+            train.setToolTip(hint or _("Write the cases and start the training. It goes on when Slicer is closed."))
+        train.setEnabled(not stopping and not self._busy and (self.running or not hint))
+        self.ui.trainHintLabel.setText(hint)
+        self.ui.trainHintLabel.setVisible(bool(hint))
+        can_continue = run is not None and run.state.name in ("stopped", "crashed") and run.process.run_folder.is_dir()
+        self.ui.continueButton.setEnabled((can_continue or self._elsewhere) and not self._busy)
+        self.ui.runsCombo.setEnabled(bool(self._rows) and not self._busy)
+        self.ui.showChartsButton.setEnabled(run is not None)
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether the run is said to be going on on another computer."""
+        if not self.running:
+            return False
+        holder = RunLock(self._run.folder).holder()
+        return holder is not None and holder.elsewhere
+
+    def _texts(self) -> tuple[str, str, float | None]:
+        """What stage and time read, and the share that is done. Raises KeyError or TypeError for damaged files."""
+        run = self._run
+        if self._busy:
+            return self._busy, "", None
+        if run is None:
+            return _("No training has been started in this folder yet."), "", None
+        if run.state.name == "finished":
+            return run.state.sentence, "", 1.0
+        progress = run.progress()
+        if run.running:
+            return _stage_text(progress), _remaining_text(progress), progress.fraction
+        row = describe_run(run.folder)
+        if row.state == DAMAGED:
+            return row.sentence, "", None
+        place = _place_text(progress) if progress.epochs else ""
+        return "\n".join(filter(None, (run.state.sentence, place))), _left_text(progress), progress.fraction
+
+    def _damaged(self) -> str:
+        return _(
+            "The files of this training are damaged. Restore plan.json and events.jsonl in its folder from a copy, or "
+            "begin a new training."
+        )
+
+    def _draw_charts(self) -> None:
+        if not self.ui.showChartsButton.checked or self._run is None:
+            self._charts.hide()
+            return
+        self._charts.show(self._run.curves, self._run.stage)
+
+    def _draw_preview(self) -> None:
+        """Draws the newest preview, if it is not drawn yet."""
+        run = self._run
+        path = run.folder / run.stage / "preview.npz"
+        try:
+            changed = path.stat().st_mtime
+        except OSError:
+            return
+        if changed == run.preview_drawn or not run.stage:
+            return
+        preview = read_preview(path)
+        if preview is not None:
+            with suppress(OSError):
+                self.ui.previewLabel.setPixmap(preview_pixmap(preview, _colors(run.folder)))
+                run.preview_drawn = changed
+
+    def _draw_log(self) -> None:
+        run = self._run
+        if run is None or self.ui.logCollapsibleButton.collapsed:
+            return
+        log = run.process.log
+        if log == run.log:
+            return
+        run.log = log
+        bar = self.ui.logText.verticalScrollBar()
+        at_end = bar.value == bar.maximum
+        self.ui.logText.setPlainText(readable_log(log))
+        if at_end:
+            bar.setValue(bar.maximum)
+
+    # Buttons
+
+    def _on_train_clicked(self, clicked: bool) -> None:
+        self._show_problem("")
+        try:
+            if self.running:
+                self._stop()
+            else:
+                ensure_packages()
+                self._on_train()
+        except HLFDError as error:
+            self._show_problem(str(error))
+
+    def _stop(self) -> None:
+        self._run.process.stop()
+        self._run.stopping = True
+        self._draw()
+
+    def _on_continue(self, clicked: bool) -> None:
+        self._show_problem("")
+        try:
+            ensure_packages()
+            if self._elsewhere:
+                if not self._nothing_runs_elsewhere():
+                    return
+                RunLock(self._run.folder).break_elsewhere()
+            self.start(self._run.folder)
+        except HLFDError as error:
+            self._show_problem(str(error))
+
+    def _nothing_runs_elsewhere(self) -> bool:
+        question = _(
+            "{state} Two trainers in one folder would destroy each other's work. Is nothing trained there any more, so "
+            "that it can be continued here?"
+        )
+        return slicer.util.confirmYesNoDisplay(
+            question.format(state=self._run.state.sentence), _("HLFD Training: continue here")
+        )
+
+    def _on_charts(self, checked: bool) -> None:
+        self._draw_charts()
+
+    def _on_log_opened(self, collapsed: bool) -> None:
+        self._draw_log()
+
+
+def _run_title(row: RunRow) -> str:
+    states = {
+        "running": _("running"),
+        "stopped": _("stopped"),
+        "crashed": _("interrupted"),
+        "finished": _("finished"),
+        DAMAGED: _("damaged"),
+    }
+    return f"{row.name} ({states[row.state]})"
+
+
+def _stage_text(progress: Progress) -> str:
+    if progress.stage == "reading":
+        return _("Reading the slices: {done} of {all}").format(done=progress.step, all=progress.steps)
+    return _place_text(progress) if progress.stage else _("Starting")
+
+
+def _place_text(progress: Progress) -> str:
+    place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
+        stage=stage_title(progress.stage), epoch=progress.epoch, epochs=progress.epochs
+    )
+    steps = _(", step {step} of {steps}").format(step=progress.step, steps=progress.steps) if progress.step else ""
+    return place + steps
+
+
+def _remaining_text(progress: Progress) -> str:
+    if progress.seconds_left is None:
+        return _("How long it takes is known after some steps.")
+    return _("{time} left, all stages together").format(time=duration_text(progress.seconds_left))
+
+
+def _left_text(progress: Progress) -> str:
+    if progress.seconds_left is None:
+        return ""
+    return _("{time} to go when it is continued").format(time=duration_text(progress.seconds_left))
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as a user reads it."""
+    if seconds < 1.5 * MINUTE:
+        return _("about {seconds} s").format(seconds=max(1, round(seconds)))
+    if seconds < 1.5 * HOUR:
+        return _("about {minutes} min").format(minutes=round(seconds / MINUTE))
+    return _("about {hours:.1f} h").format(hours=seconds / HOUR)
+
+
+def _colors(folder: Path) -> Colors:
+    """Of each label of the run's task; none where the plan cannot be read."""
+    plan = read_object(ProcessFiles(folder).plan) or {}
+    try:
+        return {label["value"]: tuple(label["color"]) for label in plan["task"]["labels"]}
+    except (KeyError, TypeError):
+        return {}

@@ -1,0 +1,270 @@
+"""From the table of cases and the plan to a training that runs: cases are written, steps are measured, the run begins.
+
+Until then all lies in a hidden folder beside the trainings. It gets its name in one step, so that there is never half
+of a training; while neither cases nor task change, it serves again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import slicer
+from HLFDSegmentationLib.errors import HLFDError, OutputError
+from HLFDSegmentationLib.private_folder import remove_tree
+from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.tasks import Task
+from slicer.i18n import tr as _
+
+from .cases import find_cases
+from .plan import TrainingPlan
+from .run_folder import RunFolder
+from .slicer_child import Child
+from .slicer_plan_panel import PlanPanel, stage_titles
+from .split import Split
+
+DRAFT_PREFIX = ".preparing-"
+OLD_SECONDS = 86400
+MEASURED = "measured"
+
+Estimate = Mapping[str, Any]
+
+
+class Cases(Protocol):
+    """What is asked of the table of cases."""
+
+    @property
+    def ready(self) -> str:
+        """Why the cases cannot be trained with."""
+
+    def write_cases(
+        self,
+        folder: Path,
+        task: Task,
+        on_finished: Callable[[Path, Split], None],
+        on_failed: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> Any:
+        """Writes the cases as files in steps; `cancel` of what it gives ends that."""
+
+
+class TrainingStart:
+    """Prepares trainings and starts them, one at a time.
+
+    Args:
+        cases: the table of cases.
+        plan: the plan.
+        on_step: called with what is being prepared, "" at the end.
+        on_prepared: called with the folder of a run that can be started, and with the name that the user gave it.
+        show_problem: called with a sentence.
+    """
+
+    def __init__(
+        self,
+        cases: Cases,
+        plan: PlanPanel,
+        on_step: Callable[[str], None],
+        on_prepared: Callable[[Path, str], None],
+        show_problem: Callable[[str], None],
+    ) -> None:
+        self._cases = cases
+        self._plan_panel = plan
+        self._on_step = on_step
+        self._on_prepared = on_prepared
+        self._show_problem = show_problem
+        self._draft: Path | None = None
+        self._written: tuple[Path, Split] | None = None
+        self._measured: tuple[Any, Estimate] | None = None
+        self._plan: TrainingPlan | None = None
+        self._hours: float | None = None
+        self._work: Any = None
+        self._train_then = False
+
+    @property
+    def problem(self) -> str:
+        """Why no training can be started now; "" where one can."""
+        return self._cases.ready or self._plan_panel.ready
+
+    @property
+    def running(self) -> bool:
+        """Whether something is being prepared."""
+        return self._plan is not None
+
+    def estimate(self) -> None:
+        """Measures what the planned training takes."""
+        self._prepare(train_then=False)
+
+    def train(self) -> None:
+        """Prepares the planned training and starts it."""
+        self._prepare(train_then=True)
+
+    def cancel(self) -> None:
+        """Ends what is being prepared."""
+        if isinstance(self._work, Child):
+            self._work.kill()
+        elif self._work is not None:
+            self._work.cancel()
+        self._end("")
+
+    def forget(self) -> None:
+        """Forgets what was prepared, because cases or task have changed; measured figures hold no more."""
+        if self.running:
+            self.cancel()
+        self._written = self._measured = None
+        self._plan_panel.show_estimate(None)
+        if self._draft:
+            remove_tree(self._draft)
+            self._draft = None
+
+    # Step by step
+
+    def _prepare(self, *, train_then: bool) -> None:
+        if self.running:
+            return
+        self._show_problem("")
+        try:
+            ensure_packages()
+            if problem := self.problem:
+                self._show_problem(problem)
+                return
+            self._plan = TrainingPlan.from_dict(self._plan_panel.plan())
+            self._hours, self._train_then = self._plan_panel.hours, train_then
+            if self._written:
+                self._measure()
+            else:
+                self._write_cases()
+        except HLFDError as error:
+            self._end(str(error))
+
+    def _write_cases(self) -> None:
+        self._draft = self._draft or _new_draft(self._plan_panel.runs_folder)
+        self._on_step(_("Writing the cases"))
+        self._work = self._cases.write_cases(
+            self._draft,
+            self._plan.task,
+            self._safely(self._on_written),
+            self._end,
+            lambda share: self._on_step(_("Writing the cases: {share:.0%}").format(share=share)),
+        )
+
+    def _on_written(self, cases_file: Path, split: Split) -> None:
+        self._written = (cases_file, split)
+        self._measure()
+
+    def _measure(self) -> None:
+        if self._measured and self._measured[0] == self._asked:
+            self._on_measured()
+            return
+        cases_file, split = self._written
+        remove_tree(self._draft / MEASURED)
+        trial = RunFolder(self._draft / MEASURED)
+        trial.start(self._plan, find_cases(cases_file, self._plan.task), split)
+        hours = ["--hours", str(self._hours)] if self._hours else []
+        self._on_step(_("Measuring a few steps on this computer"))
+        self._work = Child(
+            ["train", "-o", str(trial.path), "--resume", "--estimate", "--json", *hours],
+            self._on_line,
+            self._safely(self._on_measuring_ended),
+        )
+
+    @property
+    def _asked(self) -> Any:
+        return self._plan, self._hours
+
+    def _on_line(self, line: str) -> None:
+        event = _event(line)
+        if event.get("event") == "measuring":
+            title = stage_titles().get(event["stage"], event["stage"])
+            self._on_step(_("Measuring a few steps on this computer: {stage}").format(stage=title))
+        elif event.get("event") == "estimate":
+            self._measured = (self._asked, event)
+
+    def _on_measuring_ended(self, problem: str) -> None:
+        remove_tree(self._draft / MEASURED)
+        if problem:
+            self._end(problem)
+        elif not self._measured or self._measured[0] != self._asked:
+            self._end(_("The measuring ended without figures. Close other programs, and try again."))
+        else:
+            self._on_measured()
+
+    def _on_measured(self) -> None:
+        _key, estimate = self._measured
+        self._plan_panel.show_estimate(estimate)
+        if self._train_then and self._wanted(estimate):
+            self._start(estimate)
+        else:
+            self._end("")
+
+    def _wanted(self, estimate: Estimate) -> bool:
+        """Asks where something will not fit."""
+        if not estimate["warnings"]:
+            return True
+        question = _("{warnings}\n\nTrain all the same?").format(warnings="\n\n".join(estimate["warnings"]))
+        return slicer.util.confirmOkCancelDisplay(question, _("HLFD Training: this may not fit"))
+
+    def _start(self, estimate: Estimate) -> None:
+        plan = self._plan
+        if self._hours:
+            epochs = {f"{stage}_epochs": count for stage, count in estimate["epochs"].items() if stage != "undistilled"}
+            plan = replace(plan, **epochs)
+        cases_file, split = self._written
+        run = self._plan_panel.new_run_folder()
+        try:
+            os.replace(self._draft, run)
+        except OSError as error:
+            raise OutputError(f"{run} cannot be made: {error.strerror}. Choose another name or folder.") from error
+        cases_file = run / cases_file.relative_to(self._draft)
+        self._draft = self._written = None
+        cases = find_cases(cases_file, plan.task)
+        folder = RunFolder(run)
+        folder.write("estimate.json", dict(estimate))
+        folder.start(plan, cases, Split.from_dict(split.to_dict(), cases))
+        self._end("")
+        self._on_prepared(run, self._plan_panel.run_name)
+
+    def _end(self, sentence: str) -> None:
+        self._work = self._plan = None
+        self._on_step("")
+        if sentence:
+            self._show_problem(sentence)
+
+    def _safely(self, step: Callable[..., None]) -> Callable[..., None]:
+        """The step that ends the preparation with a sentence where it fails."""
+
+        def go_on(*arguments: Any) -> None:
+            self._work = None
+            try:
+                step(*arguments)
+            except HLFDError as error:
+                self._end(str(error))
+
+        return go_on
+
+
+def _new_draft(runs_folder: Path) -> Path:
+    """A hidden folder beside the trainings. Those that a crash has left there are removed."""
+    try:
+        for old in runs_folder.glob(f"{DRAFT_PREFIX}*"):
+            if time.time() - old.stat().st_mtime > OLD_SECONDS:
+                remove_tree(old)
+        draft = runs_folder / f"{DRAFT_PREFIX}{os.getpid()}-{time.time_ns()}"
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {runs_folder} cannot be written: {error.strerror}. Choose another folder for the trainings."
+        ) from error
+    return draft
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
