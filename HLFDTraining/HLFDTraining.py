@@ -111,7 +111,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = HLFDTrainingLogic()
         self.showProblem("")
         self.casesPanel = CasesPanel(self.ui, self.onCasesChanged, self.showProblem)
-        self.planPanel = PlanPanel(self.ui, self.onPlanChanged, self.showProblem)
+        self.planPanel = PlanPanel(self.ui, self.showProblem)
         self.outcomePanel = OutcomePanel(self.ui, self.onContinueFrom, self.casesPanel.add_case, self.showProblem)
         self.trainingPanel = TrainingPanel(self.ui, self.onTrain, self.onRunShown, self.showProblem)
         self.trainingStart = TrainingStart(
@@ -192,16 +192,12 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
         """Makes the panel follow the parameter node."""
         self.planPanel.update()
-        self.onPlanChanged()
+        self._handOn()
+        self.refresh()
 
     def onCasesChanged(self) -> None:
         """What was prepared holds no more."""
         self.trainingStart.forget()
-        self.refresh()
-
-    def onPlanChanged(self) -> None:
-        """Makes the other panels follow the plan."""
-        self._handOn()
         self.refresh()
 
     def refresh(self) -> None:
@@ -272,6 +268,8 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _handOn(self) -> None:
         """Hands the task to the cases and the folder to the trainings, where they have changed."""
+        if not self._parameterNode:
+            return
         task, folder = self.planPanel.task, self.planPanel.runs_folder
         if task and task != self._shownTask:
             self._shownTask = task
@@ -280,7 +278,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if folder != self._shownFolder:
             self._shownFolder = folder
             self.trainingPanel.set_folder(folder)
-        source = self._parameterNode.studentSource if self._parameterNode else ""
+        source = self._parameterNode.studentSource
         if source != self._shownStudent:
             self._shownStudent = source
             self._keepParts(source)

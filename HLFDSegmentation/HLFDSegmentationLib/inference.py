@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 import torch
-from scipy import ndimage
 
 from .attention import AttentionCollector, LayerAttention
+from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
 from .errors import HLFDError, InputError
 from .networks.network import SegmentationNetwork
-from .tasks import Label, Task
+from .tasks import Task
 from .volumes import AxialSlices
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ the segmentation."""
 # A CPU is as fast with one slice at a time, and needs a third of the memory.
 CPU_BATCH = 1
 GPU_BATCH = 8
-
-MIN_NOTED_ML = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Segmenter:
         """Segments a CT in HU, slab by slab.
 
         Logits are brought to the CT's voxels before they are compared, which gives smooth edges at the CT's
-        resolution. Of each organ with its tumors the largest pieces are kept, as many as a body has.
+        resolution. The labels are then cleaned, see `cleaning.clean`.
 
         Args:
             ct: any orientation, spacing and field of view.
@@ -118,9 +116,7 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = [
-            note for organ in self.task.organs if (note := keep_largest_pieces(labels, self.task, organ, voxel_ml))
-        ]
+        notes = clean(labels, self.task, voxel_ml)
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(
@@ -154,41 +150,6 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
     is_tumor = logits.softmax(dim=1)[:, tumors].sum(dim=1) >= tumor_threshold
     no_tumor = logits.index_fill(1, tumors, -torch.inf)
     return torch.where(is_tumor, tumors[tumor_logits.argmax(dim=1)], no_tumor.argmax(dim=1))
-
-
-def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float) -> str | None:
-    """Sets all but the largest pieces of an organ with its tumors to background, in place.
-
-    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together.
-
-    Returns:
-        A sentence for the user, where more than 1 mL was dropped.
-    """
-    values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
-    boxes = [
-        box
-        for value, box in enumerate(ndimage.find_objects(labels, len(task.labels)), start=1)
-        if box and value in values
-    ]
-    if organ.parts is None or not boxes:
-        return None
-    box = tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in zip(*boxes))
-    pieces, found = ndimage.label(np.isin(labels[box], values), structure=np.ones((3, 3, 3)))
-    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)
-    sizes[0] = 0
-    dropped = np.ones(found + 1, dtype=bool)
-    dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
-    dropped[0] = False
-    labels[box][dropped[pieces]] = 0
-    dropped_ml = float(sizes[dropped].sum()) * voxel_ml
-    if dropped_ml <= MIN_NOTED_ML:
-        return None
-    kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
-    return (
-        f"{dropped_ml:.1f} mL that the network took for {organ.name} were left out, because they lie apart from "
-        f"{kept} of it."
-    )
 
 
 def _phase(name: str, progress: Progress | None) -> Callable[[float], None]:

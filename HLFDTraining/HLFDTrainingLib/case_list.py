@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from HLFDSegmentationLib.tasks import TASKS, Task
 
 from .cases import Case
-from .patient_aliases import split_under_aliases
+from .patient_aliases import with_aliases
 from .scene_cases import (
     NOT_USED,
     CaseRow,
@@ -19,6 +19,7 @@ from .scene_cases import (
     guess_roles,
     move_patient,
     remember_roles,
+    split_rows,
 )
 from .scene_pairs import SceneImage, SceneSegmentation
 from .segment_roles import SceneSegment
@@ -46,6 +47,7 @@ class CaseList:
         self.findings: dict[str, list[RowProblem]] = {}
         self._roles: dict[str, str] = {}
         self._moved: dict[str, str] = {}
+        self._met: dict[str, str] = {}
 
     # Rows come and go
 
@@ -60,6 +62,7 @@ class CaseList:
                 self.rows.append(replace(row, name=name, patient=patient))
         self._recall_roles()
         self.split()
+        self.findings.clear()
         return len(self.rows) - before
 
     def add_files(self, cases: Iterable[Case]) -> int:
@@ -73,6 +76,7 @@ class CaseList:
         gone = set(indices)
         self.rows = [row for index, row in enumerate(self.rows) if index not in gone]
         self.split()
+        self.findings.clear()
 
     def file_cases(self) -> dict[str, Case]:
         """`files`, as the rows describe their labels now."""
@@ -144,13 +148,25 @@ class CaseList:
         patient = self.rows[index].patient
         self._moved[patient] = part
         self.rows = move_patient(self.rows, patient, part)
-        self.findings.clear()
+
+    def keep_parts(self, parts: Mapping[str, str]) -> bool:
+        """Keeps patients in the part in which a student met them, by their names in its files. Says whether it matters.
+
+        The other patients are divided among themselves.
+        """
+        before = [row.part for row in self.rows]
+        self._met = dict(parts)
+        self.split()
+        return before != [row.part for row in self.rows]
 
     def split(self) -> None:
-        """Gives each row its part."""
-        self.findings.clear()
-        if self.rows:
-            self.rows = split_under_aliases(self.rows, self.seed)
+        """Gives each row its part, as `hlfd train` splits the files that are written of them."""
+        part_of = dict(self._met)
+        in_files = with_aliases(self.rows)
+        new = [row for row in in_files if row.patient not in part_of]
+        if new:
+            part_of |= {row.patient: row.part for row in split_rows(new, self.seed)}
+        self.rows = [replace(row, part=part_of[one.patient]) for row, one in zip(self.rows, in_files)]
         for patient, part in self._moved.items():
             self.rows = move_patient(self.rows, patient, part)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .scene_cases import CaseRow, split_rows
+from .scene_cases import CaseRow
 
 DIGITS = 12
 
@@ -19,15 +19,6 @@ def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     images = [row.image for row in rows if row.image]
     known = {text for image in images for text in (image.patient, image.patient_id) if text}
     return [replace(row, patient=_alias(row.patient, known)) for row in rows]
-
-
-def split_under_aliases(rows: Sequence[CaseRow], seed: int) -> list[CaseRow]:
-    """The rows with their parts, as `hlfd train` splits the files that are written of them.
-
-    Raises:
-        CasesError: there are no rows.
-    """
-    return [replace(row, part=split.part) for row, split in zip(rows, split_rows(with_aliases(rows), seed))]
 
 
 def _alias(patient: str, known: Iterable[str]) -> str:

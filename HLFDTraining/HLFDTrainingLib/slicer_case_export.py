@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,42 +13,40 @@ import numpy as np
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
-from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.slicer_ct import Extent, part_of
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.worker_protocol import Grid
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .cases import Case, write_cases_json
+from .cases import CASES_FILE, Case, write_cases_json
 from .layouts import LabelNames
 from .nrrd_files import write_nrrd
 from .patient_aliases import with_aliases
 from .scene_cases import CaseRow
 from .slicer_cases import Nodes, unbent
-from .split import PARTS
-
-Steps = Generator[float, None, None]
-"""Every `yield` ends a short step, and tells the share that is done."""
+from .split import PARTS, Split
 
 BINARY_LABELMAP = "Binary labelmap"
 REFERENCE_GEOMETRY = "Reference image geometry"
 SLICES_A_STEP = 8
 
-CASES_FILE = "cases.json"
-SPLIT_FILE = "split.json"
+WAIT_SECONDS = 0.02
+
 DATA_FOLDER = "data"
+CT_FILE = "ct.nrrd"
+LABEL_FILE = "label.nrrd"
 
 GONE = _("its CT or its segmentation is gone. Load it again, or remove the case.")
 
 
 def export_cases(
     rows: Sequence[CaseRow], files: Mapping[str, Case], nodes: Nodes, task: Task, folder: Path, seed: int = 0
-) -> Steps:
-    """Writes the cases and their split into a folder: `cases.json`, `split.json`, and for scenes `data`.
+) -> Generator[float, None, tuple[Path, Split]]:
+    """Writes the cases into a folder: `cases.json`, and in `data` the CTs and labels that are not files yet.
 
-    Voxels are read when a case's turn comes. `cases.json` is written last; when something fails, or the generator is
-    closed before its end, the folder is left as it was.
+    Every `yield` ends a short step, and tells the share that is done. Voxels are read when a case's turn comes. When
+    something fails, or the generator is closed before its end, the folder is left as it was.
 
     Args:
         rows: of the table, with their parts.
@@ -59,12 +56,15 @@ def export_cases(
         folder: made where it is missing; must hold no cases.
         seed: that the rows were split with.
 
+    Returns:
+        The cases.json, and the split.
+
     Raises:
         CasesError: a case cannot be exported, or the folder holds cases.
         OutputError: a file cannot be written.
     """
-    data = folder / DATA_FOLDER
-    if data.exists() or (folder / CASES_FILE).exists():
+    data, cases_file = folder / DATA_FOLDER, folder / CASES_FILE
+    if data.exists() or cases_file.exists():
         raise CasesError(_("{folder} holds cases already. Choose another folder.").format(folder=folder))
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, data, ignore_errors=True)
@@ -76,14 +76,12 @@ def export_cases(
                 case_folder = data / f"case_{number + 1:03d}"
                 for share in _export_case(row, nodes, task, case_folder):
                     yield (number + share) / len(rows)
-                labels = label_names(row, task)
-                ct, label = case_folder / "ct.nrrd", case_folder / "label.nrrd"
-                cases.append(Case(row.name, row.patient, ct, label, labels))
-        _write_split(rows, seed, folder / SPLIT_FILE)
-        undo.callback((folder / SPLIT_FILE).unlink, missing_ok=True)
-        write_cases_json(cases, folder / CASES_FILE)
+                ct, label = case_folder / CT_FILE, case_folder / LABEL_FILE
+                cases.append(Case(row.name, row.patient, ct, label, label_names(row, task)))
+        split = _split(rows, cases, seed)
+        write_cases_json(cases, cases_file)
         undo.pop_all()
-    yield 1.0
+    return cases_file, split
 
 
 def label_names(row: CaseRow, task: Task) -> LabelNames:
@@ -99,27 +97,25 @@ def label_names(row: CaseRow, task: Task) -> LabelNames:
     }
 
 
-def _write_split(rows: Sequence[CaseRow], seed: int, path: Path) -> None:
-    """What `Split.to_dict` gives of the cases."""
-    names = {part: sorted(row.name for row in rows if row.part == part) for part in PARTS}
-    with replacing(path) as file:
-        file.write_text(json.dumps({"seed": seed, **names}, indent=2) + "\n", encoding="utf-8")
+def _split(rows: Sequence[CaseRow], cases: Sequence[Case], seed: int) -> Split:
+    ordered = sorted(zip(rows, cases), key=lambda pair: pair[1].name)
+    return Split(*(tuple(case for row, case in ordered if row.part == part) for part in PARTS), seed=seed)
 
 
-def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Steps:
+def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Generator[float, None, None]:
     try:
         drawing = Drawing.of(row, nodes, task)
     except HLFDError as error:
         raise CasesError(_("Case {name}: {problem}").format(name=row.name, problem=error)) from error
     with ThreadPoolExecutor(max_workers=1) as thread:
-        written = [thread.submit(write_nrrd, drawing.voxels, drawing.voxel_to_lps, folder / "ct.nrrd")]
+        written = [thread.submit(write_nrrd, drawing.voxels, drawing.voxel_to_lps, folder / CT_FILE)]
         labels = np.zeros(drawing.voxels.shape, np.uint8)
         for first in range(0, len(labels), SLICES_A_STEP):
             slab = labels[first : first + SLICES_A_STEP]
             drawing.fill(slab, first)
             yield first / len(labels)
-        written.append(thread.submit(write_nrrd, labels, drawing.voxel_to_lps, folder / "label.nrrd"))
-        while not all(one.done() for one in written):
+        written.append(thread.submit(write_nrrd, labels, drawing.voxel_to_lps, folder / LABEL_FILE))
+        while wait(written, timeout=WAIT_SECONDS).not_done:
             yield 1.0
         for one in written:
             one.result()

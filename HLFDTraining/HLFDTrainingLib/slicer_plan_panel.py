@@ -18,7 +18,7 @@ from .new_task import keep_task, kept_tasks
 from .plan import TrainingPlan
 from .slicer_choice_combo import ChoiceCombo
 from .slicer_new_task import ask_for_task
-from .slicer_texts import size_text, time_text
+from .slicer_texts import size_text, stage_titles, time_text
 
 TASKS_FOLDER = "tasks"
 CROPS = (64, 128, 192, 256, 320, 384, 448, 512)
@@ -30,16 +30,16 @@ class PlanPanel:
 
     Args:
         ui: the panel's widgets.
-        on_changed: called when the user has changed the plan.
         show_problem: called with a sentence to show.
     """
 
-    def __init__(self, ui: Any, on_changed: Callable[[], None], show_problem: Callable[[str], None]) -> None:
+    def __init__(self, ui: Any, show_problem: Callable[[str], None]) -> None:
         self.ui = ui
-        self._on_changed = on_changed
         self._show_problem = show_problem
         self._parameters: Any = None
+        self._tasks: Mapping[str, Task] = TASKS
         self._given: dict[str, dict[str, GivenModel]] = {"teacher": {}, "student": {}}
+        self._listed: tuple[str, Path] | None = None
         self._combos = {
             name: ChoiceCombo(combo, lambda value, name=name: self._choose(name, value))
             for name, combo in (
@@ -72,19 +72,18 @@ class PlanPanel:
 
     def refresh(self) -> None:
         """Reads again which tasks, models and earlier trainings there are."""
-        if not self._parameters:
-            return
-        tasks = {**TASKS, **kept_tasks(self.runs_folder / TASKS_FOLDER)}
-        self._combos["task"].fill([(key, task.title) for key, task in tasks.items()])
-        self._tasks = tasks
-        self._read_given()
+        self._listed = None
         self.update()
 
     def update(self) -> None:
-        """Shows the parameters."""
+        """Shows the parameters. To be called when they have changed, whoever changed them."""
         parameters = self._parameters
         if not parameters:
             return
+        if self._listed != (parameters.task, self.runs_folder):
+            self._listed = (parameters.task, self.runs_folder)
+            self._list_tasks()
+            self._list_given()
         for name, combo in self._combos.items():
             combo.show(getattr(parameters, name))
         for role in ("teacher", "student"):
@@ -183,20 +182,17 @@ class PlanPanel:
         return folder
 
     def continue_from(self, run: Path) -> None:
-        """Plans a training that goes on from a run's student, with its teacher, task and method."""
+        """Plans a training that goes on from a run's student, with its teacher, task and method. Raises HLFDError."""
         plan = plan_of(run)
-        task = replace(plan.task, input_size=self._input_size_of(plan.task))
+        task = replace(plan.task, input_size=self._usual_input_size(plan.task))
         parameters = self._parameters
         parameters.task = self._key_of(task)
-        parameters.crop = 0 if plan.task.input_size == task.input_size else plan.task.input_size[0]
+        parameters.crop = 0 if plan.task == task else plan.task.input_size[0]
         parameters.method = plan.method
         parameters.teacher, parameters.student = plan.teacher, plan.student
-        parameters.studentSource = parameters.teacherSource = str(run)
         self.refresh()
-        if str(run) not in self._given["teacher"]:
-            parameters.teacherSource = plan.teacher_weights or ""
-        self.update()
-        self._on_changed()
+        parameters.studentSource = str(run)
+        parameters.teacherSource = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""
 
     # What a training takes
 
@@ -215,8 +211,6 @@ class PlanPanel:
 
     # Inside
 
-    _tasks: Mapping[str, Task] = TASKS
-
     def _is_needed(self, role: str) -> bool:
         return role == "student" or self._parameters.method != "none"
 
@@ -232,14 +226,15 @@ class PlanPanel:
     def _choose(self, name: str, value: Any) -> None:
         if not self._parameters:
             return
-        setattr(self._parameters, name, value)
         if name == "task":
-            self._read_given()
             self._parameters.teacherSource = self._parameters.studentSource = ""
-        self.update()
-        self._on_changed()
+        setattr(self._parameters, name, value)
 
-    def _read_given(self) -> None:
+    def _list_tasks(self) -> None:
+        self._tasks = {**TASKS, **kept_tasks(self.runs_folder / TASKS_FOLDER)}
+        self._combos["task"].fill([(key, task.title) for key, task in self._tasks.items()])
+
+    def _list_given(self) -> None:
         task = self.task
         for role, first in (("teacher", _("Train one on your cases")), ("student", _("From nothing"))):
             try:
@@ -253,8 +248,6 @@ class PlanPanel:
     def _on_folder(self, path: str) -> None:
         if self._parameters and path and Path(path) != self.runs_folder:
             self._parameters.runsFolder = path
-            self.refresh()
-            self._on_changed()
 
     def _on_new_task(self, clicked: bool) -> None:
         try:
@@ -268,7 +261,7 @@ class PlanPanel:
         self.refresh()
         self._choose("task", str(path))
 
-    def _input_size_of(self, task: Task) -> tuple[int, int]:
+    def _usual_input_size(self, task: Task) -> tuple[int, int]:
         """The input size that the task of this name has when no crop is chosen."""
         known = next((known for known in self._tasks.values() if known.name == task.name), task)
         return known.input_size
@@ -308,24 +301,14 @@ def network_titles() -> dict[str, str]:
     }
 
 
-def stage_titles() -> dict[str, str]:
-    """What a user reads for each part of a training."""
-    return {
-        "reading": _("reading the cases"),
-        "teacher": _("teacher"),
-        "head": _("teacher's second output"),
-        "student": _("student"),
-        "undistilled": _("student without teacher"),
-    }
-
-
 def estimate_text(estimate: Mapping[str, Any]) -> str:
     """An estimate (docs/training.md) as a user reads it, with its warnings."""
     lines = [_("The whole training: {time}.").format(time=time_text(estimate["total"]))]
     for stage, seconds in estimate["seconds"].items():
-        text = "{title}: {time}" if stage not in estimate["epochs"] else _("{title}: {time}, {epochs} epochs")
-        title, epochs = stage_titles().get(stage, stage), estimate["epochs"].get(stage)
-        lines.append("– " + text.format(title=title, time=time_text(seconds), epochs=epochs))
+        epochs = estimate["epochs"].get(stage)
+        text = _("{part}: {time}") if epochs is None else _("{part}: {time}, {epochs} epochs")
+        part = stage_titles().get(stage, stage)
+        lines.append("– " + text.format(part=part, time=time_text(seconds), epochs=epochs))
     lines.append(
         _("Memory: {memory}. Disk: {disk}.").format(
             memory=size_text(estimate["memory_bytes"]), disk=size_text(estimate["disk_bytes"])

@@ -21,3 +21,14 @@ def time_text(seconds: float) -> str:
 def size_text(count: float) -> str:
     """Bytes in MB or GB."""
     return _("{size:.1f} GB").format(size=count / 1e9) if count >= 1e9 else _("{size:.0f} MB").format(size=count / 1e6)
+
+
+def stage_titles() -> dict[str, str]:
+    """What a user reads for each part of a training."""
+    return {
+        "reading": _("reading the cases"),
+        "teacher": _("teacher"),
+        "head": _("head that reads the teacher's layers"),
+        "student": _("student"),
+        "undistilled": _("student without teacher"),
+    }

@@ -11,21 +11,22 @@ import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages
-from HLFDSegmentationLib.slicer_python import interpreter
 from slicer.i18n import tr as _
 
 from .process_files import ProcessFiles, read_object
 from .run_list import RunRow, describe_run, list_runs, rename_run
 from .run_lock import RunLock
 from .run_state import RunState
-from .slicer_charts import TrainingCharts, stage_title
+from .slicer_charts import TrainingCharts
 from .slicer_own_layout import register_layouts
+
 from .slicer_preview import Colors, preview_pixmap, read_preview
+from .slicer_texts import time_text
+from .slicer_trainer import start_trainer
 from .training_curves import Event, Progress, StageCurves, curves_of, progress_of, readable_log
 from .training_process import TrainingProcess
 
 LOOK_MS = 500
-MINUTE, HOUR = 60, 3600
 FULL = 1000
 DAMAGED = "damaged"
 
@@ -92,8 +93,8 @@ class TrainingPanel:
 
     Args:
         ui: the panel's widgets.
-        on_train: called when a new training is wanted; it is to end in a call of `start`.
-        on_shown: called with the folder of the run that is shown, none without one, also when its state has changed.
+        on_train: called when a new training is wanted; it ends in a call of `start`.
+        on_shown: called with the folder of the run that is shown, none without one; also when its state has changed.
         show_problem: called with a sentence, "" for none.
     """
 
@@ -111,7 +112,7 @@ class TrainingPanel:
         self._folder: Path | None = None
         self._rows: list[RunRow] = []
         self._run: ShownRun | None = None
-        self._not_ready = _("There are no cases yet.")
+        self._hint = _("There are no cases yet.")
         self._busy = ""
         self._charts = TrainingCharts(slicer.mrmlScene)
         self._timer = qt.QTimer()
@@ -151,31 +152,29 @@ class TrainingPanel:
 
     def set_ready(self, sentence: str) -> None:
         """Why a new training cannot begin; "" where it can."""
-        self._not_ready = sentence
+        self._hint = sentence
         self._draw_buttons()
 
     def set_busy(self, text: str) -> None:
-        """What is being done before a training begins, as writing its cases; "" at its end."""
+        """What is done before a training begins, as writing its cases; "" at its end."""
         self._busy = text
         self._draw()
 
-    def start(self, folder: Path | str, name: str = "") -> None:
+    def start(self, run: Path, name: str = "") -> None:
         """Starts a trainer in a folder that `RunFolder.start` has filled, or goes on there, and shows it.
 
         Args:
-            folder: of the run.
+            run: the folder.
             name: the user's; "" leaves the one that it has.
         """
-        self._show_problem("")
-        command = [interpreter(), "-m", "HLFDTrainingLib.cli", "train", "--resume", "--json", "-o", str(folder)]
         try:
             if name:
-                rename_run(Path(folder), name)
-            TrainingProcess.start(folder, command, slicer.util.startupEnvironment())
+                rename_run(run, name)
+            start_trainer(run)
         except HLFDError as error:
             self._show_problem(str(error))
         self._list_runs()
-        self._show(Path(folder))
+        self._show(run)
 
     def refresh(self) -> None:
         """Looks again which runs there are, and how the one that is shown gets on."""
@@ -274,22 +273,28 @@ class TrainingPanel:
 
     def _draw_buttons(self) -> None:
         run = self._run
-        stopping = run is not None and run.running and run.stopping
+        stopping = self.running and run.stopping
+        hint = "" if self.running or self._busy else self._hint
         train = self.ui.trainButton
-        hint = "" if self.running or self._busy else self._not_ready
-        if self.running:
-            train.setText(_("Stopping…") if stopping else _("Stop"))
-            train.setToolTip(_("Leave a checkpoint and end the training. Nothing is lost; Continue goes on."))
-        else:
-            train.setText(_("Train"))
-            train.setToolTip(hint or _("Write the cases and start the training. It goes on when Slicer is closed."))
-        train.setEnabled(not stopping and not self._busy and (self.running or not hint))
+        train.setText(self._train_text(stopping))
+        train.setToolTip(hint or self._train_tooltip())
+        train.setEnabled(not stopping and not hint and not self._busy)
         self.ui.trainHintLabel.setText(hint)
         self.ui.trainHintLabel.setVisible(bool(hint))
         can_continue = run is not None and run.state.name in ("stopped", "crashed") and run.process.run_folder.is_dir()
         self.ui.continueButton.setEnabled((can_continue or self._elsewhere) and not self._busy)
         self.ui.runsCombo.setEnabled(bool(self._rows) and not self._busy)
         self.ui.showChartsButton.setEnabled(run is not None)
+
+    def _train_text(self, stopping: bool) -> str:
+        if self.running:
+            return _("Stopping…") if stopping else _("Stop")
+        return _("Train")
+
+    def _train_tooltip(self) -> str:
+        if self.running:
+            return _("Leave a checkpoint and end the training. Nothing is lost; Continue goes on.")
+        return _("Write the cases and start the training. It goes on when Slicer is closed.")
 
     @property
     def _elsewhere(self) -> bool:
@@ -363,31 +368,29 @@ class TrainingPanel:
 
     def _on_train_clicked(self, clicked: bool) -> None:
         self._show_problem("")
+        if not self.running:
+            self._on_train()
+            return
         try:
-            if self.running:
-                self._stop()
-            else:
-                ensure_packages()
-                self._on_train()
+            self._run.process.stop()
+            self._run.stopping = True
         except HLFDError as error:
             self._show_problem(str(error))
-
-    def _stop(self) -> None:
-        self._run.process.stop()
-        self._run.stopping = True
         self._draw()
 
     def _on_continue(self, clicked: bool) -> None:
         self._show_problem("")
+        folder = self._run.folder
         try:
             ensure_packages()
             if self._elsewhere:
                 if not self._nothing_runs_elsewhere():
                     return
-                RunLock(self._run.folder).break_elsewhere()
-            self.start(self._run.folder)
+                RunLock(folder).break_elsewhere()
         except HLFDError as error:
             self._show_problem(str(error))
+            return
+        self.start(folder)
 
     def _nothing_runs_elsewhere(self) -> bool:
         question = _(
@@ -424,7 +427,7 @@ def _stage_text(progress: Progress) -> str:
 
 def _place_text(progress: Progress) -> str:
     place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
-        stage=stage_title(progress.stage), epoch=progress.epoch, epochs=progress.epochs
+        stage=stage_titles().get(progress.stage, progress.stage), epoch=progress.epoch, epochs=progress.epochs
     )
     steps = _(", step {step} of {steps}").format(step=progress.step, steps=progress.steps) if progress.step else ""
     return place + steps
@@ -433,22 +436,13 @@ def _place_text(progress: Progress) -> str:
 def _remaining_text(progress: Progress) -> str:
     if progress.seconds_left is None:
         return _("How long it takes is known after some steps.")
-    return _("{time} left, all stages together").format(time=duration_text(progress.seconds_left))
+    return _("{time} left, all stages together").format(time=time_text(progress.seconds_left))
 
 
 def _left_text(progress: Progress) -> str:
     if progress.seconds_left is None:
         return ""
-    return _("{time} to go when it is continued").format(time=duration_text(progress.seconds_left))
-
-
-def duration_text(seconds: float) -> str:
-    """A duration as a user reads it."""
-    if seconds < 1.5 * MINUTE:
-        return _("about {seconds} s").format(seconds=max(1, round(seconds)))
-    if seconds < 1.5 * HOUR:
-        return _("about {minutes} min").format(minutes=round(seconds / MINUTE))
-    return _("about {hours:.1f} h").format(hours=seconds / HOUR)
+    return _("{time} to go when it is continued").format(time=time_text(progress.seconds_left))
 
 
 def _colors(folder: Path) -> Colors:

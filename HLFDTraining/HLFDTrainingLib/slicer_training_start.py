@@ -25,7 +25,8 @@ from .cases import find_cases
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slicer_child import Child
-from .slicer_plan_panel import PlanPanel, stage_titles
+from .slicer_plan_panel import PlanPanel
+from .slicer_texts import stage_titles
 from .split import Split
 
 DRAFT_PREFIX = ".preparing-"

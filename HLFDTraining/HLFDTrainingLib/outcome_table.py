@@ -1,0 +1,96 @@
+"""What a finished run achieved, as texts for a table: plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .process_files import read_object
+
+COMPARISON = "comparison.json"
+FIGURES = (
+    ("dice", 3),
+    ("hd95_mm", 1),
+    ("rvd", 3),
+    ("voe", 3),
+    ("lesion_sensitivity", 2),
+    ("false_positive_lesions", 2),
+)
+"""Those that the table has of each label, and with how many digits."""
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """What one network achieves on one label.
+
+    Attributes:
+        stage: "teacher", "student" or "undistilled".
+        network: its name.
+        label: what is measured.
+        figures: the texts of `FIGURES`: mean ± standard deviation over the test cases.
+        parameters, gmacs, seconds: what the network costs.
+    """
+
+    stage: str
+    network: str
+    label: str
+    figures: tuple[str, ...]
+    parameters: str
+    gmacs: str
+    seconds: str
+
+
+def read_comparison(run: Path) -> dict[str, Any] | None:
+    """The figures of a run's networks on its test cases; none before they are measured, or where they are damaged."""
+    return read_object(run / COMPARISON)
+
+
+def outcome_rows(comparison: Mapping[str, Any]) -> list[OutcomeRow]:
+    """The rows, label by label, so that the networks stand below each other.
+
+    Raises KeyError or TypeError where the comparison is damaged.
+    """
+    models = comparison["models"]
+    labels = dict.fromkeys(label for model in models for label in model["labels"])
+    return [_row(model, label) for label in labels for model in models]
+
+
+def _row(model: Mapping[str, Any], label: str) -> OutcomeRow:
+    figures = model["labels"][label]
+    return OutcomeRow(
+        model["stage"],
+        model["network"],
+        label,
+        tuple(spread_text(figures[name], digits) for name, digits in FIGURES),
+        f"{model['parameters'] / 1e6:.2f} M",
+        f"{model['gmacs']:.2f}",
+        spread_text(model["seconds"], 2),
+    )
+
+
+def spread_text(summary: Mapping[str, Any], digits: int) -> str:
+    """Mean ± standard deviation; the mean alone of a single case, and a dash for none."""
+    if not summary["n"] or summary["mean"] is None:
+        return NOTHING
+    spread = "" if summary["sd"] is None else f" ± {summary['sd']:.{digits}f}"
+    return f"{summary['mean']:.{digits}f}{spread}"
+
+
+def mean_dice(comparison: Mapping[str, Any], label: str) -> dict[str, float]:
+    """Of a label by stage, where it could be measured. Raises KeyError or TypeError where the comparison is damaged."""
+    means = {model["stage"]: model["labels"][label]["dice"]["mean"] for model in comparison["models"]}
+    return {stage: mean for stage, mean in means.items() if mean is not None}
+
+
+def dice_of_case(comparison: Mapping[str, Any], case: str, stage: str = "student") -> dict[str, float]:
+    """Of each label in a test case, where it was measured.
+
+    Raises KeyError or TypeError where the comparison is damaged.
+    """
+    cases: Sequence[Mapping[str, Any]] = next(m["cases"] for m in comparison["models"] if m["stage"] == stage)
+    labels = next((each["labels"] for each in cases if each["case"] == case), {})
+    return {label: figures["dice"] for label, figures in labels.items() if figures["dice"] is not None}

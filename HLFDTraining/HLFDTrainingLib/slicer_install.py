@@ -1,0 +1,138 @@
+"""The student of a run becomes a model of HLFD Segmentation, and is chosen there."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from HLFDSegmentationLib.errors import HLFDError, PackageError
+from HLFDSegmentationLib.model_store import find_package, shipped_folder, user_folder
+from HLFDSegmentationLib.package_files import is_package_name
+from HLFDSegmentationLib.safe_files import replacing
+from slicer.i18n import tr as _
+
+from .run_folder import RunFolder
+from .run_list import run_name
+from .slicer_child import Child
+
+INSTALLED = "installed.txt"
+LONGEST_NAME = 64
+
+
+def suggested_name(run: Path) -> str:
+    """A name for the model, made of the run's."""
+    name = re.sub(r"[^a-z0-9_]+", "-", run_name(run).lower()).strip("-_")[:LONGEST_NAME]
+    return name if is_package_name(name) else "student"
+
+
+def name_problem(name: str) -> str:
+    """A sentence why no model can be installed under this name; "" where one can."""
+    if not is_package_name(name):
+        return _("Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter.")
+    if any((folder / name).is_dir() for folder in (shipped_folder(), user_folder())):
+        return _(
+            "A model named '{name}' is installed already. Choose another name, or remove that model in HLFD "
+            "Segmentation first."
+        ).format(name=name)
+    return ""
+
+
+def installed_model(run: Path) -> str:
+    """The name of the model that was made of a run, while it is installed; otherwise ""."""
+    try:
+        name = (run / INSTALLED).read_text(encoding="utf-8").strip()
+        return find_package(name).name if name else ""
+    except (OSError, ValueError, HLFDError):
+        return ""
+
+
+class Installation:
+    """Makes a package of a finished run's student, with a model card filled in from the run, and installs it.
+
+    Args:
+        run: its folder.
+        name: of the model.
+        on_installed: called with the name.
+        on_failed: called with a sentence.
+
+    Raises:
+        HLFDError: it cannot begin; with what to do.
+    """
+
+    def __init__(
+        self, run: Path, name: str, on_installed: Callable[[str], None], on_failed: Callable[[str], None]
+    ) -> None:
+        if problem := name_problem(name):
+            raise PackageError(problem)
+        self._run = run
+        self._name = name
+        self._on_installed = on_installed
+        self._on_failed = on_failed
+        self._folder = tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True)
+        self._package = str(Path(self._folder.name) / name)
+        plan = RunFolder(run).plan()
+        title = f"{run_name(run)} ({plan.student}, {plan.method})"
+        arguments = ["package", str(run), "-o", self._package, "--name", name, "--title", title]
+        self._child = Child(arguments, _ignore, self._packaged)
+
+    def cancel(self) -> None:
+        """Ends it; nothing of it stays."""
+        self._child.kill()
+        self._folder.cleanup()
+
+    def _packaged(self, problem: str) -> None:
+        if problem:
+            self._fail(problem)
+            return
+        try:
+            self._child = Child(["models", "import", self._package], _ignore, self._imported)
+        except HLFDError as error:
+            self._fail(str(error))
+
+    def _imported(self, problem: str) -> None:
+        if problem:
+            self._fail(problem)
+            return
+        self._folder.cleanup()
+        try:
+            with replacing(self._run / INSTALLED) as part:
+                part.write_text(self._name, encoding="utf-8")
+            choose_model(self._name)
+        except HLFDError as error:
+            self._on_failed(str(error))
+            return
+        self._on_installed(self._name)
+
+    def _fail(self, problem: str) -> None:
+        self._folder.cleanup()
+        self._on_failed(problem)
+
+
+def segmentation_logic() -> Any:
+    """The logic of HLFD Segmentation. Raises PackageError where that module is not there."""
+    try:
+        from HLFDSegmentation import HLFDSegmentationLogic
+    except ImportError as error:
+        raise PackageError(
+            _("The module HLFD Segmentation is not loaded. Add it in Slicer's settings under Modules, restart Slicer.")
+        ) from error
+    return HLFDSegmentationLogic()
+
+
+def choose_model(name: str) -> None:
+    """Chooses an installed model in HLFD Segmentation. Raises PackageError where that module is not there."""
+    panel = getattr(slicer.modules, "HLFDSegmentationWidget", None)
+    # First the list: a name that is not in it is replaced by that of the default model.
+    if panel is not None:
+        panel.modelPanel.refresh()
+    segmentation_logic().getParameterNode().model = name
+    if panel is not None:
+        panel.modelPanel.choose(name)
+
+
+def _ignore(_line: str) -> None:
+    """For a child whose lines nobody reads."""
