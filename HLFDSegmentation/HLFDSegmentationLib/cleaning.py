@@ -46,8 +46,8 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, voxel_ml: float)
     specks = (sizes > 0) & (sizes * voxel_ml < smallest_ml)
     if not specks.any():
         return None
-    labels[box][specks[pieces]] = task.label(tumor.organ).value if tumor.organ else BACKGROUND
-    goes_to = tumor.organ or "background"
+    labels[box][specks[pieces]] = tumor.organ or BACKGROUND
+    goes_to = task.label(tumor.organ).name if tumor.organ else "background"
     found = "1 speck" if specks.sum() == 1 else f"{specks.sum()} specks"
     return (
         f"{found} that the network took for {tumor.name} went to the {goes_to}: smaller than a ball of "
