@@ -10,63 +10,74 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-MODULE = CHECKOUT / "HLFDSegmentation"
-LIBRARY = MODULE / "HLFDSegmentationLib"
-UI_FILE = MODULE / "Resources" / "UI" / "HLFDSegmentation.ui"
-CMAKE_FILE = MODULE / "CMakeLists.txt"
-SLICER_FILES = [MODULE / "HLFDSegmentation.py", *sorted(LIBRARY.glob("slicer_*.py"))]
-PANEL_FILES = [path for path in SLICER_FILES if re.search(r"\bui\.\w", path.read_text(encoding="utf-8"))]
+
+
+class SlicerModule:
+    """The files of a module."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = CHECKOUT / name
+        self.file = self.folder / f"{name}.py"
+        self.ui_file = self.folder / "Resources" / "UI" / f"{name}.ui"
+        self.slicer_files = [self.file, *sorted((self.folder / f"{name}Lib").glob("slicer_*.py"))]
+
+    def listed_files(self, variable: str) -> set[str]:
+        text = (self.folder / "CMakeLists.txt").read_text(encoding="utf-8")
+        (block,) = re.findall(rf"set\({variable}\n(.*?)\n\s*\)", text, re.DOTALL)
+        return {line.strip().replace("${MODULE_NAME}", self.name) for line in block.splitlines()}
+
+    def files(self) -> set[str]:
+        files = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+        hidden = ("__pycache__", ".")
+        return {
+            path.as_posix()
+            for path in files
+            if path.name != "CMakeLists.txt" and not any(part.startswith(hidden) for part in path.parts)
+        }
+
+    def widgets(self) -> dict[str, ElementTree.Element]:
+        return {widget.get("name"): widget for widget in ElementTree.parse(self.ui_file).iter("widget")}
+
+    def names_on_ui(self) -> set[str]:
+        names = set()
+        for path in self.slicer_files:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("ui", "self.ui"):
+                    names.add(node.attr)
+        return names
+
+
+MODULES = [SlicerModule(name) for name in ("HLFDSegmentation", "HLFDTraining")]
+SLICER_FILES = [path for module in MODULES for path in module.slicer_files]
 
 # Widgets that only lay out or name others; code has no business with them.
-PASSIVE = re.compile(r"(Label|CollapsibleButton|Layout|HLFDSegmentation)$")
+PASSIVE = re.compile(r"(Label|CollapsibleButton|Layout|HLFDSegmentation|HLFDTraining)$")
+
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 
 
-def listed_files(variable: str) -> set[str]:
-    text = CMAKE_FILE.read_text(encoding="utf-8")
-    (block,) = re.findall(rf"set\({variable}\n(.*?)\n\s*\)", text, re.DOTALL)
-    return {line.strip().replace("${MODULE_NAME}", "HLFDSegmentation") for line in block.splitlines()}
-
-
-def files_of_the_module() -> set[str]:
-    files = (path.relative_to(MODULE) for path in MODULE.rglob("*") if path.is_file())
-    hidden = ("__pycache__", ".")
-    return {
-        path.as_posix()
-        for path in files
-        if path.name != "CMakeLists.txt" and not any(part.startswith(hidden) for part in path.parts)
-    }
-
-
-def widgets() -> dict[str, ElementTree.Element]:
-    return {widget.get("name"): widget for widget in ElementTree.parse(UI_FILE).iter("widget")}
-
-
-def names_on_ui() -> set[str]:
-    names = set()
-    for path in PANEL_FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("ui", "self.ui"):
-                names.add(node.attr)
-    return names
-
-
-def test_every_file_of_the_module_is_installed_and_nothing_else():
-    scripts, resources = listed_files("MODULE_PYTHON_SCRIPTS"), listed_files("MODULE_PYTHON_RESOURCES")
-    assert scripts | resources == files_of_the_module()
+@each_module
+def test_every_file_of_the_module_is_installed_and_nothing_else(module):
+    scripts, resources = module.listed_files("MODULE_PYTHON_SCRIPTS"), module.listed_files("MODULE_PYTHON_RESOURCES")
+    assert scripts | resources == module.files()
     assert all(name.endswith(".py") for name in scripts)
     assert not any(name.endswith(".py") for name in resources)
 
 
-def test_the_extension_adds_the_module():
+@each_module
+def test_the_extension_adds_the_module(module):
     text = (CHECKOUT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert "HLFDSegmentation" in text and "add_subdirectory" in text
+    assert module.name in text and "add_subdirectory" in text
 
 
-def test_nothing_heavy_is_imported_with_the_module():
-    names = ["HLFDSegmentation", *(f"HLFDSegmentationLib.{path.stem}" for path in SLICER_FILES[1:])]
+@each_module
+def test_nothing_heavy_is_imported_with_the_module(module):
+    names = [module.name, *(f"{module.name}Lib.{path.stem}" for path in module.slicer_files[1:])]
+    folders = [str(module.folder) for module in MODULES]
     code = f"""
 import importlib, sys
-sys.path[:0] = [{str(MODULE)!r}, {str(Path(__file__).parent)!r}]
+sys.path[:0] = [*{folders}, {str(Path(__file__).parent)!r}]
 from slicer_shell.shell import start
 start()
 for name in {names}:
@@ -79,43 +90,48 @@ for name in {names}:
     assert process.returncode == 0, process.stderr
 
 
-def test_the_panel_has_every_widget_that_the_code_names():
-    assert names_on_ui() <= set(widgets())
+@each_module
+def test_the_panel_has_every_widget_that_the_code_names(module):
+    assert module.names_on_ui() <= set(module.widgets())
 
 
-def test_the_code_uses_every_widget_of_the_panel():
-    used = names_on_ui()
-    for name, widget in widgets().items():
+@each_module
+def test_the_code_uses_every_widget_of_the_panel(module):
+    used = module.names_on_ui()
+    for name, widget in module.widgets().items():
         is_parameter = widget.find("property[@name='SlicerParameterName']") is not None
         assert name in used or is_parameter or PASSIVE.search(name), f"nothing uses {name}"
 
 
-def test_parameter_names_of_the_panel_are_fields_of_the_parameter_node():
-    tree = ast.parse((MODULE / "HLFDSegmentation.py").read_text(encoding="utf-8"))
+@each_module
+def test_parameter_names_of_the_panel_are_fields_of_the_parameter_node(module):
+    tree = ast.parse(module.file.read_text(encoding="utf-8"))
     (parameters,) = [
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "HLFDSegmentationParameterNode"
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == f"{module.name}ParameterNode"
     ]
     fields = {node.target.id for node in parameters.body if isinstance(node, ast.AnnAssign)}
     named = [
         found.findtext("string")
-        for widget in widgets().values()
+        for widget in module.widgets().values()
         if (found := widget.find("property[@name='SlicerParameterName']")) is not None
     ]
     assert set(named) <= fields
     assert len(named) == len(set(named))
 
 
-def test_every_control_has_a_tooltip():
-    for name, widget in widgets().items():
+@each_module
+def test_every_control_has_a_tooltip(module):
+    for name, widget in module.widgets().items():
         if widget.get("class") in ("QWidget", "qMRMLWidget", "ctkCollapsibleButton") or name.endswith("Label"):
             continue
         assert widget.findtext("property[@name='toolTip']/string"), f"{name} has no tooltip"
 
 
-def test_every_name_in_the_panel_is_given_once():
+@each_module
+def test_every_name_in_the_panel_is_given_once(module):
     names = [
         element.get("name")
-        for element in ElementTree.parse(UI_FILE).iter()
+        for element in ElementTree.parse(module.ui_file).iter()
         if element.tag in ("widget", "layout", "spacer")
     ]
     assert len(names) == len(set(names))

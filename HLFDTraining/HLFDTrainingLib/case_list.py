@@ -128,14 +128,20 @@ class CaseList:
         self._change(index, segmentation=segmentation, roles=self._guess(segmentation))
         self._recall_roles()
 
-    def update(self, index: int, image: SceneImage | None, segmentation: SceneSegmentation | None) -> None:
-        """Takes in what has changed in the nodes of a row. Roles stay; those of new segments are guessed."""
+    def update(self, index: int, image: SceneImage | None, segmentation: SceneSegmentation | None) -> bool:
+        """Takes in what has changed in the nodes of a row, and says whether something has.
+
+        Roles stay; those of new segments are guessed.
+        """
         row = self.rows[index]
-        if (image, segmentation) != (row.image, row.segmentation):
-            roles = self._guess(segmentation)
-            kept = {key: row.roles[key] for key in roles.keys() & row.roles.keys()}
-            self._change(index, image=image, segmentation=segmentation, roles=roles | kept)
-            self._recall_roles()
+        if (image, segmentation) == (row.image, row.segmentation):
+            return False
+        names = {segment.id: segment.name for segment in row.segmentation.segments} if row.segmentation else {}
+        segments = segmentation.segments if segmentation else ()
+        kept = {one.id: row.roles.get(one.id) for one in segments if names.get(one.id) == one.name}
+        self._change(index, image=image, segmentation=segmentation, roles=self._guess(segmentation) | kept)
+        self._recall_roles()
+        return True
 
     def split_again(self) -> None:
         """Divides the patients anew; what was moved by hand is forgotten."""

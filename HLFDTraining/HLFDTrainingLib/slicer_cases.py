@@ -55,7 +55,7 @@ def rows_of_scene(
     task: Task,
     chosen: Sequence[slicer.vtkMRMLNode] | None = None,
 ) -> list[CaseRow]:
-    """A row for each CT of a scene with its segmentation, as `case_rows` suggests them.
+    """A row for each CT of a scene with its segmentation, as `case_rows` suggests them. CTs without one are left out.
 
     What HLFD segmented itself is no annotation, and left out unless it is chosen.
 
@@ -63,17 +63,22 @@ def rows_of_scene(
         scene: any scene.
         nodes: gets the nodes that the rows speak of.
         task: what the segments are to be labels of.
-        chosen: only the rows with one of these nodes.
+        chosen: only the rows with one of these nodes, also CTs without a segmentation.
     """
     wanted = chosen or ()
     volumes = [volume for volume in volumes_of(scene) if volume in wanted or not _is_map(volume)]
-    segmentations = [one for one in segmentations_of(scene) if one in wanted or SceneResult.of(one) is None]
-    images = [image_of(volume, nodes) for volume in volumes]
-    rows = case_rows(images, [segmentation_of(one, nodes) for one in segmentations], task)
+    drawn = [one for one in segmentations_of(scene) if one in wanted or SceneResult.of(one) is None]
+    segmentations = [segmentation_of(one, nodes) for one in drawn]
+    rows = case_rows([image_of(volume, nodes) for volume in volumes], segmentations, task)
     if chosen is None:
-        return rows
+        return [row for row in rows if row.segmentation or _is_contested(row, segmentations)]
     keys = {nodes.key(node) for node in chosen}
     return [row for row in rows if keys & {one.id for one in (row.image, row.segmentation) if one}]
+
+
+def _is_contested(row: CaseRow, segmentations: Sequence[SceneSegmentation]) -> bool:
+    """Whether a CT is alone because several segmentations belong to it; the reason names them."""
+    return any(f"'{segmentation.name}'" in row.reason for segmentation in segmentations)
 
 
 def volumes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
@@ -259,3 +264,16 @@ def _unreadable(path: Path) -> CasesError:
             "Data), then take the cases from the scene."
         ).format(file=path)
     )
+
+
+def state_of(node: slicer.vtkMRMLTransformableNode) -> tuple[int, ...]:
+    """Numbers that change when the voxels, the segments or the place of a node change."""
+    parent = node.GetParentTransformNode()
+    place = parent.GetTransformToWorldMTime() if parent is not None else 0
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        image = node.GetImageData()
+        return place, node.GetMTime(), image.GetMTime() if image else 0
+    segmentation = node.GetSegmentation()
+    source = segmentation.GetSourceRepresentationName()
+    drawn = (segmentation.GetSegment(key).GetRepresentation(source) for key in segmentation.GetSegmentIDs())
+    return place, *(one.GetMTime() if one is not None else 0 for one in drawn)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -19,8 +22,9 @@ from slicer.util import VTKObservationMixin
 
 from .case_list import CaseList
 from .cases import find_cases
-from .scene_cases import NOT_USED, CaseRow, RowProblem
-from .slicer_case_export import GONE, export_cases
+from .scene_cases import NOT_USED, CaseRow, RowProblem, case_rows
+from .slicer_case_check import findings_of
+from .slicer_case_export import DATA_FOLDER, export_cases
 from .slicer_cases import (
     Nodes,
     ct_problem,
@@ -30,11 +34,456 @@ from .slicer_cases import (
     segmentation_of,
     segmentations_of,
     selected_nodes,
+    state_of,
     volumes_of,
 )
-from .slicer_cases_table import CT, NAME, PATIENT, SEGMENTATION, SPLIT, CasesTable, Shown, add_combo
+from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, Choices, Shown, add_combo
 from .split import PARTS, Split
 
 SEGMENT_NAME, ROLE = range(2)
 STEP_MS = 10
-UNKNOWN = "?"
+EXPORTED = 0.7
+"""Share of the work that is done when all cases are written and have yet to be read again."""
+
+Value = TypeVar("Value")
+Steps = Generator[float, None, Value]
+
+
+class CasesPanel(VTKObservationMixin):
+    """The controls of the cases.
+
+    Args:
+        ui: the panel's widgets.
+        on_changed: called when the cases have changed, so that files written of them hold no more.
+        show_problem: called with a sentence to show, "" for none.
+    """
+
+    def __init__(self, ui: Any, on_changed: Callable[[], None], show_problem: Callable[[str], None]) -> None:
+        super().__init__()
+        self.ui = ui
+        self._on_changed = on_changed
+        self._show_problem = show_problem
+        self._cases = CaseList()
+        self._nodes = Nodes()
+        self._scenes: list[slicer.vtkMRMLScene] = []
+        self._states: dict[str, tuple[int, ...]] = {}
+        self._work: CaseWork | None = None
+        self._table = CasesTable(ui.casesTable, self._on_cell, self._show_summary)
+        roles = ui.rolesTable
+        roles.setColumnCount(2)
+        roles.setHorizontalHeaderLabels((_("Segment"), _("Is")))
+        roles.verticalHeader().setVisible(False)
+        roles.horizontalHeader().setStretchLastSection(True)
+        ui.addFromSceneButton.connect("clicked(bool)", self._on_add_scene)
+        ui.addFromSelectionButton.connect("clicked(bool)", self._on_add_selection)
+        ui.addFolderButton.connect("clicked(bool)", self._on_add_folder)
+        ui.addSceneFileButton.connect("clicked(bool)", self._on_add_scene_file)
+        ui.removeCaseButton.connect("clicked(bool)", self._on_remove)
+        ui.splitAgainButton.connect("clicked(bool)", self._on_split_again)
+        ui.checkButton.connect("clicked(bool)", self._on_check)
+        # Cells are made anew, which must not happen while one of them tells of its change.
+        self._later = qt.QTimer()
+        self._later.setSingleShot(True)
+        self._later.connect("timeout()", self.refresh)
+        self._show()
+
+    @property
+    def rows(self) -> list[CaseRow]:
+        """The cases."""
+        return list(self._cases.rows)
+
+    @property
+    def ready(self) -> str:
+        """Why the cases cannot be trained with; "" where they can."""
+        if self._work is not None:
+            return _("The cases are being checked.")
+        for index, row in enumerate(self._cases.rows):
+            for problem in self._problems(index):
+                if problem.severity == "error":
+                    return _("Case {name}: {problem}").format(name=row.name, problem=problem.sentence)
+        together = self._cases.problems_together()
+        return together[0].sentence if together and together[0].severity == "error" else ""
+
+    def attach(self, parameters: Any) -> None:
+        """Follows the scene and looks at it anew; None while there is no scene."""
+        self.removeObservers()
+        if parameters is None:
+            return
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAddedEvent, self._on_node)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._on_node)
+        self._forget_closed_scene()
+        self.refresh()
+
+    def set_task(self, task: Task) -> None:
+        """Learns something else from the same cases."""
+        if task != self._cases.task:
+            self._cases.set_task(task)
+            self._changed()
+
+    def keep_parts(self, parts: Mapping[str, str]) -> None:
+        """Keeps patients in the part of the split in which a student met them, by their names in its files."""
+        if self._cases.keep_parts(parts):
+            self._changed()
+
+    def add_case(self, ct: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+        """Adds a CT with just this segmentation, also one of HLFD that the user has corrected."""
+        image = image_of(ct, self._nodes)
+        drawn = replace(segmentation_of(segmentation, self._nodes), reference_image_id=image.id)
+        added = self._cases.add(case_rows([image], [drawn], self._cases.task))
+        self._added(added, _("This CT or this segmentation is in the table of cases already. Change it there."))
+
+    def write_cases(
+        self,
+        folder: Path,
+        task: Task,
+        on_finished: Callable[[Path, Split], None],
+        on_failed: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> CaseWork:
+        """Writes the cases into a folder and checks what was written, in steps. Nothing in the scene changes.
+
+        Args:
+            folder: gets `cases.json` and the files of the scene's cases; where it fails, nothing is left in it.
+            task: what is learned from the cases.
+            on_finished: called with the cases.json and the split.
+            on_failed: called with a sentence.
+            on_progress: called with the share that is done.
+
+        Returns:
+            What goes on; its `cancel` ends it without a further call.
+        """
+        self.set_task(task)
+        self.refresh()
+        problem = self.ready
+
+        def steps() -> Steps[tuple[Path, Split]]:
+            if problem:
+                raise CasesError(problem)
+            return (yield from self._write_and_check(folder))
+
+        return self._start(steps(), lambda written: on_finished(*written), on_failed, on_progress)
+
+    # Gathering
+
+    def _on_add_scene(self, clicked: bool) -> None:
+        rows = rows_of_scene(slicer.mrmlScene, self._nodes, self._cases.task)
+        self._add_found(rows, _("No CT of the scene has a segmentation that is not in the table yet."))
+
+    def _on_add_selection(self, clicked: bool) -> None:
+        rows = rows_of_scene(slicer.mrmlScene, self._nodes, self._cases.task, selected_nodes())
+        self._add_found(rows, _("Select CTs, segmentations, or a study or folder with them, in the Data module."))
+
+    def _on_add_folder(self, clicked: bool) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder with annotated cases"))
+        if not folder:
+            return
+        try:
+            added = self._cases.add_files(find_cases(Path(folder), self._cases.task))
+        except HLFDError as error:
+            self._show_problem(str(error))
+            return
+        self._added(added, _("The cases of this folder are in the table already."))
+
+    def _on_add_scene_file(self, clicked: bool) -> None:
+        file = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Scene with annotated cases"), "", _("Scenes (*.mrb *.mrml)")
+        )
+        if not file:
+            return
+        try:
+            with slicer.util.WaitCursor():
+                scene = read_scene(Path(file))
+        except HLFDError as error:
+            self._show_problem(str(error))
+            return
+        self._scenes.append(scene)
+        rows = rows_of_scene(scene, self._nodes, self._cases.task)
+        self._add_found(rows, _("No CT of this scene has a segmentation."))
+
+    def _on_remove(self, clicked: bool) -> None:
+        self._cases.remove(self._table.selected)
+        used = [node.GetScene() for row in self.rows for key in _keys(row) if (node := self._nodes.node(key))]
+        self._scenes = [scene for scene in self._scenes if scene in used]
+        self._changed()
+
+    def _add_found(self, rows: Iterable[CaseRow], otherwise: str) -> None:
+        self._added(self._cases.add(rows), otherwise)
+
+    def _added(self, count: int, otherwise: str) -> None:
+        self._show_problem("" if count else otherwise)
+        if count:
+            self._changed()
+
+    # Changes
+
+    def refresh(self) -> None:
+        """Looks at the nodes anew, and shows the cases as they are now."""
+        changed = False
+        before, self._states = self._states, {}
+        for index, row in enumerate(self.rows):
+            if self._cases.is_file(row):
+                continue
+            image, segmentation = self._now(row.image, image_of), self._now(row.segmentation, segmentation_of)
+            changed |= self._cases.update(index, image, segmentation)
+            nodes = {key: node for key in _keys(row) if (node := self._nodes.node(key))}
+            self._states |= {key: state_of(node) for key, node in nodes.items()}
+        changed |= any(before.get(key, state) != state for key, state in self._states.items())
+        if changed:
+            self._cases.findings.clear()
+            self._on_changed()
+        self._show()
+
+    def _now(self, known: Value, describe: Callable[[Any, Nodes], Value]) -> Value:
+        """What a node is now; what it was where it is gone."""
+        node = self._nodes.node(known.id) if known else None
+        return describe(node, self._nodes) if node else known
+
+    def _changed(self) -> None:
+        self._on_changed()
+        self._later.start(0)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        """A node came or went that a case may be made of."""
+        if self._cases.rows and (node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLSegmentationNode")):
+            self._later.start(0)
+
+    def _forget_closed_scene(self) -> None:
+        """Leaves out the cases of which nothing is left."""
+        gone = [
+            index
+            for index, row in enumerate(self.rows)
+            if not self._cases.is_file(row) and not any(self._nodes.node(key) for key in _keys(row))
+        ]
+        if gone:
+            self._cases.remove(gone)
+            self._on_changed()
+
+    def _on_cell(self, index: int, column: int, value: str) -> None:
+        if column == NAME:
+            self._cases.rename(index, value)
+        elif column == PATIENT:
+            self._cases.set_patient(index, value)
+        elif column == SPLIT:
+            self._cases.move(index, value)
+        elif node := self._nodes.node(value):
+            if column == CT:
+                self._cases.set_image(index, image_of(node, self._nodes))
+            else:
+                self._cases.set_segmentation(index, segmentation_of(node, self._nodes))
+        self._changed()
+
+    def _on_split_again(self, clicked: bool) -> None:
+        self._cases.split_again()
+        self._changed()
+
+    # Checking and writing
+
+    def _on_check(self, clicked: bool) -> None:
+        self.refresh()
+        folder = tempfile.mkdtemp(prefix="hlfd-")
+
+        def end(sentence: str) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._show_problem(sentence)
+
+        steps = self._write_and_check(Path(folder))
+        self._start(steps, lambda written: end(""), end, lambda share: None)
+
+    def _write_and_check(self, folder: Path) -> Steps[tuple[Path, Split]]:
+        cases = self._cases
+        rows, task = self.rows, cases.task
+        with ExitStack() as undo:
+            exporting = export_cases(rows, cases.file_cases(), self._nodes, task, folder, cases.seed)
+            cases_file, split = yield from _part(exporting, 0.0, EXPORTED)
+            undo.callback(shutil.rmtree, folder / DATA_FOLDER, ignore_errors=True)
+            undo.callback(cases_file.unlink, missing_ok=True)
+            cases.findings = yield from _part(findings_of(cases_file, task), EXPORTED, 1.0)
+            for name, found in cases.findings.items():
+                if wrong := [one.sentence for one in found if one.severity == "error"]:
+                    raise CasesError(_("Case {name}: {problem}").format(name=name, problem=wrong[0]))
+            undo.pop_all()
+        return cases_file, split
+
+    def _start(
+        self,
+        steps: Steps[Value],
+        on_finished: Callable[[Value], None],
+        on_failed: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> CaseWork:
+        def progress(share: float) -> None:
+            text = _("Writing and checking the cases: {percent} %").format(percent=round(100 * share))
+            self.ui.casesSummaryLabel.setText(text)
+            on_progress(share)
+
+        def ended() -> None:
+            self._work = None
+            self._show()
+
+        self._work = CaseWork(steps, on_finished, on_failed, progress, ended)
+        self._show()
+        return self._work
+
+    # Showing
+
+    def _show(self) -> None:
+        ui = self.ui
+        self._table.show([self._shown(index) for index in range(len(self.rows))])
+        self._show_roles()
+        idle = self._work is None
+        for widget in (ui.casesTable, ui.rolesTable, ui.addFromSceneButton, ui.addFromSelectionButton):
+            widget.setEnabled(idle)
+        for widget in (ui.addFolderButton, ui.addSceneFileButton):
+            widget.setEnabled(idle)
+        for widget in (ui.removeCaseButton, ui.splitAgainButton, ui.checkButton):
+            widget.setEnabled(idle and bool(self.rows))
+        self._show_summary()
+
+    def _shown(self, index: int) -> Shown:
+        row = self.rows[index]
+        scene = next((node.GetScene() for key in _keys(row) if (node := self._nodes.node(key))), None)
+        return Shown(
+            row,
+            self._problems(index),
+            images=self._choices(volumes_of(scene)) if scene else (),
+            segmentations=self._choices(segmentations_of(scene)) if scene else (),
+        )
+
+    def _choices(self, nodes: Iterable[slicer.vtkMRMLNode]) -> Choices:
+        return [(self._nodes.key(node), node.GetName()) for node in nodes]
+
+    def _problems(self, index: int) -> list[RowProblem]:
+        """What is wrong with a case, errors first."""
+        row = self._cases.rows[index]
+        found = [] if self._cases.is_file(row) else list(self._problems_of_nodes(row))
+        return found + self._cases.problems(index)
+
+    def _problems_of_nodes(self, row: CaseRow) -> Iterator[RowProblem]:
+        if not all(self._nodes.node(key) for key in _keys(row)):
+            yield RowProblem("error", _("Its CT or its segmentation is gone. Load it again, or remove the case."))
+        elif row.image and (problem := ct_problem(self._nodes.node(row.image.id))):
+            yield RowProblem("error", problem)
+
+    def _show_roles(self) -> None:
+        table, labels = self.ui.rolesTable, [label.name for label in self._cases.task.labels]
+        choices = [*((label, label) for label in labels), (NOT_USED, _("something else"))]
+        roles = self._cases.segment_roles()
+        table.setRowCount(0)
+        table.setRowCount(len(roles))
+        for index, (name, role) in enumerate(roles.items()):
+            item = qt.QTableWidgetItem(name)
+            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+            table.setItem(index, SEGMENT_NAME, item)
+            add_combo(table, index, ROLE, choices, role, partial(self._on_role, name))
+        table.resizeColumnsToContents()
+
+    def _on_role(self, segment_name: str, index: int, column: int, role: str) -> None:
+        self._cases.set_role(segment_name, role)
+        self._changed()
+
+    def _show_summary(self) -> None:
+        if self._work is None:
+            self.ui.casesSummaryLabel.setText("\n\n".join([self._summary(), *self._sentences()]))
+
+    def _summary(self) -> str:
+        together = [problem.sentence for problem in self._cases.problems_together()]
+        if not self.rows:
+            return together[0]
+        counts = {part: sum(row.part == part for row in self.rows) for part in PARTS}
+        text = _(
+            "{cases} cases of {patients} patients: {train} to learn from, {validation} to choose the best model with, "
+            "{test} to test it on."
+        ).format(cases=len(self.rows), patients=len({row.patient for row in self.rows}), **counts)
+        return "\n\n".join([text, *together])
+
+    def _sentences(self) -> list[str]:
+        """What the check says of the marked case; where none is marked, of the first that is wrong."""
+        for index in self._table.selected or range(len(self.rows)):
+            problems = self._problems(index)
+            if problems and (self._table.selected or problems[0].severity == "error"):
+                return [
+                    _("Case {name}: {problem}").format(name=self.rows[index].name, problem=one.sentence)
+                    for one in problems
+                ]
+        return []
+
+
+class CaseWork:
+    """Something that goes on in short steps, driven by a timer.
+
+    Args:
+        steps: every `yield` ends a step and tells the share that is done.
+        on_finished: called with what the steps return.
+        on_failed: called with a sentence.
+        on_progress: called with the share that is done.
+        on_ended: called at the end, whatever it is, before the others.
+    """
+
+    def __init__(
+        self,
+        steps: Steps[Value],
+        on_finished: Callable[[Value], None],
+        on_failed: Callable[[str], None],
+        on_progress: Callable[[float], None],
+        on_ended: Callable[[], None],
+    ) -> None:
+        self._steps = steps
+        self._on_finished = on_finished
+        self._on_failed = on_failed
+        self._on_progress = on_progress
+        self._on_ended = on_ended
+        self._timer = qt.QTimer()
+        self._timer.setInterval(STEP_MS)
+        self._timer.connect("timeout()", self._advance)
+        self._timer.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether its end is still to be told."""
+        return bool(self._timer.active)
+
+    def cancel(self) -> None:
+        """Ends it; what was written is removed, and nobody is called but `on_ended`."""
+        if self.running:
+            self._timer.stop()
+            self._steps.close()
+            self._on_ended()
+
+    def _advance(self) -> None:
+        try:
+            share = next(self._steps)
+        except StopIteration as end:
+            self._end(self._on_finished, end.value)
+        except HLFDError as error:
+            self._end(self._on_failed, str(error))
+        except Exception:
+            logging.exception("HLFD: the cases could not be written")
+            self._end(
+                self._on_failed,
+                _("The cases could not be written because of a mistake in the program. The log tells more."),
+            )
+        else:
+            self._on_progress(share)
+
+    def _end(self, tell: Callable[[Any], None], what: Any) -> None:
+        self._timer.stop()
+        self._on_ended()
+        tell(what)
+
+
+def _keys(row: CaseRow) -> list[str]:
+    """Keys of a row's nodes."""
+    return [one.id for one in (row.image, row.segmentation) if one]
+
+
+def _part(steps: Steps[Value], low: float, high: float) -> Steps[Value]:
+    """The steps as a part of something longer."""
+    try:
+        while True:
+            yield low + (high - low) * next(steps)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()

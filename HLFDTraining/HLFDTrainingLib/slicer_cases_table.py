@@ -12,7 +12,8 @@ from slicer.i18n import tr as _
 from .scene_cases import CaseRow, RowProblem
 from .split import PARTS
 
-NAME, PATIENT, CT, SEGMENTATION, ROLES, SPLIT, CHECK = range(7)
+NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
+WIDEST_COLUMN = 150
 
 Choices = Sequence[tuple[str, str]]
 """Values and what the user reads."""
@@ -40,17 +41,21 @@ class CasesTable:
     Args:
         widget: the QTableWidget.
         on_changed: called with row, column and the new value: a text, a key, or a part of the split.
+        on_selected: called when the user has marked other rows.
     """
 
-    def __init__(self, widget: Any, on_changed: Callable[[int, int, str], None]) -> None:
+    def __init__(
+        self, widget: Any, on_changed: Callable[[int, int, str], None], on_selected: Callable[[], None]
+    ) -> None:
         self.widget = widget
         self._on_changed = on_changed
-        titles = (_("Case"), _("Patient"), _("CT"), _("Segmentation"), _("Segments"), _("Split"), _("Check"))
+        titles = (_("Case"), _("Check"), _("Split"), _("Patient"), _("CT"), _("Segmentation"), _("Segments"))
         widget.setColumnCount(len(titles))
         widget.setHorizontalHeaderLabels(titles)
         widget.verticalHeader().setVisible(False)
         widget.horizontalHeader().setStretchLastSection(True)
         widget.connect("cellChanged(int,int)", self._on_cell)
+        widget.connect("itemSelectionChanged()", on_selected)
 
     @property
     def selected(self) -> list[int]:
@@ -59,12 +64,17 @@ class CasesTable:
 
     def show(self, cases: Sequence[Shown]) -> None:
         """Shows these cases in place of those before."""
+        selected = self.selected
         blocked = self.widget.blockSignals(True)
         self.widget.setRowCount(0)
         self.widget.setRowCount(len(cases))
         for index, case in enumerate(cases):
             self._show_row(index, case)
         self.widget.resizeColumnsToContents()
+        for column in range(self.widget.columnCount):
+            self.widget.setColumnWidth(column, min(self.widget.columnWidth(column), WIDEST_COLUMN))
+        if len(selected) == 1 and selected[0] < len(cases):
+            self.widget.selectRow(selected[0])
         self.widget.blockSignals(blocked)
 
     def _show_row(self, index: int, case: Shown) -> None:
@@ -76,8 +86,7 @@ class CasesTable:
         self._text(index, ROLES, _roles_text(row))
         titles = part_titles()
         add_combo(self.widget, index, SPLIT, [(part, titles[part]) for part in PARTS], row.part, self._on_changed)
-        sentences = [problem.sentence for problem in case.problems]
-        self._text(index, CHECK, _verdict(case.problems), tip="\n\n".join(sentences))
+        self._text(index, CHECK, verdict(case.problems), tip="\n\n".join(one.sentence for one in case.problems))
 
     def _choice(self, index: int, column: int, shown: Any, choices: Choices) -> None:
         """A node to choose; plain text where there is nothing to choose from."""
@@ -134,9 +143,8 @@ def _roles_text(row: CaseRow) -> str:
     return "; ".join(f"{role}: {name}" if role != name else name for role, name in found if role)
 
 
-def _verdict(problems: Sequence[RowProblem]) -> str:
+def verdict(problems: Sequence[RowProblem]) -> str:
+    """One word for what the check says."""
     if not problems:
         return _("Fine")
-    mark = _("Wrong: {sentence}") if problems[0].severity == "error" else _("Look: {sentence}")
-    text = mark.format(sentence=problems[0].sentence)
-    return text if len(problems) == 1 else _("{text} (and {count} more)").format(text=text, count=len(problems) - 1)
+    return _("Wrong") if problems[0].severity == "error" else _("Look")

@@ -59,7 +59,9 @@ class TrainingCharts:
             self._layout.take()
         self.shown = True
         shown = curves.get(stage, StageCurves(stage))
-        self._loss.show(_("Loss: {stage}").format(stage=stage_title(stage)), _("mean over the epoch"), shown, shown.terms)
+        self._loss.show(
+            _("Loss: {stage}").format(stage=stage_title(stage)), _("mean over the epoch"), shown, shown.terms
+        )
         teacher = curves["teacher"].best if stage in TAUGHT and "teacher" in curves else {}
         title = _("Validation Dice: {stage}").format(stage=stage_title(stage))
         self._dice.show(title, _("Dice"), shown, shown.dice, lines=teacher, highest=1.0)
@@ -185,6 +187,7 @@ class _Chart:
         node = self._scene.AddNode(node)
         self._nodes.append(node)
         return node
+
 
 def _table(columns: Mapping[str, Sequence[float]]) -> vtk.vtkTable:
     table = vtk.vtkTable()

@@ -17,9 +17,8 @@ from .process_files import ProcessFiles, read_object
 from .run_list import RunRow, describe_run, list_runs, rename_run
 from .run_lock import RunLock
 from .run_state import RunState
-from .slicer_charts import TrainingCharts
+from .slicer_charts import TrainingCharts, stage_title
 from .slicer_own_layout import register_layouts
-
 from .slicer_preview import Colors, preview_pixmap, read_preview
 from .slicer_texts import time_text
 from .slicer_trainer import start_trainer
@@ -427,7 +426,7 @@ def _stage_text(progress: Progress) -> str:
 
 def _place_text(progress: Progress) -> str:
     place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
-        stage=stage_titles().get(progress.stage, progress.stage), epoch=progress.epoch, epochs=progress.epochs
+        stage=stage_title(progress.stage), epoch=progress.epoch, epochs=progress.epochs
     )
     steps = _(", step {step} of {steps}").format(step=progress.step, steps=progress.steps) if progress.step else ""
     return place + steps

@@ -43,6 +43,9 @@ class Cases(Protocol):
     def ready(self) -> str:
         """Why the cases cannot be trained with."""
 
+    def refresh(self) -> None:
+        """Looks at the cases anew, and tells where they have changed."""
+
     def write_cases(
         self,
         folder: Path,
@@ -130,6 +133,7 @@ class TrainingStart:
         self._show_problem("")
         try:
             ensure_packages()
+            self._cases.refresh()
             if problem := self.problem:
                 self._show_problem(problem)
                 return

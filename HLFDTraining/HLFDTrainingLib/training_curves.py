@@ -1,4 +1,4 @@
-"""What a run's events say about its course: curves of each stage, how much is done, and the log as a person reads it."""
+"""What the events of a run say about its course: curves of each stage, how much is done, and a log for people."""
 
 from __future__ import annotations
 
@@ -157,10 +157,14 @@ def _sentence(event: Event) -> str | None:
         return f"reading slices: {event['done']} of {event['of']}"
     if kind == "epoch":
         loss = sum(event["terms"].values())
-        dice = ", ".join(f"{label} {'-' if value is None else f'{value:.3f}'}" for label, value in event["dice"].items())
+        dice = ", ".join(
+            f"{label} {'-' if value is None else f'{value:.3f}'}" for label, value in event["dice"].items()
+        )
         return f"{event['stage']} {event['epoch']}/{event['epochs']}: loss {loss:.4f}; validation Dice {dice}"
     if kind == "finished":
-        dice = ", ".join(f"{label} {value:.3f}" for label, value in event["validation_dice"].items() if value is not None)
+        dice = ", ".join(
+            f"{label} {value:.3f}" for label, value in event["validation_dice"].items() if value is not None
+        )
         return f"finished: epoch {event['best_epoch']} of the student is the best; validation Dice {dice}"
     if kind == "error":
         return f"error: {event['message']}"

@@ -1,0 +1,91 @@
+"""Written cases are read and checked by a process of its own, so that Slicer goes on drawing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Generator
+from pathlib import Path
+
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.process_tree import end_tree, own_group
+from HLFDSegmentationLib.slicer_python import interpreter
+from HLFDSegmentationLib.tasks import Task
+from slicer.i18n import tr as _
+
+from .scene_cases import RowProblem
+from .training_process import LIBRARY_FOLDERS
+
+CHECK = """
+import json, sys
+from pathlib import Path
+from HLFDSegmentationLib.tasks import load_task
+from HLFDTrainingLib.case_check import check_cases
+from HLFDTrainingLib.cases import find_cases
+task = load_task(sys.argv[2])
+findings = check_cases(find_cases(Path(sys.argv[1]), task), task, lambda _name, share: print(share, flush=True))
+print(json.dumps([[one.case, one.severity, f"{one.problem} {one.remedy}"] for one in findings]))
+"""
+
+Findings = dict[str, list[RowProblem]]
+"""By case name."""
+
+
+def findings_of(cases_file: Path, task: Task) -> Generator[float, None, Findings]:
+    """Reads all cases of a cases.json and gives what is wrong or strange with them.
+
+    Every `yield` ends a short step, and tells the share that is done. Closing the generator ends the process.
+
+    Raises:
+        CasesError: the process could not do its work.
+    """
+    with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
+        task_file, said, log = (Path(folder) / name for name in ("task.json", "said.txt", "log.txt"))
+        task_file.write_text(json.dumps(task.to_dict()), encoding="utf-8")
+        with open(said, "wb") as output, open(log, "wb") as errors:
+            process = subprocess.Popen(
+                [interpreter(), "-c", CHECK, str(cases_file), str(task_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=_environment(),
+                **own_group(),
+            )
+        try:
+            while process.poll() is None:
+                yield _share(said)
+        finally:
+            if process.poll() is None:
+                end_tree(process.pid)
+                process.wait()
+        if process.returncode:
+            reason = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            raise CasesError(
+                _("The cases could not be checked: {reason}. Close other programs, and try again.").format(
+                    reason=reason or process.returncode
+                )
+            )
+        return _by_case(said.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
+
+
+def _share(said: Path) -> float:
+    lines = said.read_text(encoding="utf-8").split()
+    try:
+        return float(lines[-1]) if lines else 0.0
+    except ValueError:  # Half a line, or the findings.
+        return 1.0
+
+
+def _by_case(text: str) -> Findings:
+    findings: Findings = defaultdict(list)
+    for case, severity, sentence in json.loads(text):
+        findings[case].append(RowProblem(severity, sentence))
+    return dict(findings)
+
+
+def _environment() -> dict[str, str]:
+    paths = [*LIBRARY_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}

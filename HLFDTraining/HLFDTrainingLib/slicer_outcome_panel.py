@@ -1,0 +1,358 @@
+"""What a training has achieved, in the panel: figures on the test cases, the installed student, and learning on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from slicer.i18n import tr as _
+
+from .cases import Case
+from .outcome_table import OutcomeRow, dice_of_case, mean_dice, outcome_rows, read_comparison
+from .plan import TrainingPlan
+from .process_files import ProcessFiles, read_object
+from .run_folder import RunFolder
+from .slicer_charts import stage_title
+from .slicer_child import Child
+from .slicer_install import Installation, installed_model, segmentation_logic, suggested_name
+from .slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+
+
+class OutcomePanel:
+    """The controls of the result.
+
+    Args:
+        ui: the panel's widgets.
+        on_continue_from: called with the folder of a run from whose student the next training is to go on.
+        on_add_case: called with a CT and the corrected segmentation of it.
+        show_problem: called with a sentence, "" for none.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        on_continue_from: Callable[[Path], None],
+        on_add_case: Callable[[Any, Any], None],
+        show_problem: Callable[[str], None],
+    ) -> None:
+        self.ui = ui
+        self._on_continue_from = on_continue_from
+        self._on_add_case = on_add_case
+        self._show_problem = show_problem
+        self._run: Path | None = None
+        self._cases: list[Case] = []
+        self._plan: TrainingPlan | None = None
+        self._measuring: Child | None = None
+        self._installing: Installation | None = None
+        self._segmenting: Any = None
+        self._truth_view = TruthView(slicer.mrmlScene)
+        ui.outcomeTable.verticalHeader().hide()
+        ui.outcomeTable.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        ui.compareButton.connect("clicked(bool)", self._on_compare)
+        ui.installButton.connect("clicked(bool)", self._on_install)
+        ui.segmentTestCaseButton.connect("clicked(bool)", self._on_segment)
+        ui.addAsCaseButton.connect("clicked(bool)", self._on_add)
+        ui.continueFromStudentButton.connect("clicked(bool)", self._on_continue)
+        self.show(None)
+
+    def attach(self, parameters: Any) -> None:
+        """Follows the scene: none while it is closed."""
+        if parameters is None and self._segmenting:
+            self._segmenting.cancel()
+        self._draw()
+
+    def show(self, run: Path | None) -> None:
+        """Shows what a run has achieved; none, or one that is not finished, has nothing to show."""
+        if run != self._run:
+            self._stop_children()
+        finished = run is not None and ProcessFiles(run).result.is_file()
+        opened = finished and (run != self._run or self._plan is None)
+        self._run = run
+        self._plan, self._cases = None, []
+        if finished:
+            self._read(run)
+        if opened and self._plan:
+            self.ui.installNameEdit.setText(installed_model(run) or suggested_name(run))
+            self.ui.resultCollapsibleButton.collapsed = False
+        self._fill_cases()
+        self._draw()
+
+    def refresh(self) -> None:
+        """Looks again what there is."""
+        self.show(self._run)
+
+    def close(self) -> None:
+        """Ends what is under way, and gives the user's layout back."""
+        self._stop_children()
+        self._truth_view.restore()
+
+    def _read(self, run: Path) -> None:
+        try:
+            self._plan = RunFolder(run).plan()
+            self._cases = unseen_cases(run)
+        except HLFDError as error:
+            self._show_problem(str(error))
+
+    def _stop_children(self) -> None:
+        if self._measuring:
+            self._measuring.kill()
+        if self._installing:
+            self._installing.cancel()
+        self._measuring = self._installing = None
+
+    # Drawing
+
+    def _draw(self) -> None:
+        finished = self._plan is not None
+        comparison = read_comparison(self._run) if finished else None
+        try:
+            rows = outcome_rows(comparison) if comparison else []
+            self.ui.outcomeLabel.setText(self._summary(comparison))
+        except (KeyError, TypeError, StopIteration):
+            rows = []
+            self.ui.outcomeLabel.setText(_("The figures of this training are damaged. Measure again."))
+        self._fill_table(rows)
+        self._draw_buttons(finished)
+
+    def _draw_buttons(self, finished: bool) -> None:
+        ui = self.ui
+        measuring, installing = self._measuring is not None, self._installing is not None
+        ui.compareButton.setText(_("Cancel measuring") if measuring else _("Measure on the test cases"))
+        ui.compareButton.setEnabled(finished and not installing)
+        ui.installButton.setEnabled(finished and not installing and not measuring)
+        ui.installNameEdit.setEnabled(finished and not installing)
+        model = installed_model(self._run) if finished else ""
+        ui.segmentTestCaseButton.setText(_("Cancel") if self._segmenting else _("Segment, and show truth"))
+        ui.segmentTestCaseButton.setEnabled(bool(self._segmenting or (model and self._cases)))
+        ui.segmentTestCaseButton.setToolTip(
+            _("Load the case, segment it with the student, and show the truth beside it.")
+            if model
+            else _("Install the student first.")
+        )
+        ui.testCaseCombo.setEnabled(bool(self._cases) and not self._segmenting)
+        ui.addAsCaseButton.setEnabled(finished)
+        ui.continueFromStudentButton.setEnabled(finished)
+
+    def _summary(self, comparison: dict[str, Any] | None) -> str:
+        """What there is to know first. Raises KeyError or TypeError where the files are damaged."""
+        if self._run is None:
+            return _("Choose a training above, or start one.")
+        if self._plan is None:
+            return _("This training is not finished yet. Its result comes here.")
+        result = read_object(ProcessFiles(self._run).result) or {}
+        lines = [
+            _("The best student is that of epoch {epoch}. Validation Dice: {dice}.").format(
+                epoch=result["best_epoch"], dice=_dice_text(result["validation_dice"])
+            )
+        ]
+        if self._measuring:
+            lines.append(_("The test cases are being measured."))
+        elif comparison:
+            lines += self._found(comparison)
+        model = installed_model(self._run)
+        if self._installing:
+            lines.append(_("The student is being installed."))
+        elif model:
+            lines.append(_("Installed into HLFD Segmentation as '{name}'.").format(name=model))
+        return "\n".join(lines)
+
+    def _found(self, comparison: dict[str, Any]) -> list[str]:
+        """The networks beside each other on each tumor (without any, on each label), whichever is better."""
+        labels = self._plan.task.tumors or self._plan.task.labels
+        sentence = _("Dice of the {label} on {count} test cases: {figures}.")
+        lines = []
+        for label in labels:
+            means = mean_dice(comparison, label.name)
+            figures = ", ".join(f"{stage_title(stage)} {dice:.3f}" for stage, dice in means.items())
+            if figures:
+                lines.append(sentence.format(label=label.name, count=len(comparison["cases"]), figures=figures))
+        return lines
+
+    def _fill_table(self, rows: list[OutcomeRow]) -> None:
+        table = self.ui.outcomeTable
+        headers = _headers()
+        table.setRowCount(len(rows))
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(headers)
+        for number, row in enumerate(rows):
+            texts = (row.label, stage_title(row.stage), *row.figures, row.parameters, row.gmacs, row.seconds)
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(row.network)
+                table.setItem(number, column, item)
+        table.resizeColumnsToContents()
+        table.setVisible(bool(rows))
+
+    def _fill_cases(self) -> None:
+        combo = self.ui.testCaseCombo
+        names = [case.name for case in self._cases]
+        chosen = combo.currentText
+        combo.clear()
+        combo.addItems(names)
+        if chosen in names:
+            combo.setCurrentIndex(names.index(chosen))
+
+    # Measuring
+
+    def _on_compare(self, clicked: bool) -> None:
+        self._show_problem("")
+        if self._measuring:
+            self._stop_children()
+        else:
+            try:
+                ensure_packages()
+                arguments = ["evaluate", str(self._run), "--all", "--device", self._plan.device]
+                self._measuring = Child(arguments, self._on_measuring, self._on_measured)
+            except HLFDError as error:
+                self._show_problem(str(error))
+        self._draw()
+
+    def _on_measuring(self, line: str) -> None:
+        if line.endswith(" ..."):
+            text = _("Measuring: {case}").format(case=line.removesuffix(" ..."))
+            self.ui.outcomeLabel.setText(text)
+
+    def _on_measured(self, problem: str) -> None:
+        self._measuring = None
+        if problem:
+            self._show_problem(problem)
+        self._draw()
+
+    # Installing
+
+    def _on_install(self, clicked: bool) -> None:
+        self._show_problem("")
+        try:
+            ensure_packages()
+            name = self.ui.installNameEdit.text.strip()
+            self._installing = Installation(self._run, name, self._on_installed, self._on_not_installed)
+        except HLFDError as error:
+            self._show_problem(str(error))
+        self._draw()
+
+    def _on_installed(self, name: str) -> None:
+        self._installing = None
+        self._draw()
+
+    def _on_not_installed(self, sentence: str) -> None:
+        self._installing = None
+        self._show_problem(sentence)
+        self._draw()
+
+    # A test case
+
+    def _on_segment(self, clicked: bool) -> None:
+        self._show_problem("")
+        if self._segmenting:
+            self._segmenting.cancel()
+            return
+        try:
+            ensure_packages()
+            with slicer.util.WaitCursor():
+                self._segment(self._cases[self.ui.testCaseCombo.currentIndex])
+        except HLFDError as error:
+            self._show_problem(str(error))
+        self._draw()
+
+    def _segment(self, case: Case) -> None:
+        ct = load_ct(case)
+        truth = load_truth(case, ct, self._plan.task)
+        self._segmenting = segmentation_logic().segment(
+            ct,
+            model=installed_model(self._run),
+            device=self._plan.device,
+            # A case was looked at before it was trained with.
+            allowNotHU=True,
+            onProgress=self._on_progress,
+            onFinished=lambda result: self._on_segmented(case, truth, result),
+            onError=self._on_not_segmented,
+            onCancelled=lambda: self._on_not_segmented(""),
+            wait=False,
+        )
+
+    def _on_progress(self, phase: str, fraction: float, seconds_left: float | None) -> None:
+        self.ui.segmentTestCaseButton.setText(_("Cancel ({percent:.0f} %)").format(percent=100 * fraction))
+
+    def _on_segmented(self, case: Case, truth: Any, result: SceneResult) -> None:
+        self._segmenting = None
+        if truth.GetScene() is not None and result.exists and result.ct is not None:
+            self._truth_view.show(result.ct, truth, result.node)
+        self._draw()
+        comparison = read_comparison(self._run) if self._run else None
+        try:
+            dice = dice_of_case(comparison, case.name) if comparison else {}
+        except (KeyError, TypeError, StopIteration):
+            dice = {}
+        if dice:
+            text = _("Dice of this case: {dice}.").format(dice=_dice_text(dice))
+            self.ui.outcomeLabel.setText(f"{self.ui.outcomeLabel.text}\n{text}")
+
+    def _on_not_segmented(self, sentence: str) -> None:
+        self._segmenting = None
+        if sentence:
+            self._show_problem(sentence)
+        self._draw()
+
+    # Learning goes on
+
+    def _on_add(self, clicked: bool) -> None:
+        self._show_problem("")
+        segmentation = corrected_segmentation(slicer.mrmlScene)
+        ct = ct_of(segmentation) if segmentation else None
+        if ct is None:
+            self._show_problem(
+                _(
+                    "There is no corrected segmentation. Segment a CT, correct the result in the Segment Editor, then "
+                    "add it."
+                )
+            )
+            return
+        try:
+            self._on_add_case(ct, segmentation)
+        except HLFDError as error:
+            self._show_problem(str(error))
+
+    def _on_continue(self, clicked: bool) -> None:
+        self._show_problem("")
+        self._on_continue_from(self._run)
+
+
+def corrected_segmentation(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentationNode | None:
+    """The segmentation that a user has corrected: that of the Segment Editor, otherwise HLFD's last result."""
+    editor = scene.GetFirstNodeByClass("vtkMRMLSegmentEditorNode")
+    edited = editor.GetSegmentationNode() if editor else None
+    results = SceneResult.all(scene)
+    return edited or (results[-1].node if results else None)
+
+
+def ct_of(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The CT that a segmentation was made of."""
+    result = SceneResult.of(segmentation)
+    reference = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+    return (result.ct if result else None) or reference
+
+
+def _headers() -> list[str]:
+    return [
+        _("Label"),
+        _("Network"),
+        _("Dice"),
+        _("HD95 (mm)"),
+        _("RVD"),
+        _("VOE"),
+        _("Lesions found"),
+        _("False positives a case"),
+        _("Parameters"),
+        _("GMACs"),
+        _("Seconds a CT"),
+    ]
+
+
+def _dice_text(dice: dict[str, float | None]) -> str:
+    return ", ".join(f"{label} {'–' if value is None else f'{value:.3f}'}" for label, value in dice.items())

@@ -1,0 +1,148 @@
+"""A case that a student has not learned from: its CT and its truth in the scene, and the student's result beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.tasks import Task
+from slicer.i18n import tr as _
+
+from .cases import Case
+from .run_folder import RunFolder
+from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout
+
+CASE_ATTRIBUTE = "HLFD.Case"
+PATIENT_ATTRIBUTE = "HLFD.Patient"
+"""Of a CT that was loaded here: a corrected case must keep its patient, who stays in the same part of the split."""
+
+
+def unseen_cases(run: Path) -> list[Case]:
+    """The test cases of a run; without any, those that the best epoch was chosen with. Raises HLFDError."""
+    folder = RunFolder(run)
+    split = folder.split(folder.plan())
+    return list(split.test or split.validation)
+
+
+def load_ct(case: Case) -> slicer.vtkMRMLScalarVolumeNode:
+    """The case's CT; the one that is in the scene already where it was loaded from the same file.
+
+    Raises:
+        CasesError: it cannot be read.
+    """
+    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if volume.GetAttribute(CASE_ATTRIBUTE) == case.name and _file_of(volume) == case.ct.resolve():
+            return volume
+    file = (
+        case.ct
+        if not case.ct.is_dir()
+        else next((path for path in sorted(case.ct.iterdir()) if path.is_file()), case.ct)
+    )
+    try:
+        volume = slicer.util.loadVolume(str(file))
+    except RuntimeError as error:
+        raise _unreadable(case, case.ct) from error
+    volume.SetName(slicer.mrmlScene.GenerateUniqueName(case.name))
+    volume.SetAttribute(CASE_ATTRIBUTE, case.name)
+    volume.SetAttribute(PATIENT_ATTRIBUTE, case.patient)
+    return volume
+
+
+def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> slicer.vtkMRMLSegmentationNode:
+    """The case's annotation as a new segmentation, in the colors of the task.
+
+    Raises:
+        CasesError: it cannot be read.
+    """
+    try:
+        labels = slicer.util.loadLabelVolume(str(case.label))
+    except RuntimeError as error:
+        raise _unreadable(case, case.label) from error
+    name = slicer.mrmlScene.GenerateUniqueName(_("{case} truth").format(case=case.name))
+    truth = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    truth.CreateDefaultDisplayNodes()
+    truth.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, truth)
+    slicer.mrmlScene.RemoveNode(labels)
+    _name_segments(truth, case, task)
+    return truth
+
+
+def _name_segments(truth: slicer.vtkMRMLSegmentationNode, case: Case, task: Task) -> None:
+    segmentation = truth.GetSegmentation()
+    known = {label.name: label for label in task.labels}
+    for key in list(segmentation.GetSegmentIDs()):
+        segment = segmentation.GetSegment(key)
+        names = case.labels.get(segment.GetLabelValue(), ())
+        if not names:
+            segmentation.RemoveSegment(key)
+            continue
+        # Several names: the annotator did not tell them apart.
+        segment.SetName(_(" or ").join(names))
+        label = known[names[0]]
+        segment.SetColor(*(channel / 255 for channel in label.color))
+        segment.SetTerminology(label.terminology)
+
+
+class TruthView:
+    """Two linked slice views beside each other: the truth on the left, the student's result on the right.
+
+    Args:
+        scene: with all nodes.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self._scene = scene
+        self._layout = OwnLayout(scene, TRUTH_LAYOUT)
+
+    def show(
+        self,
+        ct: slicer.vtkMRMLScalarVolumeNode,
+        truth: slicer.vtkMRMLSegmentationNode,
+        result: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        """Shows a case. In all other views both segmentations are drawn, the truth as a line."""
+        self._layout.take()
+        own = {side: self._scene.GetSingletonNode(side, "vtkMRMLSliceNode") for side in (TRUTH, STUDENT)}
+        others = [node.GetID() for node in self._views() if node not in own.values()]
+        for side, node in ((TRUTH, truth), (STUDENT, result)):
+            if node.GetDisplayNode() is not None and own[side] is not None:
+                node.GetDisplayNode().SetViewNodeIDs([own[side].GetID(), *others])
+        truth.GetDisplayNode().SetOpacity2DFill(0.0)
+        for slice_node in filter(None, own.values()):
+            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
+            composite.SetLinkedControl(True)
+            composite.SetHotLinkedControl(True)
+            composite.SetBackgroundVolumeID(ct.GetID())
+            slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
+        self._jump_to(truth)
+
+    def restore(self) -> None:
+        """Gives the user's layout back; what was loaded stays."""
+        self._layout.give_back()
+
+    def _views(self) -> list[slicer.vtkMRMLNode]:
+        kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+        return [node for kind in kinds for node in slicer.util.getNodesByClass(kind, self._scene)]
+
+    def _jump_to(self, truth: slicer.vtkMRMLSegmentationNode) -> None:
+        """Goes to the middle of the last segment that is drawn, a tumor as a rule."""
+        center = next(
+            filter(None, (truth.GetSegmentCenterRAS(key) for key in reversed(truth.GetSegmentation().GetSegmentIDs()))),
+            None,
+        )
+        for side in (TRUTH, STUDENT) if center else ():
+            node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            if node is not None:
+                node.JumpSliceByCentering(*center)
+
+
+def _file_of(volume: slicer.vtkMRMLScalarVolumeNode) -> Path | None:
+    storage = volume.GetStorageNode()
+    return Path(storage.GetFileName()).resolve() if storage and storage.GetFileName() else None
+
+
+def _unreadable(case: Case, path: Path) -> CasesError:
+    sentence = _("Case {case}: {file} is gone or cannot be read. Put it back, or choose another case.")
+    return CasesError(sentence.format(case=case.name, file=path))

@@ -1,0 +1,186 @@
+"""From the click on Segment to the result in the scene, side by side with `hlfd segment`; and the event loop.
+
+    python Testing/benchmarks/slicer_run.py CT [--repeats 2]
+
+Both ways segment the same CT with the model that ships, without attention and with it, in turn. The start-up of neither
+counts: the worker is warm, and the command line's libraries are loaded beforehand. Prints Markdown tables: wall-clock
+seconds, and CPU seconds of all processes, which hold on a machine that is busy with other things, too.
+To reach: at most 2 s more than the command line; the event loop blocked for at most 100 ms during a run, but for the
+one step that brings the segmentation into the scene (400 ms). Slicer's views do not draw here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTING))
+
+import psutil  # noqa: E402
+from slicer_shell.fixtures import require_shell  # noqa: E402
+
+TICK_MS = 5
+SECONDS = 3600
+SLOWEST = 5
+
+COMMAND_LINE = """
+import json, sys, time, psutil
+from HLFDSegmentationLib.worker_jobs import Jobs
+import HLFDSegmentationLib.pipeline
+from HLFDTrainingLib.cli import main
+Jobs()
+process = psutil.Process()
+cpu, wall = sum(process.cpu_times()[:2]), time.perf_counter()
+code = main(sys.argv[1:])
+print("COST", json.dumps([time.perf_counter() - wall, sum(process.cpu_times()[:2]) - cpu]))
+sys.exit(code)
+"""
+
+
+@dataclass
+class Cost:
+    """Seconds of wall-clock, and of CPU of all processes together."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass
+class Gap:
+    """A time in which the event loop did nothing else: in all, and of it the thread's own CPU time."""
+
+    wall_ms: float
+    cpu_ms: float
+    phase: str
+
+
+class Loop:
+    """Watches how long the event loop is blocked: the gaps between the ticks of a timer.
+
+    Args:
+        phase_label: the label of the panel that says what is being done.
+    """
+
+    def __init__(self, phase_label) -> None:
+        import qt
+
+        self.gaps: list[Gap] = []
+        self._label = phase_label
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MS)
+        self._timer.connect("timeout()", self._tick)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        self.gaps.clear()
+        self._last = time.perf_counter(), time.thread_time()
+        self._timer.start()
+        yield
+        self._tick()
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.perf_counter(), time.thread_time()
+        wall, cpu = (1000 * (end - begin) for begin, end in zip(self._last, now))
+        self.gaps.append(Gap(wall, cpu, self._label.text))
+        self._last = now
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ct", type=Path)
+    parser.add_argument("--repeats", type=int, default=2)
+    arguments = parser.parse_args()
+    with warm_panel(arguments.ct) as panel:
+        loop = Loop(panel.ui.phaseLabel)
+        rows, gaps = [], []
+        for attention in (False, True):
+            panel.parameters.attention = attention
+            in_panel(panel, loop)  # The first of its kind; the command line's is not warmer.
+            for _ in range(arguments.repeats):
+                rows.append((attention, by_command_line(arguments.ct, attention), in_panel(panel, loop)))
+                gaps += loop.gaps
+    print(f"\n{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}\n")
+    print(
+        "| attention | hlfd segment | click to result | more | hlfd segment, CPU | click to result, CPU | ratio, CPU |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for attention in (False, True):
+        told, shown = (median([row[which] for row in rows if row[0] == attention]) for which in (1, 2))
+        print(
+            f"| {'yes' if attention else 'no'} | {told.wall:.1f} s | {shown.wall:.1f} s "
+            f"| {shown.wall - told.wall:+.1f} s | {told.cpu:.1f} s | {shown.cpu:.1f} s | {shown.cpu / told.cpu:.2f} |"
+        )
+    print(f"\n| event loop blocked ({len(gaps)} ticks) | of it own CPU | while |\n|---|---|---|")
+    for gap in sorted(gaps, key=lambda gap: -gap.wall_ms)[:SLOWEST]:
+        print(f"| {gap.wall_ms:.0f} ms | {gap.cpu_ms:.0f} ms | {gap.phase} |")
+    print(f"\nMost own CPU in one step: {max(gap.cpu_ms for gap in gaps):.0f} ms")
+
+
+@contextmanager
+def warm_panel(ct: Path) -> Iterator:
+    """The panel with the CT and a worker that has started."""
+    require_shell()
+    import SimpleITK as sitk
+    import slicer
+    from slicer_cases import add_volume
+    from slicer_shell.modules import load_module_file
+    from slicer_shell.packaging_stand_ins import packages
+    from test_slicer_module import MODULE_FILE, Panel
+
+    with packages.in_place():
+        module = load_module_file(MODULE_FILE)
+        add_volume(sitk.ReadImage(str(ct)), "CT")
+        yield Panel(slicer, module)
+        slicer.modules.HLFDSegmentationWidget.cleanup()
+
+
+def in_panel(panel, loop: Loop) -> Cost:
+    """One run, from the click until the panel shows the result."""
+    results = len(panel.results())
+    cpu, wall = cpu_of_all(), time.perf_counter()
+    with loop.watched():
+        panel.ui.segmentButton.click()
+        panel.wait(lambda: not panel.running, SECONDS)
+    cost = Cost(time.perf_counter() - wall, cpu_of_all() - cpu)
+    if len(panel.results()) == results:
+        sys.exit(f"the run failed: {panel.message}")
+    panel.slicer.mrmlScene.RemoveNode(panel.results()[-1].node)
+    return cost
+
+
+def by_command_line(ct: Path, attention: bool) -> Cost:
+    """One run of `hlfd segment`, without what it imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["segment", str(ct), "-o", f"{folder}/result", *["--attention"] * attention]
+        ended = subprocess.run(
+            [sys.executable, "-c", COMMAND_LINE, *options],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    return Cost(*json.loads(ended.stdout.decode().rpartition("COST")[2]))
+
+
+def cpu_of_all() -> float:
+    """CPU seconds of this process and of those that it started and that are still there."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
+
+
+def median(costs: list[Cost]) -> Cost:
+    return Cost(*(statistics.median(getattr(cost, what) for cost in costs) for what in ("wall", "cpu")))
+
+
+if __name__ == "__main__":
+    main()

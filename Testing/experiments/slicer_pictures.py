@@ -1,0 +1,168 @@
+"""Takes the docs' pictures of the Slicer module: slice views, focus chart, mosaic and comparison of one CT.
+
+    python Testing/experiments/slicer_pictures.py CT docs/images [--other MODEL]
+
+CT (of the docs: hcc_011_acq1) is segmented with the model that ships, in the stand-in Slicer of the tests, and once more with MODEL (folder of a
+package, or name of an installed one), with which it is compared. Slices are drawn with Slicer's libraries, charts by a
+stand-in; both say so, and whose CT it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+TESTING = Path(__file__).resolve().parents[1]
+MODULE_FILE = TESTING.parent / "HLFDSegmentation" / "HLFDSegmentation.py"
+sys.path.insert(0, str(TESTING))
+
+from slicer_shell.fixtures import require_shell  # noqa: E402
+
+slicer = require_shell()
+
+import SimpleITK as sitk  # noqa: E402
+from slicer_cases import add_volume  # noqa: E402
+from slicer_shell.modules import load_module_file  # noqa: E402
+from slicer_shell.packaging_stand_ins import packages  # noqa: E402
+from slicer_shell.plots import draw_chart  # noqa: E402
+from slicer_shell.pyside import QtCore, QtGui  # noqa: E402
+from slicer_shell.views import render_slice_view  # noqa: E402
+
+SEGMENT = "liver tumor"
+LAYERS = ("encoder2", "encoder5", "decoder2")
+WINDOW_HU = (-110, 240)
+VIEW = (360, 300)
+CHART = (640, 360)
+MOSAIC = (960, 690)
+GAP = 4
+CAPTION_HEIGHT = 20
+CAPTION = "Drawn with Slicer's libraries, not in 3D Slicer. CT: {credit}"
+CREDIT = "HCC-TACE-Seg, The Cancer Imaging Archive, DOI 10.7937/TCIA.5FNA-0924, CC BY 4.0"
+
+
+class Pictures:
+    """The folder of pictures, and what is written below each.
+
+    Args:
+        folder: for the PNG files.
+        credit: whose CT it is.
+    """
+
+    def __init__(self, folder: Path, credit: str) -> None:
+        self._folder = folder
+        self._caption = CAPTION.format(credit=credit)
+
+    def save(self, name: str, *rows: list[np.ndarray]) -> None:
+        """Saves pictures, uint8 (height, width, 3), in rows with a caption below."""
+        picture = np.concatenate([side_by_side(row) for row in rows])
+        height, width, _ = picture.shape
+        image = QtGui.QImage(width, height + CAPTION_HEIGHT, QtGui.QImage.Format_RGB888)
+        image.fill(QtCore.Qt.white)
+        painter = QtGui.QPainter(image)
+        pixels = np.ascontiguousarray(picture)
+        painter.drawImage(0, 0, QtGui.QImage(pixels.data, width, height, 3 * width, QtGui.QImage.Format_RGB888))
+        font = painter.font()
+        font.setPixelSize(12)
+        painter.setFont(font)
+        painter.setPen(QtGui.QColor(80, 80, 80))
+        painter.drawText(4, height + 14, self._caption)
+        painter.end()
+        if not image.save(str(self._folder / f"{name}.png")):
+            raise OSError(f"the picture {name}.png could not be written")
+
+
+def side_by_side(row: list[np.ndarray]) -> np.ndarray:
+    framed = [np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for picture in row]
+    return np.concatenate(framed, axis=1)[:, :-GAP]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ct", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--credit", default=CREDIT, help="whose CT it is, where it is another one")
+    parser.add_argument("--other", help="model to compare with: folder of a package, or name of an installed one")
+    parser.add_argument("--segment", default=SEGMENT, help=f"whose attention (default: {SEGMENT})")
+    arguments = parser.parse_args()
+    arguments.images.mkdir(parents=True, exist_ok=True)
+    pictures = Pictures(arguments.images, arguments.credit)
+    with packages.in_place():
+        load_module_file(MODULE_FILE)
+        take_all(pictures, arguments)
+
+
+def take_all(pictures: Pictures, arguments: argparse.Namespace) -> None:
+    from HLFDSegmentationLib.slicer_worker import close_shared_worker
+
+    from HLFDSegmentation import HLFDSegmentationLogic
+
+    ct = add_volume(sitk.ReadImage(str(arguments.ct)), "CT")
+    ct.GetDisplayNode().AutoWindowLevelOff()
+    ct.GetDisplayNode().SetWindowLevelMinMax(*WINDOW_HU)
+    logic = HLFDSegmentationLogic()
+    result = logic.segment(ct, attention=True)
+    other = logic.segment(ct, model=arguments.other, attention=True) if arguments.other else None
+    close_shared_worker()
+    if other:
+        other.node.GetDisplayNode().SetVisibility(False)
+    slicer.util.setSliceViewerLayers(background=ct, fit=True)
+    take_views(pictures, result, arguments.segment)
+    if other:
+        other.node.GetDisplayNode().SetVisibility(True)
+        take_comparison(pictures, result, other, arguments.segment)
+
+
+def take_views(pictures: Pictures, result, segment: str) -> None:
+    """The segmentation in three directions, three layers in the axial one, all layers as a mosaic, and their focus."""
+    from HLFDSegmentationLib.slicer_focus_chart import FocusChart
+    from HLFDSegmentationLib.slicer_layer_view import LayerView
+    from HLFDSegmentationLib.slicer_mosaic import mosaic
+
+    view = LayerView(slicer.mrmlScene)
+    fit(("Red", "Green", "Yellow"))
+    view.show(result, segment, LAYERS[-1])
+    view.jump_to(result.lesions(segment)[0][1])
+    view.hide()
+    pictures.save("slicer_segmentation", [render_slice_view(name, VIEW) for name in ("Red", "Green", "Yellow")])
+    pictures.save("slicer_attention", [attention(view, result, segment, layer) for layer in LAYERS])
+    red = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+    pictures.save("slicer_mosaic", [mosaic(result, segment, red, MOSAIC, view.colors, view.opacity)])
+    view.hide()
+    chart = FocusChart(slicer.mrmlScene)
+    chart.show([result], segment, LAYERS[-1])
+    pictures.save("slicer_focus_chart", [draw_chart(chart.chart_node, CHART)])
+    chart.restore()
+
+
+def attention(view, result, segment: str, layer: str) -> np.ndarray:
+    view.show(result, segment, layer)
+    return render_slice_view("Red", VIEW)
+
+
+def take_comparison(pictures: Pictures, result, other, segment: str) -> None:
+    """Both models' last layer in linked views, and both focus curves."""
+    from HLFDSegmentationLib.slicer_comparison import SIDES, Comparison
+
+    comparison = Comparison(slicer.mrmlScene, result, other)
+    comparison.show(segment, LAYERS[-1])
+    comparison.jump_to(result.lesions(segment)[0][1])
+    fit(SIDES)
+    views = [render_slice_view(side, VIEW) for side in SIDES]
+    chart = draw_chart(comparison.chart.chart_node, (2 * VIEW[0] + GAP, CHART[1]))
+    pictures.save("slicer_comparison", views, [chart])
+    comparison.restore()
+
+
+def fit(names: tuple[str, ...]) -> None:
+    """Each view shows the whole slice at the size at which it is drawn."""
+    for name in names:
+        widget = slicer.app.layoutManager().sliceWidget(name)
+        widget.sliceLogic().ResizeSliceNode(*VIEW)
+        widget.fitSliceToBackground()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""HLFD Training as a user has it in front of them, and annotated CTs in the scene, for the tests of the module."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from generated_cases import blob_case
+from slicer_cases import Later, add_study, add_volume
+
+slicer = Later("slicer")
+
+CHECKOUT = Path(__file__).parents[1]
+MODULE_FILES = [CHECKOUT / name / f"{name}.py" for name in ("HLFDSegmentation", "HLFDTraining")]
+PANEL_WIDTH = 450
+
+SEGMENTS = {1: "liver", 2: "liver tumor"}
+SMALL_PATIENT_MM = (1.0, 1.0, 8.0)
+"""Pixels as small as those of the task, so that 64 of them hold the whole body."""
+
+
+class TrainingModule:
+    """Both modules loaded, HLFD Training opened, its trainings kept in a folder of the test's."""
+
+    def __init__(self, shell, runs_folder: Path) -> None:
+        from slicer_shell.modules import load_module_file
+
+        self.slicer = shell
+        self.runs_folder = runs_folder
+        for file in MODULE_FILES:
+            module = load_module_file(file)
+        self.module = module
+        shell.app.start_up()
+        shell.util.mainWindow().show()
+        self.open()
+        self.parameters.runsFolder = str(runs_folder)
+
+    def open(self) -> None:
+        self.slicer.util.selectModule("HLFDTraining")
+        self.slicer.app.processEvents()
+
+    def leave(self) -> None:
+        """The user goes to another module."""
+        self.slicer.app.main_window.moduleSelector().leave()
+
+    @property
+    def widget(self):
+        return self.slicer.modules.HLFDTrainingWidget
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.widget.logic.getParameterNode()
+
+    @property
+    def plan(self) -> dict:
+        return self.widget.planPanel.plan()
+
+    @property
+    def message(self) -> str:
+        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
+
+    def choose(self, combo, text: str) -> None:
+        """The user takes the entry that begins with a text."""
+        texts = [combo.itemText(index) for index in range(combo.count)]
+        combo.setCurrentIndex(next(index for index, each in enumerate(texts) if each.startswith(text)))
+        self.slicer.app.processEvents()
+
+    def wait(self, condition, seconds: float = 120) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def picture(self, name: str) -> None:
+        """A screenshot, as high as the panel wants to be."""
+        from slicer_shell.screenshots import grab
+
+        top = self.module.widgetRepresentation()
+        window = self.slicer.util.mainWindow()
+        for _attempt in range(5):
+            self.slicer.app.processEvents()
+            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
+        assert grab(top, name).stat().st_size > 4000
+
+
+def forget_modules() -> None:
+    """Slicer ends: the libraries are imported anew when it is started again."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("HLFDTrainingLib", "HLFDSegmentationLib")]:
+        del sys.modules[name]
+
+
+def add_annotated_ct(seed: int, name: str, patient: str):
+    """A CT and what a user has drawn on it, in a study of a patient; gives both nodes."""
+    ct, labels = (_small(image) for image in blob_case(seed))
+    volume = add_volume(ct, name)
+    add_study(volume, patient, f"Study of {name}")
+    segmentation = add_segmentation(volume, sitk.GetArrayFromImage(labels), f"{name} segmentation")
+    return volume, segmentation
+
+
+def add_segmentation(volume, labels: np.ndarray, name: str):
+    """Segments of `SEGMENTS` on a volume."""
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for value, segment in SEGMENTS.items():
+        key = segmentation.GetSegmentation().AddEmptySegment("", segment)
+        slicer.util.updateSegmentBinaryLabelmapFromArray((labels == value).astype(np.uint8), segmentation, key, volume)
+    return segmentation
+
+
+def unseen_ct(seed: int):
+    """A CT of a patient who is in no case, and the truth, [k, j, i]."""
+    ct, labels = (_small(image) for image in blob_case(seed))
+    return add_volume(ct, "Unseen"), sitk.GetArrayFromImage(labels)
+
+
+def _small(image: sitk.Image) -> sitk.Image:
+    image.SetSpacing(SMALL_PATIENT_MM)
+    return image

@@ -1,0 +1,354 @@
+"""The Cases section of HLFD Training as its user meets it: what is clicked, what the tables say, what is written."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.cases import find_cases
+from slicer_cases import add_ct, add_study, add_transform, shift, slicer
+from test_slicer_cases import add_case, add_segmentation, save_scene, select, snapshot
+
+UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
+NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
+
+
+class Panel:
+    """The section, and what its user does."""
+
+    def __init__(self) -> None:
+        from HLFDTrainingLib.slicer_cases_panel import CasesPanel
+
+        self.root = slicer.util.loadUI(str(UI_FILE))
+        self.ui = slicer.util.childWidgetVariables(self.root)
+        self.problem, self.changes = "", 0
+        self.cases = CasesPanel(self.ui, self.count, self.show_problem)
+        self.cases.set_task(TASK)
+        self.cases.attach(object())
+        self.settle()
+
+    def count(self) -> None:
+        self.changes += 1
+
+    def show_problem(self, sentence: str) -> None:
+        self.problem = sentence
+
+    def settle(self) -> None:
+        for _ in range(3):
+            slicer.app.processEvents()
+
+    def click(self, name: str) -> None:
+        getattr(self.ui, name).click()
+        self.settle()
+
+    def text(self, row: int, column: int) -> str:
+        combo = self.ui.casesTable.cellWidget(row, column)
+        return combo.currentText if combo else self.ui.casesTable.item(row, column).text()
+
+    def column(self, column: int) -> list[str]:
+        return [self.text(row, column) for row in range(self.ui.casesTable.rowCount)]
+
+    def choose(self, row: int, column: int, text: str) -> None:
+        combo = self.ui.casesTable.cellWidget(row, column)
+        combo.setCurrentIndex(combo.findText(text))
+        self.settle()
+
+    def type(self, row: int, column: int, text: str) -> None:
+        self.ui.casesTable.item(row, column).setText(text)
+        self.settle()
+
+    def choose_role(self, segment: str, role: str) -> None:
+        table = self.ui.rolesTable
+        (row,) = (index for index in range(table.rowCount) if table.item(index, 0).text() == segment)
+        combo = table.cellWidget(row, 1)
+        combo.setCurrentIndex(combo.findText(role))
+        self.settle()
+
+    def write(self, folder: Path) -> tuple:
+        """Waits for the end. Gives the cases.json and the split, or the sentence."""
+        told = []
+        shares = []
+        self.cases.write_cases(
+            folder, TASK, lambda *written: told.append(written), lambda text: told.append((text,)), shares.append
+        )
+        wait_until(lambda: told)
+        self.settle()
+        assert shares == sorted(shares)
+        return told[0]
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    from slicer_shell.application import process_events_until
+
+    process_events_until(condition, seconds)
+
+
+@pytest.fixture
+def panel(slicer_shell, monkeypatch):
+    panel = Panel()
+    yield panel
+    panel.cases.attach(None)
+
+
+def test_cases_of_the_scene_are_written_and_nothing_in_the_scene_changes(panel, tmp_path):
+    for number in range(4):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Fine"] * 4
+    assert panel.cases.ready == ""
+    assert sorted(panel.column(SPLIT)) == ["test", "train", "train", "validation"]
+    before = snapshot()
+    cases_file, split = panel.write(tmp_path)
+    assert snapshot() == before
+    found = find_cases(cases_file, TASK)
+    assert [case.name for case in found] == [f"CT {number}" for number in range(4)]
+    parts = dict(zip(panel.column(NAME), panel.column(SPLIT)))
+    assert {case.name for case in split.test} == {name for name, part in parts.items() if part == "test"}
+    assert len(split.train) == 2 and split.validation
+    assert "4 cases of 4 patients" in panel.ui.casesSummaryLabel.text
+
+
+def test_the_split_is_that_of_the_command(panel, tmp_path):
+    from HLFDTrainingLib.split import split_by_patient
+
+    for number in range(5):
+        ct, _node, _labels = add_case(number, f"CT {number}")
+        add_study(ct, f"Patient {number}")
+    panel.click("addFromSceneButton")
+    cases_file, split = panel.write(tmp_path)
+    assert split_by_patient(find_cases(cases_file, TASK)).to_dict() == split.to_dict()
+
+
+def test_a_role_is_chosen_once_and_holds_for_all_rows_and_later_ones(panel):
+    image, label = blob_case(0)
+    for name in ("CT 1", "CT 2"):
+        add_segmentation(add_ct(0, name), {"Leber": sitk.GetArrayFromImage(label) > 0}, f"{name} segmentation")
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Wrong", "Wrong"]
+    assert "Say which segments are" in panel.cases.ready
+    panel.choose_role("Leber", "liver")
+    assert panel.column(CHECK) == ["Look", "Look"]
+    add_segmentation(add_ct(0, "CT 3"), {"leber ": sitk.GetArrayFromImage(label) > 0}, "CT 3 segmentation")
+    panel.click("addFromSceneButton")
+    assert panel.column(ROLES) == ["liver: Leber", "liver: Leber", "liver: leber "]
+    del image
+
+
+def test_all_cases_of_a_patient_move_together(panel):
+    for number in range(4):
+        ct, _node, _labels = add_case(number, f"CT {number}")
+        add_study(ct, f"Patient {number // 2}")
+    panel.click("addFromSceneButton")
+    panel.choose(0, SPLIT, "validation")
+    assert panel.column(SPLIT)[:2] == ["validation", "validation"]
+    panel.type(2, PATIENT, "Patient 0")
+    assert panel.column(SPLIT)[2] == "validation"
+
+
+def test_a_ct_that_several_segmentations_claim_gets_the_chosen_one(panel):
+    ct, _node, labels = add_case()
+    add_segmentation(ct, {"liver": labels > 0, "tumor": labels == 2}, "second reader")
+    panel.click("addFromSceneButton")
+    assert panel.text(0, SEGMENTATION) == "Choose..."
+    panel.choose(0, SEGMENTATION, "second reader")
+    assert panel.text(0, SEGMENTATION) == "second reader"
+    assert panel.text(0, CHECK) == "Fine"
+
+
+def test_the_check_reads_the_voxels_and_names_the_case(panel):
+    add_case(0, "CT 1")
+    add_case(1, "CT 2")
+    slicer.util.arrayFromVolume(slicer.util.getNode("CT 2"))[:] = 100
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Fine", "Fine"]
+    panel.ui.checkButton.click()
+    wait_until(lambda: panel.cases._work is None)
+    panel.settle()
+    assert panel.text(0, CHECK) == "Fine"
+    assert panel.text(1, CHECK) == "Wrong"
+    assert panel.problem.startswith("Case CT 2:")
+    assert panel.cases.ready.startswith("Case CT 2:")
+
+
+def test_a_failed_check_leaves_no_files_and_can_be_repeated(panel, tmp_path):
+    add_case(0, "CT 1")
+    ct, _node, _labels = add_case(1, "CT 2")
+    good = slicer.util.arrayFromVolume(ct).copy()
+    slicer.util.updateVolumeFromArray(ct, good * 0 + 100)
+    panel.click("addFromSceneButton")
+    (sentence,) = panel.write(tmp_path)
+    assert sentence.startswith("Case CT 2:")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    slicer.util.updateVolumeFromArray(ct, good)
+    cases_file, _split = panel.write(tmp_path)
+    assert cases_file.is_file()
+
+
+def test_writing_can_be_cancelled(panel, tmp_path):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    told = []
+    work = panel.cases.write_cases(tmp_path, TASK, told.append, told.append, lambda share: None)
+    assert not panel.ui.addFromSceneButton.enabled and panel.cases.ready
+    slicer.app.processEvents()
+    work.cancel()
+    assert panel.ui.addFromSceneButton.enabled and not panel.cases.ready
+    assert not told and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_cases_that_are_not_ready_are_not_written(panel, tmp_path):
+    add_case()
+    panel.click("addFromSceneButton")
+    (sentence,) = panel.write(tmp_path)
+    assert sentence.startswith("One case is not enough")
+
+
+def test_a_deleted_ct_is_told_and_the_case_can_be_removed(panel):
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("CT 1"))
+    panel.settle()
+    assert panel.text(1, CHECK) == "Wrong" and panel.cases.ready.startswith("Case CT 1: Its CT")
+    panel.ui.casesTable.selectRow(1)
+    panel.click("removeCaseButton")
+    assert panel.column(NAME) == ["CT 0", "CT 2"]
+    assert panel.cases.ready == ""
+
+
+def test_a_closed_scene_leaves_the_table_empty(panel):
+    add_case()
+    panel.click("addFromSceneButton")
+    panel.cases.attach(None)
+    slicer.mrmlScene.Clear(False)
+    panel.cases.attach(object())
+    assert panel.cases.rows == []
+    assert panel.cases.ready.startswith("There are no cases yet")
+
+
+def test_what_is_drawn_later_is_seen_and_makes_written_files_old(panel):
+    _ct, node, labels = add_case()
+    panel.click("addFromSceneButton")
+    panel.cases.refresh()
+    changes = panel.changes
+    panel.cases.refresh()
+    assert panel.changes == changes
+    slicer.util.updateSegmentBinaryLabelmapFromArray((labels == 1).astype("uint8"), node, "tumor")
+    panel.cases.refresh()
+    assert panel.changes > changes
+    changes = panel.changes
+    node.GetSegmentation().RemoveSegment("tumor")
+    panel.cases.refresh()
+    assert panel.changes > changes and panel.text(0, CHECK) == "Look"
+    panel.ui.casesTable.selectRow(0)
+    assert "No segment is the liver tumor" in panel.ui.casesSummaryLabel.text
+
+
+def test_cases_of_a_folder_stay_where_they_are(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    folder = write_cases(tmp_path / "cases", 3)
+    dialogs.answer(str(folder))
+    panel.click("addFolderButton")
+    assert panel.column(NAME) == ["case0", "case1", "case2"]
+    assert panel.column(CHECK) == ["Fine"] * 3
+    add_case(5, "CT 5")
+    panel.click("addFromSceneButton")
+    cases_file, _split = panel.write(tmp_path / "run")
+    found = {case.name: case for case in find_cases(cases_file, TASK)}
+    assert found["case1"].ct.resolve() == folder / "case1" / "ct.nii.gz"
+    assert found["case1"].labels == {1: ("liver",), 2: ("liver tumor",)}
+    assert found["CT 5"].ct.is_relative_to(tmp_path / "run")
+
+
+def test_a_folder_without_cases_is_told(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    dialogs.answer(str(tmp_path))
+    panel.click("addFolderButton")
+    assert "no annotated cases were found" in panel.problem
+
+
+def test_another_task_asks_anew_what_the_segments_are(panel):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    assert panel.column(ROLES) == ["liver; liver tumor: tumor"] * 2
+    panel.cases.set_task(TASKS["kidney-tumor"])
+    panel.settle()
+    assert panel.column(ROLES) == ["kidney tumor: tumor"] * 2
+    assert panel.column(CHECK) == ["Look", "Look"]
+
+
+def test_cases_of_a_scene_file_come_beside_those_of_the_scene(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    ct, _node, _labels = add_case(0, "CT 0")
+    add_transform(shift(1, 2, 3), ct)
+    file = save_scene(tmp_path / "saved.mrb")
+    dialogs.answer(str(file))
+    panel.click("addFromSceneButton")
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    panel.click("addSceneFileButton")
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+    assert panel.column(NAME) == ["CT 0", "CT 0 (2)"]
+    panel.ui.casesTable.selectRow(1)
+    panel.click("removeCaseButton")
+    assert panel.column(NAME) == ["CT 0"]
+
+
+def test_a_corrected_result_is_added_as_a_case(panel):
+    ct, node, _labels = add_case()
+    node.SetAttribute("HLFD.Model", "student")
+    panel.cases.add_case(ct, node)
+    panel.settle()
+    assert panel.text(0, SEGMENTATION) == node.GetName() and panel.text(0, CHECK) == "Fine"
+    panel.cases.add_case(ct, node)
+    assert "already" in panel.problem
+
+
+def test_patients_whom_a_student_has_met_stay_in_their_part(panel, tmp_path):
+    for number in range(4):
+        ct, _node, _labels = add_case(number, f"CT {number}")
+        add_study(ct, f"Patient {number}")
+    panel.click("addFromSceneButton")
+    _file, split = panel.write(tmp_path / "first")
+    parts = {case.patient: "train" for case in (*split.train, *split.validation)}
+    changes = panel.changes
+    panel.cases.keep_parts(parts)
+    panel.settle()
+    assert panel.changes > changes
+    kept = {case.name for case in (*split.train, *split.validation)}
+    assert all(row.part == "train" for row in panel.cases.rows if row.name in kept)
+    changes = panel.changes
+    panel.cases.keep_parts(parts)
+    assert panel.changes == changes
+
+
+def test_the_selection_is_added(panel, monkeypatch):
+    ct, _node, _labels = add_case(0, "CT 1")
+    add_case(1, "CT 2")
+    select(monkeypatch, add_study(ct))
+    panel.click("addFromSelectionButton")
+    assert panel.column(CT) == ["CT 1"]
+    select(monkeypatch)
+    panel.click("addFromSelectionButton")
+    assert panel.problem.startswith("Select CTs")
+
+
+def test_the_panel_loads_neither_torch_nor_simpleitk():
+    import subprocess
+
+    code = (
+        "import sys; from slicer_shell.fixtures import require_shell; require_shell(); "
+        "import HLFDTrainingLib.slicer_cases_panel; "
+        "sys.exit(', '.join({'torch', 'monai', 'SimpleITK', 'scipy'} & sys.modules.keys()) or 0)"
+    )
+    paths = [str(Path(__file__).parent), *(str(path) for path in sys.path if "HLFD" in str(path))]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {code}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,296 @@
+"""What a training has achieved, in HLFD Training's panel, on the stand-in Slicer: from the figures to learning on.
+
+Real: the run and its networks, the commands that measure and package, HLFD Segmentation with its worker, all nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from training_runs import PLAN, begin_run
+
+CHECKOUT = Path(__file__).parents[1]
+UI_FILE = CHECKOUT / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
+SEGMENTATION_FILE = CHECKOUT / "HLFDSegmentation" / "HLFDSegmentation.py"
+
+
+class Panel:
+    """The part of the panel, and what its user does and sees."""
+
+    def __init__(self, slicer) -> None:
+        from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
+
+        self.slicer = slicer
+        self.widget = slicer.util.loadUI(str(UI_FILE))
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.message = ""
+        self.continued, self.added = [], []
+        self.panel = OutcomePanel(self.ui, self.continued.append, self.add_case, self.show_problem)
+        self.panel.attach(True)
+        self.widget.show()
+
+    def add_case(self, ct, segmentation) -> None:
+        self.added.append((ct, segmentation))
+
+    def show_problem(self, sentence: str) -> None:
+        self.message = sentence
+
+    def wait(self, condition, seconds: float = 180) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def rows(self) -> list[list[str]]:
+        table = self.ui.outcomeTable
+        return [
+            [table.item(row, column).text() for column in range(table.columnCount)] for row in range(table.rowCount)
+        ]
+
+    def install(self, name: str) -> None:
+        self.ui.installNameEdit.setText(name)
+        self.ui.installButton.click()
+        self.wait(lambda: self.ui.installButton.enabled)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A finished run with a teacher and both students, of the smallest networks and few epochs."""
+    from HLFDTrainingLib.trainer import TrainingRun
+
+    folder = begin_run(
+        tmp_path_factory.mktemp("trained") / "My livers!", replace(PLAN, teacher_epochs=1, student_epochs=1)
+    )
+    TrainingRun(folder, report=folder.logging(lambda event: None)).run()
+    return folder.path
+
+
+@pytest.fixture(scope="module")
+def measured(trained) -> Path:
+    from HLFDTrainingLib.comparison_table import compare_run
+    from HLFDTrainingLib.run_folder import RunFolder
+
+    compare_run(RunFolder(trained), device="cpu")
+    return trained
+
+
+@pytest.fixture
+def panel(slicer_shell, tmp_path, monkeypatch):
+    from slicer_shell.modules import load_module_file
+
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    load_module_file(SEGMENTATION_FILE)
+    made = Panel(slicer_shell)
+    yield made
+    made.panel.close()
+    sys.modules["HLFDSegmentationLib.slicer_worker"].close_shared_worker()
+
+
+def own_copy(run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(run, tmp_path / run.name)
+
+
+# Before the end
+
+
+def test_without_a_finished_training_nothing_can_be_done(panel, tmp_path):
+    buttons = [
+        panel.ui.compareButton,
+        panel.ui.installButton,
+        panel.ui.segmentTestCaseButton,
+        panel.ui.addAsCaseButton,
+        panel.ui.continueFromStudentButton,
+    ]
+    assert "Choose a training" in panel.ui.outcomeLabel.text
+    assert not any(button.enabled for button in buttons)
+    panel.panel.show(begin_run(tmp_path / "run").path)
+    assert "not finished" in panel.ui.outcomeLabel.text
+    assert not any(button.enabled for button in buttons)
+
+
+# Figures
+
+
+def test_networks_are_measured_and_stand_beside_each_other(panel, trained, tmp_path):
+    from slicer_shell.screenshots import grab
+
+    run = own_copy(trained, tmp_path)
+    (run / "comparison.json").unlink(missing_ok=True)
+    panel.panel.show(run)
+    assert "best student is that of epoch 1" in panel.ui.outcomeLabel.text and not panel.ui.outcomeTable.visible
+    panel.ui.compareButton.click()
+    assert panel.ui.compareButton.text == "Cancel measuring" and not panel.ui.installButton.enabled
+    panel.wait(lambda: panel.ui.compareButton.text == "Measure on the test cases")
+    assert panel.message == ""
+    rows = panel.rows()
+    assert [row[:2] for row in rows if row[0] == "liver tumor"] == [
+        ["liver tumor", "teacher"],
+        ["liver tumor", "student"],
+        ["liver tumor", "student without teacher"],
+    ]
+    teacher, student = rows[0], rows[1]
+    assert float(teacher[8].removesuffix(" M")) > float(student[8].removesuffix(" M")) > 0.5
+    assert 0 <= float(student[2]) <= 1 and float(student[10].split(" ")[0]) > 0
+    assert "student without teacher" in panel.ui.outcomeLabel.text and "1 test cases" in panel.ui.outcomeLabel.text
+    assert (run / "comparison.csv").is_file()
+    grab(panel.widget, "training_outcome")
+
+
+def test_measuring_can_be_cancelled(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    (run / "comparison.json").unlink(missing_ok=True)
+    panel.panel.show(run)
+    panel.ui.compareButton.click()
+    panel.ui.compareButton.click()
+    assert panel.ui.compareButton.text == "Measure on the test cases" and panel.ui.installButton.enabled
+    assert not (run / "comparison.json").exists() and panel.message == ""
+
+
+def test_a_test_case_that_is_gone_is_told_when_measuring(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    [case] = json.loads((run / "split.json").read_text())["test"]
+    shutil.rmtree(run / "cases" / case)
+    panel.panel.show(run)
+    panel.ui.compareButton.click()
+    panel.wait(lambda: panel.ui.compareButton.text == "Measure on the test cases")
+    assert case in panel.message
+
+
+def test_damaged_figures_are_told(panel, measured, tmp_path):
+    run = own_copy(measured, tmp_path)
+    (run / "comparison.json").write_text('{"models": [{}]}')
+    panel.panel.show(run)
+    assert "damaged" in panel.ui.outcomeLabel.text and panel.ui.compareButton.enabled
+
+
+def test_a_figure_without_meaning_is_a_dash():
+    from HLFDTrainingLib.outcome_table import spread_text
+
+    assert spread_text({"mean": None, "sd": None, "n": 0}, 3) == "–"
+    assert spread_text({"mean": 0.5, "sd": None, "n": 1}, 3) == "0.500"
+    assert spread_text({"mean": 0.5, "sd": 0.25, "n": 3}, 2) == "0.50 ± 0.25"
+
+
+# Installing
+
+
+def test_student_is_installed_and_chosen_and_segments_an_unseen_case_beside_its_truth(panel, measured, tmp_path):
+    from HLFDSegmentationLib.model_store import find_package
+
+    run = own_copy(measured, tmp_path)
+    panel.slicer.util.selectModule("HLFDSegmentation")
+    segmentation = panel.slicer.modules.HLFDSegmentationWidget
+    panel.panel.show(run)
+    assert panel.ui.installNameEdit.text == "my-livers"
+    assert not panel.ui.segmentTestCaseButton.enabled and "Install" in panel.ui.segmentTestCaseButton.toolTip
+    panel.install("my-livers")
+    assert panel.message == "" and "'my-livers'" in panel.ui.outcomeLabel.text
+    package = find_package("my-livers")
+    card = (package.path / "docs" / "README.md").read_text()
+    assert "distilled from resnet18-unet by hlfd" in card and "test dice" in card
+    assert segmentation.modelPanel.chosen.name == "my-livers"
+    assert segmentation.logic.getParameterNode().model == "my-livers"
+
+    panel.ui.segmentTestCaseButton.click()
+    assert "Cancel" in panel.ui.segmentTestCaseButton.text and panel.message == ""
+    panel.wait(lambda: "Cancel" not in panel.ui.segmentTestCaseButton.text)
+    assert panel.message == "" and "Dice of this case" in panel.ui.outcomeLabel.text
+    assert_shown_beside_each_other(panel.slicer)
+
+    panel.ui.addAsCaseButton.click()
+    [(ct, corrected)] = panel.added
+    [case] = json.loads((run / "split.json").read_text())["test"]
+    assert ct.GetAttribute("HLFD.Case") == ct.GetAttribute("HLFD.Patient") == case
+    assert corrected.GetAttribute("HLFD.Model") == "my-livers"
+    panel.ui.continueFromStudentButton.click()
+    assert panel.continued == [run]
+
+    again = Panel(panel.slicer)
+    again.panel.show(run)
+    assert again.ui.installNameEdit.text == "my-livers" and again.ui.segmentTestCaseButton.enabled
+    again.ui.installButton.click()
+    assert "installed already" in again.message
+
+
+def assert_shown_beside_each_other(slicer) -> None:
+    views = {"HLFDTrainingTruth", "HLFDTrainingStudent"}
+    assert set(slicer.app.layoutManager().shown_views()) == views
+    [ct] = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    truth, result = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    segmentation = truth.GetSegmentation()
+    names = [segmentation.GetSegment(key).GetName() for key in segmentation.GetSegmentIDs()]
+    assert names == ["liver", "liver tumor"]
+    left, right = (
+        slicer.mrmlScene.GetSingletonNode(f"HLFDTraining{n}", "vtkMRMLSliceNode") for n in ("Truth", "Student")
+    )
+    assert truth.GetDisplayNode().IsDisplayableInView(left.GetID())
+    assert not truth.GetDisplayNode().IsDisplayableInView(right.GetID())
+    assert result.GetDisplayNode().IsDisplayableInView(right.GetID())
+    assert not result.GetDisplayNode().IsDisplayableInView(left.GetID())
+    for node in (left, right):
+        assert slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(node).GetBackgroundVolumeID() == ct.GetID()
+
+
+@pytest.mark.parametrize("name", ["", "My Livers", "../x"])
+def test_a_name_that_no_model_can_have_is_refused(panel, trained, name):
+    panel.panel.show(trained)
+    panel.ui.installNameEdit.setText(name)
+    panel.ui.installButton.click()
+    assert "another model name" in panel.message and panel.ui.installButton.enabled
+
+
+def test_weights_that_are_gone_are_told_when_installing(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    (run / "student" / "best.pt").unlink()
+    panel.panel.show(run)
+    panel.install("gone")
+    assert "best.pt" in panel.message and not list((tmp_path / "models").glob("*"))
+
+
+def test_a_test_case_that_is_gone_is_told_when_segmenting(panel, trained, tmp_path, untrained_package):
+    run = own_copy(trained, tmp_path)
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    (run / "installed.txt").write_text("untrained")
+    [case] = json.loads((run / "split.json").read_text())["test"]
+    (run / "cases" / case / "ct.nii.gz").unlink()
+    panel.panel.show(run)
+    panel.ui.segmentTestCaseButton.click()
+    assert case in panel.message and "gone" in panel.message
+    assert panel.ui.segmentTestCaseButton.text == "Segment, and show truth"
+
+
+def test_a_folder_that_is_removed_leaves_nothing_to_do(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    panel.panel.show(run)
+    shutil.rmtree(run)
+    panel.panel.refresh()
+    assert not panel.ui.installButton.enabled and "not finished" in panel.ui.outcomeLabel.text
+
+
+# Learning goes on
+
+
+def test_without_a_corrected_segmentation_nothing_is_added(panel, trained):
+    panel.panel.show(trained)
+    panel.ui.addAsCaseButton.click()
+    assert "no corrected segmentation" in panel.message and panel.added == []
+
+
+def test_the_segmentation_in_the_editor_is_added(panel, trained):
+    from slicer_cases import add_ct
+
+    slicer = panel.slicer
+    ct = add_ct()
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    drawn.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    editor = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(drawn)
+    panel.panel.show(trained)
+    panel.ui.addAsCaseButton.click()
+    assert panel.added == [(ct, drawn)]

@@ -1,0 +1,309 @@
+"""The module HLFD Training: what its panel offers, what plan comes of it, and what it refuses."""
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import HLFDError, TrainingError
+from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.tasks import TASKS, load_task
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from slicer_training_cases import TrainingModule
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A user without models and trainings."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("HLFD_MODELS", str(folder / "models"))
+    return folder
+
+
+@pytest.fixture
+def panel(slicer_shell, home, monkeypatch):
+    """The module as it is before PyTorch is installed: it starts no process."""
+    from slicer_shell.packaging_stand_ins import packages
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    packages.absent = {"torch"}
+    return TrainingModule(slicer_shell, home / "trainings")
+
+
+def answer(*values) -> None:
+    from slicer_shell import dialogs
+
+    dialogs.answer(*values)
+
+
+def begin_run(folder: Path, task=TASKS["liver-tumor"], **plan) -> RunFolder:
+    """A run that has got to its student, as far as a panel can tell."""
+    cases = find_cases(write_cases(folder.parent / "files of cases", 4), TASK)
+    run = RunFolder(folder)
+    run.start(TrainingPlan(task=task, **plan), cases, split_by_patient(cases))
+    for stage in ("teacher", "student"):
+        run.stage(stage).mkdir()
+        (run.stage(stage) / "best.pt").touch()
+    return run
+
+
+def texts(combo) -> list[str]:
+    return [combo.itemText(index) for index in range(combo.count)]
+
+
+# The module in Slicer's list
+
+
+def test_the_module_introduces_itself(panel):
+    module = panel.module
+    assert module.title == "HLFD Training"
+    assert module.categories == ["Segmentation"]
+    assert module.dependencies == ["HLFDSegmentation"]
+    assert "research use only" in module.helpText and "Nothing is uploaded" in module.helpText
+    assert "10.1109/ISBI56570.2024.10635141" in module.acknowledgementText
+    assert not module.icon.isNull()
+
+
+def test_the_panel_fits_the_width_of_slicers_panel(panel):
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    panel.ui.resultCollapsibleButton.collapsed = False
+    panel.slicer.app.processEvents()
+    assert panel.module.widgetRepresentation().minimumSizeHint.width() <= 450
+
+
+def test_without_cases_nothing_can_be_started_and_the_panel_says_why(panel):
+    assert not panel.ui.trainButton.enabled
+    assert not panel.ui.estimateButton.enabled
+    assert "case" in panel.ui.trainHintLabel.text.lower()
+
+
+# The plan
+
+
+def test_the_untouched_plan_is_that_of_hlfd_train(panel):
+    panel.parameters.byTime = False
+    usual = TrainingPlan(task=TASKS["liver-tumor"], teacher_epochs=60, student_epochs=60)
+    options = {"temperature": 4.0, "beta": 0.9, "lambda_": 0.1}
+    assert TrainingPlan.from_dict(panel.plan) == replace(usual, method_options=options)
+
+
+def test_the_defaults_that_tooltips_tell_are_those_of_the_methods(panel):
+    from inspect import signature
+
+    arguments = signature(find_distiller("hlfd")).parameters
+    options = panel.plan["method_options"]
+    assert options == {name: arguments[name].default for name in options}
+    for spin, value in (
+        (panel.ui.betaSpin, "0.9"),
+        (panel.ui.lambdaSpin, "0.1"),
+        (panel.ui.temperatureSpin, "4"),
+        (panel.ui.learningRateSpin, "0.001"),
+        (panel.ui.batchSpin, "8"),
+        (panel.ui.seedSpin, "0"),
+    ):
+        assert f"Default {value}" in spin.toolTip and float(value) == spin.value
+        assert f"{spin.minimum:g} " in spin.toolTip.replace(",", " ") or "0.00001" in spin.toolTip
+        assert f"{spin.maximum:g}" in spin.toolTip
+
+
+@pytest.mark.parametrize("method", DISTILLERS)
+def test_every_method_is_offered_and_takes_the_options_of_its_plan(panel, method):
+    from inspect import signature
+
+    from HLFDTrainingLib.slicer_plan_panel import method_titles
+
+    if method == "hlfd:corrected":  # another name of hlfd
+        return
+    title = dict(method_titles())[method]
+    panel.choose(panel.ui.methodCombo, title)
+    assert panel.plan["method"] == method
+    assert set(panel.plan["method_options"]) <= set(signature(DISTILLERS[method]).parameters)
+
+
+def test_every_network_is_offered(panel):
+    from HLFDTrainingLib.slicer_plan_panel import network_titles
+
+    assert texts(panel.ui.teacherCombo) == [network_titles()[name] for name in TEACHERS]
+    assert texts(panel.ui.studentCombo) == [network_titles()[name] for name in STUDENTS]
+
+
+def test_without_distillation_there_is_no_teacher_and_nothing_to_compare_with(panel):
+    panel.ui.undistilledCheck.setChecked(True)
+    assert panel.plan["undistilled"]
+    panel.choose(panel.ui.methodCombo, "No distillation")
+    assert not panel.plan["undistilled"]
+    for widget in (panel.ui.teacherCombo, panel.ui.teacherSourceCombo, panel.ui.betaSpin, panel.ui.undistilledCheck):
+        assert not widget.enabled
+
+
+def test_a_time_or_epochs_can_be_given(panel):
+    assert panel.ui.hoursSpin.visible and not panel.ui.epochsSpin.visible
+    assert panel.widget.planPanel.hours == 1.0
+    panel.choose(panel.ui.lengthCombo, "By epochs")
+    assert panel.ui.epochsSpin.visible and not panel.ui.hoursSpin.visible
+    panel.ui.epochsSpin.setValue(7)
+    assert panel.widget.planPanel.hours is None
+    assert (panel.plan["teacher_epochs"], panel.plan["student_epochs"]) == (7, 7)
+
+
+def test_a_crop_is_what_the_network_sees(panel):
+    panel.choose(panel.ui.cropCombo, "128")
+    assert panel.plan["task"]["input_size"] == (128, 128)
+    panel.choose(panel.ui.cropCombo, "As the task says")
+    assert panel.plan["task"]["input_size"] == TASKS["liver-tumor"].input_size
+
+
+def test_advanced_values_reach_the_plan(panel):
+    for spin, value in (
+        (panel.ui.betaSpin, 0.5),
+        (panel.ui.lambdaSpin, 0.25),
+        (panel.ui.temperatureSpin, 2.0),
+        (panel.ui.learningRateSpin, 0.0005),
+        (panel.ui.batchSpin, 4),
+        (panel.ui.seedSpin, 3),
+    ):
+        spin.setValue(value)
+    plan = panel.plan
+    assert plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.25}
+    assert (plan["learning_rate"], plan["batch"], plan["seed"]) == (0.0005, 4, 3)
+
+
+def test_what_was_chosen_is_saved_with_the_scene_and_a_training_is_not(panel, tmp_path):
+    panel.choose(panel.ui.methodCombo, "KD")
+    panel.ui.batchSpin.setValue(5)
+    path = tmp_path / "scene.mrb"
+    assert panel.slicer.util.saveScene(str(path))
+    panel.slicer.mrmlScene.Clear()
+    panel.slicer.app.processEvents()
+    assert panel.plan["method"] == "hlfd" and panel.plan["batch"] == 8
+    panel.slicer.util.loadScene(str(path))
+    panel.wait(lambda: panel.plan["method"] == "kd", 10)
+    assert panel.ui.methodCombo.currentText.startswith("KD") and panel.ui.batchSpin.value == 5
+
+
+# Tasks
+
+
+def fill_new_task(organ: str, *, tumors: bool = True):
+    def fill(dialog):
+        from qt import QCheckBox, QDialog, QDoubleSpinBox, QLineEdit
+
+        dialog.findChild(QLineEdit, "organEdit").setText(organ)
+        dialog.findChild(QCheckBox, "tumorsCheck").setChecked(tumors)
+        dialog.findChild(QDoubleSpinBox, "spacingSpin").setValue(2.0)
+        return QDialog.Accepted
+
+    return fill
+
+
+def test_a_task_of_ones_own_becomes_a_task_file_and_is_chosen(panel):
+    answer(fill_new_task("Pancreas"))
+    panel.ui.newTaskButton.click()
+    assert panel.ui.taskCombo.currentText == "Pancreas and its tumors"
+    task = load_task(panel.runs_folder / "tasks" / "pancreas-tumor.json")
+    assert [label.name for label in task.labels] == ["pancreas", "pancreas tumor"]
+    assert task.spacing == 2.0 and task.tumors_of(task.labels[0])
+    assert TrainingPlan.from_dict(panel.plan).task == task
+
+
+@pytest.mark.parametrize(("organ", "said"), [("", "no name"), ("Liver", "already")])
+def test_a_task_that_cannot_be_made_is_refused_with_a_sentence(panel, organ, said):
+    answer(fill_new_task(organ))
+    panel.ui.newTaskButton.click()
+    assert said in panel.message
+    assert panel.plan["task"]["name"] == "liver-tumor"
+
+
+def test_a_new_task_that_is_cancelled_changes_nothing(panel):
+    answer(0)
+    panel.ui.newTaskButton.click()
+    assert not panel.message and not (panel.runs_folder / "tasks").exists()
+
+
+# Teachers and students that are there already
+
+
+def test_the_teacher_of_an_earlier_training_can_be_taken(panel):
+    run = begin_run(panel.runs_folder / "first", teacher="raunet")
+    panel.leave()
+    panel.open()
+    panel.widget.planPanel.refresh()
+    panel.choose(panel.ui.teacherSourceCombo, "first")
+    assert (panel.plan["teacher_weights"], panel.plan["teacher"]) == (str(run.path), "raunet")
+    assert not panel.ui.teacherCombo.enabled
+    shutil.rmtree(run.path)
+    panel.widget.planPanel.refresh()
+    assert "not there any more" in panel.widget.planPanel.ready
+
+
+def test_an_installed_model_for_other_labels_is_no_teacher(panel, home):
+    answer(fill_new_task("Pancreas"))
+    panel.ui.newTaskButton.click()
+    assert texts(panel.ui.teacherSourceCombo) == ["Train one on your cases"]
+    panel.choose(panel.ui.taskCombo, TASKS["abdomen"].title)
+    assert len(texts(panel.ui.teacherSourceCombo)) == 2  # the model that ships with HLFD
+
+
+def test_the_next_training_goes_on_from_a_student(panel):
+    run = begin_run(
+        panel.runs_folder / "first", task=replace(TASKS["kidney-tumor"], input_size=(64, 64)), student="resnet18-unet"
+    )
+    panel.widget.onContinueFrom(run.path)
+    plan = panel.plan
+    assert plan["student_weights"] == plan["teacher_weights"] == str(run.path)
+    assert plan["task"] == run.plan().task.to_dict()
+    assert plan["student"] == "resnet18-unet" and not panel.ui.studentCombo.enabled
+    assert panel.ui.taskCombo.currentText == TASKS["kidney-tumor"].title
+
+
+# Names and folders
+
+
+def test_a_training_never_gets_the_folder_of_another(panel):
+    panel.parameters.runName = "Liver: 20/cases"
+    first = panel.widget.planPanel.new_run_folder()
+    assert first.parent == panel.runs_folder and first.name == "Liver_ 20_cases"
+    first.mkdir(parents=True)
+    assert panel.widget.planPanel.new_run_folder() != first
+
+
+# The logic, for scripts
+
+
+@pytest.fixture
+def logic(panel):
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    return panel.widget.logic
+
+
+def test_scripts_are_told_which_packages_are_missing(panel, tmp_path):
+    with pytest.raises(HLFDError, match="torch"):
+        panel.widget.logic.startTraining(tmp_path, {"task": "liver-tumor"}, tmp_path / "run")
+
+
+def test_what_is_no_training_cannot_be_continued(logic, tmp_path):
+    with pytest.raises(TrainingError, match="no training"):
+        logic.continueTraining(tmp_path)
+
+
+def test_a_plan_that_makes_no_sense_is_refused(logic, tmp_path):
+    write_cases(tmp_path / "cases", 4)
+    with pytest.raises(TrainingError, match="no student network 'u-net'"):
+        logic.startTraining(tmp_path / "cases", {"task": "liver-tumor", "student": "u-net"}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_stopping_what_does_not_run_does_nothing(logic, panel):
+    run = begin_run(panel.runs_folder / "first")
+    logic.stop(run.path)
+    assert not run.stop_file.exists()
+    assert [row.name for row in logic.trainings(panel.runs_folder)] == ["first"]

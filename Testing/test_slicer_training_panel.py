@@ -1,0 +1,417 @@
+"""A training followed in HLFD Training's panel, on the stand-in Slicer: its file drawn, its buttons clicked.
+
+Real: run folders, the processes that watch a trainer, Slicer's nodes. The trainer itself is real in one test; in the
+others a small program is in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from training_runs import (
+    PLAN,
+    begin_run,
+    epoch_event,
+    plan_event,
+    step_event,
+    tell,
+    trainer,
+    write_preview,
+    write_step,
+)
+
+UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
+
+
+class Panel:
+    """The part of the panel, and what its user does and sees."""
+
+    def __init__(self, slicer) -> None:
+        from HLFDTrainingLib.slicer_training_panel import TrainingPanel
+
+        self.slicer = slicer
+        self.widget = slicer.util.loadUI(str(UI_FILE))
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.message = ""
+        self.shown = []
+        self.trainings_wanted = 0
+        self.panel = TrainingPanel(self.ui, self.want_training, self.shown.append, self.show_problem)
+        self.panel.attach(True)
+        self.widget.show()
+
+    def want_training(self) -> None:
+        self.trainings_wanted += 1
+
+    def show_problem(self, sentence: str) -> None:
+        self.message = sentence
+
+    def wait(self, condition, seconds: float = 120) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def wait_for_end(self) -> None:
+        self.wait(lambda: not self.panel.running)
+
+    def texts(self) -> list[str]:
+        combo = self.ui.runsCombo
+        return [combo.itemText(index) for index in range(combo.count)]
+
+
+@pytest.fixture
+def panel(slicer_shell):
+    made = Panel(slicer_shell)
+    yield made
+    made.panel.close()
+
+
+@pytest.fixture
+def started():
+    """Starts a program in a run's folder as its trainer, and ends it after the test."""
+    from HLFDTrainingLib.training_process import TrainingProcess
+
+    runs = []
+
+    def start(folder):
+        process = TrainingProcess.start(folder.path, trainer(folder))
+        runs.append(process)
+        return process
+
+    yield start
+    for process in runs:
+        if process.run_folder.is_dir():
+            process.stop()
+
+
+def processes_of(run: Path) -> list[psutil.Process]:
+    """Watch and trainer of a run, as far as they are there."""
+    try:
+        lock = json.loads((run / "process" / "lock.json").read_text())
+    except OSError:
+        return []
+    # Until the watch takes it over, the lock is held for the process that starts it: this one.
+    return [psutil.Process(pid) for pid, _start in lock["processes"] if psutil.pid_exists(pid) and pid != os.getpid()]
+
+
+def kill_trainer(panel: Panel, run: Path) -> None:
+    panel.wait(lambda: len(processes_of(run)) == 2)
+    processes_of(run)[1].kill()
+
+
+def chart_nodes(slicer) -> list:
+    kinds = ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode")
+    return [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
+
+
+def column(chart, series: str) -> list[float]:
+    """The numbers of a series of a chart."""
+    for number in range(chart.GetNumberOfPlotSeriesNodes()):
+        node = chart.GetNthPlotSeriesNode(number)
+        if node.GetName() == series:
+            values = node.GetTableNode().GetTable().GetColumnByName(node.GetYColumnName())
+            return [values.GetValue(row) for row in range(values.GetNumberOfTuples())]
+    raise LookupError(series)
+
+
+def series_names(chart) -> list[str]:
+    return [chart.GetNthPlotSeriesNode(n).GetName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
+
+
+TEACHER = (plan_event(), epoch_event("teacher", 1, 0.4), epoch_event("teacher", 2, 0.8), epoch_event("head", 1, 0.7))
+
+
+# What is going on
+
+
+def test_without_a_training_the_panel_says_so(panel, tmp_path):
+    panel.panel.set_folder(tmp_path / "not there yet")
+    panel.panel.set_ready("Add a case.")
+    assert panel.panel.shown is None and panel.shown == [None]
+    assert "No training" in panel.ui.stageLabel.text
+    assert not panel.ui.trainButton.enabled and not panel.ui.continueButton.enabled
+    assert panel.ui.trainHintLabel.text == panel.ui.trainButton.toolTip == "Add a case."
+    panel.panel.set_ready("")
+    assert panel.ui.trainButton.enabled and panel.ui.trainButton.text == "Train"
+    panel.ui.trainButton.click()
+    assert panel.trainings_wanted == 1
+
+
+def test_while_a_training_is_prepared_it_says_what_is_done(panel, tmp_path):
+    panel.panel.set_folder(tmp_path)
+    panel.panel.set_ready("")
+    panel.panel.set_busy("Writing the cases")
+    assert panel.ui.stageLabel.text == "Writing the cases"
+    assert panel.ui.trainingProgress.visible and not panel.ui.trainButton.enabled
+    panel.panel.set_busy("")
+    assert panel.ui.trainButton.enabled and not panel.ui.trainingProgress.visible
+
+
+def test_a_training_that_goes_on_is_found_again_with_stage_epoch_and_time(panel, tmp_path, started):
+    run, newer = begin_run(tmp_path / "first"), begin_run(tmp_path / "second")
+    tell(run, *TEACHER, epoch_event("student", 1, 0.5))
+    started(run)
+    write_step(run, step_event("student", 2, 3))
+    tell(newer, plan_event())
+    panel.panel.set_folder(tmp_path)
+    assert panel.panel.shown == run.path and panel.panel.running
+    assert sorted(panel.texts()) == ["first (running)", "second (interrupted)"]
+    assert panel.ui.runsCombo.currentText == "first (running)"
+    assert "student" in panel.ui.stageLabel.text and "Epoch 2 of 4, step 3 of 10" in panel.ui.stageLabel.text
+    # 2.7 epochs of the student and 4 of the undistilled one are left, 10 s each; 43 s are done.
+    assert panel.ui.remainingLabel.text == "about 67 s left, all stages together"
+    assert panel.ui.trainingProgress.value == pytest.approx(1000 * 43 / 110, abs=2)
+    assert panel.ui.trainButton.text == "Stop" and panel.ui.trainButton.enabled
+    assert not panel.ui.continueButton.enabled
+
+
+def test_reading_the_slices_is_shown(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    started(run)
+    tell(run, plan_event(), {"event": "reading", "done": 0, "of": 250}, {"event": "reading", "done": 100, "of": 250})
+    panel.panel.set_folder(tmp_path)
+    assert panel.ui.stageLabel.text == "Reading the slices: 100 of 250"
+
+
+def test_new_epochs_come_by_themselves(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    tell(run, plan_event())
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    panel.ui.showChartsButton.click()
+    tell(run, epoch_event("teacher", 1, 0.4))
+    panel.wait(lambda: "Epoch 2 of 2" in panel.ui.stageLabel.text)
+    dice, _loss = panel.panel._charts.chart_nodes
+    assert column(dice, "liver")[0] == 0.4
+
+
+# Stopping and going on
+
+
+def test_stop_keeps_the_run_and_continue_is_offered(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER)
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    panel.ui.trainButton.click()
+    assert panel.ui.trainButton.text == "Stopping…" and not panel.ui.trainButton.enabled
+    panel.wait_for_end()
+    assert "stopped" in panel.ui.stageLabel.text and "Epoch 1 of 4" in panel.ui.stageLabel.text
+    assert panel.ui.remainingLabel.text == "about 80 s to go when it is continued"
+    assert panel.ui.continueButton.enabled and panel.ui.trainButton.text == "Train"
+    assert panel.texts() == ["run (stopped)"] and panel.shown == [run.path, run.path]
+    assert panel.message == ""
+
+
+def test_a_killed_trainer_is_told_and_can_be_continued(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER)
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    kill_trainer(panel, run.path)
+    panel.wait_for_end()
+    assert "memory runs out" in panel.message and "is kept" in panel.message
+    assert panel.ui.continueButton.enabled and panel.texts() == ["run (interrupted)"]
+
+
+def test_a_folder_that_is_removed_is_told(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    process = started(run)
+    panel.panel.set_folder(tmp_path)
+    panel.wait(lambda: len(processes_of(run.path)) == 2)
+    for one in processes_of(process.run_folder):
+        one.kill()
+        one.wait()
+    shutil.rmtree(run.path)
+    panel.wait_for_end()
+    assert "no longer there" in panel.message and "no longer there" in panel.ui.stageLabel.text
+    assert not panel.ui.continueButton.enabled and panel.texts() == []
+
+
+def test_damaged_files_are_told(panel, tmp_path):
+    run = begin_run(tmp_path / "run")
+    tell(run, plan_event(), {"event": "epoch"})
+    panel.panel.set_folder(tmp_path)
+    assert "damaged" in panel.ui.stageLabel.text
+
+
+def test_two_trainers_in_one_folder_are_refused(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    started(run)
+    panel.panel.start(run.path)
+    assert "being trained already" in panel.message and panel.panel.running
+
+
+def test_a_lock_of_another_computer_is_broken_when_the_user_says_so(panel, tmp_path):
+    import qt
+    from slicer_shell import dialogs
+
+    run = begin_run(tmp_path / "run")
+    lock = {"token": "x", "computer": "another", "processes": [[1, "1"]]}
+    (run.path / "process").mkdir()
+    (run.path / "process" / "lock.json").write_text(json.dumps(lock))
+    panel.panel.set_folder(tmp_path)
+    assert panel.panel.running and panel.ui.continueButton.enabled
+    dialogs.answer(qt.QMessageBox.No)
+    panel.ui.continueButton.click()
+    assert "another" in dialogs.shown[0] and (run.path / "process" / "lock.json").exists()
+
+
+def test_without_the_packages_continuing_says_what_is_missing(panel, tmp_path):
+    import qt
+    from slicer_shell import dialogs
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch"}
+    begin_run(tmp_path / "run")
+    panel.panel.set_folder(tmp_path)
+    dialogs.answer(qt.QMessageBox.Cancel)
+    panel.ui.continueButton.click()
+    assert "torch" in panel.message and not panel.panel.running
+
+
+# Charts
+
+
+@pytest.fixture
+def charted(panel, tmp_path):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER, epoch_event("student", 1, 0.5), epoch_event("student", 2, None))
+    panel.panel.set_folder(tmp_path)
+    panel.ui.showChartsButton.click()
+    panel.run = run
+    return panel
+
+
+def test_charts_show_each_term_each_label_and_the_teacher_to_beat(charted):
+    from slicer_shell.plots import save_chart
+
+    dice, loss = charted.panel._charts.chart_nodes
+    assert series_names(loss) == ["segmentation", "ufd_encoder1"]
+    assert column(loss, "segmentation") == [1.0, 0.5] and column(loss, "ufd_encoder1") == [0.5, 0.25]
+    assert series_names(dice) == ["liver", "liver tumor", "liver, teacher", "liver tumor, teacher"]
+    assert column(dice, "liver")[0] == 0.5 and np.isnan(column(dice, "liver")[1])
+    assert column(dice, "liver, teacher") == [0.8, 0.8] and column(dice, "liver tumor, teacher") == [0.4, 0.4]
+    assert {"HLFDTrainingDice", "HLFDTrainingLoss"} <= set(charted.slicer.app.layoutManager().shown_views())
+    save_chart(dice, "training_dice")
+    save_chart(loss, "training_loss")
+
+
+def test_charts_are_kept_out_of_the_users_scene(charted):
+    nodes = chart_nodes(charted.slicer)
+    assert len(nodes) > 6
+    assert all(node.GetHideFromEditors() and not node.GetSaveWithScene() for node in nodes)
+
+
+def test_charts_go_and_the_layout_comes_back(charted):
+    charted.ui.showChartsButton.click()
+    assert chart_nodes(charted.slicer) == []
+    assert charted.slicer.app.layoutManager().layout == charted.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+def test_charts_go_with_the_panel(charted):
+    charted.panel.close()
+    assert chart_nodes(charted.slicer) == []
+
+
+def test_a_layout_that_the_user_chose_meanwhile_stays(charted):
+    layout = charted.slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+    charted.slicer.app.layoutManager().setLayout(layout)
+    charted.ui.showChartsButton.click()
+    assert charted.slicer.app.layoutManager().layout == layout
+
+
+def test_deleted_charts_come_back_with_the_next_epoch(charted):
+    charted.slicer.mrmlScene.RemoveNode(charted.panel._charts.chart_nodes[0])
+    tell(charted.run, epoch_event("student", 3, 0.6))
+    charted.panel.refresh()
+    dice, _loss = charted.panel._charts.chart_nodes
+    assert column(dice, "liver")[2] == 0.6
+
+
+def test_charts_survive_a_closed_scene(charted):
+    charted.panel.attach(None)
+    charted.slicer.mrmlScene.Clear(False)
+    charted.panel.attach(True)
+    assert charted.panel._charts.chart_nodes[0].GetScene() is not None
+
+
+# Preview and log
+
+
+def test_preview_shows_truth_and_prediction(panel, tmp_path):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER)
+    write_preview(run, "head")
+    panel.panel.set_folder(tmp_path)
+    picture = panel.ui.previewLabel.pixmap
+    picture = picture() if callable(picture) else picture
+    assert (picture.width(), picture.height()) == (2 * 192 + 6, 192)
+
+
+def test_picture_has_the_labels_in_their_colors():
+    from HLFDTrainingLib.slicer_preview import Preview, picture_of
+
+    image = np.zeros((64, 64), np.uint8)
+    truth = np.zeros_like(image)
+    truth[20:30, 20:30] = 2
+    picture = picture_of(Preview(image, truth, image), {2: (0, 200, 0)})
+    left, right = picture[:, :192], picture[:, 198:]
+    assert tuple(left[3 * 20, 3 * 20]) == (0, 200, 0) and tuple(left[3 * 25, 3 * 25]) == (0, 70, 0)
+    assert not right.any()
+
+
+def test_damaged_preview_is_left_out(tmp_path):
+    from HLFDTrainingLib.slicer_preview import read_preview
+
+    (tmp_path / "preview.npz").write_bytes(b"half a file")
+    assert read_preview(tmp_path / "preview.npz") is None
+    assert read_preview(tmp_path / "none.npz") is None
+
+
+def test_log_reads_as_sentences(panel, tmp_path):
+    run = begin_run(tmp_path / "run")
+    lines = [json.dumps(epoch_event("student", 2, None)), "a warning", json.dumps(step_event("student", 3, 1))]
+    (run.path / "log.txt").write_text("\n".join(lines))
+    panel.panel.set_folder(tmp_path)
+    panel.ui.logCollapsibleButton.collapsed = False
+    text = panel.ui.logText.toPlainText()
+    assert text.splitlines()[:2] == [
+        "student 2/4: loss 0.7500; validation Dice liver -, liver tumor -",
+        "a warning",
+    ]
+
+
+# With the real trainer
+
+
+def test_a_real_training_is_started_stopped_continued_and_finished(panel, tmp_path):
+    from dataclasses import replace
+
+    from slicer_shell.screenshots import grab
+
+    plan = replace(PLAN, teacher_epochs=1, student_epochs=2, undistilled=False)
+    run = begin_run(tmp_path / "run", plan)
+    panel.panel.set_folder(tmp_path)
+    panel.panel.start(run.path, "small livers")
+    assert panel.panel.running and panel.texts() == ["small livers (running)"]
+    panel.wait(lambda: "Epoch" in panel.ui.stageLabel.text)
+    panel.ui.trainButton.click()
+    panel.wait_for_end()
+    assert panel.texts() == ["small livers (stopped)"] and panel.message == ""
+    panel.ui.continueButton.click()
+    assert panel.panel.running
+    panel.ui.showChartsButton.click()
+    panel.wait_for_end()
+    assert panel.texts() == ["small livers (finished)"] and "finished" in panel.ui.stageLabel.text
+    assert panel.ui.trainingProgress.value == 1000 and run.finished
+    dice, loss = panel.panel._charts.chart_nodes
+    assert len(column(dice, "liver")) == 2 and "segmentation" in series_names(loss)
+    assert not panel.ui.continueButton.enabled
+    assert grab(panel.widget, "training_finished").stat().st_size > 4000

@@ -1,0 +1,114 @@
+"""Folders of training runs for the tests of HLFD Training's panel, and programs that stand in for the trainer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from generated_cases import TASK, write_cases
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    student="mobilenetv2-unet",
+    method="hlfd",
+    undistilled=True,
+    teacher_epochs=2,
+    head_epochs=1,
+    student_epochs=4,
+    batch=4,
+    learning_rate=2e-3,
+    seed=3,
+    device="cpu",
+)
+STEPS = 10
+
+# Stops when it is asked to, as the trainer does.
+TRAINER = """
+import pathlib, sys, time
+print("ready", flush=True)
+while not pathlib.Path(sys.argv[1], "stop").exists():
+    time.sleep(0.02)
+sys.exit(130)
+"""
+
+
+def begin_run(path: Path, plan: TrainingPlan = PLAN, cases: int = 4) -> RunFolder:
+    """A run that is about to start, with small cases of its own."""
+    folder = RunFolder(path)
+    found = find_cases(write_cases(path / "cases", cases, slices=5), plan.task)
+    folder.start(plan, found, split_by_patient(found, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
+    return folder
+
+
+def trainer(folder: RunFolder) -> list[str]:
+    """The command of a program that does nothing until it is asked to stop."""
+    return [sys.executable, "-c", TRAINER, str(folder.path)]
+
+
+def tell(folder: RunFolder, *events: dict) -> None:
+    """Adds events as the trainer does."""
+    log = folder.logging(lambda event: None)
+    for event in events:
+        log(event)
+
+
+def plan_event(plan: TrainingPlan = PLAN) -> dict:
+    """The first event of a start."""
+    stages = [{"stage": name, "epochs": epochs, "steps": STEPS} for name, epochs in plan.stages.items()]
+    return {"event": "plan", "stages": stages}
+
+
+def epoch_event(stage: str, epoch: int, dice: float | None, plan: TrainingPlan = PLAN, seconds: float = 10.0) -> dict:
+    """An epoch, the best so far; without a Dice the liver could not be measured either."""
+    return {
+        "event": "epoch",
+        "stage": stage,
+        "epoch": epoch,
+        "epochs": plan.stages[stage],
+        "terms": {"segmentation": 1.0 / epoch, "ufd_encoder1": 0.5 / epoch},
+        "dice": {"liver": dice, "liver tumor": None if dice is None else dice / 2},
+        "criterion": dice,
+        "best_epoch": epoch,
+        "seconds": seconds,
+    }
+
+
+def step_event(stage: str, epoch: int, step: int, plan: TrainingPlan = PLAN) -> dict:
+    """What the trainer said last."""
+    left = 10.0 * (1 - step / STEPS)
+    return {
+        "event": "step",
+        "stage": stage,
+        "epoch": epoch,
+        "epochs": plan.stages[stage],
+        "step": step,
+        "steps": STEPS,
+        "seconds_left_in_epoch": left,
+    }
+
+
+def write_step(folder: RunFolder, event: dict) -> None:
+    """Keeps the last step where the panel looks for it."""
+    path = folder.path / "process" / "step.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(event), encoding="utf-8")
+
+
+def write_preview(folder: RunFolder, stage: str, size: int = 64) -> None:
+    """A slice with liver (1) and tumor (2) in the truth, and a prediction that sees only the liver."""
+    truth = np.zeros((size, size), np.uint8)
+    truth[10:40, 10:40] = 1
+    truth[20:30, 20:30] = 2
+    folder.stage(stage).mkdir(exist_ok=True)
+    np.savez_compressed(
+        folder.preview(stage),
+        image=np.full((size, size), 100, np.uint8),
+        truth=truth,
+        prediction=np.minimum(truth, 1),
+    )
