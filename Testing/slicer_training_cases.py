@@ -16,6 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 MODULE_FILES = [CHECKOUT / name / f"{name}.py" for name in ("HLFDSegmentation", "HLFDTraining")]
 PANEL_WIDTH = 450
 
+SECTIONS = ("cases", "plan", "run", "result")
 SEGMENTS = {1: "liver", 2: "liver tumor"}
 SMALL_PATIENT_MM = (1.0, 1.0, 8.0)
 """Pixels as small as those of the task, so that 64 of them hold the whole body."""
@@ -76,10 +77,12 @@ class TrainingModule:
 
         process_events_until(condition, seconds)
 
-    def picture(self, name: str) -> None:
-        """A screenshot, as high as the panel wants to be."""
+    def picture(self, name: str, *sections: str) -> None:
+        """A screenshot with these sections open, as high as the panel wants to be."""
         from slicer_shell.screenshots import grab
 
+        for section in SECTIONS:
+            getattr(self.ui, f"{section}CollapsibleButton").collapsed = section not in (sections or SECTIONS)
         top = self.module.widgetRepresentation()
         window = self.slicer.util.mainWindow()
         for _attempt in range(5):

@@ -1,8 +1,6 @@
 """From segmentations in the scene to cases that a training reads, without a change in the scene."""
 
-import zipfile
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDTrainingLib.case_check import check_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.scene_cases import check_row
+from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import (
     Later,
     add_bending_transform,
@@ -37,27 +36,6 @@ pytestmark = pytest.mark.usefixtures("slicer_shell")
 LIVER, TUMOR = TASK.labels
 
 
-def add_segmentation(ct, segments: dict[str, np.ndarray], name: str = "Segmentation 1"):
-    """Segments by name, drawn on a CT."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-    for segment, voxels in segments.items():
-        key = node.GetSegmentation().AddEmptySegment(segment, segment)
-        if voxels.any():
-            slicer.util.updateSegmentBinaryLabelmapFromArray(voxels.astype(np.uint8), node, key, ct)
-    return node
-
-
-def add_case(seed: int = 0, name: str = "CT 1", overlapping: bool = True):
-    """A CT with a drawn liver and tumor. Gives the nodes and the labels as they are to be in the file."""
-    image, label = blob_case(seed)
-    labels = sitk.GetArrayFromImage(label)
-    ct = add_volume(image, name)
-    liver = labels > 0 if overlapping else labels == 1
-    return ct, add_segmentation(ct, {"liver": liver, "tumor": labels == 2}, f"{name} segmentation"), labels
-
-
 def exported(folder: Path, rows=None, nodes=None):
     """The cases of the scene, or of some rows, as a training finds them."""
     if rows is None:
@@ -67,24 +45,6 @@ def exported(folder: Path, rows=None, nodes=None):
     for _share in export.export_cases(rows, {}, nodes, TASK, folder):
         pass
     return find_cases(folder, TASK)
-
-
-def snapshot():
-    """All of the user's scene that an export could change."""
-    scene = slicer.mrmlScene
-    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-    state = [(node.GetID(), node.GetName(), node.GetMTime()) for node in nodes]
-    voxels = []
-    for node in nodes:
-        if node.IsA("vtkMRMLSegmentationNode"):
-            segmentation = node.GetSegmentation()
-            names = [segmentation.ContainsRepresentation(name) for name in ("Binary labelmap", "Closed surface")]
-            voxels.append((segmentation.GetMTime(), names))
-            for key in segmentation.GetSegmentIDs():
-                voxels.append((key, segmentation.GetSegment(key).GetMTime()))
-        elif node.IsA("vtkMRMLVolumeNode"):
-            voxels.append(slicer.util.arrayFromVolume(node).tobytes())
-    return state, voxels
 
 
 def by_points(ct, node, key: str, shape):
@@ -373,16 +333,6 @@ def test_a_scene_in_a_file_gives_the_same_cases_and_the_user_s_scene_stays(tmp_p
     del ct, node, labels
 
 
-def save_scene(file: Path) -> Path:
-    if file.suffix == ".mrb":
-        assert slicer.mrmlScene.WriteToMRB(str(file))
-        return file
-    bundle = save_scene(file.with_suffix(".mrb"))
-    with zipfile.ZipFile(bundle) as packed:
-        packed.extractall(file.parent)
-    return next(file.parent.rglob("*.mrml"))
-
-
 def test_a_damaged_scene_ends_in_a_sentence(tmp_path):
     file = tmp_path / "cases.mrb"
     file.write_bytes(b"no archive")
@@ -397,19 +347,3 @@ def test_the_selection_in_the_data_module_chooses_cases(monkeypatch):
     select(monkeypatch, study)
     rows = cases.rows_of_scene(slicer.mrmlScene, cases.Nodes(), TASK, cases.selected_nodes())
     assert names_of(rows) == [("CT 1", "CT 1 segmentation")]
-
-
-def select(monkeypatch, *items: int):
-    """The items are what the user has marked in Slicer's tree of data."""
-
-    class Handler:
-        @staticmethod
-        def instance():
-            return Handler()
-
-        def currentItems(self, ids):  # noqa: N802, as Slicer names it
-            ids.Reset()
-            for item in items:
-                ids.InsertNextId(item)
-
-    monkeypatch.setattr(import_module("slicer"), "qSlicerSubjectHierarchyPluginHandler", Handler, raising=False)

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cases import find_cases
+from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import add_ct, add_study, add_transform, shift, slicer
-from test_slicer_cases import add_case, add_segmentation, save_scene, select, snapshot
 
 UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
@@ -352,3 +352,30 @@ def test_the_panel_loads_neither_torch_nor_simpleitk():
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {code}"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_ct_gets_the_segmentation_that_is_drawn_later(panel, monkeypatch):
+    image, label = blob_case(0)
+    ct = add_ct(0)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    select(monkeypatch, hierarchy.GetItemByDataNode(ct))
+    panel.click("addFromSelectionButton")
+    assert panel.column(CHECK) == ["Wrong"]
+    labels = sitk.GetArrayFromImage(label)
+    add_segmentation(ct, {"liver": labels > 0, "tumor": labels == 2})
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Fine"]
+    del image
+
+
+def test_leaving_while_cases_are_checked_ends_the_check_and_its_files(panel, tmp_path, monkeypatch):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.ui.checkButton.click()
+    wait_until(lambda: any(tmp_path.rglob("ct.nrrd")))
+    panel.cases.attach(None)
+    assert not list(tmp_path.rglob("*.nrrd"))

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training_runs import PLAN, begin_run
 
@@ -137,7 +138,7 @@ def test_networks_are_measured_and_stand_beside_each_other(panel, trained, tmp_p
     teacher, student = rows[0], rows[1]
     assert float(teacher[8].removesuffix(" M")) > float(student[8].removesuffix(" M")) > 0.5
     assert 0 <= float(student[2]) <= 1 and float(student[10].split(" ")[0]) > 0
-    assert "student without teacher" in panel.ui.outcomeLabel.text and "1 test cases" in panel.ui.outcomeLabel.text
+    assert "student without teacher" in panel.ui.outcomeLabel.text and "test cases: 1" in panel.ui.outcomeLabel.text
     assert (run / "comparison.csv").is_file()
     grab(panel.widget, "training_outcome")
 
@@ -235,6 +236,31 @@ def assert_shown_beside_each_other(slicer) -> None:
     assert not result.GetDisplayNode().IsDisplayableInView(left.GetID())
     for node in (left, right):
         assert slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(node).GetBackgroundVolumeID() == ct.GetID()
+
+
+def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+
+    [case] = unseen_cases(trained)
+    task = RunFolder(trained).plan().task
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    assert load_ct(case, task) is ct and load_truth(case, ct, task) is truth
+    result = panel.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "result")
+    result.CreateDefaultDisplayNodes()
+    for key in truth.GetSegmentation().GetSegmentIDs():
+        result.GetSegmentation().CopySegmentFromSegmentation(truth.GetSegmentation(), key)
+    view = TruthView(panel.slicer.mrmlScene)
+    view.show(ct, truth, result)
+    left, right = (slice_views.render_slice_view(f"HLFDTraining{side}") for side in ("Truth", "Student"))
+    slice_views.save_slice_view("HLFDTrainingTruth", "training_truth")
+    slice_views.save_slice_view("HLFDTrainingStudent", "training_student")
+    colored = [int((np.ptp(side, axis=2) > 20).sum()) for side in (left.astype(int), right.astype(int))]
+    # The truth is a line, the result is filled.
+    assert 50 < colored[0] < colored[1] / 5
+    view.restore()
+    assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
 @pytest.mark.parametrize("name", ["", "My Livers", "../x"])

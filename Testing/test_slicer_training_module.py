@@ -14,7 +14,7 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
-from slicer_training_cases import TrainingModule
+from slicer_training_cases import TrainingModule, add_annotated_ct
 
 
 @pytest.fixture
@@ -113,18 +113,17 @@ def test_the_defaults_that_tooltips_tell_are_those_of_the_methods(panel):
         assert f"{spin.maximum:g}" in spin.toolTip
 
 
-@pytest.mark.parametrize("method", DISTILLERS)
-def test_every_method_is_offered_and_takes_the_options_of_its_plan(panel, method):
+def test_every_method_is_offered_and_takes_the_options_of_its_plan(panel):
     from inspect import signature
 
     from HLFDTrainingLib.slicer_plan_panel import method_titles
 
-    if method == "hlfd:corrected":  # another name of hlfd
-        return
-    title = dict(method_titles())[method]
-    panel.choose(panel.ui.methodCombo, title)
-    assert panel.plan["method"] == method
-    assert set(panel.plan["method_options"]) <= set(signature(DISTILLERS[method]).parameters)
+    titles = dict(method_titles())
+    assert {*titles, "hlfd:corrected"} == set(DISTILLERS)  # which is another name of hlfd
+    for method, title in titles.items():
+        panel.choose(panel.ui.methodCombo, title)
+        assert panel.plan["method"] == method
+        assert set(panel.plan["method_options"]) <= set(signature(DISTILLERS[method]).parameters)
 
 
 def test_every_network_is_offered(panel):
@@ -307,3 +306,64 @@ def test_stopping_what_does_not_run_does_nothing(logic, panel):
     logic.stop(run.path)
     assert not run.stop_file.exists()
     assert [row.name for row in logic.trainings(panel.runs_folder)] == ["first"]
+
+
+# Before a training begins
+
+
+@pytest.fixture
+def preparing(panel):
+    """The panel while the steps of a training with four cases are being measured."""
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    for number in range(4):
+        add_annotated_ct(number, f"CT {number}", f"Patient {number}")
+    panel.ui.addFromSceneButton.click()
+    panel.wait(lambda: panel.ui.estimateButton.enabled, 30)
+    panel.ui.estimateButton.click()
+    panel.wait(lambda: "Measuring" in panel.ui.stageLabel.text, 60)
+    assert panel.ui.estimateButton.text == "Cancel" and not panel.ui.trainButton.enabled
+    return panel
+
+
+def drafts(panel) -> list[Path]:
+    return list(panel.runs_folder.glob(".*"))
+
+
+def test_a_preparation_that_is_cancelled_leaves_the_panel_as_it_was(preparing):
+    preparing.ui.estimateButton.click()
+    assert preparing.ui.estimateButton.text == "Estimate time and memory"
+    assert preparing.ui.trainButton.enabled and not preparing.message
+    assert preparing.widget.logic.trainings(preparing.runs_folder) == []
+    preparing.widget.cleanup()
+    assert drafts(preparing) == []
+
+
+def test_another_case_ends_a_preparation(preparing):
+    add_annotated_ct(9, "CT 9", "Patient 9")
+    preparing.ui.addFromSceneButton.click()
+    assert preparing.ui.estimateButton.text == "Estimate time and memory"
+    assert drafts(preparing) == []
+
+
+def test_closing_the_scene_ends_a_preparation(preparing):
+    preparing.slicer.mrmlScene.Clear()
+    preparing.slicer.app.processEvents()
+    assert drafts(preparing) == []
+    assert not preparing.ui.trainButton.enabled and not preparing.message
+
+
+def test_an_estimate_is_told_in_words_with_its_warnings(panel):
+    estimate = {
+        "epochs": {"teacher": 12, "student": 20},
+        "seconds": {"reading": 20, "teacher": 1500, "student": 6000},
+        "total": 7520,
+        "memory_bytes": 2.2e9,
+        "disk_bytes": 3.4e8,
+        "warnings": ["The disk is small."],
+    }
+    panel.widget.planPanel.show_estimate(estimate)
+    text = panel.ui.estimateLabel.text
+    for part in ("about 2.1 h", "teacher: about 25 min, 12 epochs", "2.2 GB", "340 MB", "The disk is small."):
+        assert part in text

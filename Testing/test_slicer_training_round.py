@@ -86,8 +86,6 @@ def tumor_of(slicer, result, ct) -> np.ndarray:
 
 
 def test_a_whole_round(start_slicer, slice_views):
-    from slicer_shell import plots
-
     # Annotated cases come into the table, and are checked.
     panel = start_slicer()
     slicer = panel.slicer
@@ -97,7 +95,7 @@ def test_a_whole_round(start_slicer, slice_views):
     panel.ui.checkButton.click()
     panel.wait(lambda: panel.ui.checkButton.enabled and not panel.widget.casesPanel.ready, 120)
     assert not panel.message
-    panel.picture("training_1_cases")
+    panel.picture("training_1_cases", "cases")
 
     # The plan, and what it takes.
     plan_small(panel, epochs=EPOCHS, name="Liver tumors, 12 cases")
@@ -106,7 +104,7 @@ def test_a_whole_round(start_slicer, slice_views):
     panel.wait(lambda: panel.ui.estimateButton.text != "Cancel", 300)
     assert not panel.message
     assert "The whole training: about" in panel.ui.estimateLabel.text
-    panel.picture("training_2_plan")
+    panel.picture("training_2_plan", "plan")
 
     # Training, stopped in the middle of the teacher.
     panel.ui.trainButton.click()
@@ -115,12 +113,12 @@ def test_a_whole_round(start_slicer, slice_views):
     assert run.name == "Liver tumors_ 12 cases" and run.parent == panel.runs_folder
     panel.wait(lambda: (run / "teacher" / "preview.npz").is_file(), 300)
     panel.ui.showChartsButton.setChecked(True)
-    panel.wait(lambda: "pixmap" and not panel.ui.previewLabel.pixmap.isNull(), 60)
-    panel.picture("training_3_running")
+    panel.wait(lambda: not panel.ui.previewLabel.pixmap.isNull(), 60)
+    panel.picture("training_3_running", "run")
     panel.ui.trainButton.click()
     panel.wait(lambda: state(panel) == "stopped", 120)
     panel.wait(lambda: panel.ui.continueButton.enabled, 30)
-    panel.picture("training_4_stopped")
+    panel.picture("training_4_stopped", "run")
 
     # Slicer is closed and opened again: the training is found, and goes on; closed once more meanwhile.
     panel = start_slicer()
@@ -136,7 +134,7 @@ def test_a_whole_round(start_slicer, slice_views):
     panel.wait(lambda: "finished" in stage_and_epoch(panel), 30)
     panel.ui.showChartsButton.setChecked(True)
     slicer.app.processEvents()
-    panel.picture("training_5_finished")
+    panel.picture("training_5_finished", "run")
 
     # The result, measured on the test cases.
     panel.ui.compareButton.click()
@@ -146,7 +144,7 @@ def test_a_whole_round(start_slicer, slice_views):
     measured = {stage: model["labels"]["liver tumor"]["dice"]["mean"] for stage, model in models.items()}
     print("tumor Dice on the test cases:", measured)
     assert measured["student"] >= WANTED_DICE
-    panel.picture("training_6_result")
+    panel.picture("training_6_result", "result")
 
     # Installed, it segments a test case, with the truth beside it.
     panel.ui.installNameEdit.setText("liver-12-cases")
@@ -155,7 +153,7 @@ def test_a_whole_round(start_slicer, slice_views):
     panel.ui.segmentTestCaseButton.click()
     panel.wait(lambda: panel.ui.segmentTestCaseButton.text == "Segment, and show truth", 300)
     assert not panel.message
-    panel.picture("training_7_installed")
+    panel.picture("training_7_installed", "result")
 
     # And a CT of a patient whom it has never seen.
     ct, truth = unseen_ct(seed=100)
@@ -170,7 +168,6 @@ def test_a_whole_round(start_slicer, slice_views):
     assert found >= WANTED_DICE
     slicer.util.setSliceViewerLayers(background=ct, fit=True)
     slice_views.save_slice_view("Red", "training_8_unseen")
-    _ = plots
 
 
 def test_the_same_plan_through_the_panel_and_hlfd_train_gives_the_same_weights(start_slicer, home):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import slicer
@@ -38,7 +39,7 @@ class ResultPanel:
         self.ui.resultControls.setVisible(result is not None)
         self._show_measures(result.measures_table if result else None)
         notes = _notes(result) if result else []
-        self.ui.notesLabel.setText("\n".join(notes))
+        self.ui.notesLabel.setText("<br>".join(notes))
         self.ui.notesLabel.setVisible(bool(notes))
         blocked = self.ui.show3DButton.blockSignals(True)
         self.ui.show3DButton.setChecked(result is not None and _is_shown_3d(result.node))
@@ -58,13 +59,11 @@ class ResultPanel:
 
 
 def _notes(result: SceneResult) -> list[str]:
+    """What to know of a result, as rich text: what makes it doubtful comes first and is bold."""
     warning = _("Most likely wrong. {reason}").format(reason=result.not_hu)
     missing = _("The CT of this result is no longer in the scene.")
-    return [
-        *([warning] if result.not_hu else []),
-        *([missing] if result.ct is None else []),
-        *result.notes,
-    ]
+    doubts = [*([warning] if result.not_hu else []), *([missing] if result.ct is None else [])]
+    return [*(f"<b>{escape(doubt)}</b>" for doubt in doubts), *(escape(note) for note in result.notes)]
 
 
 def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -52,18 +52,29 @@ class CaseList:
     # Rows come and go
 
     def add(self, rows: Iterable[CaseRow]) -> int:
-        """Adds rows, apart from those whose CT or segmentation is there already. Gives how many were added."""
-        before = len(self.rows)
-        for row in rows:
-            known = {one.id for other in self.rows for one in (other.image, other.segmentation) if one}
-            if not known & {one.id for one in (row.image, row.segmentation) if one}:
-                name = self._unused(row.name)
-                patient = name if row.patient == row.name else row.patient
-                self.rows.append(replace(row, name=name, patient=patient))
-        self._recall_roles()
-        self.split()
-        self.findings.clear()
-        return len(self.rows) - before
+        """Adds rows, apart from those whose CT or segmentation is there already. Gives how many were added.
+
+        A CT that is there without a segmentation gets the one that is found now, and counts as added.
+        """
+        added = sum(self._add(row) for row in rows)
+        if added:
+            self._recall_roles()
+            self.split()
+            self.findings.clear()
+        return added
+
+    def _add(self, row: CaseRow) -> bool:
+        known = {one.id: index for index, other in enumerate(self.rows) for one in _parts(other)}
+        there = [known[one.id] for one in _parts(row) if one.id in known]
+        if not there:
+            name = self._unused(row.name)
+            patient = name if row.patient == row.name else row.patient
+            self.rows.append(replace(row, name=name, patient=patient))
+            return True
+        waiting = len(there) == 1 and self.rows[there[0]].segmentation is None and row.segmentation is not None
+        if waiting:
+            self._change(there[0], segmentation=row.segmentation, roles=row.roles)
+        return waiting
 
     def add_files(self, cases: Iterable[Case]) -> int:
         """Adds cases that are files. Gives how many were added."""
@@ -115,8 +126,8 @@ class CaseList:
         self.split()
 
     def set_patient(self, index: int, patient: str) -> None:
-        """Says whose case it is."""
-        self._change(index, patient=patient)
+        """Says whose case it is; the case is a patient of its own where that is empty."""
+        self._change(index, patient=patient or self.rows[index].name)
         self.split()
 
     def set_image(self, index: int, image: SceneImage) -> None:
@@ -215,6 +226,10 @@ class CaseList:
             number += 1
             candidate = f"{name} ({number})"
         return candidate
+
+
+def _parts(row: CaseRow) -> list[SceneImage | SceneSegmentation]:
+    return [one for one in (row.image, row.segmentation) if one]
 
 
 def _plain(name: str) -> str:

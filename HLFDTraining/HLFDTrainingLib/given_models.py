@@ -11,7 +11,6 @@ from HLFDSegmentationLib.model_store import list_packages
 from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
 from HLFDSegmentationLib.tasks import Task
 
-from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .run_list import list_runs, run_name
 
@@ -38,8 +37,13 @@ def given_models(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
     return [*_of_runs(role, task, runs_folder), *_installed(role, task)]
 
 
-def given_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
-    """What a run can give for a task; none where it has not got so far, or is for other labels."""
+def _of_runs(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
+    found = (_of_run(role, task, row.folder) for row in list_runs(runs_folder))
+    return [model for model in found if model]
+
+
+def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
+    """What a run can give; none where it has not got so far, is damaged, or is for other labels."""
     run = RunFolder(folder)
     if not any(path.is_file() for path in (run.stage(role) / "best.pt", run.given(role))):
         return None
@@ -48,16 +52,6 @@ def given_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
     except HLFDError:
         return None
     return GivenModel(str(folder), run_name(folder), getattr(plan, role)) if _same_labels(plan.task, task) else None
-
-
-def plan_of(folder: Path) -> TrainingPlan:
-    """The plan of a run. Raises TrainingError where it has none."""
-    return RunFolder(folder).plan()
-
-
-def _of_runs(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
-    found = (given_run(role, task, row.folder) for row in list_runs(runs_folder))
-    return [model for model in found if model]
 
 
 def _installed(role: Role, task: Task) -> list[GivenModel]:

@@ -24,7 +24,7 @@ from .layouts import LabelNames
 from .nrrd_files import write_nrrd
 from .patient_aliases import with_aliases
 from .scene_cases import CaseRow
-from .slicer_cases import Nodes, unbent
+from .slicer_cases import Nodes, gone, unbent
 from .split import PARTS, Split
 
 BINARY_LABELMAP = "Binary labelmap"
@@ -36,8 +36,6 @@ WAIT_SECONDS = 0.02
 DATA_FOLDER = "data"
 CT_FILE = "ct.nrrd"
 LABEL_FILE = "label.nrrd"
-
-GONE = _("its CT or its segmentation is gone. Load it again, or remove the case.")
 
 
 def export_cases(
@@ -163,7 +161,7 @@ class Drawing:
         ct = nodes.node(row.image.id) if row.image else None
         node = nodes.node(row.segmentation.id) if row.segmentation else None
         if ct is None or node is None:
-            raise CasesError(GONE)
+            raise CasesError(gone())
         part = part_of(unbent(ct))
         voxel_to_own = slicer.util.vtkMatrixFromArray(part.voxel_to_own)
         segments = [

@@ -113,6 +113,11 @@ def ct_problem(volume: slicer.vtkMRMLVolumeNode) -> str:
     return problem_with(unbent(volume)) or ""
 
 
+def gone() -> str:
+    """What is said of a case of which a node was deleted."""
+    return _("Its CT or its segmentation is gone. Load it again, or remove the case.")
+
+
 def unbent(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
     """The volume, or a copy of it outside of every scene where a parent transform bends it. Shares the voxels."""
     if is_linear(volume.GetParentTransformNode()):

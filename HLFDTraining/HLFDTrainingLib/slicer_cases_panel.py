@@ -28,6 +28,7 @@ from .slicer_case_export import DATA_FOLDER, export_cases
 from .slicer_cases import (
     Nodes,
     ct_problem,
+    gone,
     image_of,
     read_scene,
     rows_of_scene,
@@ -71,7 +72,7 @@ class CasesPanel(VTKObservationMixin):
         self._table = CasesTable(ui.casesTable, self._on_cell, self._show_summary)
         roles = ui.rolesTable
         roles.setColumnCount(2)
-        roles.setHorizontalHeaderLabels((_("Segment"), _("Is")))
+        roles.setHorizontalHeaderLabels([_("Segment"), _("Is")])
         roles.verticalHeader().setVisible(False)
         roles.horizontalHeader().setStretchLastSection(True)
         ui.addFromSceneButton.connect("clicked(bool)", self._on_add_scene)
@@ -108,6 +109,9 @@ class CasesPanel(VTKObservationMixin):
         """Follows the scene and looks at it anew; None while there is no scene."""
         self.removeObservers()
         if parameters is None:
+            self._later.stop()
+            if self._work is not None:
+                self._work.cancel()
             return
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeAddedEvent, self._on_node)
@@ -153,8 +157,10 @@ class CasesPanel(VTKObservationMixin):
         Returns:
             What goes on; its `cancel` ends it without a further call.
         """
-        self.set_task(task)
-        self.refresh()
+        # Nobody is told of changes that are only found now: they go into the files.
+        if task != self._cases.task:
+            self._cases.set_task(task)
+        self._look()
         problem = self.ready
 
         def steps() -> Steps[tuple[Path, Split]]:
@@ -219,6 +225,12 @@ class CasesPanel(VTKObservationMixin):
 
     def refresh(self) -> None:
         """Looks at the nodes anew, and shows the cases as they are now."""
+        if self._look():
+            self._on_changed()
+        self._show()
+
+    def _look(self) -> bool:
+        """Looks at the nodes anew. Says whether something has changed that matters to a training."""
         changed = False
         before, self._states = self._states, {}
         for index, row in enumerate(self.rows):
@@ -231,8 +243,7 @@ class CasesPanel(VTKObservationMixin):
         changed |= any(before.get(key, state) != state for key, state in self._states.items())
         if changed:
             self._cases.findings.clear()
-            self._on_changed()
-        self._show()
+        return changed
 
     def _now(self, known: Value, describe: Callable[[Any, Nodes], Value]) -> Value:
         """What a node is now; what it was where it is gone."""
@@ -282,14 +293,16 @@ class CasesPanel(VTKObservationMixin):
 
     def _on_check(self, clicked: bool) -> None:
         self.refresh()
-        folder = tempfile.mkdtemp(prefix="hlfd-")
 
-        def end(sentence: str) -> None:
-            shutil.rmtree(folder, ignore_errors=True)
+        def steps() -> Steps[None]:
+            with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
+                yield from self._write_and_check(Path(folder))
+
+        def failed(sentence: str) -> None:
             self._show_problem(sentence)
+            self._on_changed()
 
-        steps = self._write_and_check(Path(folder))
-        self._start(steps, lambda written: end(""), end, lambda share: None)
+        self._start(steps(), lambda nothing: self._show_problem(""), failed, lambda share: None)
 
     def _write_and_check(self, folder: Path) -> Steps[tuple[Path, Split]]:
         cases = self._cases
@@ -362,7 +375,7 @@ class CasesPanel(VTKObservationMixin):
 
     def _problems_of_nodes(self, row: CaseRow) -> Iterator[RowProblem]:
         if not all(self._nodes.node(key) for key in _keys(row)):
-            yield RowProblem("error", _("Its CT or its segmentation is gone. Load it again, or remove the case."))
+            yield RowProblem("error", gone())
         elif row.image and (problem := ct_problem(self._nodes.node(row.image.id))):
             yield RowProblem("error", problem)
 

@@ -49,7 +49,7 @@ class CasesTable:
     ) -> None:
         self.widget = widget
         self._on_changed = on_changed
-        titles = (_("Case"), _("Check"), _("Split"), _("Patient"), _("CT"), _("Segmentation"), _("Segments"))
+        titles = [_("Case"), _("Check"), _("Split"), _("Patient"), _("CT"), _("Segmentation"), _("Segments")]
         widget.setColumnCount(len(titles))
         widget.setHorizontalHeaderLabels(titles)
         widget.verticalHeader().setVisible(False)

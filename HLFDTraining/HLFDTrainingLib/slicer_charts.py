@@ -9,6 +9,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .slicer_own_layout import CHART_LAYOUT, DICE, LOSS, OwnLayout
+from .slicer_texts import stage_titles
 from .training_curves import StageCurves
 
 EPOCH = "Epoch"
@@ -59,11 +60,10 @@ class TrainingCharts:
             self._layout.take()
         self.shown = True
         shown = curves.get(stage, StageCurves(stage))
-        self._loss.show(
-            _("Loss: {stage}").format(stage=stage_title(stage)), _("mean over the epoch"), shown, shown.terms
-        )
+        name = stage_titles().get(stage, _("no epoch has ended yet"))
+        self._loss.show(_("Loss: {stage}").format(stage=name), _("mean over the epoch"), shown, shown.terms)
         teacher = curves["teacher"].best if stage in TAUGHT and "teacher" in curves else {}
-        title = _("Validation Dice: {stage}").format(stage=stage_title(stage))
+        title = _("Validation Dice: {stage}").format(stage=name)
         self._dice.show(title, _("Dice"), shown, shown.dice, lines=teacher, highest=1.0)
 
     def hide(self) -> None:
@@ -198,14 +198,3 @@ def _table(columns: Mapping[str, Sequence[float]]) -> vtk.vtkTable:
             column.InsertNextValue(value)
         table.AddColumn(column)
     return table
-
-
-def stage_title(stage: str) -> str:
-    """What a user reads for a stage."""
-    titles = {
-        "teacher": _("teacher"),
-        "head": _("head that reads the teacher's layers"),
-        "student": _("student"),
-        "undistilled": _("student without teacher"),
-    }
-    return titles.get(stage, stage)

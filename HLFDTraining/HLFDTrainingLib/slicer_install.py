@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import slicer
 from HLFDSegmentationLib.errors import HLFDError, PackageError
 from HLFDSegmentationLib.model_store import find_package, shipped_folder, user_folder
 from HLFDSegmentationLib.package_files import is_package_name
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.safe_files import replacing
 from slicer.i18n import tr as _
 
@@ -32,7 +32,9 @@ def suggested_name(run: Path) -> str:
 def name_problem(name: str) -> str:
     """A sentence why no model can be installed under this name; "" where one can."""
     if not is_package_name(name):
-        return _("Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter.")
+        return _(
+            "Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter or a digit."
+        )
     if any((folder / name).is_dir() for folder in (shipped_folder(), user_folder())):
         return _(
             "A model named '{name}' is installed already. Choose another name, or remove that model in HLFD "
@@ -72,17 +74,21 @@ class Installation:
         self._name = name
         self._on_installed = on_installed
         self._on_failed = on_failed
-        self._folder = tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True)
-        self._package = str(Path(self._folder.name) / name)
         plan = RunFolder(run).plan()
         title = f"{run_name(run)} ({plan.student}, {plan.method})"
+        self._folder = PrivateFolder()
+        self._package = str(self._folder.path / name)
         arguments = ["package", str(run), "-o", self._package, "--name", name, "--title", title]
-        self._child = Child(arguments, _ignore, self._packaged)
+        try:
+            self._child = Child(arguments, _ignore, self._packaged)
+        except HLFDError:
+            self._folder.remove()
+            raise
 
     def cancel(self) -> None:
         """Ends it; nothing of it stays."""
         self._child.kill()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def _packaged(self, problem: str) -> None:
         if problem:
@@ -97,7 +103,7 @@ class Installation:
         if problem:
             self._fail(problem)
             return
-        self._folder.cleanup()
+        self._folder.remove()
         try:
             with replacing(self._run / INSTALLED) as part:
                 part.write_text(self._name, encoding="utf-8")
@@ -108,7 +114,7 @@ class Installation:
         self._on_installed(self._name)
 
     def _fail(self, problem: str) -> None:
-        self._folder.cleanup()
+        self._folder.remove()
         self._on_failed(problem)
 
 

@@ -18,10 +18,10 @@ from .outcome_table import OutcomeRow, dice_of_case, mean_dice, outcome_rows, re
 from .plan import TrainingPlan
 from .process_files import ProcessFiles, read_object
 from .run_folder import RunFolder
-from .slicer_charts import stage_title
 from .slicer_child import Child
 from .slicer_install import Installation, installed_model, segmentation_logic, suggested_name
 from .slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+from .slicer_texts import stage_titles
 
 
 class OutcomePanel:
@@ -65,7 +65,7 @@ class OutcomePanel:
         """Follows the scene: none while it is closed."""
         if parameters is None and self._segmenting:
             self._segmenting.cancel()
-        self._draw()
+        self.refresh()
 
     def show(self, run: Path | None) -> None:
         """Shows what a run has achieved; none, or one that is not finished, has nothing to show."""
@@ -165,11 +165,11 @@ class OutcomePanel:
     def _found(self, comparison: dict[str, Any]) -> list[str]:
         """The networks beside each other on each tumor (without any, on each label), whichever is better."""
         labels = self._plan.task.tumors or self._plan.task.labels
-        sentence = _("Dice of the {label} on {count} test cases: {figures}.")
+        sentence = _("Dice of the {label} (test cases: {count}): {figures}.")
         lines = []
         for label in labels:
             means = mean_dice(comparison, label.name)
-            figures = ", ".join(f"{stage_title(stage)} {dice:.3f}" for stage, dice in means.items())
+            figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
             if figures:
                 lines.append(sentence.format(label=label.name, count=len(comparison["cases"]), figures=figures))
         return lines
@@ -181,7 +181,7 @@ class OutcomePanel:
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
         for number, row in enumerate(rows):
-            texts = (row.label, stage_title(row.stage), *row.figures, row.parameters, row.gmacs, row.seconds)
+            texts = (row.label, stage_titles()[row.stage], *row.figures, row.parameters, row.gmacs, row.seconds)
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(row.network)
@@ -261,7 +261,7 @@ class OutcomePanel:
         self._draw()
 
     def _segment(self, case: Case) -> None:
-        ct = load_ct(case)
+        ct = load_ct(case, self._plan.task)
         truth = load_truth(case, ct, self._plan.task)
         self._segmenting = segmentation_logic().segment(
             ct,

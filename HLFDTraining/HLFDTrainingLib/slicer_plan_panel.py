@@ -13,9 +13,10 @@ from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
 
-from .given_models import GivenModel, given_models, plan_of
+from .given_models import GivenModel, given_models
 from .new_task import keep_task, kept_tasks
 from .plan import TrainingPlan
+from .run_folder import RunFolder
 from .slicer_choice_combo import ChoiceCombo
 from .slicer_new_task import ask_for_task
 from .slicer_texts import size_text, stage_titles, time_text
@@ -183,7 +184,7 @@ class PlanPanel:
 
     def continue_from(self, run: Path) -> None:
         """Plans a training that goes on from a run's student, with its teacher, task and method. Raises HLFDError."""
-        plan = plan_of(run)
+        plan = RunFolder(run).plan()
         task = replace(plan.task, input_size=self._usual_input_size(plan.task))
         parameters = self._parameters
         parameters.task = self._key_of(task)

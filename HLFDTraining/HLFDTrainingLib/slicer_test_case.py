@@ -17,6 +17,9 @@ CASE_ATTRIBUTE = "HLFD.Case"
 PATIENT_ATTRIBUTE = "HLFD.Patient"
 """Of a CT that was loaded here: a corrected case must keep its patient, who stays in the same part of the split."""
 
+TRUTH_ATTRIBUTE = "HLFD.Truth"
+"""Of a segmentation that was loaded here: the name of its case."""
+
 
 def unseen_cases(run: Path) -> list[Case]:
     """The test cases of a run; without any, those that the best epoch was chosen with. Raises HLFDError."""
@@ -25,8 +28,8 @@ def unseen_cases(run: Path) -> list[Case]:
     return list(split.test or split.validation)
 
 
-def load_ct(case: Case) -> slicer.vtkMRMLScalarVolumeNode:
-    """The case's CT; the one that is in the scene already where it was loaded from the same file.
+def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
+    """The case's CT in the task's window; the one that is in the scene already where it was loaded from the same file.
 
     Raises:
         CasesError: it cannot be read.
@@ -44,23 +47,30 @@ def load_ct(case: Case) -> slicer.vtkMRMLScalarVolumeNode:
     except RuntimeError as error:
         raise _unreadable(case, case.ct) from error
     volume.SetName(slicer.mrmlScene.GenerateUniqueName(case.name))
+    volume.GetDisplayNode().SetAutoWindowLevel(False)
+    volume.GetDisplayNode().SetWindowLevelMinMax(*task.window)
     volume.SetAttribute(CASE_ATTRIBUTE, case.name)
     volume.SetAttribute(PATIENT_ATTRIBUTE, case.patient)
     return volume
 
 
 def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> slicer.vtkMRMLSegmentationNode:
-    """The case's annotation as a new segmentation, in the colors of the task.
+    """The case's annotation as a segmentation in the colors of the task; the one that is in the scene already.
 
     Raises:
         CasesError: it cannot be read.
     """
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+        if node.GetAttribute(TRUTH_ATTRIBUTE) == case.name and reference is ct:
+            return node
     try:
         labels = slicer.util.loadLabelVolume(str(case.label))
     except RuntimeError as error:
         raise _unreadable(case, case.label) from error
     name = slicer.mrmlScene.GenerateUniqueName(_("{case} truth").format(case=case.name))
     truth = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    truth.SetAttribute(TRUTH_ATTRIBUTE, case.name)
     truth.CreateDefaultDisplayNodes()
     truth.SetReferenceImageGeometryParameterFromVolumeNode(ct)
     slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, truth)

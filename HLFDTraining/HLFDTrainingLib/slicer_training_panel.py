@@ -17,10 +17,10 @@ from .process_files import ProcessFiles, read_object
 from .run_list import RunRow, describe_run, list_runs, rename_run
 from .run_lock import RunLock
 from .run_state import RunState
-from .slicer_charts import TrainingCharts, stage_title
+from .slicer_charts import TrainingCharts
 from .slicer_own_layout import register_layouts
 from .slicer_preview import Colors, preview_pixmap, read_preview
-from .slicer_texts import time_text
+from .slicer_texts import stage_titles, time_text
 from .slicer_trainer import start_trainer
 from .training_curves import Event, Progress, StageCurves, curves_of, progress_of, readable_log
 from .training_process import TrainingProcess
@@ -140,6 +140,7 @@ class TrainingPanel:
             self._charts.hide()
             return
         register_layouts(slicer.mrmlScene)
+        self.refresh()
         self._draw_charts()
 
     def set_folder(self, folder: Path | str) -> None:
@@ -426,7 +427,7 @@ def _stage_text(progress: Progress) -> str:
 
 def _place_text(progress: Progress) -> str:
     place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
-        stage=stage_title(progress.stage), epoch=progress.epoch, epochs=progress.epochs
+        stage=stage_titles()[progress.stage], epoch=progress.epoch, epochs=progress.epochs
     )
     steps = _(", step {step} of {steps}").format(step=progress.step, steps=progress.steps) if progress.step else ""
     return place + steps

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,7 @@ class Loop:
 
         self.gaps: list[Gap] = []
         self._label = phase_label
+        self._last = 0.0, 0.0
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)
         self._timer.connect("timeout()", self._tick)
@@ -101,30 +102,35 @@ def main() -> None:
     parser.add_argument("ct", type=Path)
     parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
-    with warm_panel(arguments.ct) as panel:
-        loop = Loop(panel.ui.phaseLabel)
-        rows, gaps = [], []
-        for attention in (False, True):
-            panel.parameters.attention = attention
-            in_panel(panel, loop)  # The first of its kind; the command line's is not warmer.
-            for _ in range(arguments.repeats):
-                rows.append((attention, by_command_line(arguments.ct, attention), in_panel(panel, loop)))
-                gaps += loop.gaps
-    print(f"\n{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}\n")
+    print(f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}\n")
     print(
         "| attention | hlfd segment | click to result | more | hlfd segment, CPU | click to result, CPU | ratio, CPU |"
     )
-    print("|---|---|---|---|---|---|---|")
-    for attention in (False, True):
-        told, shown = (median([row[which] for row in rows if row[0] == attention]) for which in (1, 2))
-        print(
-            f"| {'yes' if attention else 'no'} | {told.wall:.1f} s | {shown.wall:.1f} s "
-            f"| {shown.wall - told.wall:+.1f} s | {told.cpu:.1f} s | {shown.cpu:.1f} s | {shown.cpu / told.cpu:.2f} |"
-        )
+    print("|---|---|---|---|---|---|---|", flush=True)
+    gaps: list[Gap] = []
+    with warm_panel(arguments.ct) as panel:
+        loop = Loop(panel.ui.phaseLabel)
+        panel.parameters.attention = False
+        in_panel(panel, loop)
+        for attention in (False, True):
+            panel.parameters.attention = attention
+            costs = []
+            for _ in range(arguments.repeats):
+                costs.append((by_command_line(arguments.ct, attention), in_panel(panel, loop)))
+                gaps += loop.gaps
+            told, shown = map(median, zip(*costs))
+            print(
+                f"| {'yes' if attention else 'no'} | {told.wall:.1f} s | {shown.wall:.1f} s "
+                f"| {shown.wall - told.wall:+.1f} s | {told.cpu:.1f} s | {shown.cpu:.1f} s "
+                f"| {shown.cpu / told.cpu:.2f} |",
+                flush=True,
+            )
     print(f"\n| event loop blocked ({len(gaps)} ticks) | of it own CPU | while |\n|---|---|---|")
     for gap in sorted(gaps, key=lambda gap: -gap.wall_ms)[:SLOWEST]:
         print(f"| {gap.wall_ms:.0f} ms | {gap.cpu_ms:.0f} ms | {gap.phase} |")
-    print(f"\nMost own CPU in one step: {max(gap.cpu_ms for gap in gaps):.0f} ms")
+    print("\n| most own CPU without a tick | of so long | while |\n|---|---|---|")
+    for gap in sorted(gaps, key=lambda gap: -gap.cpu_ms)[:SLOWEST]:
+        print(f"| {gap.cpu_ms:.0f} ms | {gap.wall_ms:.0f} ms | {gap.phase} |")
 
 
 @contextmanager
@@ -178,7 +184,7 @@ def cpu_of_all() -> float:
     return sum(sum(each.cpu_times()[:2]) for each in processes)
 
 
-def median(costs: list[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
     return Cost(*(statistics.median(getattr(cost, what) for cost in costs) for what in ("wall", "cpu")))
 
 

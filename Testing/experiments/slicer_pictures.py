@@ -2,9 +2,9 @@
 
     python Testing/experiments/slicer_pictures.py CT docs/images [--other MODEL]
 
-CT (of the docs: hcc_011_acq1) is segmented with the model that ships, in the stand-in Slicer of the tests, and once more with MODEL (folder of a
-package, or name of an installed one), with which it is compared. Slices are drawn with Slicer's libraries, charts by a
-stand-in; both say so, and whose CT it is.
+CT (in the docs: hcc_011_acq1) is segmented with the model that ships, in the stand-in Slicer of the tests; with --other
+once more with MODEL (folder of a package, or name of an installed one), and both are compared. Slices are drawn with
+Slicer's libraries, charts by a stand-in; both say so, and whose CT it is.
 """
 
 from __future__ import annotations
