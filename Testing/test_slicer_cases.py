@@ -33,8 +33,6 @@ numpy_support = Later("vtk.util.numpy_support")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
 
-LIVER, TUMOR = TASK.labels
-
 
 def exported(folder: Path, rows=None, nodes=None):
     """The cases of the scene, or of some rows, as a training finds them."""

@@ -75,6 +75,7 @@ class Session:
         self.results_before = set(self.panel.results())
         self.before = users_nodes()
         self.taken_away: set[str] = set()
+        self.lent: set[str] = set()
 
     @property
     def new_results(self) -> int:
@@ -126,8 +127,7 @@ class Session:
 
     def delete(self, node) -> None:
         """Slicer may take the node's own helpers with it."""
-        displays = [node.GetNthDisplayNodeID(index) for index in range(node.GetNumberOfDisplayNodes())]
-        self.taken_away |= {node.GetID(), *displays}
+        self.taken_away |= with_displays(node)
         slicer.mrmlScene.RemoveNode(node)
 
     def close_scene(self) -> None:
@@ -286,11 +286,28 @@ def output_deleted(session):
 
 
 def cancelled_with_the_users_output(session):
-    session.panel.parameters.outputSegmentation = session.drawn
+    """The segments that were added to it already are taken out again."""
+    node = session.panel.parameters.outputSegmentation = session.drawn
+    before = content(node, session.ct)
     session.run_until(PHASES[-1])
+    session.panel.wait(lambda: not session.panel.running or node.GetSegmentation().GetNumberOfSegments() > 1)
     session.click()
     session.ends_quietly()
-    session.panel.parameters.outputSegmentation = None
+    assert session.new_results == 0
+    assert content(node, session.ct) == before
+    session.lent = with_displays(node)
+
+
+def content(segmentation, ct) -> list:
+    """All of a segmentation but for the times of changes."""
+    states = snapshot()
+    keys = list(segmentation.GetSegmentation().GetSegmentIDs())
+    voxels = [slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, key, ct).tobytes() for key in keys]
+    return [keys, voxels, *(states[key][:2] for key in sorted(with_displays(segmentation)))]
+
+
+def with_displays(node) -> set[str]:
+    return {node.GetID(), *(node.GetNthDisplayNodeID(index) for index in range(node.GetNumberOfDisplayNodes()))}
 
 
 def result_deleted_while_it_grows(session):
@@ -371,7 +388,7 @@ def go_through(session: Session, fault: Callable[[Session], None]) -> None:
     assert ui.segmentButton.enabled == (session.ct.GetScene() is not None)
     assert set(session.before) - set(after) <= session.taken_away
     assert session.new_results or set(after) <= set(session.before)
-    for key in session.before.keys() & after.keys() - session.bereft():
+    for key in session.before.keys() & after.keys() - session.bereft() - session.lent:
         assert after[key] == session.before[key], key
     assert not session.files()
     assert len(session.workers()) <= 1

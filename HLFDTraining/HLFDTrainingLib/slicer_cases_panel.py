@@ -262,13 +262,13 @@ class CasesPanel(VTKObservationMixin):
 
     def _forget_closed_scene(self) -> None:
         """Leaves out the cases of which nothing is left."""
-        gone = [
+        empty = [
             index
             for index, row in enumerate(self.rows)
             if not self._cases.is_file(row) and not any(self._nodes.node(key) for key in _keys(row))
         ]
-        if gone:
-            self._cases.remove(gone)
+        if empty:
+            self._cases.remove(empty)
             self._on_changed()
 
     def _on_cell(self, index: int, column: int, value: str) -> None:
