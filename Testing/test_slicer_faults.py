@@ -288,21 +288,21 @@ def output_deleted(session):
 def cancelled_with_the_users_output(session):
     """The segments that were added to it already are taken out again."""
     node = session.panel.parameters.outputSegmentation = session.drawn
-    before = content(node, session.ct)
+    before = content(node)
     session.run_until(PHASES[-1])
     session.panel.wait(lambda: not session.panel.running or node.GetSegmentation().GetNumberOfSegments() > 1)
     session.click()
     session.ends_quietly()
     assert session.new_results == 0
-    assert content(node, session.ct) == before
+    assert content(node) == before
     session.lent = with_displays(node)
 
 
-def content(segmentation, ct) -> list:
+def content(segmentation) -> list:
     """All of a segmentation but for the times of changes."""
     states = snapshot()
     keys = list(segmentation.GetSegmentation().GetSegmentIDs())
-    voxels = [slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, key, ct).tobytes() for key in keys]
+    voxels = [slicer.util.arrayFromSegmentInternalBinaryLabelmap(segmentation, key).tobytes() for key in keys]
     return [keys, voxels, *(states[key][:2] for key in sorted(with_displays(segmentation)))]
 
 

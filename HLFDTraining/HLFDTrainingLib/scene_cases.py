@@ -188,8 +188,9 @@ def _check_image(row: CaseRow) -> Iterator[RowProblem]:
 
 def _check_segmentation(row: CaseRow, task: Task) -> Iterator[RowProblem]:
     if row.segmentation is None:
-        what = row.reason if row.image else ""
-        yield _error(f"{what or 'No segmentation was chosen.'} Draw one in the Segment Editor, or remove the row.")
+        # A reason tells what to do about it as well.
+        missing = "No segmentation was chosen. Draw one in the Segment Editor, or remove the row."
+        yield _error((row.image and row.reason) or missing)
         return
     yield from _check_roles(row, task)
     if row.image and row.image.bounds and row.segmentation.bounds:

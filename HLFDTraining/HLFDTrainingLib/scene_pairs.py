@@ -120,7 +120,7 @@ def share_inside(inner: Bounds, outer: Bounds) -> float:
 
 def _pair(image: SceneImage, found: Sequence[tuple[SceneSegmentation, str]]) -> Pair:
     if not found:
-        return Pair(image.id, None, "No segmentation was found for this CT.")
+        return Pair(image.id, None, "No segmentation was found for this CT. Draw one in the Segment Editor, or remove the row.")
     if len(found) > 1:
         names = _listed(segmentation.name for segmentation, _ in found)
         return Pair(image.id, None, f"{len(found)} segmentations belong to this CT: {names}. Choose one of them.")

@@ -30,7 +30,6 @@ import psutil  # noqa: E402
 from slicer_shell.fixtures import require_shell  # noqa: E402
 
 TICK_MS = 5
-SECONDS = 3600
 SLOWEST = 5
 
 COMMAND_LINE = """
@@ -65,36 +64,39 @@ class Gap:
 
 
 class Loop:
-    """Watches how long the event loop is blocked: the gaps between the ticks of a timer.
+    """Qt's event loop, as Slicer runs it, and how long it is blocked: the gaps between the ticks of a timer.
 
     Args:
-        phase_label: the label of the panel that says what is being done.
+        panel: whose runs are watched.
     """
 
-    def __init__(self, phase_label) -> None:
-        import qt
+    def __init__(self, panel) -> None:
+        from slicer_shell.pyside import QtCore
 
         self.gaps: list[Gap] = []
-        self._label = phase_label
+        self._panel = panel
         self._last = 0.0, 0.0
-        self._timer = qt.QTimer()
+        self._loop = QtCore.QEventLoop()
+        self._timer = QtCore.QTimer()
         self._timer.setInterval(TICK_MS)
-        self._timer.connect("timeout()", self._tick)
+        self._timer.timeout.connect(self._tick)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
+    def run(self) -> None:
+        """One run, from the click to its end."""
         self.gaps.clear()
         self._last = time.perf_counter(), time.thread_time()
         self._timer.start()
-        yield
-        self._tick()
+        self._panel.ui.segmentButton.click()
+        self._loop.exec()
         self._timer.stop()
 
     def _tick(self) -> None:
         now = time.perf_counter(), time.thread_time()
         wall, cpu = (1000 * (end - begin) for begin, end in zip(self._last, now))
-        self.gaps.append(Gap(wall, cpu, self._label.text))
+        self.gaps.append(Gap(wall, cpu, self._panel.ui.phaseLabel.text))
         self._last = now
+        if not self._panel.running:
+            self._loop.quit()
 
 
 def main() -> None:
@@ -109,7 +111,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
     gaps: list[Gap] = []
     with warm_panel(arguments.ct) as panel:
-        loop = Loop(panel.ui.phaseLabel)
+        loop = Loop(panel)
         panel.parameters.attention = False
         in_panel(panel, loop)
         for attention in (False, True):
@@ -155,9 +157,7 @@ def in_panel(panel, loop: Loop) -> Cost:
     """One run, from the click until the panel shows the result."""
     results = len(panel.results())
     cpu, wall = cpu_of_all(), time.perf_counter()
-    with loop.watched():
-        panel.ui.segmentButton.click()
-        panel.wait(lambda: not panel.running, SECONDS)
+    loop.run()
     cost = Cost(time.perf_counter() - wall, cpu_of_all() - cpu)
     if len(panel.results()) == results:
         sys.exit(f"the run failed: {panel.message}")
