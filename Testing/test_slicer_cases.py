@@ -292,6 +292,23 @@ def test_patient_and_study_come_from_the_subject_hierarchy():
     assert row.patient == "P1" and row.image.study
 
 
+@pytest.mark.parametrize("patient", ["patient-0123456789ab", "KiTS 7"])
+def test_a_corrected_case_of_a_run_keeps_its_patient(tmp_path, patient):
+    """Else a patient that a student was judged by could be learned from in the next training."""
+    ct, _node, _labels = add_case()
+    add_study(ct, "KiTS 7", "Abdomen")
+    ct.SetAttribute("HLFD.Patient", patient)
+    (case,) = exported(tmp_path)
+    assert case.patient == patient
+
+
+def test_the_truth_of_a_run_s_case_is_no_new_case_unless_it_is_chosen():
+    _ct, node, _labels = add_case()
+    node.SetAttribute("HLFD.Truth", "case_1")
+    assert not cases.rows_of_scene(slicer.mrmlScene, cases.Nodes(), TASK)
+    assert len(cases.rows_of_scene(slicer.mrmlScene, cases.Nodes(), TASK, [node])) == 1
+
+
 def test_an_mr_is_no_ct():
     ct, _node, _labels = add_case()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

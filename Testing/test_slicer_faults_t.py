@@ -355,7 +355,7 @@ def declined_or_accepted(session, button: str) -> None:
     session.panel.parameters.inputVolume = session.ct
 
 
-FAULTS = (cancelled_with_the_users_output, not_a_ct_declined,) + 0 * (
+FAULTS = (cancelled, cancelled_with_the_users_output, ct_deleted) + 0 * (
     cancelled,
     worker_killed,
     ct_deleted,
@@ -399,7 +399,7 @@ def test_twenty_runs_with_faults(session):
     session.begin()
     session.segment()
     assert panel.message == "" and session.new_results == 1
-    assert len(FAULTS) == 2
+    assert len(FAULTS) == 3
     for fault in FAULTS:
         go_through(session, fault)
     session.begin()

@@ -14,9 +14,9 @@ DIGITS = 12
 def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     """The rows as files hold them: a patient who is named as in the images gets a number, the same in every run.
 
-    What the user called a patient stays as it is.
+    What the user or an earlier run called a patient stays as it is.
     """
-    images = [row.image for row in rows if row.image]
+    images = [row.image for row in rows if row.image and not row.image.of_run]
     known = {text for image in images for text in (image.patient, image.patient_id) if text}
     return [replace(row, patient=_alias(row.patient, known)) for row in rows]
 

@@ -34,6 +34,7 @@ class SceneImage:
         id: of its node.
         name: what the user reads.
         patient: the patient's name, where the scene knows it.
+        of_run: `patient` is what a training run calls the patient of its case: no name, and not to be changed.
         patient_id: what the hospital calls the patient, where the scene knows it.
         study: identifier of the study, where the scene knows it.
         shape: voxels along z, y and x.
@@ -51,6 +52,7 @@ class SceneImage:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     is_ct: bool = True
     bounds: Bounds | None = None
+    of_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def share_inside(inner: Bounds, outer: Bounds) -> float:
 
 def _pair(image: SceneImage, found: Sequence[tuple[SceneSegmentation, str]]) -> Pair:
     if not found:
-        return Pair(image.id, None, "No segmentation was found for this CT. Draw one in the Segment Editor, or remove the row.")
+        missing = "No segmentation was found for this CT. Draw one in the Segment Editor, or remove the row."
+        return Pair(image.id, None, missing)
     if len(found) > 1:
         names = _listed(segmentation.name for segmentation, _ in found)
         return Pair(image.id, None, f"{len(found)} segmentations belong to this CT: {names}. Choose one of them.")

@@ -20,6 +20,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .scene_cases import CaseRow, case_rows
 from .scene_pairs import Bounds, SceneImage, SceneSegmentation
 from .segment_roles import SceneSegment
+from .slicer_test_case import PATIENT_ATTRIBUTE, TRUTH_ATTRIBUTE
 
 BUNDLE_SUFFIX = ".mrb"
 
@@ -57,7 +58,8 @@ def rows_of_scene(
 ) -> list[CaseRow]:
     """A row for each CT of a scene with its segmentation, as `case_rows` suggests them. CTs without one are left out.
 
-    What HLFD segmented itself is no annotation, and left out unless it is chosen.
+    What HLFD segmented itself is no annotation, and the truth of a run's case is one already: both are left out unless
+    they are chosen.
 
     Args:
         scene: any scene.
@@ -67,7 +69,7 @@ def rows_of_scene(
     """
     wanted = chosen or ()
     volumes = [volume for volume in volumes_of(scene) if volume in wanted or not _is_map(volume)]
-    drawn = [one for one in segmentations_of(scene) if one in wanted or SceneResult.of(one) is None]
+    drawn = [one for one in segmentations_of(scene) if one in wanted or not _is_of_hlfd(one)]
     segmentations = [segmentation_of(one, nodes) for one in drawn]
     rows = case_rows([image_of(volume, nodes) for volume in volumes], segmentations, task)
     if chosen is None:
@@ -131,6 +133,10 @@ def unbent(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolume
     return copy
 
 
+def _is_of_hlfd(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+    return SceneResult.of(segmentation) is not None or segmentation.GetAttribute(TRUTH_ATTRIBUTE) is not None
+
+
 def _is_map(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether a volume is a probability that HLFD computed."""
     return volume.GetAttribute(SEGMENT) is not None
@@ -165,6 +171,7 @@ def image_of(volume: slicer.vtkMRMLScalarVolumeNode, nodes: Nodes) -> SceneImage
         spacing=volume.GetSpacing(),
         is_ct=components == 1 and place.modality in ("", "CT"),
         bounds=_bounds(volume) if image else None,
+        of_run=place.of_run,
     )
 
 
@@ -213,10 +220,14 @@ def _bounds(node: slicer.vtkMRMLDisplayableNode) -> Bounds | None:
 
 
 class _Place:
-    """What the subject hierarchy says of a node."""
+    """What is known of a node: from the training run whose case it is, else from the subject hierarchy."""
 
     def __init__(self, node: slicer.vtkMRMLNode) -> None:
-        self.patient = self.patient_id = self.study = self.modality = ""
+        self.patient_id = self.study = self.modality = ""
+        self.patient = node.GetAttribute(PATIENT_ATTRIBUTE) or ""
+        self.of_run = bool(self.patient)
+        if self.of_run:
+            return
         constants = slicer.vtkMRMLSubjectHierarchyConstants
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
         item = hierarchy.GetItemByDataNode(node) if hierarchy else 0

@@ -31,15 +31,16 @@ from slicer_shell.plots import draw_chart  # noqa: E402
 from slicer_shell.pyside import QtCore, QtGui  # noqa: E402
 from slicer_shell.views import render_slice_view  # noqa: E402
 
-SEGMENT = "liver tumor"
+SEGMENT = "liver"
 LAYERS = ("encoder2", "encoder5", "decoder2")
 WINDOW_HU = (-110, 240)
-VIEW = (360, 300)
-CHART = (640, 360)
-MOSAIC = (960, 690)
+VIEW = (430, 330)
+ZOOM = 1.3
+CHART = (860, 420)
+MOSAIC = (960, 740)
 GAP = 4
-CAPTION_HEIGHT = 20
-CAPTION = "Drawn with Slicer's libraries, not in 3D Slicer. CT: {credit}"
+LINE_HEIGHT = 17
+CAPTION = "Drawn with Slicer's libraries, not in 3D Slicer."
 CREDIT = "HCC-TACE-Seg, The Cancer Imaging Archive, DOI 10.7937/TCIA.5FNA-0924, CC BY 4.0"
 
 
@@ -53,13 +54,13 @@ class Pictures:
 
     def __init__(self, folder: Path, credit: str) -> None:
         self._folder = folder
-        self._caption = CAPTION.format(credit=credit)
+        self._caption = (CAPTION, f"CT: {credit}")
 
     def save(self, name: str, *rows: list[np.ndarray]) -> None:
         """Saves pictures, uint8 (height, width, 3), in rows with a caption below."""
         picture = np.concatenate([side_by_side(row) for row in rows])
         height, width, _ = picture.shape
-        image = QtGui.QImage(width, height + CAPTION_HEIGHT, QtGui.QImage.Format_RGB888)
+        image = QtGui.QImage(width, height + LINE_HEIGHT * len(self._caption) + GAP, QtGui.QImage.Format_RGB888)
         image.fill(QtCore.Qt.white)
         painter = QtGui.QPainter(image)
         pixels = np.ascontiguousarray(picture)
@@ -68,7 +69,8 @@ class Pictures:
         font.setPixelSize(12)
         painter.setFont(font)
         painter.setPen(QtGui.QColor(80, 80, 80))
-        painter.drawText(4, height + 14, self._caption)
+        for number, line in enumerate(self._caption, start=1):
+            painter.drawText(GAP, height + LINE_HEIGHT * number, line)
         painter.end()
         if not image.save(str(self._folder / f"{name}.png")):
             raise OSError(f"the picture {name}.png could not be written")
@@ -124,7 +126,7 @@ def take_views(pictures: Pictures, result, segment: str) -> None:
     view = LayerView(slicer.mrmlScene)
     fit(("Red", "Green", "Yellow"))
     view.show(result, segment, LAYERS[-1])
-    view.jump_to(result.lesions(segment)[0][1])
+    view.jump_to_most_attention()
     view.hide()
     pictures.save("slicer_segmentation", [render_slice_view(name, VIEW) for name in ("Red", "Green", "Yellow")])
     pictures.save("slicer_attention", [attention(view, result, segment, layer) for layer in LAYERS])
@@ -148,7 +150,6 @@ def take_comparison(pictures: Pictures, result, other, segment: str) -> None:
 
     comparison = Comparison(slicer.mrmlScene, result, other)
     comparison.show(segment, LAYERS[-1])
-    comparison.jump_to(result.lesions(segment)[0][1])
     fit(SIDES)
     views = [render_slice_view(side, VIEW) for side in SIDES]
     chart = draw_chart(comparison.chart.chart_node, (2 * VIEW[0] + GAP, CHART[1]))
@@ -157,11 +158,15 @@ def take_comparison(pictures: Pictures, result, other, segment: str) -> None:
 
 
 def fit(names: tuple[str, ...]) -> None:
-    """Each view shows the whole slice at the size at which it is drawn."""
+    """Each view shows the slice at the size at which it is drawn; axial ones as large as the body, not the table."""
     for name in names:
         widget = slicer.app.layoutManager().sliceWidget(name)
         widget.sliceLogic().ResizeSliceNode(*VIEW)
         widget.fitSliceToBackground()
+        node = widget.mrmlSliceNode()
+        if node.GetOrientation() == "Axial":
+            width, height, depth = node.GetFieldOfView()
+            node.SetFieldOfView(width / ZOOM, height / ZOOM, depth)
 
 
 if __name__ == "__main__":
