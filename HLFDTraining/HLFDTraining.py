@@ -99,6 +99,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shownTask = self._shownFolder = None
         self._shownStudent = ""
         self._askedDevices = False
+        self._closed = False
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
@@ -130,6 +131,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Called when the module is reloaded or unloaded, and when Slicer ends. A training goes on."""
+        self._closed = True
         self.afterImport.stop()
         self.trainingStart.forget()
         self.setParameterNode(None)
@@ -258,8 +260,9 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         worker.add(Question(worker.desk(), DevicesRequest(), self.onDevices, ignore))
 
     def onDevices(self, answer: DevicesResult) -> None:
-        """Offers the devices of this computer."""
-        self.planPanel.show_devices([(device.name, device.title) for device in answer.devices])
+        """Offers the devices of this computer, where the panel is still there."""
+        if not self._closed:
+            self.planPanel.show_devices([(device.name, device.title) for device in answer.devices])
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""

@@ -235,6 +235,15 @@ def cancelled(session):
     assert session.new_results == 0
 
 
+def cancelled_among_the_maps(session):
+    """Nothing of what is in the scene already stays."""
+    session.run_until(PHASES[-1])
+    session.panel.wait(lambda: not session.panel.running or len(users_nodes()) > len(session.before) + 6)
+    session.click()
+    session.ends_quietly()
+    assert session.new_results == 0
+
+
 def second_click(session):
     """A double click: the second one cancels."""
     session.click()
@@ -373,7 +382,7 @@ FAULTS = (
     result_deleted_while_it_grows,
     not_a_ct_accepted,
     model_removed_during_the_run,
-    cancelled,
+    cancelled_among_the_maps,
     worker_ended_politely,
     worker_killed,
 )

@@ -291,7 +291,7 @@ class OutcomePanel:
             dice = {}
         if dice:
             text = _("Dice of this case: {dice}.").format(dice=_dice_text(dice))
-            self.ui.outcomeLabel.setText(f"{self.ui.outcomeLabel.text}\n{text}")
+            self.ui.outcomeLabel.setText("\n".join([self.ui.outcomeLabel.text, text]))
 
     def _on_not_segmented(self, sentence: str) -> None:
         self._segmenting = None
