@@ -280,6 +280,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.casesPanel.set_task(task)
         if folder != self._shownFolder:
             self._shownFolder = folder
+            self.trainingStart.forget()
             self.trainingPanel.set_folder(folder)
         source = self._parameterNode.studentSource
         if source != self._shownStudent:

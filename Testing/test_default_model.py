@@ -29,7 +29,11 @@ def test_package_is_whole_small_and_says_where_it_comes_from(default_package):
     assert default_package.task.name == "abdomen"
     assert (default_package.path / "models" / "model.pt").stat().st_size < 15_000_000
     assert default_package.license == "CC-BY-NC-SA-4.0"
-    assert {data["license"] for data in default_package.training_data} == {"CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"}
+    assert {data["license"] for data in default_package.training_data} == {
+        "CC-BY-SA-4.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-4.0",
+    }
     assert "not for diagnosis" in default_package.card.lower()
     assert find_package().name == default_package.name
 
@@ -71,5 +75,5 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
     summary = summarize(evaluate(default_package, test, device="cpu"))
     sys.modules.pop("default_model")
     # What docs/default_model.md reports, not the project's goals of 0.92 and 0.80, which this model does not reach.
-    assert summary["liver with tumors"]["dice"].mean >= 0.89
-    assert summary["kidney with tumors"]["dice"].mean >= 0.73
+    assert summary["liver with tumors"]["dice"].mean >= 0.91
+    assert summary["kidney with tumors"]["dice"].mean >= 0.71

@@ -27,7 +27,7 @@ slicer_worker = Later("HLFDSegmentationLib.slicer_worker")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process (prlimit)")
 
-SLICES = 6
+SLICES = 4
 FULL_AT_BYTES = 1000
 LITTLE_MEMORY = 1000
 DIED = "segmentation process ended|ended by the system"

@@ -19,12 +19,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 CASES = 12
 EPOCHS = 20
+STOP_AFTER = 2
+MODEL = "liver-12-cases"
 WANTED_DICE = 0.7
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("home")
+@pytest.fixture
+def home(tmp_path) -> Path:
+    return tmp_path
 
 
 @pytest.fixture
@@ -47,13 +49,9 @@ def start_slicer(slicer_shell, home, monkeypatch):
         worker.close_shared_worker()
 
 
-def annotate(count: int) -> None:
-    for number in range(count):
-        add_annotated_ct(number, f"CT {number + 1}", f"Patient {number + 1}")
-
-
 def plan_small(panel: TrainingModule, *, epochs: int, name: str) -> None:
     """Networks see a whole small slice, for a few epochs."""
+    panel.ui.planCollapsibleButton.collapsed = False
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.choose(panel.ui.cropCombo, "64")
     panel.choose(panel.ui.deviceCombo, "Processor" if panel.ui.deviceCombo.count == 2 else "CPU")
@@ -66,10 +64,6 @@ def runs_shown(panel: TrainingModule) -> list[str]:
     return [panel.ui.runsCombo.itemText(index) for index in range(panel.ui.runsCombo.count)]
 
 
-def stage_and_epoch(panel: TrainingModule) -> str:
-    return panel.ui.stageLabel.text
-
-
 def state(panel: TrainingModule) -> str:
     from HLFDTrainingLib.run_state import state_of
 
@@ -80,47 +74,58 @@ def dice(found: np.ndarray, truth: np.ndarray) -> float:
     return 2 * np.sum(found & truth) / (found.sum() + truth.sum())
 
 
-def tumor_of(slicer, result, ct) -> np.ndarray:
-    key = result.node.GetSegmentation().GetSegmentIdBySegmentName("liver tumor")
-    return slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, ct) > 0
-
-
 def test_a_whole_round(start_slicer, slice_views):
-    # Annotated cases come into the table, and are checked.
     panel = start_slicer()
-    slicer = panel.slicer
-    annotate(CASES)
+    gather_cases(panel)
+    see_what_it_takes(panel)
+    run = train_and_stop(panel)
+    panel = go_on_over_restarts(start_slicer, run)
+    look_at_the_result(panel, run)
+    install(panel)
+    segment_an_unseen_ct(panel, slice_views)
+    plan_to_go_on(panel, run)
+
+
+def gather_cases(panel: TrainingModule) -> None:
+    for number in range(CASES):
+        add_annotated_ct(number, f"CT {number + 1}", f"Patient {number + 1}")
     panel.ui.addFromSceneButton.click()
     panel.wait(lambda: panel.ui.casesTable.rowCount == CASES, 60)
     panel.ui.checkButton.click()
     panel.wait(lambda: panel.ui.checkButton.enabled and not panel.widget.casesPanel.ready, 120)
     assert not panel.message
-    panel.picture("training_1_cases", "cases")
+    panel.picture("training_cases", "cases")
 
-    # The plan, and what it takes.
+
+def see_what_it_takes(panel: TrainingModule) -> None:
     plan_small(panel, epochs=EPOCHS, name="Liver tumors, 12 cases")
     panel.ui.undistilledCheck.setChecked(True)
     panel.ui.estimateButton.click()
     panel.wait(lambda: panel.ui.estimateButton.text != "Cancel", 300)
     assert not panel.message
     assert "The whole training: about" in panel.ui.estimateLabel.text
-    panel.picture("training_2_plan", "plan")
+    panel.picture("training_plan", "plan")
 
-    # Training, stopped in the middle of the teacher.
+
+def train_and_stop(panel: TrainingModule) -> Path:
+    """Trains the teacher for some epochs; gives the folder of the run."""
     panel.ui.trainButton.click()
     panel.wait(lambda: panel.ui.trainButton.text == "Stop", 300)
     run = panel.widget.trainingPanel.shown
-    assert run.name == "Liver tumors_ 12 cases" and run.parent == panel.runs_folder
-    panel.wait(lambda: (run / "teacher" / "preview.npz").is_file(), 300)
+    assert run == panel.runs_folder / "Liver tumors_ 12 cases"
+    panel.wait(lambda: len(epochs_of(run, "teacher")) == STOP_AFTER, 900)
     panel.ui.showChartsButton.setChecked(True)
     panel.wait(lambda: not panel.ui.previewLabel.pixmap.isNull(), 60)
-    panel.picture("training_3_running", "run")
+    panel.picture("training_running", "run")
     panel.ui.trainButton.click()
     panel.wait(lambda: state(panel) == "stopped", 120)
     panel.wait(lambda: panel.ui.continueButton.enabled, 30)
-    panel.picture("training_4_stopped", "run")
+    panel.picture("training_stopped", "run")
+    return run
 
-    # Slicer is closed and opened again: the training is found, and goes on; closed once more meanwhile.
+
+def go_on_over_restarts(start_slicer, run: Path) -> TrainingModule:
+    """Slicer is started anew while the training is stopped, and again while it goes on."""
     panel = start_slicer()
     assert panel.widget.trainingPanel.shown == run
     assert runs_shown(panel) == ["Liver tumors, 12 cases (stopped)"]
@@ -130,56 +135,96 @@ def test_a_whole_round(start_slicer, slice_views):
     assert panel.widget.trainingPanel.shown == run
     assert panel.ui.trainButton.text == "Stop"
     panel.wait(lambda: state(panel) != "running", 2400)
-    assert state(panel) == "finished"
-    panel.wait(lambda: "finished" in stage_and_epoch(panel), 30)
-    panel.ui.showChartsButton.setChecked(True)
-    slicer.app.processEvents()
-    panel.picture("training_5_finished", "run")
+    panel.wait(lambda: "finished" in panel.ui.stageLabel.text, 30)
+    assert len(epochs_of(run, "teacher")) == len(epochs_of(run, "student")) == EPOCHS
+    return panel
 
-    # The result, measured on the test cases.
+
+def look_at_the_result(panel: TrainingModule, run: Path) -> None:
+    panel.ui.showChartsButton.setChecked(True)
+    panel.picture("training_finished", "run")
     panel.ui.compareButton.click()
-    panel.wait(lambda: (run / "comparison.json").is_file() and panel.ui.outcomeTable.rowCount > 0, 600)
+    panel.wait(lambda: panel.ui.outcomeTable.rowCount > 0, 600)
     models = {model["stage"]: model for model in json.loads((run / "comparison.json").read_text())["models"]}
     assert set(models) == {"teacher", "student", "undistilled"}
     measured = {stage: model["labels"]["liver tumor"]["dice"]["mean"] for stage, model in models.items()}
-    print("tumor Dice on the test cases:", measured)
+    print("Tumor Dice on the test cases:", measured)
     assert measured["student"] >= WANTED_DICE
-    panel.picture("training_6_result", "result")
 
-    # Installed, it segments a test case, with the truth beside it.
-    panel.ui.installNameEdit.setText("liver-12-cases")
+
+def install(panel: TrainingModule) -> None:
+    panel.ui.installNameEdit.setText(MODEL)
     panel.ui.installButton.click()
     panel.wait(lambda: "Installed into HLFD Segmentation" in panel.ui.outcomeLabel.text, 300)
     panel.ui.segmentTestCaseButton.click()
-    panel.wait(lambda: panel.ui.segmentTestCaseButton.text == "Segment, and show truth", 300)
+    panel.wait(lambda: "Dice of this case" in panel.ui.outcomeLabel.text, 300)
     assert not panel.message
-    panel.picture("training_7_installed", "result")
+    panel.picture("training_result", "result")
 
-    # And a CT of a patient whom it has never seen.
+
+def segment_an_unseen_ct(panel: TrainingModule, slice_views) -> None:
+    from HLFDSegmentation import HLFDSegmentationLogic
+
+    slicer = panel.slicer
     ct, truth = unseen_ct(seed=100)
-    segmentation_logic = (
-        slicer.modules.HLFDSegmentationWidget.logic
-        if hasattr(slicer.modules, "HLFDSegmentationWidget")
-        else sys.modules["HLFDSegmentation"].HLFDSegmentationLogic()
-    )
-    result = segmentation_logic.segment(ct, model="liver-12-cases", device="cpu")
-    found = dice(tumor_of(slicer, result, ct), truth == 2)
-    print("tumor Dice on the unseen CT:", found)
+    result = HLFDSegmentationLogic().segment(ct, model=MODEL, device="cpu")
+    key = result.node.GetSegmentation().GetSegmentIdBySegmentName("liver tumor")
+    tumor = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, ct) > 0
+    found = dice(tumor, truth == 2)
+    print("Tumor Dice on the unseen CT:", found)
     assert found >= WANTED_DICE
+    for segmentation in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        segmentation.SetDisplayVisibility(segmentation is result.node)
+    ct.GetDisplayNode().SetAutoWindowLevel(False)
+    ct.GetDisplayNode().SetWindowLevel(350, 40)
     slicer.util.setSliceViewerLayers(background=ct, fit=True)
-    slice_views.save_slice_view("Red", "training_8_unseen")
+    slice_views.save_slice_view("Red", "training_unseen")
+
+
+def plan_to_go_on(panel: TrainingModule, run: Path) -> None:
+    panel.ui.addAsCaseButton.click()
+    panel.wait(lambda: panel.ui.casesTable.rowCount == 1, 30)
+    assert not panel.message
+    panel.ui.continueFromStudentButton.click()
+    assert panel.plan["student_weights"] == panel.plan["teacher_weights"] == str(run)
+
+
+def epochs_of(run: Path, stage: str) -> list[int]:
+    from HLFDTrainingLib.run_events import all_events
+
+    events = all_events(run / "events.jsonl")
+    return [event["epoch"] for event in events if event["event"] == "epoch" and event["stage"] == stage]
+
+
+def start_small_training(panel: TrainingModule) -> Path:
+    """A training with four cases; gives its folder."""
+    for number in range(4):
+        add_annotated_ct(number, f"CT {number + 1}", f"Patient {number + 1}")
+    panel.ui.addFromSceneButton.click()
+    panel.wait(lambda: panel.ui.trainButton.enabled, 60)
+    panel.ui.trainButton.click()
+    panel.wait(lambda: panel.widget.trainingPanel.shown is not None and state(panel) == "running", 300)
+    return panel.widget.trainingPanel.shown
+
+
+def test_a_time_budget_becomes_epochs(start_slicer):
+    panel = start_slicer()
+    plan_small(panel, epochs=1, name="By time")
+    panel.choose(panel.ui.lengthCombo, "By time")
+    panel.ui.hoursSpin.setValue(0.5)
+    run = start_small_training(panel)
+    panel.ui.trainButton.click()
+    panel.wait(lambda: state(panel) == "stopped", 120)
+    plan, estimate = (json.loads((run / name).read_text()) for name in ("plan.json", "estimate.json"))
+    assert estimate["epochs"] == {stage: plan[f"{stage}_epochs"] for stage in ("teacher", "head", "student")}
+    assert plan["teacher_epochs"] > 1 and 0.5 * 1800 < estimate["total"] <= 1800
 
 
 def test_the_same_plan_through_the_panel_and_hlfd_train_gives_the_same_weights(start_slicer, home):
     panel = start_slicer()
-    annotate(4)
-    panel.ui.addFromSceneButton.click()
-    panel.wait(lambda: panel.ui.casesTable.rowCount == 4, 60)
     plan_small(panel, epochs=1, name="Panel")
-    panel.ui.trainButton.click()
-    panel.wait(lambda: panel.widget.trainingPanel.shown is not None, 300)
+    run = start_small_training(panel)
     panel.wait(lambda: state(panel) == "finished", 600)
-    run = panel.widget.trainingPanel.shown
     again = home / "again"
     again.mkdir()
     for name in ("plan.json", "cases.json", "split.json"):

@@ -116,7 +116,7 @@ class TrainingStart:
         self._end("")
 
     def forget(self) -> None:
-        """Forgets what was prepared, because cases or task have changed; measured figures hold no more."""
+        """Forgets what was prepared, because cases, task or folder have changed; measured figures hold no more."""
         if self.running:
             self.cancel()
         self._written = self._measured = None
@@ -201,7 +201,8 @@ class TrainingStart:
     def _on_measured(self) -> None:
         _key, estimate = self._measured
         self._plan_panel.show_estimate(estimate)
-        if self._train_then and self._wanted(estimate):
+        # While the user is asked, the scene may be closed, which ends the preparation.
+        if self._train_then and self._wanted(estimate) and self.running:
             self._start(estimate)
         else:
             self._end("")

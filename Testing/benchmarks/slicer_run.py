@@ -107,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}\n")
     print(
-        "| attention | hlfd segment | click to result | more | hlfd segment, CPU | click to result, CPU | ratio, CPU |"
+        "| attention | hlfd segment | click to result | more | CPU: hlfd segment | click to result (Slicer) | ratio |"
     )
     print("|---|---|---|---|---|---|---|", flush=True)
     gaps: list[Gap] = []
