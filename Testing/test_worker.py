@@ -219,6 +219,15 @@ def test_jobs_are_done_in_turn_by_one_warm_worker(client, folder, untrained_pack
     assert only_worker() == pid
 
 
+def test_a_private_folder_that_the_system_cleaned_away_is_made_anew(client):
+    cleaned = client.private_folder().parent
+    shutil.rmtree(cleaned)
+    again = client.private_folder()
+    assert again.is_dir() and again.parent != cleaned
+    client.close()
+    assert not again.exists()
+
+
 def test_not_hu_is_refused_and_marked_where_it_is_wanted(client, folder, untrained_package):
     picture = sitk.Cast(sitk.Abs(blob_case(1)[0]) / 4, sitk.sitkUInt8)
     ct = write_raw(picture, folder / "picture.raw")

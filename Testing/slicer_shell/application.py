@@ -139,3 +139,5 @@ def process_events_until(condition: Callable[[], bool], seconds: float = 30) -> 
         if clock.elapsed() > 1000 * seconds:
             raise TimeoutError(f"still waiting after {seconds} s")
         QtWidgets.QApplication.processEvents(QtCore.QEventLoop.AllEvents, 20)
+        # processEvents comes back at once when there is nothing to do; the child processes need the core.
+        QtCore.QThread.msleep(2)
