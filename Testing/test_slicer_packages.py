@@ -93,7 +93,7 @@ def test_too_old_a_version_is_missing(packages, monkeypatch):
 def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
     packages.absent = {"torch"}
     decline()
-    assert "Press Segment again" in failing()
+    assert "Press the button again" in failing()
     assert not packages.installed
 
 
@@ -115,7 +115,7 @@ def test_a_failed_installation(failing, packages):
 def test_an_installation_that_leaves_nothing_behind(failing, packages, name):
     packages.absent, packages.outcome = {name}, "ends without the package"
     accept()
-    assert "estart Slicer and press Segment again" in failing()
+    assert "estart Slicer and try again" in failing()
 
 
 def test_without_the_extension_that_installs_torch(failing, packages, monkeypatch):

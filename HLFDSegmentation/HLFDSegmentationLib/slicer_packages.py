@@ -71,7 +71,7 @@ def ensure_packages() -> None:
     importlib.invalidate_caches()
     if still_missing := missing_packages():
         raise PackagesMissingError(
-            _("Slicer does not find {names} after the installation. Restart Slicer and press Segment again.").format(
+            _("Slicer does not find {names} after the installation. Restart Slicer and try again.").format(
                 names=", ".join(str(requirement) for requirement in still_missing)
             )
         )
@@ -96,9 +96,9 @@ def _ask(missing: Sequence[Requirement], names: str) -> None:
     ).format(names=names)
     if TORCH in missing:
         question += _("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes.")
-    if not slicer.util.confirmOkCancelDisplay(question, _("HLFD Segmentation: install packages")):
+    if not slicer.util.confirmOkCancelDisplay(question, _("HLFD: install packages")):
         raise PackagesMissingError(
-            _("Without {names} nothing can be segmented. Press Segment again when you want to install.").format(
+            _("Without {names} nothing can be segmented. Press the button again when you want to install.").format(
                 names=names
             )
         )
@@ -111,7 +111,7 @@ def _install_torch() -> None:
         raise PackagesMissingError(
             _(
                 "PyTorch is missing, and the extension that installs it too. Install the extension 'PyTorch' in "
-                "Slicer's Extensions Manager, restart Slicer, and press Segment again."
+                "Slicer's Extensions Manager, restart Slicer, and try again."
             )
         ) from error
     with _explaining("PyTorch"), slicer.util.WaitCursor():
@@ -147,11 +147,11 @@ def _not_installed(names: str) -> str:
     if not _package_index_answers():
         return _(
             "{names} could not be installed: this computer does not reach {host}. Connect it to the internet, or "
-            "ask who runs your network for access, and press Segment again."
+            "ask who runs your network for access, and try again."
         ).format(names=names, host=PACKAGE_INDEX[0])
     return _(
         "{names} could not be installed. Check that the disk has some free GB; View > Error Log shows what the "
-        "installer said. Then restart Slicer and press Segment again."
+        "installer said. Then restart Slicer and try again."
     ).format(names=names)
 
 
