@@ -45,8 +45,30 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return ModuleOnShell.from_parent(parent, path=module_path)
 
 
+LIBRARIES = ("HLFDSegmentationLib", "HLFDTrainingLib")
+
+
 @pytest.fixture
-def slicer_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def same_libraries() -> Iterator[None]:
+    """A test that reloads a module, as in Slicer, leaves the libraries to the next test as it found them.
+
+    Else that test would hold classes of both, and an exception of one would not be an exception of the other.
+    """
+    before = _libraries()
+    yield
+    after = _libraries()
+    if any(after.get(name) is not module for name, module in before.items()):
+        for name in after:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _libraries() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] in LIBRARIES}
+
+
+@pytest.fixture
+def slicer_shell(same_libraries: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module `slicer` with a fresh scene. What slots and observers raise and unexpected dialogs fail the test."""
     slicer = require_shell()
     from slicer_shell import dialogs, shell, signals
