@@ -218,7 +218,8 @@ def test_parameters_come_back_with_a_saved_scene(slicer, wrapper, node, tmp_path
     path = tmp_path / "scene.mrml"
     slicer.mrmlScene.SetURL(str(path))
     slicer.mrmlScene.Commit()
-    slicer.mrmlScene.Clear(True)
+    slicer.mrmlScene.RemoveNode(node)  # Clearing the scene keeps nodes with a singleton tag.
+    slicer.mrmlScene.Clear(False)
     slicer.mrmlScene.SetURL(str(path))
     slicer.mrmlScene.Connect()
     restored = wrap(wrapper, slicer.mrmlScene.GetSingletonNode("HLFD", "vtkMRMLScriptedModuleNode"), **fields)
