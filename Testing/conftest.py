@@ -10,7 +10,6 @@ from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
 from slicer_shell.fixtures import (  # noqa: F401 (for pytest, which looks for them here)
     pytest_pycollect_makemodule,
-    same_libraries,
     slice_views,
     slicer_shell,
 )

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +49,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 LIBRARIES = ("HLFDSegmentationLib", "HLFDTrainingLib")
 
 
-@pytest.fixture
+@contextmanager
 def same_libraries() -> Iterator[None]:
     """A test that reloads a module, as in Slicer, leaves the libraries to the next test as it found them.
 
@@ -68,7 +69,7 @@ def _libraries() -> dict[str, ModuleType]:
 
 
 @pytest.fixture
-def slicer_shell(same_libraries: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def slicer_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module `slicer` with a fresh scene. What slots and observers raise and unexpected dialogs fail the test."""
     slicer = require_shell()
     from slicer_shell import dialogs, shell, signals
@@ -94,7 +95,7 @@ def slicer_shell(same_libraries: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     dialogs.reset()
     packages.reset()
     shell.clear_scene()
-    with packages.in_place():
+    with same_libraries(), packages.in_place():
         yield slicer
     # In the order of a user who closes the scene and then Slicer.
     shell.clear_scene()
