@@ -72,7 +72,14 @@ def temporary_folder(tmp_path, monkeypatch):
 def workers(process: psutil.Process | None = None) -> list[psutil.Process]:
     """The processes under this one, or under another one, that are a worker or its launcher."""
     children = (process or psutil.Process()).children(recursive=True)
-    return [child for child in children if "HLFDSegmentationLib.worker" in " ".join(child.cmdline())]
+    return [child for child in children if "HLFDSegmentationLib.worker" in _command(child)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # It has just ended.
+        return ""
 
 
 def only_worker() -> int:
