@@ -6,9 +6,11 @@ import resource
 import shutil
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from xml.etree import ElementTree
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
@@ -18,7 +20,7 @@ from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.process_tree import end_tree
 from HLFDSegmentationLib.readings import Reading
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_protocol import Failed, Finished, Progress
+from HLFDSegmentationLib.worker_protocol import DevicesRequest, Failed, Finished, Progress
 from slicer_cases import (
     Later,
     add_bending_transform,
@@ -97,6 +99,22 @@ class Told:
     @property
     def ends(self):
         return len(self.finished) + len(self.failed) + self.cancelled
+
+
+@contextmanager
+def paused(client):
+    """The worker stands still, so that a fast machine is not done before the test looks."""
+    client.submit(DevicesRequest())
+    deadline = time.monotonic() + ENOUGH_SECONDS
+    while not client.poll():
+        time.sleep(0.005)
+        assert time.monotonic() < deadline
+    worker = psutil.Process(client._process._worker_pid)
+    worker.suspend()
+    try:
+        yield
+    finally:
+        worker.resume()
 
 
 def nothing_is_left(client):
@@ -387,7 +405,8 @@ def test_a_full_disk_is_told(client, scene_with_ct, untrained_package):
 
 
 def test_a_worker_that_dies_is_told_and_the_next_run_works(client, scene_with_ct, untrained_package):
-    told = Told(client, scene_with_ct, untrained_package)
+    # So many slices that no machine is done before the worker is ended.
+    told = Told(client, add_volume(blob_case(0, slices=400)[0], "Long CT"), untrained_package)
     told.drive(lambda: told.phase not in (None, run_module.PREPARING))
     end_tree(client._process._worker_pid)
     fails(told, client, "segmentation process ended|ended by the system")
@@ -439,7 +458,7 @@ TAKEN_AWAY = [cancel, delete_ct, delete_output, close_scene]
 MOMENTS = {
     "before": lambda told: True,
     "preparing": lambda told: told.phase == run_module.PREPARING,
-    "in the worker": lambda told: told.phase == "segmenting",
+    "in the worker": lambda told: told.client.running,
     "before the segments": lambda told: told.phase == run_module.ADDING,
     "after the segments": lambda told: segments_in_scene(),
     "among the maps": lambda told: len(maps_in_scene()) > 5,
@@ -463,9 +482,10 @@ def test_a_run_ends_quietly_when_something_is_taken_away(
         output.GetSegmentation().AddEmptySegment("mine", "liver")
     before = all_ids()
     told = Told(client, scene_with_ct, untrained_package, attention="maps" in moment, output_node=output)
-    told.drive(lambda: MOMENTS[moment](told))
-    assert told.run.running
-    taken_away(told, scene_with_ct, output)
+    with paused(client) if moment == "in the worker" else nullcontext():
+        told.drive(lambda: MOMENTS[moment](told))
+        assert told.run.running
+        taken_away(told, scene_with_ct, output)
     remaining = all_ids() & before
     told.drive()
     if moment == "before" and taken_away is not cancel and (mine or taken_away is not delete_output):

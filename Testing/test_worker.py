@@ -351,7 +351,7 @@ def test_the_log_names_no_patient(client, folder, untrained_package):
 @pytest.mark.parametrize("phase", ["segmenting", "explaining"])
 def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_package, phase, monkeypatch):
     monkeypatch.setattr(worker_client, "CANCEL_SECONDS", PATIENCE_SECONDS)  # A busy machine may be slow.
-    ct = raw_ct(folder, slices=60)
+    ct = raw_ct(folder, slices=400)
     answer(client, DevicesRequest())
     pid = only_worker()
     job = client.submit(segment_request(folder, untrained_package, ct, attention=True))

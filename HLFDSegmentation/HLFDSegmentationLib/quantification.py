@@ -14,6 +14,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from .errors import InputError
+from .measure_columns import CSV_COLUMNS
 from .safe_files import replacing
 from .tasks import Label, Task
 
@@ -103,21 +104,6 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
         )
 
     return [measures(label) for label in task.labels]
-
-
-CSV_COLUMNS = (
-    "segment",
-    "lesion",
-    "volume_mL",
-    "volume_with_tumors_mL",
-    "mean_HU",
-    "lesion_count",
-    "longest_axial_diameter_mm",
-    "center_R_mm",
-    "center_A_mm",
-    "center_S_mm",
-    "slice_index",
-)
 
 
 def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:

@@ -10,6 +10,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .slicer_hidden_nodes import add_hidden_node
 from .slicer_scene_result import SceneResult, rows_of
 from .slicer_weak import WeakNode
 
@@ -162,14 +163,8 @@ class FocusChart:
         node.SetAndObserveTable(table)
 
     def _add(self, class_name: str, name: str) -> slicer.vtkMRMLNode:
-        node = self._scene.CreateNodeByClass(class_name)
-        node.UnRegister(None)
-        node.SetName(name)
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
-        node = self._scene.AddNode(node)
-        self._nodes.append(node)
-        return node
+        self._nodes.append(add_hidden_node(self._scene, class_name, name))
+        return self._nodes[-1]
 
     def _remove_nodes(self) -> None:
         for node in reversed(self._nodes):

@@ -7,18 +7,14 @@ a saved scene and a script all come the same way.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
-from vtk.util.numpy_support import numpy_to_vtk
 
 from .color_maps import COURSES
 from .errors import HLFDError
@@ -27,6 +23,7 @@ from .slicer_comparison import Comparison
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import LayerView
 from .slicer_mosaic import mosaic
+from .slicer_pictures import pixmap_of
 from .slicer_reading_panel import ReadingPanel
 from .slicer_scene_result import SceneResult, rows_of
 
@@ -272,7 +269,7 @@ class ReviewPanel(VTKObservationMixin):
         picture = mosaic(
             self._result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
         )
-        self.ui.mosaicLabel.setPixmap(_pixmap(picture))
+        self.ui.mosaicLabel.setPixmap(pixmap_of(picture))
 
     def _view_colors(self) -> None:
         for name in ("threshold", "color", "signed"):
@@ -289,20 +286,3 @@ def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
 
 def _red_slice_node() -> slicer.vtkMRMLSliceNode | None:
     return slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
-
-
-def _pixmap(picture: np.ndarray) -> qt.QPixmap:
-    """A picture (height, width, 3), uint8, for a label."""
-    height, width, _channels = picture.shape
-    image = vtk.vtkImageData()
-    image.SetDimensions(width, height, 1)
-    values = np.ascontiguousarray(picture[::-1]).reshape(-1, 3)
-    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
-    # The one way to a pixmap that is the same in every version of Qt and of its Python wrapping.
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "mosaic.png")
-        writer = vtk.vtkPNGWriter()
-        writer.SetFileName(path)
-        writer.SetInputData(image)
-        writer.Write()
-        return qt.QPixmap(path)

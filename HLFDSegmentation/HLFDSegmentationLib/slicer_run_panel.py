@@ -20,11 +20,10 @@ from .slicer_packages import ensure_packages, missing_packages
 from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
 from .slicer_scene_result import SceneResult
+from .slicer_texts import time_text
 from .worker_protocol import Device, DevicesResult
 
 AUTO = "auto"
-MINUTE = 60
-LONG_SECONDS = 90
 
 
 class RunPanel(VTKObservationMixin):
@@ -196,9 +195,10 @@ class RunPanel(VTKObservationMixin):
             self.cancel()
 
     def _on_finished(self, result: SceneResult) -> None:
+        # First of all: whatever comes of showing the result, the button must be a Segment button again.
+        self._on_ended()
         if self._parameters:
             self._parameters.result = result.node
-        self._on_ended()
 
     def _on_failed(self, sentence: str) -> None:
         self._on_problem(sentence)
@@ -248,10 +248,3 @@ def phases() -> dict[str, str]:
         "writing": _("Finishing"),
         "adding the results": _("Adding the results"),
     }
-
-
-def time_text(seconds: float) -> str:
-    """A duration as a user reads it."""
-    if seconds < LONG_SECONDS:
-        return _("about {seconds} s").format(seconds=max(1, round(seconds)))
-    return _("about {minutes} min").format(minutes=round(seconds / MINUTE))

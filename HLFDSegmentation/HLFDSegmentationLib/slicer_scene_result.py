@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 import slicer
 import vtk
 
+from .measure_columns import CSV_COLUMNS
+
 CT_REFERENCE = "HLFD.ct"
 TABLE_REFERENCE = "HLFD.table"
 FOCUS_REFERENCE = "HLFD.focus"
@@ -32,20 +34,7 @@ LABEL_TAG = "HLFD.Label"
 MODEL_TAG = "HLFD.Model"
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
-MEASURES_COLUMNS = (
-    "segment",
-    "lesion",
-    "volume_mL",
-    "volume_with_tumors_mL",
-    "mean_HU",
-    "lesion_count",
-    "longest_axial_diameter_mm",
-    "center_R_mm",
-    "center_A_mm",
-    "center_S_mm",
-    "slice_index",
-    "note",
-)
+MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
 """Those of the measures that `hlfd segment` writes, and a note. Centers are in the world, as Slicer's views show them;
 slices count along the CT's k axis, also where only a part of the CT was segmented."""
 

@@ -19,6 +19,7 @@ from .worker_protocol import Answer, Cancelled, Event, Failed, Finished, Progres
 
 LISTEN_MS = 30
 WAIT_SECONDS = 0.01
+TOLD_MS = 10_000
 
 
 _shared: list[SlicerWorker] = []
@@ -103,6 +104,7 @@ class SlicerWorker:
             except Exception:
                 # A fault in one task must neither stop the others nor come back with every tick of the timer.
                 logging.exception("HLFD: a task failed")
+                slicer.util.showStatusMessage(_("HLFD made a mistake. The log tells more; try again."), TOLD_MS)
                 self._tasks.remove(task)
         self._tasks = [task for task in self._tasks if task.running]
         if not self._tasks:

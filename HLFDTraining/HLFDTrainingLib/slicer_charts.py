@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import slicer
 import vtk
+from HLFDSegmentationLib.slicer_hidden_nodes import add_hidden_node
 from slicer.i18n import tr as _
 
 from .slicer_own_layout import CHART_LAYOUT, DICE, LOSS, OwnLayout
@@ -179,14 +180,8 @@ class _Chart:
         levels.SetAndObserveTable(_table({EPOCH: ends, **{name: [level] * 2 for name, level in lines.items()}}))
 
     def _add(self, class_name: str, name: str) -> slicer.vtkMRMLNode:
-        node = self._scene.CreateNodeByClass(class_name)
-        node.UnRegister(None)
-        node.SetName(name)
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
-        node = self._scene.AddNode(node)
-        self._nodes.append(node)
-        return node
+        self._nodes.append(add_hidden_node(self._scene, class_name, name))
+        return self._nodes[-1]
 
 
 def _table(columns: Mapping[str, Sequence[float]]) -> vtk.vtkTable:

@@ -10,6 +10,7 @@ from typing import Any
 
 from HLFDSegmentationLib.errors import HLFDError, TaskError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.slicer_texts import time_text
 from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
 
@@ -19,7 +20,7 @@ from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slicer_choice_combo import ChoiceCombo
 from .slicer_new_task import ask_for_task
-from .slicer_texts import size_text, stage_titles, time_text
+from .slicer_texts import size_text, stage_titles
 
 TASKS_FOLDER = "tasks"
 CROPS = (64, 128, 192, 256, 320, 384, 448, 512)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import qt
-import vtk
+from HLFDSegmentationLib.slicer_pictures import pixmap_of
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import numpy_to_vtk
 
 SIDE = 200
 """Pixels that a side may be wide; a smaller slice is enlarged by a whole number, a larger one is scaled down."""
@@ -62,7 +60,7 @@ def picture_of(preview: Preview, colors: Colors) -> np.ndarray:
 
 def preview_pixmap(preview: Preview, colors: Colors) -> qt.QPixmap:
     """The picture with its captions, for a label of the panel."""
-    pixmap = _pixmap(picture_of(preview, colors))
+    pixmap = pixmap_of(picture_of(preview, colors))
     if pixmap.width() > 2 * SIDE + GAP:
         pixmap = pixmap.scaledToWidth(2 * SIDE + GAP, qt.Qt.SmoothTransformation)
     painter = qt.QPainter()
@@ -94,18 +92,3 @@ def _borders(labels: np.ndarray) -> np.ndarray:
         differs[tuple(before)] |= change
         differs[tuple(after)] |= change
     return differs
-
-
-def _pixmap(picture: np.ndarray) -> qt.QPixmap:
-    height, width, _channels = picture.shape
-    image = vtk.vtkImageData()
-    image.SetDimensions(width, height, 1)
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(picture[::-1]).reshape(-1, 3), deep=True))
-    # The one way to a pixmap that is the same in every version of Qt and of its Python wrapping.
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "preview.png")
-        writer = vtk.vtkPNGWriter()
-        writer.SetFileName(path)
-        writer.SetInputData(image)
-        writer.Write()
-        return qt.QPixmap(path)

@@ -11,6 +11,7 @@ import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.slicer_texts import time_text
 from slicer.i18n import tr as _
 
 from .process_files import ProcessFiles, read_object
@@ -20,7 +21,7 @@ from .run_state import RunState
 from .slicer_charts import TrainingCharts
 from .slicer_own_layout import register_layouts
 from .slicer_preview import Colors, preview_pixmap, read_preview
-from .slicer_texts import stage_titles, time_text
+from .slicer_texts import stage_titles
 from .slicer_trainer import start_trainer
 from .training_curves import Event, Progress, StageCurves, curves_of, progress_of, readable_log
 from .training_process import TrainingProcess
