@@ -72,8 +72,10 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
         for part in cases
         for case in split_by_patient(part, fractions=default_model.FRACTIONS, seed=default_model.SEED).test
     ]
-    summary = summarize(evaluate(default_package, test, device="cpu"))
+    figures = evaluate(default_package, test, device="cpu")
     sys.modules.pop("default_model")
+    livers = summarize(case for case in figures if case.case.startswith("liver_"))
+    kidneys = summarize(case for case in figures if case.case.startswith("kidney_"))
     # What docs/default_model.md reports, not the project's goals of 0.92 and 0.80, which this model does not reach.
-    assert summary["liver with tumors"]["dice"].mean >= 0.91
-    assert summary["kidney with tumors"]["dice"].mean >= 0.71
+    assert livers["liver with tumors"]["dice"].mean >= 0.91
+    assert kidneys["kidney with tumors"]["dice"].mean >= 0.71

@@ -1,0 +1,83 @@
+"""What the default model is trained on: the marks in the liver slices, and the computed slices."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent / "experiments"))
+
+from empty_slices import empty_slice
+from marked_slices import MARKS, from_runs, marks_of, to_runs
+from without_contrast import without_contrast
+
+SHAPE = (64, 80)
+
+
+def disk(center: tuple[int, int], radius: int) -> np.ndarray:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return np.hypot(y - center[0], x - center[1]) <= radius
+
+
+@pytest.mark.parametrize("mask", [np.zeros(SHAPE, bool), np.ones(SHAPE, bool), disk((0, 0), 9), disk((30, 40), 12)])
+def test_runs_hold_a_mask_exactly(mask):
+    np.testing.assert_array_equal(from_runs(to_runs(mask), SHAPE), mask)
+
+
+def test_runs_are_start_and_length():
+    mask = np.zeros((2, 4), bool)
+    mask[0, 1:3] = mask[1, 3] = True
+    assert to_runs(mask) == [1, 2, 7, 1]
+
+
+def test_every_liver_slice_has_marks_that_fit_its_liver(data):
+    paths = sorted((data / "msd_liver_slices").glob("*.npz"))
+    kidneys = tumors = 0
+    for path in paths:
+        liver = np.load(path)["label"] > 0
+        marks = marks_of(path.stem, liver.shape)
+        if marks.kidneys is not None:
+            assert not (marks.kidneys & liver).any(), path.stem
+            kidneys += bool(marks.kidneys.any())
+        if marks.tumors is not None:
+            assert (marks.tumors <= liver).all(), path.stem
+            tumors += bool(marks.tumors.any())
+    assert len(paths) == 511 and MARKS.stat().st_size < 1_000_000
+    assert kidneys > 200 and tumors > 50
+
+
+def test_marked_kidneys_are_brighter_than_the_muscles_and_lie_in_the_back(data):
+    """As kidneys in enhanced CT are; marks on a mirrored or shifted grid would not."""
+    bright = behind = count = 0
+    for path in sorted((data / "msd_liver_slices").glob("*.npz")):
+        image = np.load(path)["image"]
+        kidneys = marks_of(path.stem, image.shape).kidneys
+        if kidneys is not None and kidneys.any():
+            body = np.nonzero((image > 10).any(axis=1))[0]
+            count += 1
+            bright += np.median(image[kidneys]) > 75
+            behind += np.nonzero(kidneys)[0].mean() > body.mean()
+    assert bright > 0.95 * count and behind > 0.95 * count
+
+
+def test_a_slice_without_contrast_has_grey_organs_and_keeps_fat_and_bone():
+    rng = np.random.default_rng(0)
+    hu = np.where(disk((32, 40), 30), 60.0, 0.0)
+    liver, kidney, bone, fat = disk((30, 25), 9), disk((40, 55), 7), disk((50, 40), 5), disk((20, 48), 5)
+    hu[liver], hu[kidney], hu[bone], hu[fat] = 110, 190, 250, 0
+    computed = without_contrast(hu + rng.normal(0, 5, SHAPE), liver, kidney, rng)
+    assert 20 <= np.median(computed[kidney]) <= 42
+    assert 38 <= np.median(computed[liver]) <= 70
+    assert np.median(computed[disk((50, 40), 3)]) > 200
+    assert abs(np.median(computed[disk((20, 48), 3)])) < 10
+
+
+def test_empty_slices_are_seeded_and_show_bodies():
+    slices = [empty_slice((128, 128), np.random.default_rng(seed)) for seed in range(12)]
+    np.testing.assert_array_equal(slices[3], empty_slice((128, 128), np.random.default_rng(3)))
+    tissue = [float(((hu > 0) & (hu < 120)).mean()) for hu in slices]
+    assert sum(share > 0.02 for share in tissue) >= 8
+    assert all(np.median(hu[0]) < -800 for hu in slices)
