@@ -237,6 +237,52 @@ def test_hlfd_can_compare_at_the_smaller_resolution():
         distiller_of("hlfd", student, teacher, 3, resize="larger")
 
 
+@pytest.mark.parametrize("terms", ["ufd", "ifd,ipd", "upd, ipd,ufd"])
+def test_terms_of_hlfd_can_be_left_out(terms):
+    student, teacher = fixed_network(1, 3), fixed_network(2, 3, width=6, scale=2)
+    whole = distiller_of("hlfd", student, teacher, 3)
+    some = distiller_of("hlfd", student, teacher, 3, terms=terms)
+    for edge, module in some.projections.items():
+        module.load_state_dict(whole.projections[edge].state_dict())
+    chosen = {"segmentation", *(term.strip() for term in terms.split(","))}
+    expected = {name: value for name, value in whole(*batch(3))[1].items() if name.split("_")[0] in chosen}
+    found = some(*batch(3))[1]
+    assert {name: value.item() for name, value in found.items()} == {n: v.item() for n, v in expected.items()}
+
+
+def test_terms_added_by_the_full_variant_stay():
+    distiller = distiller_of("hlfd:full", SmallNetwork(3), SmallNetwork(3), 3, terms="ufd")
+    assert {edge.name for edge in distiller.edges} == {"ufd_encoder1", "attention_encoder5", "prediction_out"}
+
+
+@pytest.mark.parametrize("terms", ["", "ufd,ofd"])
+def test_unknown_terms_are_refused(terms):
+    with pytest.raises(TrainingError, match="ufd, ifd, upd, ipd"):
+        distiller_of("hlfd", SmallNetwork(3), SmallNetwork(3), 3, terms=terms)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_constants_replace_the_teacher(name):
+    """Given what the teacher says of each image alone, the loss of the batch is the same, and no teacher is run."""
+    torch.manual_seed(12)
+    distiller = distiller_of(name, SmallNetwork(3), SmallNetwork(3, width=4), 3)
+    images, target = batch(3, 33, 47)
+    wanted = distiller.constants_for_images((33, 47))
+    parts = [
+        distiller.teacher_constants(images[n : n + 1], Target(target.classes[n : n + 1], target.groups[:1]), wanted)
+        for n in range(2)
+    ]
+    constants = {constant: torch.cat([part[constant] for part in parts]) for constant in wanted}
+    torch.manual_seed(0)
+    _, expected = distiller(images, target)
+    distiller.teacher.forward = None
+    torch.manual_seed(0)
+    _, found = distiller(images, target, constants)
+    assert list(found) == list(expected)
+    for term, value in expected.items():
+        assert found[term].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-7), term
+
+
 def regions(network, values):
     """Sets encoder1 and encoder3, 3x3 with two channels, to a row's `values`: the features of columns 0, 1 and 2."""
     columns = torch.tensor(values).T[None, :, None, :].repeat(2, 1, 3, 1)
@@ -253,8 +299,9 @@ def test_emkd_by_hand():
     labels[1, :, 6:] = 1  # the second sample has no region 2
     target = Target(labels, torch.arange(3).repeat(2, 1))
     distiller = distiller_of("emkd", student, teacher, 3)
-    outputs = [{**{n: x.features[n] for n in LAYERS}, "out": x.features["out"]} for x in (student, teacher)]
-    terms = distiller.distillation_terms(*outputs, target)
+    images = torch.zeros(2, 1, 9, 9)
+    constants = distiller.teacher_constants(images, target, distiller.constants_for_images((9, 9)))
+    terms = distiller.distillation_terms(dict(student.features), constants, target)
     # Cosines of regions 0-1, 0-2, 1-2. Student: 0, 0, 1. Teacher: 1, 0, 0. In the second sample only 0-1, where
     # region 1 is both columns: student 0, teacher cos((1, 0), (1/2, 1/2)).
     affinity = ((1 + 0 + 1) / 3 + 0.5) / 2

@@ -66,7 +66,7 @@ def gradients(cases: Path, cache: Path, batch: int, processes) -> list[torch.Ten
     found = []
     for requests, share in batches.epoch(0):
         images, target = collate([slices[request] for request in requests])
-        _, terms = parallel(images, target)
+        _, terms = parallel(images, target if share else target.forgotten())
         learner.zero_grad()
         (sum(terms.values()) * share).backward()
         found.append(torch.cat([p.grad.flatten() for p in learner.trainable_parameters() if p.grad is not None]))

@@ -17,17 +17,22 @@ def random_logits(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def transfer(student, teacher):
+    """AT between the features of two layers."""
+    return attention_transfer(student, attention_map(teacher))
+
+
 def test_attention_transfer_by_hand():
     student = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # fourth powers, mean of two channels: 1/2 and 8
     teacher = torch.tensor([[[[3.0, 0.0]]]])  # all of it on the first pixel
     expected = 2 - 2 * 0.5 / math.hypot(0.5, 8)
-    assert float(attention_transfer(student, teacher)) == pytest.approx(expected, rel=1e-6)
+    assert float(transfer(student, teacher)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_attention_transfer_is_a_mean_over_the_batch():
     student = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
     teacher = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]]])
-    assert float(attention_transfer(student, teacher)) == pytest.approx((0 + 2) / 2)
+    assert float(transfer(student, teacher)) == pytest.approx((0 + 2) / 2)
 
 
 def test_softened_divergence_by_hand():
@@ -49,7 +54,7 @@ def test_softened_divergence_is_a_mean_over_pixels_and_batch():
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_distances_of_a_layer_to_itself_are_zero(classes):
     layer = random_logits(2, classes, 7, 5)
-    assert float(attention_transfer(layer, layer)) == 0
+    assert float(transfer(layer, layer)) == 0
     assert float(softened_divergence(layer, layer)) == 0
 
 
@@ -62,7 +67,7 @@ def test_attention_does_not_depend_on_the_features_scale(scale):
 def test_attention_has_the_gradient_of_its_formula():
     layer = random_logits(1, 3, 2, 2).requires_grad_()
     other = random_logits(1, 3, 2, 2, seed=1)
-    attention_transfer(layer, other).backward()
+    transfer(layer, other).backward()
     plain = layer.detach().double().requires_grad_()
     maps = [x.double().pow(4).mean(1).flatten(1) for x in (plain, other)]
     normalized = [x / x.norm(dim=1, keepdim=True) for x in maps]
@@ -72,7 +77,7 @@ def test_attention_has_the_gradient_of_its_formula():
 
 def test_a_silent_layer_has_finite_loss_and_gradient():
     layer = torch.zeros(1, 3, 4, 4, requires_grad=True)
-    loss = attention_transfer(layer, random_logits(1, 2, 4, 4))
+    loss = transfer(layer, random_logits(1, 2, 4, 4))
     loss.backward()
     assert math.isfinite(loss.item()) and bool(layer.grad.isfinite().all())
 
@@ -81,10 +86,10 @@ def test_a_silent_layer_has_finite_loss_and_gradient():
 def test_half_precision_features_do_not_overflow(precision):
     layer, other = (100 * random_logits(2, 4, 8, 8, seed=seed) for seed in (0, 1))
     with torch.autocast("cpu", torch.bfloat16):
-        attention = attention_transfer(layer.to(precision), other.to(precision))
+        attention = transfer(layer.to(precision), other.to(precision))
         prediction = softened_divergence(layer.to(precision), other.to(precision))
     assert attention.dtype == prediction.dtype == torch.float32
-    assert float(attention) == pytest.approx(float(attention_transfer(layer, other)), rel=0.05)
+    assert float(attention) == pytest.approx(float(transfer(layer, other)), rel=0.05)
     assert float(prediction) == pytest.approx(float(softened_divergence(layer, other)), rel=0.05)
 
 
@@ -137,15 +142,35 @@ def test_an_absent_label_that_is_not_predicted_costs_nothing():
     assert float(SegmentationLoss()(logits, whole(classes, 3))) == pytest.approx(0, abs=1e-4)
 
 
-def test_a_batch_split_over_devices_gives_the_same_gradient():
-    logits = random_logits(4, 3, 6, 5).requires_grad_()
-    classes = torch.randint(0, 3, (4, 6, 5), generator=torch.Generator().manual_seed(2))
-    classes[0] = 0
-    target = whole(classes, 3)
-    (together,) = torch.autograd.grad(SegmentationLoss()(logits, target), logits)
-    halves = [
-        SegmentationLoss()(logits[part], Target(target.classes[part], target.groups[part]))
-        for part in (slice(0, 2), slice(2, 4))
-    ]
-    (apart,) = torch.autograd.grad(sum(halves) / 2, logits)
-    torch.testing.assert_close(together, apart)
+def test_dice_pools_the_slices_of_a_batch():
+    """By hand: two slices of four pixels, of which one shows the label; every pixel's probability is a half."""
+    logits = torch.zeros(2, 2, 2, 2)
+    classes = torch.tensor([[[0, 0], [0, 1]], [[0, 0], [0, 0]]])
+    focal = 0.5**2 * math.log(2)
+    dice = 1 - (2 * 0.5 + 1) / (8 * 0.5 + 1 + 1)
+    assert float(SegmentationLoss()(logits, whole(classes, 2))) == pytest.approx((focal + dice) / 2, rel=1e-6)
+
+
+def test_slices_without_a_label_do_not_drown_the_one_that_has_it():
+    """A label that is predicted nowhere yet must become more likely where it is, also where most slices lack it."""
+    logits = torch.zeros(8, 3, 6, 6)
+    logits[:, 2] = -6.0
+    logits.requires_grad_()
+    classes = torch.zeros(8, 6, 6, dtype=torch.long)
+    classes[0, 2:4, 2:4] = 2
+    SegmentationLoss()(logits, whole(classes, 3)).backward()
+    # A step against the gradient, summed as the last layer's bias would take it.
+    assert float(logits.grad[:, 2].sum()) < 0
+
+
+def test_a_label_that_no_slice_shows_costs_no_dice():
+    logits = random_logits(2, 3, 6, 5)
+    classes = torch.zeros(2, 6, 5, dtype=torch.long)
+    classes[:, 1] = 1
+    without_last = torch.tensor([[0, 1, 0]] * 2)
+    predicted = logits.clone()
+    predicted[:, 2] = -30.0  # Focal has nothing to add either, then.
+    known, unknown = (
+        float(SegmentationLoss()(predicted, target)) for target in (whole(classes, 3), Target(classes, without_last))
+    )
+    assert known == pytest.approx(unknown, rel=1e-6)

@@ -9,10 +9,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
+from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.slices import SliceDataset, collate, list_slices, training_slices
 
 
@@ -61,8 +63,8 @@ def test_orientation_of_the_files_does_not_matter(case, tmp_path, order):
 
 
 def test_random_changes_depend_on_seed_epoch_and_slice_alone(case, tmp_path):
-    slices, again = (dataset(case, tmp_path, augment=True, seed=1) for _ in range(2))
-    other = dataset(case, tmp_path, augment=True, seed=2)
+    slices, again = (dataset(case, tmp_path, augmentation="anatomical", seed=1) for _ in range(2))
+    other = dataset(case, tmp_path, augmentation="anatomical", seed=2)
     slices[0, 3]
     assert torch.equal(slices[4, 2][0], again[4, 2][0])
     assert not torch.equal(slices[4, 2][0], slices[5, 2][0])
@@ -70,12 +72,60 @@ def test_random_changes_depend_on_seed_epoch_and_slice_alone(case, tmp_path):
 
 
 def test_image_and_label_are_moved_together(case, tmp_path):
-    slices = dataset(case, tmp_path, augment=True, seed=0)
+    slices = dataset(case, tmp_path, augmentation="anatomical", seed=0)
     for epoch in range(5):
         image, target = slices[epoch, 2]
         liver, outside = image[0, 0][target.classes[0] == 1], image[0, 0][target.classes[0] == 0]
         assert liver.median() > outside.median() + 0.2
         assert image.min() >= 0 and image.max() <= 1
+
+
+def test_orientations_are_the_eight_flips_and_quarter_turns(case, tmp_path):
+    plain = dataset(case, tmp_path)[0, 2]
+    image, classes = plain[0][0, 0].numpy(), plain[1].classes[0].numpy()
+    eight = [np.rot90(flipped, turns) for flipped in (image, image[:, ::-1]) for turns in range(4)]
+    slices = dataset(case, tmp_path, augmentation="orientations", seed=1)
+    seen = set()
+    for epoch in range(40):
+        shown, target = slices[epoch, 2]
+        number = next(number for number, one in enumerate(eight) if np.array_equal(one, shown[0, 0]))
+        turned = np.rot90(classes if number < 4 else classes[:, ::-1], number % 4)
+        assert np.array_equal(turned, target.classes[0])
+        seen.add(number)
+    assert len(seen) == 8
+
+
+def test_orientation_depends_on_seed_epoch_and_slice_alone(case, tmp_path):
+    def orientations(seed):
+        slices = dataset(case, tmp_path, augmentation="orientations", seed=seed)
+        return [[slices.orientation((epoch, number)) for number in range(6)] for epoch in range(6)]
+
+    assert orientations(0) == orientations(0) != orientations(1)
+    assert len({tuple(row) for row in orientations(0)}) == 6
+
+
+@pytest.mark.parametrize("size", [(48, 48), (80, 80), (63, 63), (65, 65)])
+def test_oriented_slices_are_cut_or_padded_around_the_centre(case, tmp_path, size):
+    task = replace(TASK, input_size=size)
+    slices = SliceDataset(list_slices([case], TASK), task, tmp_path, augmentation="orientations")
+    whole, whole_target = dataset(case, tmp_path / "whole")[0, 2]
+    image, target = next(slices[epoch, 2] for epoch in range(99) if slices.orientation((epoch, 2)) == 0)
+    assert image.shape[2:] == target.classes.shape[1:] == size
+    low, small = (abs(size[0] - 64) // 2, min(size[0], 64))
+    inner, outer = slice(low, low + small), slice(0, 64)
+    if size[0] < 64:
+        low = -((size[0] - 64) // 2)
+        inner, outer = slice(0, small), slice(low, low + small)
+    assert torch.equal(image[0, 0, inner, inner], whole[0, 0, outer, outer])
+    assert torch.equal(target.classes[0, inner, inner], whole_target.classes[0, outer, outer])
+    assert image.sum() == image[0, 0, inner, inner].sum()
+
+
+def test_slices_that_are_not_square_cannot_be_turned():
+    with pytest.raises(TrainingError, match="64x32"):
+        TrainingPlan(task=replace(TASK, input_size=(64, 32)), augmentation="orientations")
+    with pytest.raises(TrainingError, match="'mirrored'"):
+        TrainingPlan(task=TASK, augmentation="mirrored")
 
 
 def test_slices_without_a_label_are_a_share(tmp_path):

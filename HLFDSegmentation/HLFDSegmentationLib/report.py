@@ -18,10 +18,9 @@ from . import __version__
 from .quantification import Lesion, SegmentMeasures, to_ras
 from .readings import Reading
 from .report_attention import add_attention
-from .report_elements import add_image, add_section, add_swatch, add_text, number
+from .report_elements import add_head, add_image, add_section, add_swatch, add_text, number
 from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture
 from .report_readings import add_readings
-from .report_style import STYLE
 from .safe_files import replacing
 from .tasks import Label
 from .volumes import AxialSlices
@@ -68,7 +67,7 @@ def write_report(
     task = segmentation.task
     pictures = AxialPictures(ct, segmentation.labels, task)
     html = Element("html", lang="en")
-    _add_head(html, f"{task.title}: {name}")
+    add_head(html, f"{task.title}: {name}")
     page = SubElement(SubElement(html, "body"), "main")
     _add_header(page, task.title, name, package)
     _add_cautions(page, warnings, segmentation.notes)
@@ -86,20 +85,6 @@ def write_report(
     with replacing(path) as part:
         # A file name need not be valid Unicode.
         part.write_bytes(text.encode("utf-8", errors="replace"))
-
-
-def _add_head(html: Element, title: str) -> None:
-    head = SubElement(html, "head")
-    SubElement(head, "meta", charset="utf-8")
-    SubElement(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
-    # Not even a mistake in this file can make a browser fetch something.
-    policy = {
-        "http-equiv": "Content-Security-Policy",
-        "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-    }
-    SubElement(head, "meta", policy)
-    add_text(head, "title", title)
-    add_text(head, "style", STYLE)
 
 
 def _add_header(page: Element, title: str, name: str, package: ModelPackage) -> None:

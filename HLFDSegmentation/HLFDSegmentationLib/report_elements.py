@@ -6,7 +6,23 @@ import base64
 from xml.etree.ElementTree import Element, SubElement
 
 from .report_figures import Picture
+from .report_style import STYLE
 from .tasks import Label
+
+
+def add_head(html: Element, title: str) -> None:
+    """The head of a page that fetches nothing."""
+    head = SubElement(html, "head")
+    SubElement(head, "meta", charset="utf-8")
+    SubElement(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
+    # Not even a mistake in this file can make a browser fetch something.
+    policy = {
+        "http-equiv": "Content-Security-Policy",
+        "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    }
+    SubElement(head, "meta", policy)
+    add_text(head, "title", title)
+    add_text(head, "style", STYLE)
 
 
 def add_section(page: Element, title: str) -> Element:

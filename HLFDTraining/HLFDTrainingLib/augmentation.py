@@ -15,7 +15,7 @@ from monai.transforms import (
 )
 
 
-def augmentation(size: tuple[int, int]) -> Compose:
+def anatomical_changes(size: tuple[int, int]) -> Compose:
     """Patient position and size, contrast phase, window, noise and resolution, for `image` and `label` (1, H, W).
 
     The image's values are the CT window scaled to 0..1, before and after. Nothing is mirrored: the liver lies on the

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from math import inf
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from HLFDSegmentationLib import __version__
@@ -55,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     _add_package(commands)
     _add_models(commands)
     _add_demo(commands)
@@ -205,6 +204,7 @@ def _train(options: argparse.Namespace) -> int:
     from .processes import joined_processes
     from .run_lock import training_in
     from .stage import Stopped
+    from .stop_signal import StopSignal
     from .trainer import TrainingRun
 
     with joined_processes() as processes, StopSignal() as stop:
@@ -242,25 +242,6 @@ def _as_json(options: argparse.Namespace) -> bool:
 
 def _say_nothing(_event: dict[str, Any]) -> None:
     """The report of a process beside the first one."""
-
-
-class StopSignal:
-    """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> StopSignal:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, _frame: FrameType | None) -> None:
-        self.requested = True
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
@@ -308,6 +289,7 @@ def _measured(
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
     from .cases import find_cases, split_by_patient
+    from .checked_cases import check_usable
     from .run_folder import RunFolder
     from .split import split_onward
 
@@ -317,7 +299,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     plan = _plan(options)
     cases = find_cases(options.cases, plan.task)
-    _check_cases(cases, plan, folder, write=not options.estimate)
+    check_usable(cases, plan.task, None if options.estimate else folder.path / "checks.csv")
     before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None
     if before and before.started:
         return plan, cases, split_onward(cases, before.split(before.plan()), seed=plan.seed)
@@ -346,23 +328,6 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
     }
     task = load_task(options.task)
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _check_cases(cases: list[Case], plan: TrainingPlan, folder: RunFolder, *, write: bool) -> None:
-    """Shows what is found in the cases, and writes it beside the run; raises TrainingError where one is unusable."""
-    from .case_check import check_cases, findings_table, write_findings_csv
-
-    findings = check_cases(cases, plan.task)
-    if findings:
-        print(findings_table(findings), file=sys.stderr, flush=True)
-        if write:
-            write_findings_csv(findings, folder.path / "checks.csv")
-    wrong = sorted({finding.case for finding in findings if finding.severity == "error"})
-    if wrong:
-        raise TrainingError(
-            f"{len(wrong)} cases cannot be trained with, first {wrong[0]}; the table above says why and what to do. "
-            "Mend them or leave them out, and start again."
-        )
 
 
 # Evaluating and packaging
@@ -415,6 +380,13 @@ def _compare(run: RunFolder, options: argparse.Namespace) -> int:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
     print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
     return 0
+
+
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    from .compare.command import add_options, compare_methods
+
+    text = "Compare distillation methods: many students of one teacher, measured alike (docs/compare.md)."
+    add_options(_command(commands, "compare", compare_methods, text))
 
 
 def _add_package(commands: argparse._SubParsersAction) -> None:

@@ -302,7 +302,7 @@ class _TrialStage(Stage):
     def _step_seconds(self, slices: int) -> float:
         started = time.monotonic()
         requests = [(0, number % len(self.training)) for number in range(slices)]
-        self._step(self.learner, *collate([self.training[request] for request in requests]), 1.0, 0)
+        self._step(self.learner, requests, *collate([self.training[request] for request in requests]), 1.0, 0)
         return time.monotonic() - started
 
     def _validation_seconds(self, slices: int) -> float:

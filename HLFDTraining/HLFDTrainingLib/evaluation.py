@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import read_ct
 
 from .cases import Case, case_groups, target_values
@@ -53,19 +54,67 @@ def measure(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float]:
     Raises:
         InputError, CasesError: the case cannot be used.
     """
-    task = segmenter.task
+    segmented = segment_case(segmenter, case)
+    return segmented.figures(), segmented.seconds
+
+
+@dataclass(frozen=True)
+class SegmentedCase:
+    """A case with its segmentation.
+
+    Attributes:
+        case: the case.
+        task: what was segmented.
+        ct: its CT.
+        prediction: predicted classes [z, y, x].
+        truth: annotated classes [z, y, x], see `metrics.measure_case`.
+        seconds: that segmenting took, reading the files left out.
+    """
+
+    case: Case
+    task: Task
+    ct: sitk.Image
+    prediction: np.ndarray
+    truth: np.ndarray
+    seconds: float
+
+    def figures(self) -> CaseMetrics:
+        """How well the segmentation agrees with the annotation."""
+        return measure_case(
+            self.case.name,
+            self.prediction,
+            self.truth,
+            spacing=self.ct.GetSpacing()[::-1],
+            groups=case_groups(self.case, self.task),
+            task=self.task,
+        )
+
+
+def segment_case(segmenter: Segmenter, case: Case) -> SegmentedCase:
+    """Segments a case and reads its annotation.
+
+    Raises:
+        InputError, CasesError: the case cannot be used.
+    """
     ct = read_ct(case.ct)
-    annotation = _annotation(case)
+    truth = annotated_classes(case, segmenter.task)
     started = time.monotonic()
     labels = segmenter.segment(ct).labels
     seconds = time.monotonic() - started
+    return SegmentedCase(case, segmenter.task, ct, sitk.GetArrayFromImage(labels), truth, seconds)
+
+
+def annotated_classes(case: Case, task: Task) -> np.ndarray:
+    """The classes [z, y, x] that a case's annotation shows, each the representative of its group.
+
+    Raises:
+        CasesError: the annotation cannot be read, or does not fit the task.
+    """
+    annotation = _annotation(case)
     truth = np.zeros(annotation.shape, np.uint8)
     for value, representative in target_values(case, task).items():
         truth[annotation == value] = representative
-    groups = case_groups(case, task)
-    spacing = ct.GetSpacing()[::-1]
-    prediction = sitk.GetArrayFromImage(labels)
-    return measure_case(case.name, prediction, truth, spacing=spacing, groups=groups, task=task), seconds
+    return truth
 
 
 def _annotation(case: Case) -> np.ndarray:

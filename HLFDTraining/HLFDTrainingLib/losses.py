@@ -7,7 +7,7 @@ precision at 16, and softened probabilities differ in digits that half precision
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
 
 from .partial_labels import Target, merged_log_probabilities, representatives
@@ -17,17 +17,21 @@ DICE_SMOOTH = 1.0
 ATTENTION_EXPONENT = 4
 TEMPERATURE = 4.0
 EPSILON = 1e-12
+CACHED_VALUES = 1 << 20
+"""So many float32 are worked on at a time, 4 MB."""
 
 
 class SegmentationLoss(nn.Module):
     """1/2 focal loss + 1/2 soft Dice loss, between groups of classes (see `partial_labels`).
 
     Focal (Lin et al. 2017, arXiv 1708.02002, equation 4) with gamma 2 is over all groups, the background included,
-    and averaged over pixels. Soft Dice (Milletari et al. 2016, arXiv 1606.04797, without the squares of its equation)
-    is over the foreground classes that the annotator could tell apart, and averaged over them; 1 is added above and
-    below, so that a label that is neither present nor predicted costs nothing.
+    and averaged over pixels and slices.
 
-    Both are a value for each sample, then the mean: a batch that is split evenly over devices gives the same gradient.
+    Soft Dice (Milletari et al. 2016, arXiv 1606.04797, without the squares of its equation) pools the pixels of the
+    whole batch, as HLFD's released code does, over all processes that train together. It is over the foreground
+    classes that a slice of the batch shows, each in those slices whose annotator could tell it apart, and averaged over
+    these classes; 1 is added above and below. Slice by slice, or with the classes that no slice shows, it would teach
+    a network to never predict a class that most slices do not have.
     """
 
     def forward(self, logits: torch.Tensor, target: Target) -> torch.Tensor:
@@ -35,7 +39,7 @@ class SegmentationLoss(nn.Module):
         log_probabilities = merged_log_probabilities(logits, target.groups)
         focal = _focal(log_probabilities, target.classes)
         dice = _soft_dice(log_probabilities.exp(), target)
-        return (0.5 * focal + 0.5 * dice).mean()
+        return 0.5 * focal.mean() + 0.5 * dice
 
 
 def _focal(log_probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -45,35 +49,51 @@ def _focal(log_probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tens
 
 
 def _soft_dice(probabilities: torch.Tensor, target: Target) -> torch.Tensor:
-    """(N,) soft Dice loss of probabilities (N, C, H, W)."""
+    """Soft Dice loss, a scalar, of probabilities (N, C, H, W)."""
     classes = torch.arange(probabilities.shape[1], device=probabilities.device)
     truth = (target.classes[:, None] == classes[:, None, None]).float()
-    overlap = (probabilities * truth).sum(dim=(2, 3))
-    total = (probabilities + truth).sum(dim=(2, 3))
-    loss = 1 - (2 * overlap + DICE_SMOOTH) / (total + DICE_SMOOTH)
-    known = representatives(target.groups)[:, 1:]
-    return (loss[:, 1:] * known).sum(dim=1) / known.sum(dim=1).clamp_min(1)
+    known = representatives(target.groups)
+    overlap = ((probabilities * truth).sum(dim=(2, 3)) * known).sum(dim=0)
+    predicted = (probabilities.sum(dim=(2, 3)) * known).sum(dim=0)
+    shown = (truth.sum(dim=(2, 3)) * known).sum(dim=0)
+    overlap, predicted, shown = _over_processes(torch.stack([overlap, predicted, shown]))[:, 1:]
+    loss = 1 - (2 * overlap + DICE_SMOOTH) / (predicted + shown + DICE_SMOOTH)
+    present = shown > 0
+    return (loss * present).sum() / present.sum().clamp_min(1)
+
+
+def _over_processes(sums: torch.Tensor) -> torch.Tensor:
+    """The sums over the processes that train together; their gradient goes to all of them."""
+    if distributed.is_available() and distributed.is_initialized():
+        from torch.distributed.nn.functional import all_reduce  # warns where this torch is not built for it
+
+        return all_reduce(sums)
+    return sums
 
 
 def attention_map(features: torch.Tensor) -> torch.Tensor:
-    """Where a layer is active: (N, H*W), of length 1 for each sample, of features (N, C, H, W).
+    """Where a layer is active: (N, H, W), of length 1 for each sample, of features (N, C, H, W).
 
-    The mean over channels of the fourth power (Zagoruyko and Komodakis 2017, arXiv 1612.03928, section 3.1), flattened
-    and divided by its length. A layer that is zero everywhere has the map zero.
+    The mean over channels of the fourth power (Zagoruyko and Komodakis 2017, arXiv 1612.03928, section 3.1), divided by
+    its length. A layer that is zero everywhere has the map zero.
     """
     features = features.float()
     # The map does not depend on the features' scale, so dividing by it is exact and keeps the fourth power in range.
-    scale = features.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(EPSILON)
-    energy = (features / scale).pow(ATTENTION_EXPONENT).mean(dim=1).flatten(1)
-    return F.normalize(energy, dim=1, eps=EPSILON)
+    highest, lowest = (extreme(features.detach(), dim=(1, 2, 3), keepdim=True) for extreme in (torch.amax, torch.amin))
+    scale = torch.maximum(highest, -lowest).clamp_min(EPSILON)
+    # A few rows at a time: large layers go through the processor's cache once, and not once for each operation.
+    rows = max(1, CACHED_VALUES * features.shape[2] // features.numel())
+    parts = features.split(rows, dim=2)
+    energy = torch.cat([(part / scale).pow(ATTENTION_EXPONENT).mean(dim=1) for part in parts], dim=1)
+    return F.normalize(energy.flatten(1), dim=1, eps=EPSILON).view_as(energy)
 
 
 def attention_transfer(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """AT: squared distance of the attention maps of (N, Cs, H, W) and (N, Ct, H, W), mean over the batch.
+    """AT: squared distance of the attention map of (N, C, H, W) to the teacher's map (N, H, W), mean over the batch.
 
     From 0, the same map, to 2, maps that do not overlap (Zagoruyko and Komodakis 2017, equation 2, with squares).
     """
-    return (attention_map(student) - attention_map(teacher)).square().sum(dim=1).mean()
+    return (attention_map(student) - teacher).flatten(1).square().sum(dim=1).mean()
 
 
 def softened_divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:

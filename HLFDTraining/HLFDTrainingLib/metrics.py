@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -103,22 +103,30 @@ def measure_case(
             f"Case {case}: the segmentation has {prediction.shape} voxels and the annotation {truth.shape}. "
             "Both must be on the grid of the CT."
         )
-    measured = {label.name: {label.value} for label in task.labels}
-    for organ in task.organs:
-        if tumors := task.tumors_of(organ):
-            measured[with_tumors(organ.name)] = {organ.value, *(tumor.value for tumor in tumors)}
     tumor_names = {tumor.name for tumor in task.tumors}
     labels = {}
-    for name, classes in measured.items():
-        masks = _masks(classes, prediction, truth, groups)
+    for name, classes in measured_classes(task).items():
+        masks = class_masks(classes, prediction, truth, groups)
         labels[name] = _agreement(*masks, spacing, lesions=name in tumor_names) if masks else LabelMetrics()
     return CaseMetrics(case, labels)
 
 
-def _masks(
+def measured_classes(task: Task) -> dict[str, set[int]]:
+    """What is measured of a task: the classes of each label, and of each organ with its tumors."""
+    measured = {label.name: {label.value} for label in task.labels}
+    for organ in task.organs:
+        if tumors := task.tumors_of(organ):
+            measured[with_tumors(organ.name)] = {organ.value, *(tumor.value for tumor in tumors)}
+    return measured
+
+
+def class_masks(
     classes: set[int], prediction: np.ndarray, truth: np.ndarray, groups: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where the classes were predicted and annotated, cut to what either fills; none where it is not known."""
+    """Where the classes were predicted and annotated, cut to what either fills; none where it is not known.
+
+    Arguments and shapes are those of `measure_case`.
+    """
     representatives = {groups[value] for value in classes}
     merged_with = {value for value, representative in enumerate(groups) if representative in representatives}
     if merged_with != classes or BACKGROUND in representatives:
@@ -132,18 +140,25 @@ def _masks(
 def _agreement(
     predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float], *, lesions: bool = False
 ) -> LabelMetrics:
+    sensitivity, false_positives = _lesion_detection(predicted, annotated) if lesions else (NAN, NAN)
+    return replace(
+        overlap(predicted, annotated),
+        hd95_mm=_hd95(predicted, annotated, spacing) if predicted.any() and annotated.any() else NAN,
+        lesion_sensitivity=sensitivity,
+        false_positive_lesions=false_positives,
+    )
+
+
+def overlap(predicted: np.ndarray, annotated: np.ndarray) -> LabelMetrics:
+    """The figures of two masks that follow from counting voxels."""
     both, ours, theirs = ((predicted & annotated).sum(), predicted.sum(), annotated.sum())
     either = ours + theirs - both
     rvd = float((int(ours) - int(theirs)) / theirs) if theirs else NAN
-    sensitivity, false_positives = _lesion_detection(predicted, annotated) if lesions else (NAN, NAN)
     return LabelMetrics(
         dice=float(2 * both / (ours + theirs)) if either else 1.0,
         voe=float(1 - both / either) if either else 0.0,
         rvd=rvd,
         absolute_rvd=abs(rvd),
-        hd95_mm=_hd95(predicted, annotated, spacing) if ours and theirs else NAN,
-        lesion_sensitivity=sensitivity,
-        false_positive_lesions=false_positives,
     )
 
 

@@ -32,6 +32,10 @@ class Target:
         """The same on another device."""
         return Target(self.classes.to(device, non_blocking=True), self.groups.to(device, non_blocking=True))
 
+    def forgotten(self) -> Target:
+        """The target of the same slices when nothing is known of them."""
+        return Target(torch.zeros_like(self.classes), torch.zeros_like(self.groups))
+
 
 def representatives(groups: torch.Tensor) -> torch.Tensor:
     """(N, C) bool: which classes stand for a group, of `groups` (N, C)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import NETWORKS
 from HLFDSegmentationLib.tasks import Task
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Augmentation = Literal["anatomical", "orientations"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class TrainingPlan:
         batch: slices a step and process.
         learning_rate: highest rate of AdamW; it rises over the first steps and falls along a cosine.
         weight_decay: of AdamW.
+        augmentation: how slices are changed from epoch to epoch. "anatomical" is for models that are used: position,
+            size, contrast, noise, never mirrored. "orientations" is for comparing methods: each slice in one of the
+            eight flips and quarter turns, nothing else; what the teacher says of them can be kept from run to run.
         seed: of weights, order and random changes.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto" is float16 on CUDA and float32 elsewhere. bfloat16 is faster on some CPUs and many times
@@ -51,6 +55,7 @@ class TrainingPlan:
     batch: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    augmentation: Augmentation = "anatomical"
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
@@ -63,6 +68,16 @@ class TrainingPlan:
             raise TrainingError("Epochs and batch size must be 1 or more.")
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise TrainingError("The learning rate must be greater than 0, the weight decay 0 or more.")
+        if self.augmentation not in get_args(Augmentation):
+            raise TrainingError(
+                f"There is no augmentation '{self.augmentation}'. Use one of {', '.join(get_args(Augmentation))}."
+            )
+        height, width = self.task.input_size
+        if self.augmentation == "orientations" and height != width:
+            raise TrainingError(
+                f"The task '{self.task.name}' has an input size of {height}x{width}, which cannot be turned by a "
+                "quarter. Give it a square one, or use the augmentation 'anatomical'."
+            )
         if self.undistilled and self.method == "none":
             raise TrainingError(
                 "The method 'none' is training without distillation already. Choose another method to compare it with."

@@ -17,9 +17,11 @@ from monai.data import PersistentDataset
 from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
 
-from .augmentation import augmentation
+from .augmentation import anatomical_changes
 from .cases import Case, case_groups, target_values
+from .orientations import ORIENTATIONS, cut_to, oriented
 from .partial_labels import Target
+from .plan import Augmentation
 
 EMPTY_SLICES = 0.25
 """Share of the slices without any label that training sees, as a fraction of those with one."""
@@ -47,8 +49,12 @@ def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
 
 
 def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceItem]:
-    """The slices of an epoch: all with a label, `case.repeat` times, and a seeded share of those without."""
-    items = list_slices(cases, task)
+    """The slices of an epoch: see `chosen_slices`."""
+    return chosen_slices(list_slices(cases, task), seed)
+
+
+def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
+    """Of all slices those of an epoch: all with a label, `case.repeat` times, and a seeded share of those without."""
     labelled = [item for item in items if item.labelled for _ in range(item.case.repeat)]
     empty = [item for item in items if not item.labelled]
     count = min(len(empty), round(EMPTY_SLICES * len(labelled)))
@@ -116,35 +122,54 @@ class SliceDataset(torch.utils.data.Dataset):
         items: the slices.
         task: their task.
         cache: folder for slices that were read once.
-        augment: whether to change the slices and cut them to the task's input size.
+        augmentation: how the slices are changed and cut to the task's input size, see `plan.TrainingPlan`; None leaves
+            them as they are.
         seed: of the random changes.
     """
 
     def __init__(
-        self, items: Sequence[SliceItem], task: Task, cache: Path, *, augment: bool = False, seed: int = 0
+        self,
+        items: Sequence[SliceItem],
+        task: Task,
+        cache: Path,
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
     ) -> None:
         self.items = list(items)
         self.seed = seed
+        self.size = task.input_size
         self.groups = {item.case.name: torch.tensor(case_groups(item.case, task)) for item in items}
         data = [{"case": item.case, "index": item.index} for item in items]
         self.stored = PersistentDataset(data, Compose([ReadSliced(task)]), cache, hash_func=_cache_key(task))
-        self.augmentation = augmentation(task.input_size) if augment else None
+        self.augmentation = augmentation
+        self.anatomical = anatomical_changes(task.input_size) if augmentation == "anatomical" else None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, request: tuple[int, int]) -> tuple[torch.Tensor, Target]:
         """One slice (1, 1, H, W), its window scaled to 0..1, and its target."""
-        epoch, number = request
+        number = request[1]
         stored = self.stored[number]
-        slice_ = {"image": stored["image"].float(), "label": stored["label"]}
-        if self.augmentation is not None:
-            state = np.random.SeedSequence([self.seed, epoch, number]).generate_state(1)[0]
-            slice_ = self.augmentation.set_random_state(seed=int(state))(slice_)
+        slice_ = self._changed({"image": stored["image"].float(), "label": stored["label"]}, request)
         # Plain tensors: MONAI's carry metadata through every operation of a network, which takes time.
         image = convert_to_tensor(slice_["image"], dtype=torch.float32, track_meta=False)
         classes = convert_to_tensor(slice_["label"], dtype=torch.int64, track_meta=False)
         return image[None], Target(classes, self.groups[self.items[number].case.name][None])
+
+    def orientation(self, request: tuple[int, int]) -> int:
+        """In which of the eight orientations a slice is shown with the augmentation "orientations"."""
+        return int(np.random.default_rng([self.seed, *request]).integers(ORIENTATIONS))
+
+    def _changed(self, slice_: dict[str, torch.Tensor], request: tuple[int, int]) -> dict[str, torch.Tensor]:
+        if self.augmentation is None:
+            return slice_
+        if self.augmentation == "orientations":
+            orientation = self.orientation(request)
+            return {name: oriented(cut_to(values, self.size), orientation) for name, values in slice_.items()}
+        state = np.random.SeedSequence([self.seed, *request]).generate_state(1)[0]
+        return self.anatomical.set_random_state(seed=int(state))(slice_)
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, Target]]) -> tuple[torch.Tensor, Target]:

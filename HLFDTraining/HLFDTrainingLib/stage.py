@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from .preview import write_preview
 from .processes import Processes
 from .run_folder import writing
 from .slices import EpochBatches, SliceDataset, collate
+from .teacher_constants import TeacherConstants
 from .validation import case_dice, count_overlaps
 
 CRITERION = "mean validation Dice over the labels"
@@ -32,6 +33,7 @@ MEMORY_WAITS = (1, 5, 15, 30)
 
 Result = TypeVar("Result")
 Report = Callable[[dict[str, Any]], None]
+Requests = Sequence[tuple[int, int]]
 
 
 class Learner(Protocol):
@@ -40,7 +42,10 @@ class Learner(Protocol):
     student: nn.Module
 
     def __call__(self, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits of the student, and the named terms whose sum is the loss."""
+        """Logits of the student, and the named terms whose sum is the loss.
+
+        Where the stage has `TeacherConstants`, they are the third argument.
+        """
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the optimiser changes."""
@@ -85,6 +90,7 @@ class Stage:
         report: receives one event, a JSON-able dictionary, at a time (docs/training.md).
         stop_requested: asked after every step.
         shown: number of the validation slice in the preview.
+        constants: what gives the learner the teacher's part of the loss; without it the learner runs the teacher.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class Stage:
         report: Report,
         stop_requested: Callable[[], bool],
         shown: int,
+        constants: TeacherConstants | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -116,6 +123,7 @@ class Stage:
         self.report = report
         self.stop_requested = stop_requested
         self.shown = shown
+        self.constants = constants
         self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
         self.optimizer = torch.optim.AdamW(
             learner.trainable_parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
@@ -162,7 +170,9 @@ class Stage:
             if step < first_step:
                 continue
             images, target = collate([self.training[request] for request in requests])
-            self._step(parallel, images, target, share, step)
+            if not share:  # This slice only keeps the process in step with the others.
+                target = target.forgotten()
+            self._step(parallel, requests, images, target, share, step)
             self.state.step = step + 1
             done = (step + 1 - first_step) / max(1, self.batches.steps - first_step)
             self._report(
@@ -179,11 +189,19 @@ class Stage:
                 raise Stopped
         self.state.seconds += time.monotonic() - started
 
-    def _step(self, parallel: nn.Module, images: torch.Tensor, target: Target, share: float, step: int) -> None:
+    def _step(
+        self,
+        parallel: nn.Module,
+        requests: Requests,
+        images: torch.Tensor,
+        target: Target,
+        share: float,
+        step: int,
+    ) -> None:
         rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = self._when_there_is_memory(lambda: self._gradients(parallel, images, target, share, step))
+        terms = self._when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
         self.scaler.step(self.optimizer)
@@ -192,14 +210,21 @@ class Stage:
             self.state.terms[name] = self.state.terms.get(name, 0.0) + float(term.detach())
 
     def _gradients(
-        self, parallel: nn.Module, images: torch.Tensor, target: Target, share: float, step: int
+        self,
+        parallel: nn.Module,
+        requests: Requests,
+        images: torch.Tensor,
+        target: Target,
+        share: float,
+        step: int,
     ) -> dict[str, torch.Tensor]:
         """The terms of the loss, whose gradients are left with the parameters."""
         # Methods that draw random numbers draw the same ones after a resume.
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
-        images = images.to(self.device, memory_format=torch.channels_last)
         with self._precision():
-            _, terms = parallel(images, target.to(self.device))
+            given = (self.constants(images, target, requests),) if self.constants else ()
+            images = images.to(self.device, memory_format=torch.channels_last)
+            _, terms = parallel(images, target.to(self.device), *given)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._check(loss, terms, step)
         self.optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
-from .distillers import build_distiller, needs_teacher, needs_unified_head
+from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
 from .distillers.hlfd import UnifiedHead
 from .given_weights import keep_given_weights
 from .head_learner import HeadLearner
@@ -23,9 +24,10 @@ from .plan import TrainingPlan
 from .preview import largest_slice
 from .processes import Processes
 from .run_folder import RunFolder, read_weights, writing
-from .slices import EpochBatches, SliceDataset, list_slices, training_slices
+from .slices import EpochBatches, SliceDataset, chosen_slices, list_slices
 from .split import Split
-from .stage import CRITERION, Report, Stage, StageState, Stopped
+from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type
+from .teacher_constants import TeacherConstants, open_store
 
 
 class TrainingRun:
@@ -40,6 +42,12 @@ class TrainingRun:
         stop_requested: asked after every step, beside the run's stop file; when true, a checkpoint is left and
             `stage.Stopped` raised.
         processes: this process among those that train together.
+        constants: folder for what the teacher says of the slices, see `teacher_constants`; runs that share it compute
+            it once. Only with the augmentation "orientations".
+        slices: folder for slices that other runs read too; without it, the run keeps them to itself until it ends.
+
+    Raises:
+        TrainingError: a folder for constants, and another augmentation.
     """
 
     def __init__(
@@ -49,15 +57,24 @@ class TrainingRun:
         report: Report = lambda event: None,
         stop_requested: Callable[[], bool] = lambda: False,
         processes: Processes | None = None,
+        constants: Path | None = None,
+        slices: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.slices = slices or folder.cache
         self.plan: TrainingPlan = folder.plan()
         self.split: Split = folder.split(self.plan)
         self.report = report
         self.stop_requested = lambda: stop_requested() or folder.stop_file.exists()
         self.processes = processes or Processes()
+        self.constants = constants
         self.stage_type: Callable[..., Stage] = Stage
         self.device = choose_device(self.plan.device, self.processes.local_rank)
+        if constants is not None and self.plan.augmentation != "orientations":
+            raise TrainingError(
+                "What the teacher says can be kept only where slices come back unchanged but for flips and quarter "
+                "turns. Train with the augmentation 'orientations', or without a folder for the teacher's constants."
+            )
 
     def run(self) -> dict[str, Any]:
         """Trains what is not trained yet; returns the result, which `result.json` holds as well.
@@ -81,14 +98,15 @@ class TrainingRun:
         if self.processes.first:
             keep_given_weights(self.folder, self.plan, self.split)
         self.processes.wait()
+        self.listed = list_slices(self.split.train, self.plan.task)
         training = SliceDataset(
-            training_slices(self.split.train, self.plan.task, self.plan.seed),
+            chosen_slices(self.listed, self.plan.seed),
             self.plan.task,
-            self.folder.cache,
-            augment=True,
+            self.slices,
+            augmentation=self.plan.augmentation,
             seed=self.plan.seed,
         )
-        validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.folder.cache)
+        validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.slices)
         check_slices(training, validation)
         self._report_plan(training)
         self._fill_cache(training, validation)
@@ -119,7 +137,7 @@ class TrainingRun:
         items = [(dataset, number) for dataset in datasets for number in range(len(dataset))]
         for count, (dataset, number) in enumerate(items):
             if count % self.processes.world == self.processes.rank:
-                with writing(self.folder.cache):
+                with writing(self.slices):
                     dataset.stored[number]
             if count % 100 == 0:
                 self.report({"event": "reading", "done": count, "of": len(items)})
@@ -139,7 +157,13 @@ class TrainingRun:
         return network
 
     def _stage(
-        self, name: str, learner: nn.Module, epochs: int, training: SliceDataset, validation: SliceDataset
+        self,
+        name: str,
+        learner: nn.Module,
+        epochs: int,
+        training: SliceDataset,
+        validation: SliceDataset,
+        constants: TeacherConstants | None = None,
     ) -> StageState:
         stage = self.stage_type(
             name,
@@ -154,6 +178,7 @@ class TrainingRun:
             report=self.report,
             stop_requested=self.stop_requested,
             shown=self.shown,
+            constants=constants,
         )
         return stage.run()
 
@@ -186,7 +211,18 @@ class TrainingRun:
             unified_head=head,
             **self.plan.method_options,
         )
-        return self._stage("student", learner, self.plan.student_epochs, training, validation)
+        constants = self._teacher_constants(learner, training)
+        return self._stage("student", learner, self.plan.student_epochs, training, validation, constants)
+
+    def _teacher_constants(self, learner: Distiller, training: SliceDataset) -> TeacherConstants | None:
+        """Where slices come back, what gives the teacher's part of the loss of them."""
+        if self.plan.augmentation != "orientations" or learner.teacher is None:
+            return None
+        if self.constants is None:
+            return TeacherConstants(learner, training)
+        size, precision = self.plan.task.input_size, autocast_type(self.plan.precision, self.device)
+        store = open_store(self.constants, learner.teacher, self.listed, size, self.device, precision)
+        return TeacherConstants(learner, training, store, self.listed)
 
     def _undistilled(self, training: SliceDataset, validation: SliceDataset) -> StageState:
         """The same student as `_student` begins with, on the labels alone."""

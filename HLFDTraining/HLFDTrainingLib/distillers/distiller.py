@@ -10,14 +10,16 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LayerTap
 from torch import nn
 
-from ..losses import TEMPERATURE, SegmentationLoss, attention_transfer, softened_divergence
+from ..losses import TEMPERATURE, SegmentationLoss, attention_map, attention_transfer, softened_divergence
 from ..partial_labels import Target
+from .constants import Constant, Size
 from .edges import OUT, Edge
-from .probing import channels
-from .resizing import on_grid, unify
+from .probing import channels, sizes
+from .resizing import grid_size, on_grid, resize, unify
 from .unified_head import UnifiedHead
 
 Features = Mapping[str, torch.Tensor]
+Constants = Mapping[Constant, torch.Tensor]
 
 
 class Distiller(nn.Module):
@@ -67,24 +69,56 @@ class Distiller(nn.Module):
         self.teacher_layers = _layers(layer for edge in self.edges for layer in edge.teacher)
         self.projections = self._make_projections()
 
-    def forward(self, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(
+        self, images: torch.Tensor, target: Target, constants: Constants | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The student's logits (N, C, H, W) and the weighted terms of the loss, whose sum is the total.
 
-        The first term is "segmentation"; the others are the method's.
+        The first term is "segmentation"; the others are the method's. `constants` are what `teacher_constants` gives
+        for these images; without them the teacher is run here.
         """
         logits, student = _run(self.student, images, self.student_layers)
-        teacher: Features = {}
-        if self.teacher is not None:
-            with torch.no_grad():
-                _, teacher = _run(self.teacher, images, self.teacher_layers)
+        student = {name: features.float() for name, features in student.items()}
+        if constants is None:
+            found = {name: (features.shape[2], features.shape[3]) for name, features in student.items()}
+            constants = self.teacher_constants(images, target, self.needed_constants(found))
         with torch.autocast(images.device.type, enabled=False):
             terms = {"segmentation": self.segmentation_loss(logits, target)}
-            terms.update(self.distillation_terms(student, teacher, target))
+            terms.update(self.distillation_terms(student, constants, target))
         return logits, terms
 
-    def distillation_terms(self, student: Features, teacher: Features, target: Target) -> dict[str, torch.Tensor]:
-        """The weighted terms of the method by name, of both networks' features, float32."""
-        return {edge.name: edge.weight * self._edge_loss(edge, student, teacher) for edge in self.edges}
+    def constants_for_images(self, image_size: Size) -> tuple[Constant, ...]:
+        """What the loss of images (N, 1, H, W) of this (H, W) needs of the teacher."""
+        return self.needed_constants(sizes(self.student, self.student_layers, image_size)) if self.edges else ()
+
+    @torch.no_grad()
+    def teacher_constants(
+        self, images: torch.Tensor, target: Target, wanted: Iterable[Constant]
+    ) -> dict[Constant, torch.Tensor]:
+        """Runs the teacher on images (N, 1, H, W). The first dimension of each constant is the image."""
+        wanted = tuple(wanted)
+        if not wanted:
+            return {}
+        _, teacher = _run(self.teacher, images, _layers(layer for constant in wanted for layer in constant.layers))
+        with torch.autocast(images.device.type, enabled=False):
+            return {constant: self.make_constant(constant, teacher, target) for constant in wanted}
+
+    def make_constant(self, constant: Constant, teacher: Features, target: Target) -> torch.Tensor:
+        """A constant of the teacher's features. Logits keep the precision in which the network gave them."""
+        if constant.layers == (OUT,):
+            return teacher[OUT]
+        layers = {layer: teacher[layer].float() for layer in constant.layers}
+        if constant.kind == "attention":
+            # Sample by sample: unified teacher layers at a student's resolution are large.
+            samples = zip(*(features.split(1) for features in layers.values()))
+            return torch.cat([_attention(unify(sample), constant) for sample in samples])
+        if constant.kind == "prediction":
+            return self.unified_head(layers)
+        return unify(list(layers.values())) if len(layers) > 1 else layers[constant.layers[0]]
+
+    def distillation_terms(self, student: Features, constants: Constants, target: Target) -> dict[str, torch.Tensor]:
+        """The weighted terms of the method by name, of the student's features, float32, and the teacher's constants."""
+        return {edge.name: edge.weight * self._edge_loss(edge, student, constants) for edge in self.edges}
 
     def train(self, mode: bool = True) -> Distiller:
         """Sets the student's mode; the teacher's side always evaluates."""
@@ -98,13 +132,18 @@ class Distiller(nn.Module):
         """What the optimiser changes: the student's parameters and the projections'."""
         return [*self.student.parameters(), *self.projections.parameters()]
 
-    def prediction_loss(self, edge: Edge, student: Features, teacher: Features) -> torch.Tensor:
-        """The unweighted term of an edge on the prediction level."""
-        learns = student[edge.student]
+    def constant_of(self, edge: Edge, student_size: Size) -> Constant:
+        """What an edge needs of the teacher where its student layer has this (H, W)."""
+        return edge.constant(student_size)
+
+    def needed_constants(self, student_sizes: Mapping[str, Size]) -> tuple[Constant, ...]:
+        """What all terms need of the teacher, each once, where the student's layers have these (H, W)."""
+        return tuple(dict.fromkeys(self.constant_of(edge, student_sizes[edge.student]) for edge in self.edges))
+
+    def prediction_loss(self, edge: Edge, learns: torch.Tensor, teaches: torch.Tensor) -> torch.Tensor:
+        """The unweighted term of an edge on the prediction level, of the student's layer and the teacher's constant."""
         if edge.name in self.projections:
             learns = self.projections[edge.name](learns)
-        with torch.no_grad():
-            teaches = self.unified_head(teacher) if len(edge.teacher) > 1 else teacher[edge.teacher[0]]
         return softened_divergence(*on_grid(learns, teaches, edge.grid), self.temperature)
 
     def projected_channels(self, edge: Edge, student: Mapping[str, int], teacher: Mapping[str, int]) -> int | None:
@@ -116,12 +155,14 @@ class Distiller(nn.Module):
         taught = teacher[edge.teacher[0]]
         return None if taught == student[edge.student] else taught
 
-    def _edge_loss(self, edge: Edge, student: Features, teacher: Features) -> torch.Tensor:
+    def _edge_loss(self, edge: Edge, student: Features, constants: Constants) -> torch.Tensor:
+        learns = student[edge.student]
+        teaches = constants[self.constant_of(edge, (learns.shape[2], learns.shape[3]))]
         if edge.level == "prediction":
-            return self.prediction_loss(edge, student, teacher)
-        # Sample by sample: unified teacher layers at a student's resolution are large.
-        samples = zip(student[edge.student].split(1), *(teacher[layer].split(1) for layer in edge.teacher))
-        losses = [attention_transfer(*on_grid(learns, unify(teach), edge.grid)) for learns, *teach in samples]
+            return self.prediction_loss(edge, learns, teaches.float())
+        # Sample by sample: layers at a larger resolution fit into the processor's cache then.
+        samples = zip(learns.split(1), teaches.split(1))
+        losses = [attention_transfer(resize(layer, teaches.shape[1:]), taught) for layer, taught in samples]
         return torch.stack(losses).mean()
 
     def _frozen(self, module: nn.Module | None, what: str, needed: bool) -> nn.Module | None:
@@ -163,5 +204,9 @@ def _layers(names: Iterable[str]) -> tuple[str, ...]:
 def _run(network: nn.Module, images: torch.Tensor, layers: tuple[str, ...]) -> tuple[torch.Tensor, Features]:
     with LayerTap(network, layers) as tap:
         logits = network(images)
-        features = {name: output.float() for name, output in tap.outputs.items()}
-    return logits, {**features, OUT: logits.float()}
+        return logits, {**tap.outputs, OUT: logits}
+
+
+def _attention(features: torch.Tensor, constant: Constant) -> torch.Tensor:
+    own = features.shape[-2:]
+    return attention_map(resize(features, grid_size(constant.size or own, own, constant.grid)))

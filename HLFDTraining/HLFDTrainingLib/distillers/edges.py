@@ -7,14 +7,14 @@ from typing import Literal
 
 from HLFDSegmentationLib.layers import DECODER_LAYERS, ENCODER_LAYERS
 
+from .constants import Constant, Grid, Size
+
 OUT = "out"
 """Names a network's logits beside its layers."""
 
 FEATURE_WEIGHT = 0.9
 PIXEL_WEIGHT = 0.1
 """Weights of the feature-level and the pixel-level terms, the same in HLFD and in the methods it is compared with."""
-
-Grid = Literal["student", "teacher", "smaller"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class Edge:
     def teaches_classes(self) -> bool:
         """Whether the teacher's side is a prediction of the classes, and not the features of one layer."""
         return self.teacher == (OUT,) or len(self.teacher) > 1
+
+    def constant(self, student_size: Size) -> Constant:
+        """What the edge needs of the teacher where its student layer has this (H, W)."""
+        if self.level == "attention":
+            return Constant("attention", self.teacher, self.grid, None if self.grid == "teacher" else student_size)
+        return Constant("prediction" if self.teaches_classes else "features", self.teacher)
 
 
 def attention(student: str, teacher: str, weight: float = FEATURE_WEIGHT) -> Edge:

@@ -11,9 +11,10 @@ from HLFDSegmentationLib.errors import TrainingError
 from torch import nn
 
 from ..losses import TEMPERATURE, softened_divergence
-from .distiller import Distiller, Features
+from .constants import Constant, Size
+from .distiller import Distiller
 from .edges import FEATURE_WEIGHT, LAST_LAYER_ATTENTION, OUT, OUTPUT_PREDICTION, PIXEL_WEIGHT, Edge
-from .resizing import on_grid, unify
+from .resizing import on_grid
 from .unified_head import UnifiedHead
 
 UNIFIED_FEATURES = Edge(
@@ -27,6 +28,9 @@ UNIFIED_PREDICTION = Edge("upd_decoder5", "prediction", "decoder5", UnifiedHead.
 INDIVIDUAL_PREDICTIONS = tuple(
     Edge(f"ipd_{layer}", "prediction", layer, (OUT,), weight=0.5) for layer in ("decoder4", "decoder3", "decoder2")
 )
+
+TERMS = ("ufd", "ifd", "upd", "ipd")
+"""With these and an underscore begin the names of the edges above."""
 
 
 class HLFD(Distiller):
@@ -51,6 +55,7 @@ class HLFD(Distiller):
         lambda_: weight of the pixel level.
         resize: "released" compares at the resolution that the released code does (UFD and UPD: the student's; IFD and
             IPD: the teacher's); "smaller" at the smaller of the two.
+        terms: which of UFD, IFD, UPD and IPD are there, joined by commas; the others are left out and change no weight.
 
     The other arguments are those of `Distiller`.
     """
@@ -70,10 +75,13 @@ class HLFD(Distiller):
         lambda_: float = PIXEL_WEIGHT,
         temperature: float = TEMPERATURE,
         resize: Literal["released", "smaller"] = "released",
+        terms: str = ",".join(TERMS),
     ) -> None:
         if resize not in ("released", "smaller"):
             raise TrainingError(f"HLFD knows no resize '{resize}'. Use 'released' or 'smaller'.")
+        left_out = tuple(f"{term}_" for term in _left_out(terms))
         edges = _weighted(self.feature_edges, beta) + _weighted(self.pixel_edges, lambda_)
+        edges = tuple(edge for edge in edges if not edge.name.startswith(left_out))
         if resize == "smaller":
             edges = tuple(replace(edge, grid="smaller") for edge in edges)
         super().__init__(student, teacher, num_classes, unified_head=unified_head, temperature=temperature, edges=edges)
@@ -104,17 +112,33 @@ class ReleasedHLFD(HLFD):
         """No projection lasts."""
         return None
 
-    def prediction_loss(self, edge: Edge, student: Features, teacher: Features) -> torch.Tensor:
+    def constant_of(self, edge: Edge, student_size: Size) -> Constant:
+        """UPD needs the teacher's unified layers, because their projection is another one on every call."""
+        if edge.level == "prediction" and len(edge.teacher) > 1:
+            return Constant("features", edge.teacher)
+        return super().constant_of(edge, student_size)
+
+    def prediction_loss(self, edge: Edge, learns: torch.Tensor, teaches: torch.Tensor) -> torch.Tensor:
         """KD through a random projection, scaled by 2/C."""
-        learns = student[edge.student]
         if len(edge.teacher) > 1:
             with torch.no_grad():
-                teaches = _randomly_projected(unify([teacher[layer] for layer in edge.teacher]), learns.shape[1])
+                teaches = _randomly_projected(teaches, learns.shape[1])
         else:
-            teaches = teacher[edge.teacher[0]]
             learns = _randomly_projected(learns, self.num_classes)
         divergence = softened_divergence(*on_grid(learns, teaches, edge.grid), self.temperature)
         return divergence * 2 / learns.shape[1]
+
+
+def _left_out(terms: str) -> list[str]:
+    """The terms that are not among those chosen."""
+    chosen = [term.strip() for term in terms.split(",")]
+    unknown = [term for term in chosen if term not in TERMS]
+    if unknown:
+        raise TrainingError(
+            f"HLFD has no term '{unknown[0]}'. Name some of {', '.join(TERMS)}, joined by commas. For none of them "
+            "there is the method 'none'."
+        )
+    return [term for term in TERMS if term not in chosen]
 
 
 def _weighted(edges: tuple[Edge, ...], weight: float) -> tuple[Edge, ...]:

@@ -9,6 +9,7 @@ import torch
 from HLFDSegmentationLib.layers import LayerTap
 from torch import nn
 
+from .constants import Size
 from .edges import OUT
 
 PROBE_SIZE = 64
@@ -32,7 +33,20 @@ def channels(network: nn.Module, layers: Iterable[str]) -> dict[str, int]:
     Raises:
         NetworkError: the network does not name one of the layers.
     """
-    image = torch.zeros(1, 1, PROBE_SIZE, PROBE_SIZE, device=next(network.parameters()).device)
+    return {name: shape[1] for name, shape in _shapes(network, layers, (PROBE_SIZE, PROBE_SIZE)).items()}
+
+
+def sizes(network: nn.Module, layers: Iterable[str], image_size: Size) -> dict[str, Size]:
+    """(H, W) of the named layers and of the logits (`OUT`) of a network for images of a size, found by one image.
+
+    Raises:
+        NetworkError: the network does not name one of the layers.
+    """
+    return {name: (shape[2], shape[3]) for name, shape in _shapes(network, layers, image_size).items()}
+
+
+def _shapes(network: nn.Module, layers: Iterable[str], image_size: Size) -> dict[str, torch.Size]:
+    image = torch.zeros(1, 1, *image_size, device=next(network.parameters()).device)
     with evaluating(network), torch.no_grad(), LayerTap(network, layers) as tap:
         logits = network(image)
-        return {OUT: logits.shape[1], **{name: output.shape[1] for name, output in tap.outputs.items()}}
+        return {OUT: logits.shape, **{name: output.shape for name, output in tap.outputs.items()}}

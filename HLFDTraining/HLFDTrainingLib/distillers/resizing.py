@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from .edges import Grid
+from .constants import Grid, Size
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -30,9 +30,20 @@ def unify(layers: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def on_grid(student: torch.Tensor, teacher: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
     """Both at the resolution of the student, the teacher, or the smaller of the two."""
-    sizes = {"student": student.shape[-2:], "teacher": teacher.shape[-2:], "smaller": _smallest((student, teacher))}
-    return resize(student, sizes[grid]), resize(teacher, sizes[grid])
+    size = grid_size(student.shape[-2:], teacher.shape[-2:], grid)
+    return resize(student, size), resize(teacher, size)
 
 
-def _smallest(layers: Sequence[torch.Tensor]) -> tuple[int, int]:
+def grid_size(student: Sequence[int], teacher: Sequence[int], grid: Grid) -> Size:
+    """(H, W) of the student, of the teacher, or the smaller of the two."""
+    sizes = {
+        "student": student,
+        "teacher": teacher,
+        "smaller": (min(student[0], teacher[0]), min(student[1], teacher[1])),
+    }
+    height, width = sizes[grid]
+    return height, width
+
+
+def _smallest(layers: Sequence[torch.Tensor]) -> Size:
     return min(layer.shape[-2] for layer in layers), min(layer.shape[-1] for layer in layers)

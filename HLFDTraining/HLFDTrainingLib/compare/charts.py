@@ -1,0 +1,208 @@
+"""Charts of a comparison, drawn as SVG: Dice by method, focus by layer, learning curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from HLFDSegmentationLib.safe_files import replacing
+
+from .jobs import TEACHER
+from .records import method_order
+from .rows import BASELINE
+from .summary import TableRow
+
+WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 720, 22, 250, 80, 30, 240
+TEXT, QUIET = "#1b1f24", "#57606a"
+COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#4d9221")
+"""Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
+
+Charts = list[Element]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    color: str
+    dashed: bool = False
+
+
+def dice_charts(table: Sequence[TableRow]) -> Charts:
+    """For each label the mean Dice of every method with its 95 % interval, and each seed as a small dot."""
+    charts = []
+    for label in dict.fromkeys(row.label for row in table):
+        rows = [row for row in table if row.label == label and row.figures["dice"].cases]
+        if rows:
+            charts.append(_interval_chart(f"Dice of {label}", rows))
+    return charts
+
+
+def focus_charts(table: Sequence[TableRow]) -> Charts:
+    """For each label and student the focus of each layer, a line for each method."""
+    charts = []
+    for label, student in dict.fromkeys((row.label, row.student) for row in table):
+        rows = [row for row in table if (row.label, row.student) == (label, student)]
+        layers = list(dict.fromkeys(row.layer for row in rows))
+        methods = list(dict.fromkeys(row.method for row in rows))
+        series = [
+            _series(method, methods, [(layers.index(r.layer), r.figures["focus_ratio"].mean) for r in of_method])
+            for method in methods
+            if (of_method := [row for row in rows if row.method == method])
+        ]
+        title = f"Focus of {student} on {label}, as a multiple of evenly spread attention"
+        charts.append(_line_chart(title, series, list(enumerate(layers)), lowest=0.0))
+    return charts
+
+
+def learning_charts(learning: Mapping[tuple[str, str], Mapping[int, Sequence[float]]]) -> Charts:
+    """For each student the validation Dice by epoch, a line for each method: the mean over its seeds."""
+    charts = []
+    for student in dict.fromkeys(student for _, student in learning):
+        methods = sorted((method for method, of in learning if of == student), key=method_order)
+        series = [
+            _series(method, methods, [(epoch, sum(dice) / len(dice)) for epoch, dice in sorted(epochs.items())])
+            for method in methods
+            if (epochs := learning[method, student])
+        ]
+        last = max((x for one in series for x, _ in one.points), default=1)
+        shown = sorted({1, *(max(1, round(last * share / 4)) for share in (1, 2, 3, 4))})
+        ticks = [(epoch, str(epoch)) for epoch in shown]
+        charts.append(_line_chart(f"Validation Dice of {student} by epoch, mean over the labels", series, ticks))
+    return charts
+
+
+def write_svg(charts: Charts, path: Path) -> None:
+    """All charts below each other in one file, on white. Raises OutputError."""
+    height = sum(float(chart.get("height", "0")) for chart in charts)
+    page = Element("svg", xmlns="http://www.w3.org/2000/svg", width=str(WIDTH), height=f"{height:.0f}")
+    page.set("viewBox", f"0 0 {WIDTH} {height:.0f}")
+    page.set("font-family", "system-ui, sans-serif")
+    SubElement(page, "rect", width="100%", height="100%", fill="#ffffff")
+    offset = 0.0
+    for chart in charts:
+        placed = SubElement(page, "g", transform=f"translate(0 {offset:.0f})")
+        placed.extend(chart)
+        offset += float(chart.get("height", "0"))
+    with replacing(path) as part:
+        part.write_text(ElementTree.tostring(page, encoding="unicode") + "\n", encoding="utf-8")
+
+
+def _series(method: str, methods: Sequence[str], points: Iterable[tuple[float, float]]) -> Series:
+    known = [(x, y) for x, y in points if not math.isnan(y)]
+    return Series(method, known, _color(method, methods), dashed=_number(method, methods) >= len(COLORS))
+
+
+def _number(method: str, methods: Sequence[str]) -> int:
+    """HLFD is the first, so that it has the same color in every chart."""
+    return sorted(filter(_is_taught, methods), key=lambda one: one != "hlfd").index(method) if _is_taught(method) else 0
+
+
+def _is_taught(method: str) -> bool:
+    return method not in (BASELINE, TEACHER)
+
+
+def _color(method: str, methods: Sequence[str]) -> str:
+    return COLORS[_number(method, methods) % len(COLORS)] if _is_taught(method) else QUIET
+
+
+def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
+    spreads = [row.figures["dice"] for row in rows]
+    ends = [value for one in spreads for value in (one.low, one.high, one.mean) if not math.isnan(value)]
+    ends += [value for row in rows for value in row.seeds.values()]
+    ticks = _ticks(min(ends), max(ends))
+    bottom = TOP + ROW * len(rows)
+    chart = _chart(title, bottom + ROW + 6)
+    for tick in ticks:
+        x = _place(tick, ticks, LEFT, WIDTH - RIGHT)
+        _line(chart, x, TOP, x, bottom, "#d8dee4")
+        _text(chart, f"{tick:g}", x, bottom + ROW / 2, "middle", QUIET)
+    methods = list(dict.fromkeys(row.method for row in rows))
+    for number, (row, found) in enumerate(zip(rows, spreads)):
+        y, color = TOP + ROW * (number + 0.5), _color(row.method, methods)
+        _text(chart, row.title, LEFT - 10, y, "end")
+        mean, low, high = (_place(value, ticks, LEFT, WIDTH - RIGHT) for value in (found.mean, found.low, found.high))
+        if not math.isnan(found.low):
+            _line(chart, low, y, high, y, color, width=2)
+        for value in row.seeds.values():
+            _dot(chart, _place(value, ticks, LEFT, WIDTH - RIGHT), y, 2, color)
+        _dot(chart, mean, y, 4.5, color)
+        _text(chart, f"{found.mean:.3f}", WIDTH - RIGHT + 12, y, "start")
+    return chart
+
+
+def _line_chart(
+    title: str, series: Sequence[Series], x_ticks: Sequence[tuple[float, str]], lowest: float | None = None
+) -> Element:
+    values = [y for one in series for _, y in one.points] or [0.0]
+    ticks = _ticks(min(values) if lowest is None else lowest, max(values))
+    left, right, bottom = 50, WIDTH - 190, TOP + PLOT_HEIGHT
+    chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
+    for tick in ticks:
+        y = _place(tick, ticks, bottom, TOP)
+        _line(chart, left, y, right, y, "#d8dee4")
+        _text(chart, f"{tick:g}", left - 6, y, "end", QUIET)
+    places = [x for x, _ in x_ticks]
+    for x, name in x_ticks:
+        at = _place(x, places, left + 12, right - 12)
+        _text(chart, name, at, bottom + ROW / 2, "middle", QUIET, size=10)
+    for number, one in enumerate(series):
+        at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in one.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        line = SubElement(chart, "polyline", points=path, fill="none", stroke=one.color)
+        line.set("stroke-width", "1.8")
+        if one.dashed:
+            line.set("stroke-dasharray", "5 3")
+        for x, y in at if len(at) < 20 else ():
+            _dot(chart, x, y, 2.2, one.color)
+        y = TOP + ROW * (number + 0.5)
+        _line(chart, right + 14, y, right + 34, y, one.color, width=2)
+        _text(chart, one.name, right + 40, y, "start")
+    return chart
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, at least two, that enclose the values."""
+    span = max(high - low, 1e-3)
+    step = 10.0 ** math.floor(math.log10(span / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _place(value: float, ticks: Sequence[float], start: float, end: float) -> float:
+    span = max(ticks) - min(ticks)
+    return start + (end - start) * ((value - min(ticks)) / span if span else 0.5)
+
+
+def _chart(title: str, height: float) -> Element:
+    chart = Element("svg", width=str(WIDTH), height=f"{height:.0f}", role="img")
+    chart.set("viewBox", f"0 0 {WIDTH} {height:.0f}")
+    chart.set("aria-label", title)
+    _text(chart, title, 8, 12, "start").set("font-weight", "600")
+    return chart
+
+
+def _line(chart: Element, x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1) -> None:
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    line = SubElement(chart, "line", {name: f"{value:.1f}" for name, value in ends.items()}, stroke=color)
+    line.set("stroke-width", f"{width:g}")
+
+
+def _dot(chart: Element, x: float, y: float, radius: float, color: str) -> None:
+    SubElement(chart, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:g}", fill=color)
+
+
+def _text(chart: Element, text: str, x: float, y: float, anchor: str, color: str = TEXT, size: int = 12) -> Element:
+    element = SubElement(chart, "text", x=f"{x:.1f}", y=f"{y:.1f}", fill=color)
+    element.set("style", f"font-size: {size}px")
+    element.set("text-anchor", anchor)
+    element.set("dominant-baseline", "central")
+    element.text = text
+    return element

@@ -1,0 +1,155 @@
+"""The command `hlfd compare`: its options, and what they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from HLFDSegmentationLib.errors import CasesError
+
+if TYPE_CHECKING:
+    from ..cases import Case
+    from ..plan import TrainingPlan
+    from ..split import Split
+
+STOPPED = 130
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `hlfd compare`."""
+    parser.add_argument("cases", type=Path, help="folder or cases.json (docs/cases.md)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the comparison; goes on with it")
+    parser.add_argument("--methods", type=words, required=True, help="with commas between: none,kd,hlfd:full:beta=0.5")
+    parser.add_argument("--students", type=words, default=["mobilenetv2-unet"], help="networks, with commas between")
+    parser.add_argument("--seeds", type=whole_numbers, default=[0], help="of the students, with commas between")
+    parser.add_argument("--task", default="abdomen", help="name or file of a task (default: abdomen)")
+    parser.add_argument("--teacher", help="network of the teacher")
+    parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
+    parser.add_argument("--epochs", type=int, help="of the students")
+    parser.add_argument("--teacher-epochs", type=int, help="of the teacher")
+    parser.add_argument("--head-epochs", type=int, help="of the head that HLFD reads the teacher with")
+    parser.add_argument("--batch", type=int, help="slices a step")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate")
+    parser.add_argument("--augmentation", choices=("anatomical", "orientations"), help="changes of the slices")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--teacher-seed", type=int, help="of the teacher, and of the split")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--split", type=Path, metavar="FILE", help="the split.json of a run")
+    parts.add_argument("--fractions", type=fractions, help="shares of the patients (default: 0.7,0.1,0.2)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler; without it, this computer trains")
+    parser.add_argument("--workers", type=int, help="rows that are trained at a time on this computer")
+    parser.add_argument("--threads", type=int, default=1, help="of each row, on a CPU (default: 1)")
+    parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/compare.md)")
+
+
+def words(text: str) -> list[str]:
+    """What stands between commas; argparse names this function where there is nothing."""
+    found = text.split(",")
+    if not all(found):
+        raise ValueError
+    return found
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Numbers with commas between them; argparse names this function where they are none."""
+    return [int(word) for word in words(text)]
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """Shares for training, validation and test; argparse names this function where they are none."""
+    found = tuple(float(word) for word in words(text))
+    if len(found) != 3:
+        raise ValueError
+    return found
+
+
+def compare_methods(options: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status."""
+    from ..checked_cases import check_usable
+    from ..stage import Stopped
+    from ..stop_signal import StopSignal
+    from .comparison import compare
+    from .rows import rows_of
+
+    plan = _plan(options)
+    rows = rows_of(options.methods, options.students, options.seeds)
+    cases, split = _cases_and_split(options, plan)
+    check_usable(cases, plan.task, options.output / "checks.csv")
+    with StopSignal() as stop:
+        try:
+            compare(
+                options.output,
+                plan,
+                cases,
+                split,
+                rows,
+                scheduler=options.scheduler,
+                workers=options.workers,
+                threads=options.threads,
+                report=_reporter(options),
+                stop_requested=lambda: stop.requested,
+            )
+        except Stopped:
+            print("Stopped. Repeat the command to go on.")
+            return STOPPED
+    if not options.json:
+        print((options.output / "table.md").read_text(encoding="utf-8"))
+        print(f"Report: {options.output / 'report.html'}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> TrainingPlan:
+    from HLFDSegmentationLib.tasks import load_task
+
+    from ..plan import TrainingPlan
+
+    chosen = {
+        "teacher": options.teacher,
+        "teacher_weights": options.teacher_weights,
+        "teacher_epochs": options.teacher_epochs,
+        "head_epochs": options.head_epochs,
+        "student_epochs": options.epochs,
+        "batch": options.batch,
+        "learning_rate": options.learning_rate,
+        "augmentation": options.augmentation,
+        "precision": options.precision,
+        "seed": options.teacher_seed,
+        "device": options.device,
+    }
+    task = load_task(options.task)
+    return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[list[Case], Split]:
+    from ..cases import find_cases
+    from ..split import Split, split_by_patient
+
+    cases = find_cases(options.cases, plan.task)
+    if options.split is None:
+        shares = {"fractions": options.fractions} if options.fractions else {}
+        return cases, split_by_patient(cases, seed=plan.seed, **shares)
+    try:
+        return cases, Split.from_dict(json.loads(options.split.read_text(encoding="utf-8")), cases)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CasesError(
+            f"The split {options.split} cannot be read: {error}. Give the split.json of a training run."
+        ) from error
+
+
+def _reporter(options: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+    from ..progress import json_lines
+
+    return json_lines if options.json else _tell
+
+
+def _tell(event: dict[str, Any]) -> None:
+    if event["event"] == "comparison":
+        print(f"{event['rows']} rows; to do: {', '.join(event['to_do']) or 'nothing'}", flush=True)
+    elif event["event"] == "job":
+        more = f", {event['seconds']:.0f} s of training" if "seconds" in event else ""
+        more += f": {event['message']}" if "message" in event else ""
+        print(f"[{event['done']}/{event['of']}] {event['job']}: {event['state']}{more}", flush=True)

@@ -1,0 +1,156 @@
+"""A comparison from beginning to end: check, train, measure, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import TrainingError
+
+from ..cases import Case
+from ..distillers import needs_teacher, needs_unified_head
+from ..plan import TrainingPlan
+from ..run_lock import training_in
+from ..split import Split
+from ..stage import Stopped
+from .costs import measure_costs
+from .engine import Job, cluster, run_jobs, sentence_of
+from .focus import choose_focus_slices
+from .folder import ComparisonFolder
+from .jobs import HEAD, TEACHER, Jobs
+from .rows import Row, check_rows, read_method
+from .tables import write_tables
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def compare(
+    folder: Path,
+    plan: TrainingPlan,
+    cases: Sequence[Case],
+    split: Split,
+    rows: Sequence[Row],
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    report: Report = lambda event: None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains the teacher once and the student of every row, measures all on the test cases, and writes the tables.
+
+    What was finished before stays; what was stopped, or lost with its worker, goes on from its checkpoint. Called with
+    more rows later, it adds them: the tables are of all finished rows in the folder.
+
+    Args:
+        folder: new, or of a comparison that was begun with the same plan, cases and split.
+        plan: what all rows share; its seed is the teacher's. Each row has a method, student and seed of its own.
+        cases: all that the split divides.
+        split: the same for all rows.
+        rows: see `rows.rows_of`.
+        scheduler, workers, threads: see `engine.cluster`.
+        report: receives the events of docs/compare.md.
+        stop_requested: asked several times a second; when true, every row stops with a checkpoint.
+
+    Raises:
+        TrainingError: the rows or the plan cannot be used, or rows failed; the others are finished then.
+        CasesError: a case cannot be used.
+        Stopped: stopping was asked for.
+    """
+    check_rows(rows, plan)
+    files = ComparisonFolder(folder)
+    with training_in(files.path):
+        files.begin(plan, cases, split)
+        if files.focus_slices() is None:
+            files.keep_focus_slices(choose_focus_slices(split.test, plan.task))
+        jobs = _jobs(files, plan, cases, split, rows, threads)
+        report({"event": "comparison", "rows": len(rows), "to_do": [job.name for job in jobs]})
+        if jobs:
+            _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads)
+        measure_costs(files, threads)
+        write_tables([files.path], files.path)
+        report({"event": "compared", "table": str(files.path / "table.md"), "report": str(files.path / "report.html")})
+
+
+def _jobs(
+    files: ComparisonFolder,
+    plan: TrainingPlan,
+    cases: Sequence[Case],
+    split: Split,
+    rows: Sequence[Row],
+    threads: int,
+) -> list[Job]:
+    """What is still to be done, with the runs' folders begun."""
+    from_teacher = replace(plan, teacher_weights=str(files.teacher.path))
+    work = Jobs(files.path, files.token(), threads)
+    taught, with_head = (
+        {row for row in rows if needs(read_method(row.method)[0])} for needs in (needs_teacher, needs_unified_head)
+    )
+    jobs = []
+    if taught and not files.figures_file(files.teacher).is_file():
+        files.start_run(files.teacher, replace(plan, method="kd", method_options={}), cases, split)
+        jobs.append(Job(TEACHER, work.teacher))
+    if with_head and not files.head.finished:
+        files.start_run(files.head, replace(from_teacher, method="hlfd", method_options={}), cases, split)
+        jobs.append(Job(HEAD, work.head, needs=(TEACHER,)))
+    for row in rows:
+        run = files.row(row)
+        files.start_run(run, row.plan(from_teacher), cases, split)
+        if not files.figures_file(run).is_file():
+            needs = (TEACHER,) * (row in taught) + (HEAD,) * (row in with_head)
+            jobs.append(Job(row.name, work.row, (row,), needs))
+    return jobs
+
+
+class _Course:
+    """How the jobs get on."""
+
+    def __init__(
+        self, files: ComparisonFolder, jobs: Sequence[Job], report: Report, stop_requested: Callable[[], bool]
+    ) -> None:
+        self.files = files
+        self.jobs = jobs
+        self.report = report
+        self.stop_requested = stop_requested
+        self.done = 0
+        self.begun: set[str] = set()
+        self.failed: dict[str, BaseException] = {}
+
+    def run(self, scheduler: str | None, workers: int | None, threads: int) -> None:
+        """Returns when every job is done; raises as `compare` does."""
+        with cluster(scheduler, workers, threads) as client:
+            run_jobs(client, self.jobs, self.files.token(), tell=self._tell, stopping=self._stopping)
+        if self.files.stop_file.exists():
+            self.files.stop_file.unlink()
+            raise Stopped
+        if self.failed:
+            write_tables([self.files.path], self.files.path)
+            name, error = next(iter(self.failed.items()))
+            raise TrainingError(
+                f"{len(self.failed)} of {len(self.jobs)} jobs failed, first {name}: {sentence_of(error)} "
+                "What is finished is kept; repeat the command to go on."
+            ) from error
+
+    def _stopping(self) -> bool:
+        if self.stop_requested():
+            self.files.stop_file.touch()
+        return self.files.stop_file.exists()
+
+    def _tell(self, name: str, what: str, result: Any) -> None:
+        if what == "begun":
+            state = "begun again" if name in self.begun else "begun"
+            self.begun.add(name)
+            self._report(name, state)
+        elif what == "done":
+            self.done += 1
+            self._report(name, "done", seconds=round(result, 1))
+        elif isinstance(result, Stopped):
+            self._report(name, "stopped")
+        else:
+            self.failed[name] = result
+            self._report(name, "failed", message=sentence_of(result))
+
+    def _report(self, name: str, state: str, **more: Any) -> None:
+        self.report({"event": "job", "job": name, "state": state, "done": self.done, "of": len(self.jobs), **more})

@@ -1,0 +1,164 @@
+"""Jobs on several processes or computers, by dask.distributed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from HLFDSegmentationLib.errors import HLFDError, InputError, TrainingError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+POLL_SECONDS = 0.3
+CONNECT_SECONDS = 30
+TOPIC = "hlfd"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to be done by one process.
+
+    Attributes:
+        name: of the job; no two have the same.
+        work: called with `arguments`, and with the results of the jobs that are needed.
+        arguments: of the work.
+        needs: names of jobs that must be done before.
+    """
+
+    name: str
+    work: Callable[..., float]
+    arguments: tuple[Any, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@contextmanager
+def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterator[Client]:
+    """The processes that do the jobs: those of a scheduler, or new ones on this computer, which end with the block.
+
+    Args:
+        scheduler: its address, "tcp://HOST:8786"; none starts processes here.
+        workers: how many processes are started here; by default as many as the processor's cores allow, and one where
+            there is a GPU.
+        threads: of each job.
+
+    Raises:
+        InputError: dask.distributed is not installed, or nobody answers at the address.
+    """
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise InputError(
+            "Comparing methods needs dask.distributed, which is not installed. Install it: "
+            "python -m pip install 'hlfd[compare]'"
+        ) from error
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"No dask scheduler answers at {scheduler}: {error}. Start one with 'dask scheduler', and workers with "
+                f"'dask worker --nthreads 1 {scheduler}'; or leave out --scheduler."
+            ) from error
+        with client:
+            yield client
+        return
+    # A job takes what memory it needs; the operating system is the judge of it.
+    quiet = {"distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}
+    with dask.config.set(quiet):
+        here = LocalCluster(
+            n_workers=workers or _workers_here(threads),
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            preload=["HLFDTrainingLib.compare.worker_setup"],
+        )
+    with here, Client(here) as client:
+        yield client
+
+
+def _workers_here(threads: int) -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
+
+
+def run_jobs(
+    client: Client,
+    jobs: Sequence[Job],
+    token: str,
+    *,
+    tell: Callable[[str, str, Any], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Does the jobs, each after those that it needs. One whose worker is lost is done again by another.
+
+    Args:
+        client: of the processes.
+        jobs: each after those that it needs.
+        token: makes the jobs others than those of an earlier call.
+        tell: receives a job's name, "begun", "done" or "failed", and its result or its exception.
+        stopping: asked several times a second: whether the jobs were told to stop. They are waited for, unless nobody
+            is left to do them.
+    """
+    from distributed import TimeoutError as NotYet
+    from distributed import wait
+
+    begun: queue.SimpleQueue[str] = queue.SimpleQueue()
+    client.subscribe_topic(TOPIC, lambda event: begun.put(event[1]["job"]))
+    try:
+        futures: dict[str, Future] = {}
+        for number, job in enumerate(jobs):
+            futures[job.name] = client.submit(
+                job.work,
+                *job.arguments,
+                *(futures[name] for name in job.needs if name in futures),
+                key=f"{job.name}-{token}",
+                pure=False,
+                priority=-number,
+            )
+        names = {future.key: name for name, future in futures.items()}
+        pending = set(futures.values())
+        while pending and not (stopping() and not client.scheduler_info()["workers"]):
+            try:
+                done, pending = wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+            except NotYet:
+                done = set()
+            while not begun.empty():
+                tell(begun.get(), "begun", None)
+            for future in done:
+                _tell_end(names[future.key], future, tell)
+    finally:
+        client.unsubscribe_topic(TOPIC)
+
+
+def _tell_end(name: str, future: Future, tell: Callable[[str, str, Any], None]) -> None:
+    from distributed.scheduler import KilledWorker
+
+    if future.status == "finished":
+        tell(name, "done", future.result())
+        return
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        error = TrainingError(
+            "The processes that worked on it were lost again and again, as when memory runs out. Start fewer --workers."
+        )
+    elif error is None:
+        error = TrainingError("The scheduler has dropped it.")
+    tell(name, "failed", error)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What a user reads of a job's error."""
+    return str(error) if isinstance(error, HLFDError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,115 @@
+"""How much each layer of a student looks at the tumor, measured for all students on the same slices and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from HLFDSegmentationLib.attention import AttentionCollector, Focus
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.tasks import Label, Task
+from HLFDSegmentationLib.volumes import AxialSlices
+
+from ..cases import Case, case_groups
+from ..evaluation import annotated_classes
+
+FOCUS_SLICES = 64
+"""How many slices of all test cases together a label's focus is measured on, at least one of each case."""
+
+Chosen = dict[str, dict[str, list[int]]]
+"""By case and label, the axial indices of slices."""
+
+
+@dataclass(frozen=True)
+class CaseFocus:
+    """The focus of one layer on one label in a case; none where the layer has no positive attention there."""
+
+    label: str
+    layer: str
+    focus: Focus | None
+
+
+def choose_focus_slices(cases: Sequence[Case], task: Task) -> Chosen:
+    """Slices, evenly spaced, in which the annotation shows a tumor; an organ where no case has a tumor.
+
+    Raises:
+        CasesError: an annotation cannot be read.
+    """
+    shown = {case.name: _slices_with(case, task) for case in cases}
+    tumors = {label.name for label in task.tumors}
+    found = {name for by_label in shown.values() for name in by_label}
+    wanted = found & tumors or found
+    chosen: Chosen = {case: {} for case in shown}
+    for name in sorted(wanted):
+        of_cases = {case: by_label[name] for case, by_label in shown.items() if name in by_label}
+        share = max(1, FOCUS_SLICES // len(of_cases))
+        for case, slices in of_cases.items():
+            chosen[case][name] = _evenly(slices, share)
+    return chosen
+
+
+def _slices_with(case: Case, task: Task) -> dict[str, np.ndarray]:
+    """The axial slices that show each label which the annotator told from the others."""
+    image = sitk.ReadImage(str(case.label))
+    truth = AxialSlices(image, task).labels_of(_image_of(annotated_classes(case, task), image))
+    groups = case_groups(case, task)
+    known = [label for label in task.labels if _is_known(label, groups)]
+    slices = {label.name: np.flatnonzero((truth == label.value).any(axis=(1, 2))) for label in known}
+    return {name: found for name, found in slices.items() if len(found)}
+
+
+def _is_known(label: Label, groups: Sequence[int]) -> bool:
+    return groups[label.value] == label.value and list(groups).count(label.value) == 1
+
+
+def _image_of(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(grid)
+    return image
+
+
+def _evenly(slices: np.ndarray, count: int) -> list[int]:
+    """At most `count` of the slices, evenly spaced; a single one is the middle one."""
+    places = (np.arange(min(count, len(slices))) + 0.5) * len(slices) / min(count, len(slices))
+    return [int(slices[int(place)]) for place in places]
+
+
+def focus_of_case(
+    network: SegmentationNetwork,
+    slices: AxialSlices,
+    truth: np.ndarray,
+    chosen: dict[str, list[int]],
+    task: Task,
+    device: torch.device,
+) -> list[CaseFocus]:
+    """The focus of every layer on the annotated labels.
+
+    The score of a label is the sum of its logit over its annotated pixels, and focus the share of positive attention
+    inside them: the regions are the same for all networks, also for one that finds nothing there.
+
+    Args:
+        network: on the device.
+        slices: of the case's CT.
+        truth: annotated classes (Z, Y, X) in axial order.
+        chosen: of `choose_focus_slices`, for this case.
+        task: what the classes are.
+        device: of the network.
+    """
+    found = []
+    for label, indices in chosen.items():
+        shown = torch.empty(0)
+        collector = AttentionCollector(
+            network,
+            task,
+            slices.count,
+            classify=lambda logits: shown.to(logits.device),  # noqa: B023  used at once
+        )
+        for index in indices:
+            shown = torch.from_numpy(slices.to_canvas(truth[index : index + 1])).long()
+            images = torch.from_numpy(slices.images(index, index + 1)).to(device, memory_format=torch.channels_last)
+            collector.add(index, images, slices.body(index, index + 1))
+        found += [CaseFocus(label, one.layer, one.focus) for one in collector.result() if one.label == label]
+    return found

@@ -1,0 +1,160 @@
+"""The folder of a comparison: what is compared, the runs of all rows, and the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.safe_files import replacing
+
+from ..cases import Case
+from ..plan import TrainingPlan
+from ..run_folder import RunFolder
+from ..run_lock import RunLock
+from ..split import Split
+from .rows import Row
+
+
+class ComparisonFolder:
+    """A comparison's files; docs/compare.md lists them.
+
+    Attributes:
+        path: the folder.
+        teacher: the run that trains the teacher of all rows.
+        head: the run that trains the head which HLFD reads the teacher's unified layers with.
+        slices: slices that were read once, for all rows.
+        constants: what the losses need of the teacher, for all rows.
+        stop_file: while it is there, every row stops at its next step.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).absolute()
+        self.teacher = RunFolder(self.path / "teacher")
+        self.head = RunFolder(self.path / "head")
+        self.slices = self.path / "slices"
+        self.constants = self.path / "constants"
+        self.stop_file = self.path / "stop"
+        self._stored = self.path / "comparison.json"
+        self._focus_slices = self.path / "focus_slices.json"
+        self._costs = self.path / "costs.json"
+
+    def row(self, row: Row) -> RunFolder:
+        """The run of a row."""
+        return RunFolder(self.path / "rows" / row.name)
+
+    def figures_file(self, run: RunFolder) -> Path:
+        """What was measured of a run's network; there when the row is finished."""
+        return run.path / "figures.json"
+
+    def begin(self, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
+        """Writes what all rows share, or compares it with what the comparison was begun with.
+
+        Raises:
+            TrainingError: plan, cases or split are not those that the comparison was begun with, or there are no
+                test cases.
+        """
+        if not split.test:
+            raise TrainingError(
+                "There are no test cases to measure the students on: too few patients, or a split without a test "
+                "part. Give more patients or another split."
+            )
+        wanted = {"plan": plan.to_dict(), "cases": [_identity(case) for case in cases], "split": split.to_dict()}
+        if not self._stored.is_file():
+            self.write(self._stored, wanted)
+            return
+        stored = read_json(self._stored)
+        before = TrainingPlan.from_dict(stored["plan"])
+        differing = [field.name for field in fields(plan) if getattr(before, field.name) != getattr(plan, field.name)]
+        if differing:
+            name = differing[0]
+            raise TrainingError(
+                f"{self.path} holds a comparison with another plan: its {name.replace('_', ' ')} is "
+                f"{_told(before, name)}, and now it is {_told(plan, name)}. Repeat the command that it was begun "
+                "with, or choose another folder."
+            )
+        for part in ("cases", "split"):
+            if stored[part] != json.loads(json.dumps(wanted[part])):
+                raise TrainingError(
+                    f"{self.path} holds a comparison with another list of cases or another split. Give those that it "
+                    "was begun with, or choose another folder."
+                )
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """What all rows share. Raises TrainingError where no comparison was begun."""
+        return TrainingPlan.from_dict(read_json(self._stored)["plan"])
+
+    def start_run(self, run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
+        """Begins one of the comparison's runs, unless it was begun with this plan before.
+
+        Raises:
+            TrainingError: the run was begun with another plan.
+        """
+        if not run.started:
+            run.start(plan, cases, split)
+        # Where the teacher lies is no part of it: the folder may have been moved.
+        elif replace(run.plan(), teacher_weights=None) != replace(plan, teacher_weights=None):
+            raise TrainingError(
+                f"{run.path} was begun with another plan than the comparison has now. Delete this folder to train the "
+                "row anew, or choose another folder for the comparison."
+            )
+
+    def token(self) -> str:
+        """By what the rows know the process that leads the comparison; "" while there is none."""
+        holder = RunLock(self.path).holder()
+        return holder.token if holder else ""
+
+    def focus_slices(self) -> dict[str, dict[str, list[int]]] | None:
+        """The slices that focus is measured on, by case and label; none before they are chosen."""
+        return read_json(self._focus_slices) if self._focus_slices.is_file() else None
+
+    def keep_focus_slices(self, chosen: dict[str, dict[str, list[int]]]) -> None:
+        """Stores the choice, so that every row is measured on the same slices."""
+        self.write(self._focus_slices, chosen)
+
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """What the networks cost, as far as it was measured, by network."""
+        return read_json(self._costs) if self._costs.is_file() else {}
+
+    def keep_costs(self, costs: dict[str, dict[str, Any]]) -> None:
+        """Stores what the networks cost."""
+        self.write(self._costs, costs)
+
+    def measured_runs(self) -> list[RunFolder]:
+        """The runs whose networks were measured: the teacher, and the finished rows by name."""
+        runs = [self.teacher, *(RunFolder(path) for path in sorted((self.path / "rows").glob("*")))]
+        return [run for run in runs if self.figures_file(run).is_file()]
+
+    def write(self, path: Path, content: Any) -> None:
+        """Writes a JSON file. Raises OutputError."""
+        with replacing(path) as part:
+            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a comparison holds. Raises TrainingError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path} cannot be read: {error}. {path.parent} is not the folder of a comparison, or it is damaged."
+        ) from error
+
+
+def _identity(case: Case) -> dict[str, Any]:
+    """What makes a case the same one, wherever its files lie."""
+    return {
+        "name": case.name,
+        "patient": case.patient,
+        "labels": {str(value): list(names) for value, names in case.labels.items()},
+        "repeat": case.repeat,
+    }
+
+
+def _told(plan: TrainingPlan, name: str) -> Any:
+    value = getattr(plan, name)
+    return f"'{value.name}' (or one of its settings)" if name == "task" else value

@@ -1,0 +1,112 @@
+"""What is measured of each network of a comparison, on the test cases."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.volumes import AxialSlices
+
+from ..cases import Case, case_groups
+from ..evaluation import SegmentedCase, segment_case
+from .focus import CaseFocus, Chosen, focus_of_case
+from .label_slices import on_label_slices
+
+FOCUS_FIGURES = ("focus", "focus_ratio", "organ_focus", "organ_focus_ratio")
+
+
+def measure_network(
+    network: SegmentationNetwork,
+    name: str,
+    task: Task,
+    cases: Sequence[Case],
+    chosen: Chosen,
+    *,
+    device: str,
+    before_each: Callable[[], None],
+) -> dict[str, list[dict[str, Any]]]:
+    """Figures of a network, as JSON holds them: null for one that has no meaning.
+
+    Args:
+        network: in evaluation mode.
+        name: of the network.
+        task: of the network.
+        cases: the test cases.
+        chosen: the slices that focus is measured on.
+        device: see `choose_device`.
+        before_each: called before each case; what it raises ends the measuring.
+
+    Returns:
+        "cases": for each case and label `metrics.METRICS` and `SLICE_METRICS`; "focus": for each case, label and layer
+        `FOCUS_FIGURES`.
+
+    Raises:
+        InputError, CasesError: a case cannot be used.
+    """
+    found: dict[str, list[dict[str, Any]]] = {"cases": [], "focus": []}
+    with _as_package(network, name, task) as package:
+        segmenter = Segmenter(package, device)
+    network = network.to(choose_device(device))
+    for case in cases:
+        before_each()
+        segmented = segment_case(segmenter, case)
+        slices = AxialSlices(segmented.ct, task)
+        prediction, truth = (_axial(slices, classes, segmented) for classes in (segmented.prediction, segmented.truth))
+        place = {"patient": case.patient, "case": case.name}
+        of_slices = on_label_slices(prediction, truth, case_groups(case, task), task)
+        for label, metrics in segmented.figures().labels.items():
+            values = {**asdict(metrics), **of_slices[label]}
+            found["cases"].append({**place, "label": label, **_without_nan(values)})
+        of_layers = focus_of_case(network, slices, truth, chosen.get(case.name, {}), task, choose_device(device))
+        found["focus"] += [{**place, "label": one.label, "layer": one.layer, **_focus(one)} for one in of_layers]
+    return found
+
+
+@contextmanager
+def _as_package(network: SegmentationNetwork, name: str, task: Task) -> Iterator[ModelPackage]:
+    """A package of the network in a private folder, for `Segmenter`, which users' models run in too."""
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        written = write_package(
+            Path(folder) / "measured",
+            network=network,
+            network_name=name,
+            task=task,
+            name="measured",
+            title="Measured",
+            license="not stated",
+            training_data=[],
+            metrics={},
+            card="# Measured\n",
+            method="not stated",
+            seeds={},
+        )
+        yield read_package(written)
+
+
+def _axial(slices: AxialSlices, classes: np.ndarray, segmented: SegmentedCase) -> np.ndarray:
+    image = sitk.GetImageFromArray(classes)
+    image.CopyInformation(segmented.ct)
+    return slices.labels_of(image)
+
+
+def _focus(one: CaseFocus) -> dict[str, float | None]:
+    if one.focus is None:
+        return dict.fromkeys(FOCUS_FIGURES)
+    values = (one.focus.segment, one.focus.segment_ratio, one.focus.organ, one.focus.organ_ratio)
+    return dict(zip(FOCUS_FIGURES, values))
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

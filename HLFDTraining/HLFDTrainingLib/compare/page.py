@@ -1,0 +1,75 @@
+"""The page of a comparison: tables and charts in one HTML file that needs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
+from HLFDSegmentationLib.safe_files import replacing
+
+from .charts import Charts
+from .summary import TableRow
+from .wording import HOW_TO_READ, HOW_TO_READ_FOCUS, cost_table, figure_table, focus_table, labels_of
+
+TITLE = "Distillation methods compared"
+
+
+def write_page(
+    table: Sequence[TableRow],
+    focus: Sequence[TableRow],
+    costs: dict[str, dict[str, Any]],
+    charts: Mapping[str, Charts],
+    path: Path,
+) -> None:
+    """Writes the page.
+
+    Args:
+        table: of the figures.
+        focus: of the layers' focus.
+        costs: of the networks.
+        charts: "dice", "focus" and "learning".
+        path: HTML file to write.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    html = Element("html", lang="en")
+    add_head(html, TITLE)
+    page = SubElement(SubElement(html, "body"), "main")
+    add_text(page, "h1", TITLE)
+    section = add_section(page, "Segmentation")
+    add_text(section, "p", HOW_TO_READ, class_="quiet")
+    section.extend(charts["dice"])
+    for label in labels_of(table):
+        add_text(section, "h3", label)
+        _add_table(section, *figure_table(table, label))
+    section = add_section(page, "Networks")
+    _add_table(section, *cost_table(costs, table))
+    if focus:
+        section = add_section(page, "Focus by layer")
+        add_text(section, "p", HOW_TO_READ_FOCUS, class_="quiet")
+        section.extend(charts["focus"])
+        for label in labels_of(focus):
+            add_text(section, "h3", label)
+            _add_table(section, *focus_table(focus, label))
+    add_section(page, "Learning").extend(charts["learning"])
+    text = "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html")
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _add_table(parent: Element, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = SubElement(SubElement(parent, "div", {"class": "scroll"}), "table")
+    head = SubElement(SubElement(table, "thead"), "tr")
+    for title in heading:
+        add_text(head, "th", title, scope="col")
+    body = SubElement(table, "tbody")
+    for name, *cells in rows:
+        row = SubElement(body, "tr")
+        add_text(row, "th", name, scope="row")
+        for cell in cells:
+            add_text(row, "td", cell)

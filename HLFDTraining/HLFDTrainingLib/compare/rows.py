@@ -1,0 +1,104 @@
+"""The rows of a comparison: which method teaches which student, with which seed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.networks import build_network
+
+from ..distillers import build_distiller
+from ..distillers.unified_head import UnifiedHead
+from ..plan import TrainingPlan
+
+BASELINE = "none"
+"""The method that all others are compared with: the student alone."""
+
+WRITTEN = re.compile(r"[A-Za-z0-9_.+-]+(:[A-Za-z0-9_.+=-]+)*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One student of a comparison.
+
+    Attributes:
+        method: as a user writes it: a method, its variant and its options, "hlfd:full:beta=0.5". A plus stands for
+            the comma in a list, "hlfd:terms=ufd+ifd".
+        student: network name.
+        seed: of the student's first weights, the order of the slices and their random changes.
+    """
+
+    method: str
+    student: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of the row, and of its folder."""
+        return f"{self.method.replace(':', '-')}_{self.student}_seed{self.seed}"
+
+    def plan(self, shared: TrainingPlan) -> TrainingPlan:
+        """The row's plan, by what all rows share. Raises TrainingError for a method or student that there is not."""
+        method, options = read_method(self.method)
+        return replace(shared, method=method, method_options=options, student=self.student, seed=self.seed)
+
+
+def rows_of(methods: Sequence[str], students: Sequence[str], seeds: Sequence[int]) -> list[Row]:
+    """Every combination, seed by seed, so that a comparison that is not finished yet can be read already."""
+    return [Row(method, student, seed) for seed in seeds for student in students for method in methods]
+
+
+def read_method(written: str) -> tuple[str, dict[str, Any]]:
+    """Name (with its variant) and options of a method, as `TrainingPlan` takes them.
+
+    Raises:
+        TrainingError: it is not written as `Row.method` says.
+    """
+    if not WRITTEN.fullmatch(written):
+        raise TrainingError(
+            f"'{written}' is no distillation method. Write a method, its variant and its options with colons between "
+            "them, for example hlfd:full:beta=0.5."
+        )
+    parts = written.split(":")
+    options = dict(part.split("=", 1) for part in parts if "=" in part)
+    name = ":".join(part for part in parts if "=" not in part)
+    return name, {option: _value(text) for option, text in options.items()}
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.replace("+", ",")
+
+
+def check_rows(rows: Sequence[Row], shared: TrainingPlan) -> None:
+    """Makes every method once, with untrained networks, so that a wrong one is told before anything is trained.
+
+    Raises:
+        TrainingError: there are no rows, one is there twice, or a method, option or network is unknown.
+    """
+    if not rows:
+        raise TrainingError("There is nothing to compare. Name at least one method, one student and one seed.")
+    twice = [row for row, count in Counter(rows).items() if count > 1]
+    if twice:
+        row = twice[0]
+        raise TrainingError(f"The method {row.method} for {row.student} with seed {row.seed} is there twice.")
+    for row in rows:
+        row.plan(shared)
+    classes = shared.task.num_classes
+    teacher = build_network(shared.teacher, classes)
+    head = UnifiedHead(teacher, classes)
+    students = {name: build_network(name, classes) for name in dict.fromkeys(row.student for row in rows)}
+    for method, student in dict.fromkeys((row.method, row.student) for row in rows):
+        name, options = read_method(method)
+        try:
+            build_distiller(name, students[student], teacher, classes, unified_head=head, **options)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"An option of the method '{method}' cannot be used: {error}.") from error

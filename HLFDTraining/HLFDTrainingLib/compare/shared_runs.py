@@ -1,0 +1,68 @@
+"""The runs of a comparison: one trains the teacher, one the head, and each row takes both from there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from torch import nn
+
+from ..distillers.hlfd import UnifiedHead
+from ..head_learner import HeadLearner
+from ..run_folder import RunFolder, read_weights
+from ..slices import SliceDataset
+from ..stage import StageState
+from ..trainer import TrainingRun
+
+
+class TeacherRun(TrainingRun):
+    """Trains the teacher alone, or copies the weights that the plan brings."""
+
+    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        self._teacher(training, validation)
+        return {}
+
+    def _result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+        return {"network": self.plan.teacher}
+
+
+class HeadRun(TrainingRun):
+    """Trains the head that reads the teacher's unified layers, and nothing else."""
+
+    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        self._head(self._teacher(training, validation), training, validation)
+        return {}
+
+    def _result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+        return {"network": self.plan.teacher}
+
+
+class RowRun(TrainingRun):
+    """Trains a student with the comparison's head.
+
+    Args:
+        folder: the row's run.
+        head: the run that has trained the head.
+
+    The other arguments are those of `TrainingRun`.
+    """
+
+    def __init__(self, folder: RunFolder, *, head: RunFolder, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self.head_run = head
+
+    def _head(self, teacher: nn.Module, _training: SliceDataset, _validation: SliceDataset) -> UnifiedHead:
+        head = UnifiedHead(teacher, self.plan.task.num_classes)
+        HeadLearner(teacher, head).student.load_state_dict(self.head_run.best("head")["network"], strict=False)
+        return head.to(self.device).eval().requires_grad_(False)
+
+
+def teacher_network(run: RunFolder) -> SegmentationNetwork:
+    """The teacher of a finished `TeacherRun`, in evaluation mode."""
+    plan = run.plan()
+    if not plan.teacher_weights:
+        return run.network("teacher")
+    network = build_network(plan.teacher, plan.task.num_classes)
+    network.load_state_dict(read_weights(run.given("teacher"))["network"])
+    return network.eval()

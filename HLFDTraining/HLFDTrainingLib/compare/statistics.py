@@ -1,0 +1,145 @@
+"""Mean, spread and paired differences of a figure over cases and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from ..metrics import NAN
+from .records import Record
+
+DRAWS = 5000
+"""Of the bootstrap."""
+
+BySeed = dict[int, dict[str, float]]
+"""By seed and case, a figure that has a meaning there."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure of one method and student.
+
+    Attributes:
+        mean: over the cases, of each case's mean over the seeds.
+        sd_cases: standard deviation (n - 1) of the cases' means.
+        sd_seeds: standard deviation (n - 1) of the seeds' means over their cases.
+        low, high: 95 % interval of `mean`, by drawing patients with replacement.
+        cases, seeds: how many.
+    """
+
+    mean: float
+    sd_cases: float
+    sd_seeds: float
+    low: float
+    high: float
+    cases: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method minus the student alone, case by case.
+
+    Attributes:
+        mean: over the cases.
+        standard_error: of the patients' means. Cases of one patient, such as single slices, depend on each other.
+        p: of the two-sided Wilcoxon signed-rank test over the patients' means.
+        patients, cases, seeds: those that both have.
+    """
+
+    mean: float
+    standard_error: float
+    p: float
+    patients: int
+    cases: int
+    seeds: int
+
+
+def by_seed(records: Iterable[Record], figure: str) -> BySeed:
+    """The figure of one method and student, where it has a meaning."""
+    found: BySeed = {}
+    for record in records:
+        if not math.isnan(record.values[figure]):
+            found.setdefault(record.seed, {})[record.case] = record.values[figure]
+    return found
+
+
+def case_means(values: BySeed, seeds: Iterable[int] | None = None) -> dict[str, float]:
+    """The mean over the seeds of each case that has the figure with any of them."""
+    chosen = [values[seed] for seed in (values if seeds is None else seeds)]
+    cases = dict.fromkeys(case for of_seed in chosen for case in of_seed)
+    return {case: float(np.mean([of_seed[case] for of_seed in chosen if case in of_seed])) for case in cases}
+
+
+def spread(values: BySeed, patient_of: Mapping[str, str]) -> Spread:
+    """Mean and spread over cases and seeds.
+
+    Args:
+        values: of one method and student.
+        patient_of: each case's patient.
+    """
+    means = case_means(values)
+    if not means:
+        return Spread(NAN, NAN, NAN, NAN, NAN, 0, 0)
+    low, high = _interval(means, patient_of)
+    of_seeds = [float(np.mean(list(of_seed.values()))) for of_seed in values.values()]
+    return Spread(
+        mean=float(np.mean(list(means.values()))),
+        sd_cases=_deviation(list(means.values())),
+        sd_seeds=_deviation(of_seeds),
+        low=low,
+        high=high,
+        cases=len(means),
+        seeds=len(values),
+    )
+
+
+def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> Difference:
+    """How much higher the figure is than that of the baseline, over the seeds and cases that both have."""
+    seeds = sorted(values.keys() & base.keys())
+    ours, theirs = case_means(values, seeds), case_means(base, seeds)
+    differences = {case: ours[case] - theirs[case] for case in ours if case in theirs}
+    if not differences:
+        return Difference(NAN, NAN, NAN, 0, 0, len(seeds))
+    of_patients = np.array([np.mean(cases) for cases in _by_patient(differences, patient_of)])
+    return Difference(
+        mean=float(np.mean(list(differences.values()))),
+        standard_error=_deviation(of_patients) / math.sqrt(len(of_patients)),
+        p=float(wilcoxon(of_patients).pvalue) if of_patients.any() else 1.0,
+        patients=len(of_patients),
+        cases=len(differences),
+        seeds=len(seeds),
+    )
+
+
+def _by_patient(values: Mapping[str, float], patient_of: Mapping[str, str]) -> list[list[float]]:
+    patients: dict[str, list[float]] = {}
+    for case, value in values.items():
+        patients.setdefault(patient_of[case], []).append(value)
+    return list(patients.values())
+
+
+def _deviation(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else NAN
+
+
+def _interval(means: Mapping[str, float], patient_of: Mapping[str, str]) -> tuple[float, float]:
+    """Cases of one patient are drawn together."""
+    patients = _by_patient(means, patient_of)
+    if len(patients) < 2:
+        return NAN, NAN
+    sums, counts = (np.array([of(cases) for cases in patients], float) for of in (sum, len))
+    drawn = _draws(len(patients))
+    low, high = np.percentile((drawn @ sums) / (drawn @ counts), (2.5, 97.5))
+    return float(low), float(high)
+
+
+@cache
+def _draws(patients: int) -> np.ndarray:
+    """(DRAWS, patients): how often each patient was drawn, of as many with replacement."""
+    return np.random.default_rng(0).multinomial(patients, np.full(patients, 1 / patients), size=DRAWS).astype(float)

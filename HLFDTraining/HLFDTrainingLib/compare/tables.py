@@ -1,0 +1,82 @@
+"""The results of a comparison as files: figures of each case, tables, charts and a page."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.safe_files import replacing
+
+from .charts import dice_charts, focus_charts, learning_charts, write_svg
+from .markdown import markdown
+from .measuring import FOCUS_FIGURES
+from .page import write_page
+from .records import CASE_FIGURES, read_records, write_records
+from .statistics import Difference
+from .summary import TableRow, summarize_records
+
+
+def write_tables(folders: Sequence[Path], output: Path) -> None:
+    """Writes what the finished rows of comparisons achieve.
+
+    cases.csv and focus.csv have the figures of each case, table.csv and focus_table.csv their summaries, costs.csv what
+    the networks cost; table.md has the tables for reading, report.html also the charts, which are dice.svg, focus.svg
+    and learning.svg as well.
+
+    Args:
+        folders: one comparison, or several that divide the cases of an experiment between them (folds).
+        output: where to write.
+
+    Raises:
+        TrainingError: a file is damaged, or two comparisons have the same case.
+        OutputError: the files cannot be written.
+    """
+    records = read_records(folders)
+    if not records.cases:
+        return
+    table = summarize_records(records.cases, CASE_FIGURES)
+    focus = summarize_records(records.focus, FOCUS_FIGURES)
+    write_records(records.cases, CASE_FIGURES, output / "cases.csv")
+    write_records(records.focus, FOCUS_FIGURES, output / "focus.csv")
+    _write_csv([_cells(row) for row in table], output / "table.csv")
+    _write_csv([_cells(row) for row in focus], output / "focus_table.csv")
+    _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
+    text = markdown(table, focus, records.costs)
+    with replacing(output / "table.md") as part:
+        part.write_text(text, encoding="utf-8")
+    charts = {
+        "dice": dice_charts(table),
+        "focus": focus_charts(focus),
+        "learning": learning_charts(records.learning),
+    }
+    for name, drawn in charts.items():
+        write_svg(drawn, output / f"{name}.svg")
+    write_page(table, focus, records.costs, charts, output / "report.html")
+
+
+def _cells(row: TableRow) -> dict[str, Any]:
+    cells: dict[str, Any] = {"label": row.label, "layer": row.layer, "student": row.student, "method": row.method}
+    for figure, found in row.figures.items():
+        cells |= {f"{figure}_{name}": value for name, value in asdict(found).items()}
+    told = asdict(row.difference) if row.difference else {}
+    names = [field.name for field in fields(Difference)]
+    return {**cells, **{f"difference_{name}": told.get(name, "") for name in names}, "rank": row.rank or ""}
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        if not rows:
+            return
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.6g}"

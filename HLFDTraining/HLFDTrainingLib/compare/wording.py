@@ -1,0 +1,125 @@
+"""How the tables of a comparison are worded, in Markdown and on the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..metrics import NAN
+from .jobs import TEACHER
+from .statistics import Spread
+from .summary import TableRow
+
+NOTHING = "–"
+SIGNIFICANT = 0.05
+
+FIGURES = (
+    ("dice", "Dice", 3),
+    ("slices_dice", "Dice on its slices", 3),
+    ("voe", "VOE", 3),
+    ("rvd", "RVD", 3),
+    ("absolute_rvd", "absolute RVD", 3),
+    ("hd95_mm", "HD95 mm", 1),
+    ("lesion_sensitivity", "lesions found", 2),
+    ("false_positive_lesions", "false lesions", 2),
+)
+
+HOW_TO_READ = (
+    "Mean over the test cases (of each case's mean over the seeds) ± standard deviation over the cases; after the "
+    "slash, where there are several seeds, the standard deviation over the seeds. The interval is the 95 % interval of "
+    "the mean Dice, by drawing patients. The difference is that of the Dice to the same student without distillation "
+    "(none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon test over the "
+    "patients, without a correction for the number of methods. Lower is better for VOE, absolute RVD, HD95 and false "
+    "lesions."
+)
+HOW_TO_READ_FOCUS = (
+    "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
+    "the body: mean over the cases. A star tells a difference of the focus to none with p below 0.05 (paired Wilcoxon "
+    "test over the patients, without a correction for the number of layers and methods)."
+)
+
+
+def labels_of(rows: Iterable[TableRow]) -> list[str]:
+    """The labels in their order."""
+    return list(dict.fromkeys(row.label for row in rows))
+
+
+def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[list[str]]]:
+    """Heading and cells of a label's table; figures that have no meaning for the label are left out."""
+    rows = [row for row in rows if row.label == label]
+    dice, *others = FIGURES
+    others = [figure for figure in others if any(row.figures[figure[0]].cases for row in rows)]
+    compared = ("interval", "difference", "p", "rank")
+    heading = ["method", "student", "seeds", dice[1], *compared, *(title for _, title, _ in others)]
+    cells = []
+    for row in rows:
+        leading, *figures = (spread_text(row.figures[name], digits) for name, _, digits in (dice, *others))
+        interval = interval_text(row.figures["dice"])
+        seeds = str(row.figures["dice"].seeds)
+        cells.append([row.method, row.student, seeds, leading, interval, *_compared(row), *figures])
+    return heading, cells
+
+
+def _compared(row: TableRow) -> list[str]:
+    found = row.difference
+    if found is None or not found.cases:
+        return [NOTHING, NOTHING, str(row.rank or NOTHING)]
+    error = "" if math.isnan(found.standard_error) else f" ± {found.standard_error:.3f}"
+    return [f"{found.mean:+.3f}{error}".replace("-", "−"), p_text(found.p), str(row.rank or NOTHING)]
+
+
+def focus_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[list[str]]]:
+    """Heading and cells of a label's focus: a line for each method and student, a column for each layer."""
+    rows = [row for row in rows if row.label == label]
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    by_line: dict[tuple[str, str], dict[str, TableRow]] = {}
+    for row in rows:
+        by_line.setdefault((row.method, row.student), {})[row.layer] = row
+    cells = [[*line, *(_focus_text(of_layers.get(layer)) for layer in layers)] for line, of_layers in by_line.items()]
+    return ["method", "student", *layers], cells
+
+
+def _focus_text(row: TableRow | None) -> str:
+    mean = row.figures["focus_ratio"].mean if row else NAN
+    if row is None or math.isnan(mean):
+        return NOTHING
+    star = "*" if row.difference and row.difference.p < SIGNIFICANT else ""
+    return f"{mean:.2f}{star}"
+
+
+def cost_table(costs: dict[str, dict[str, Any]], rows: Sequence[TableRow]) -> tuple[list[str], list[list[str]]]:
+    """Heading and cells of what the networks cost, the teacher first."""
+    teachers = {row.student for row in rows if row.method == TEACHER}
+    names = sorted(costs, key=lambda name: (name not in teachers, name))
+    of_teacher = next((costs[name]["gmacs"] for name in names if name in teachers), NAN)
+    cells = [
+        [
+            f"{name}{' (teacher)' if name in teachers else ''}",
+            f"{costs[name]['parameters'] / 1e6:.2f} M",
+            f"{costs[name]['gmacs']:.2f}",
+            NOTHING if math.isnan(of_teacher) else f"{of_teacher / costs[name]['gmacs']:.1f}",
+            f"{costs[name]['milliseconds']:.1f} ({costs[name]['device']})",
+        ]
+        for name in names
+    ]
+    return ["network", "parameters", "GMACs", "teacher's GMACs / its", "ms a slice"], cells
+
+
+def spread_text(found: Spread, digits: int) -> str:
+    """Mean ± deviation over the cases / over the seeds."""
+    if not found.cases:
+        return NOTHING
+    over_cases = "" if math.isnan(found.sd_cases) else f" ± {found.sd_cases:.{digits}f}"
+    over_seeds = "" if math.isnan(found.sd_seeds) else f" / {found.sd_seeds:.{digits}f}"
+    return f"{found.mean:.{digits}f}{over_cases}{over_seeds}".replace("-", "−")
+
+
+def interval_text(found: Spread) -> str:
+    """The 95 % interval of the mean."""
+    return NOTHING if math.isnan(found.low) else f"{found.low:.3f} to {found.high:.3f}"
+
+
+def p_text(p: float) -> str:
+    """A probability; very small ones are not told digit by digit."""
+    return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,25 @@
+"""Stopping a command that trains, by Ctrl-C or SIGTERM, without losing what it has done."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class StopSignal:
+    """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __enter__(self) -> StopSignal:
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)

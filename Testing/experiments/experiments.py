@@ -1,0 +1,248 @@
+"""Compares HLFD with other distillation methods: one command an experiment, from the public data to the tables.
+
+    python Testing/experiments/experiments.py EXPERIMENT DATA WORK
+
+EXPERIMENT is one of liver_slices, kidney_slices, painted_liver_lesions, painted_kidney_volumes and ablation. DATA is
+the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
+experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
+cores and about 25 minutes an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+`--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiment_cases import (
+    SEED,
+    Extent,
+    Maker,
+    kidney_slices,
+    liver_slices,
+    painted_kidney_volumes,
+    painted_liver_lesions,
+    stored_cases,
+)
+from HLFDSegmentationLib.tasks import TASKS, Task
+from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.rows import Row, rows_of
+from HLFDTrainingLib.compare.tables import write_tables
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.progress import json_lines
+from HLFDTrainingLib.slices import EpochBatches, training_slices
+from HLFDTrainingLib.split import Split
+
+STUDENT, LARGER_STUDENT = "mobilenetv2-unet", "resnet18-unet"
+MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")
+FURTHER_METHODS = ("skd", "dkd", "hifd", "hlfd:released", "hlfd:full")
+FEW_METHODS = ("none", "kd", "hlfd")
+SEEDS = (0, 1, 2)
+PAYABLE = (
+    *rows_of(MAIN_METHODS, [STUDENT], SEEDS),
+    *rows_of(FURTHER_METHODS, [STUDENT], SEEDS[:1]),
+    *rows_of(FEW_METHODS, [LARGER_STUDENT], SEEDS[:1]),
+)
+# Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
+OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
+ABLATION = tuple(
+    rows_of(
+        (
+            "none",
+            "hlfd",
+            "hlfd:released",
+            "hlfd:full",
+            *(f"hlfd:terms={terms}" for terms in ("ufd", "ifd", "upd", "ipd", "ufd+ifd", "upd+ipd")),
+            *(f"hlfd:beta={beta}" for beta in (0.3, 2.7, 9)),
+            *(f"hlfd:lambda_={weight}" for weight in (0.01, 0.3, 1)),
+            *(f"hlfd:temperature={temperature}" for temperature in (1, 2, 8)),
+        ),
+        [STUDENT],
+        SEEDS[:1],
+    )
+)
+SMALL_METHODS = ("none", "hlfd", "hlfd:terms=ufd")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work an experiment is.
+
+    Attributes:
+        pixels: rows and columns of the networks' input; a slice's field of view stays the same.
+        steps: of each student and of the teacher, about (whole epochs); the head takes a fifth of the teacher's.
+        teacher_steps: of the teacher.
+        rows: the students.
+    """
+
+    pixels: int
+    steps: int
+    teacher_steps: int
+    rows: tuple[Row, ...] = PAYABLE
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared on what.
+
+    Attributes:
+        task: with an input of `FULL_PIXELS`.
+        make: makes and divides the cases.
+        extent: how much of the data.
+        budget: how much work.
+        folder: below the one to work in; experiments with the same one share cases, teacher and rows.
+    """
+
+    task: Task
+    make: Maker
+    extent: Extent
+    budget: Budget
+    folder: str
+
+
+FULL_PIXELS = (256, 256)
+SLICE_WINDOW = (0.0, 250.0)
+LIVER_TASK = replace(
+    TASKS["liver-tumor"],
+    name="liver",
+    title="Liver with its tumors",
+    labels=TASKS["liver-tumor"].labels[:1],
+    window=SLICE_WINDOW,
+    input_size=FULL_PIXELS,
+    spacing=400 / 256,
+)
+LIVER_TUMOR_TASK = replace(TASKS["liver-tumor"], window=SLICE_WINDOW, input_size=FULL_PIXELS, spacing=400 / 256)
+KIDNEY_SLICES_TASK = replace(TASKS["kidney-tumor"], window=SLICE_WINDOW, input_size=FULL_PIXELS, spacing=400 / 256)
+KIDNEY_VOLUMES_TASK = replace(TASKS["kidney-tumor"], window=(-100.0, 250.0), input_size=FULL_PIXELS, spacing=320 / 256)
+
+VOLUMES = Experiment(
+    KIDNEY_VOLUMES_TASK, painted_kidney_volumes, Extent(), Budget(128, 240, 320), "painted_kidney_volumes"
+)
+EXPERIMENTS = {
+    "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 240, 320), "liver_slices"),
+    "kidney_slices": Experiment(
+        KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 120, 160, OF_A_FOLD), "kidney_slices"
+    ),
+    "painted_liver_lesions": Experiment(
+        LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 240, 320), "painted_liver_lesions"
+    ),
+    "painted_kidney_volumes": VOLUMES,
+    # Its rows join those of the volumes, of which it needs the teacher.
+    "ablation": replace(VOLUMES, budget=replace(VOLUMES.budget, rows=ABLATION)),
+}
+
+
+def small(experiment: Experiment) -> Experiment:
+    """The experiment made so small that it shows nothing but that everything runs."""
+    extent = replace(experiment.extent, patients=6, paintings=1, training_slices=2, test_slices=3)
+    extent = replace(extent, folds=min(2, extent.folds))
+    of_first_student = (row for row in experiment.budget.rows if (row.student, row.seed) == (STUDENT, SEEDS[0]))
+    rows = tuple(row for row in of_first_student if row.method in SMALL_METHODS)
+    return replace(experiment, extent=extent, budget=Budget(64, 2, 2, rows))
+
+
+def plan_of(experiment: Experiment, split: Split, device: str, precision: str) -> TrainingPlan:
+    """What all students of an experiment share: only method, student and seed differ from row to row."""
+    budget = experiment.budget
+    pixel_mm = experiment.task.spacing * FULL_PIXELS[0] / budget.pixels
+    task = replace(experiment.task, input_size=(budget.pixels, budget.pixels), spacing=pixel_mm)
+    plan = TrainingPlan(
+        task=task,
+        teacher="resnet50-unet",
+        student=STUDENT,
+        method="none",
+        batch=8,
+        learning_rate=2e-3,
+        seed=SEED,
+        device=device,
+        precision=precision,
+        augmentation="orientations",
+    )
+    steps = EpochBatches(len(training_slices(split.train, task, plan.seed)), plan.batch, plan.seed).steps
+    return replace(
+        plan,
+        teacher_epochs=max(1, round(budget.teacher_steps / steps)),
+        head_epochs=max(1, round(budget.teacher_steps / 5 / steps)),
+        student_epochs=max(1, round(budget.steps / steps)),
+    )
+
+
+def run(experiment: Experiment, data: Path, work: Path, options: argparse.Namespace) -> list[Path]:
+    """Makes the cases, compares, and writes the tables; returns the comparisons' folders, one for each fold."""
+    folder = work / experiment.folder
+    divisions = stored_cases(experiment.make, data, folder / "cases", experiment.extent, experiment.task)
+    folders = []
+    for number, split in enumerate(divisions, start=1):
+        folders.append(folder / ("comparison" if len(divisions) == 1 else f"fold{number}"))
+        if not options.cases_only:
+            compare(
+                folders[-1],
+                plan_of(experiment, split, options.device, options.precision),
+                [*split.train, *split.validation, *split.test],
+                split,
+                experiment.budget.rows,
+                scheduler=options.scheduler,
+                workers=options.workers,
+                threads=options.threads,
+                report=json_lines,
+            )
+    if len(folders) > 1 and not options.cases_only:
+        write_tables(folders, folder / "comparison")
+    return folders
+
+
+def chosen_experiment(options: argparse.Namespace) -> Experiment:
+    """The experiment that the command line asks for, with its sizes."""
+    experiment = EXPERIMENTS[options.experiment]
+    if options.all_seeds and options.experiment != "ablation":
+        experiment = replace(experiment, budget=replace(experiment.budget, rows=ALL_SEEDS))
+    if options.small:
+        experiment = small(experiment)
+    extent = given(options, ("patients", "paintings", "training_slices", "test_slices", "folds"))
+    budget = given(options, ("pixels", "steps", "teacher_steps"))
+    return replace(experiment, extent=replace(experiment.extent, **extent), budget=replace(experiment.budget, **budget))
+
+
+def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, int]:
+    """Those of the options that the command line has."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    sizes = parser.add_argument_group("sizes, those of the experiment where they are left out")
+    sizes.add_argument("--pixels", type=int, help="rows and columns of the networks' input, a multiple of 32")
+    sizes.add_argument("--steps", type=int, help="of each student")
+    sizes.add_argument("--teacher-steps", type=int)
+    sizes.add_argument("--patients", type=int, help="only the first so many")
+    sizes.add_argument("--paintings", type=int, help="times that a slice is painted with other lesions")
+    sizes.add_argument("--training-slices", type=int, help="of a painted volume that is learned from")
+    sizes.add_argument("--test-slices", type=int, help="of a painted volume that is tested on")
+    sizes.add_argument("--folds", type=int)
+    sizes.add_argument("--all-seeds", action="store_true", help="every method and both students with three seeds")
+    sizes.add_argument("--small", action="store_true", help="a few slices and steps, to see that it runs")
+    parser.add_argument("--cases-only", action="store_true", help="make the cases and stop")
+    parser.add_argument("--device", default="auto")
+    # On CPUs without units for bfloat16 it is several times slower.
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--scheduler", help="of dask.distributed, to use other machines")
+    parser.add_argument("--workers", type=int, help="processes on this machine")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one experiment."""
+    options = parsed(arguments)
+    run(chosen_experiment(options), options.data, options.work, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""Comparing methods: what is trained, measured and written, and that stopping and lost workers cost nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from distributed import LocalCluster
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import InputError, TrainingError
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.engine import cluster
+from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.rows import Row, rows_of
+from HLFDTrainingLib.compare.tables import write_tables
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_events import all_events
+from HLFDTrainingLib.run_lock import RunLock
+from HLFDTrainingLib.stage import Stopped
+
+NETWORK = "mobilenetv2-unet"
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher=NETWORK,
+    teacher_epochs=1,
+    head_epochs=1,
+    student_epochs=2,
+    batch=4,
+    learning_rate=5e-3,
+    device="cpu",
+    augmentation="orientations",
+)
+ROWS = rows_of(["none", "hlfd"], [NETWORK], [0])
+NONE, HLFD = ROWS
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    return find_cases(write_cases(tmp_path_factory.mktemp("cases"), 4, slices=3), TASK)
+
+
+@pytest.fixture(scope="module")
+def split(cases):
+    return split_by_patient(cases, fractions=(0.5, 0.25, 0.25))
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Workers without processes of their own, which would take seconds to start."""
+    threads = torch.get_num_threads()
+    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as here:
+        yield here.scheduler_address
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def compare_here(cases, split, scheduler):
+    def run(folder: Path, rows=ROWS, plan=PLAN, **options) -> list[dict]:
+        events = []
+        compare(folder, plan, cases, split, rows, scheduler=scheduler, report=events.append, **options)
+        return events
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, compare_here):
+    """A comparison that was never interrupted."""
+    folder = tmp_path_factory.mktemp("compared") / "whole"
+    compare_here(folder)
+    return folder
+
+
+def figures(folder: Path, row: Row) -> dict:
+    files = ComparisonFolder(folder)
+    found = json.loads(files.figures_file(files.row(row)).read_text())
+    del found["measuring_seconds"]
+    return found
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def epochs(folder: Path, row: Row) -> list[int]:
+    events = all_events(ComparisonFolder(folder).row(row).events)
+    return [event["epoch"] for event in events if event["event"] == "epoch"]
+
+
+# What comes out
+
+
+def test_every_row_and_the_teacher_are_measured_on_the_test_cases(finished, split):
+    rows = read_csv(finished / "cases.csv")
+    tested = {case.name for case in split.test}
+    assert {row["row"] for row in rows} == {"teacher", NONE.name, HLFD.name}
+    assert {row["case"] for row in rows} == tested
+    assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
+    assert all(0 <= float(row["dice"]) <= 1 for row in rows)
+
+
+def test_focus_is_measured_on_the_tumor_in_every_layer_of_every_network(finished):
+    rows = read_csv(finished / "focus.csv")
+    assert {row["label"] for row in rows} == {"liver tumor"}
+    assert {(row["method"], row["layer"]) for row in rows} >= {(m, "encoder1") for m in ("teacher", "none", "hlfd")}
+    assert len({row["layer"] for row in rows}) == 9
+
+
+def test_teacher_and_head_are_trained_once_for_all_rows(finished):
+    files = ComparisonFolder(finished)
+    assert (files.teacher.stage("teacher") / "best.pt").is_file()
+    assert (files.head.stage("head") / "best.pt").is_file()
+    stages = {path.name for path in files.row(HLFD).path.iterdir() if path.is_dir()}
+    assert stages == {"student", "process"}
+    assert files.constants.is_dir()
+
+
+def test_students_begin_with_the_same_weights_and_see_the_same_slices(finished):
+    first = {
+        row.method: next(
+            event["terms"]["segmentation"]
+            for event in all_events(ComparisonFolder(finished).row(row).events)
+            if event["event"] == "epoch"
+        )
+        for row in ROWS
+    }
+    assert first["none"] == pytest.approx(first["hlfd"], rel=0.2)
+
+
+def test_tables_and_page_are_written(finished):
+    table = read_csv(finished / "table.csv")
+    assert {row["method"] for row in table} == {"teacher", "none", "hlfd"}
+    of_hlfd = next(row for row in table if row["method"] == "hlfd" and row["label"] == "liver")
+    dice = {row["method"]: float(row["dice"]) for row in read_csv(finished / "cases.csv") if row["label"] == "liver"}
+    assert float(of_hlfd["dice_mean"]) == pytest.approx(dice["hlfd"], abs=1e-5)
+    assert float(of_hlfd["difference_mean"]) == pytest.approx(dice["hlfd"] - dice["none"], abs=2e-5)
+    assert {row["network"] for row in read_csv(finished / "costs.csv")} == {NETWORK}
+    text = (finished / "table.md").read_text(encoding="utf-8")
+    assert "| hlfd | mobilenetv2-unet |" in text and "## Focus by layer" in text
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3 + 1 + 1  # Dice of three labels, focus of one, learning of one student
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    for name in ("dice", "focus", "learning"):
+        assert (finished / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+# Going on
+
+
+def test_finished_rows_are_not_trained_again_and_new_ones_are_added(finished, tmp_path, compare_here):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    events = compare_here(folder, [*ROWS, Row("kd", NETWORK, 0)])
+    assert events[0]["to_do"] == ["kd_mobilenetv2-unet_seed0"]
+    assert figures(folder, HLFD) == figures(finished, HLFD)
+    assert {row["method"] for row in read_csv(folder / "table.csv")} == {"teacher", "none", "kd", "hlfd"}
+
+
+def test_stopped_comparison_goes_on_where_it_was(finished, tmp_path, compare_here):
+    folder = tmp_path / "stopped"
+    with pytest.raises(Stopped):
+        compare_here(folder, stop_requested=lambda: bool(epochs(folder, HLFD)))
+    assert epochs(folder, HLFD) == [1]
+    compare_here(folder)
+    assert epochs(folder, HLFD) == [1, 2]
+    assert [figures(folder, row) for row in ROWS] == [figures(finished, row) for row in ROWS]
+
+
+def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished, tmp_path, cases, split):
+    folder = tmp_path / "killed"
+    states, killed = [], []
+
+    def kill_once() -> bool:
+        run = ComparisonFolder(folder).row(NONE)
+        if not killed and epochs(folder, NONE) == [1]:
+            ((pid, _),) = RunLock(run.path).holder().processes
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        return False
+
+    def report(event: dict) -> None:
+        if event["event"] == "job":
+            states.append(event["state"])
+
+    plan = replace(PLAN, student_epochs=2)
+    compare(folder, plan, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
+    assert killed
+    assert states == ["begun", "begun again", "done"]
+    assert epochs(folder, NONE)[0] == 1
+    assert figures(folder, NONE) == figures(finished, NONE)
+
+
+@pytest.mark.parametrize("change", [{"batch": 2}, {"seed": 5}, {"task": replace(TASK, spacing=4.0)}])
+def test_changed_plan_is_refused(finished, compare_here, change):
+    with pytest.raises(TrainingError, match=r"another plan: its (batch|seed|task) is"):
+        compare_here(finished, plan=replace(PLAN, **change))
+
+
+def test_other_cases_are_refused(finished, cases, split, scheduler):
+    other = split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=3)
+    assert other.test != split.test
+    with pytest.raises(TrainingError, match="another list of cases or another split"):
+        compare(finished, PLAN, cases, other, ROWS, scheduler=scheduler)
+
+
+def test_row_that_fails_does_not_hold_up_the_others(tmp_path, compare_here):
+    rows = [Row("at", NETWORK, 0), NONE]
+    plan = replace(PLAN, student_epochs=1)
+    wrong = Row("hlfd:beta=1e38", NETWORK, 0)
+    with pytest.raises(TrainingError, match=r"1 of 5 jobs failed, first hlfd-beta=1e38.*no longer a number"):
+        compare_here(tmp_path / "failing", [wrong, *rows], plan)
+    assert {row["method"] for row in read_csv(tmp_path / "failing" / "table.csv")} == {"teacher", "none", "at"}
+
+
+def test_given_teacher_is_measured_and_not_trained(finished, tmp_path, compare_here):
+    folder = tmp_path / "given"
+    given = replace(PLAN, teacher_weights=str(finished / "teacher"), student_epochs=1)
+    compare_here(folder, [Row("kd", NETWORK, 0)], given)
+    assert not [event for event in all_events(folder / "teacher" / "events.jsonl") if event["event"] == "epoch"]
+    of_teacher = [
+        [row["dice"] for row in read_csv(one / "cases.csv") if row["row"] == "teacher"] for one in (finished, folder)
+    ]
+    assert of_teacher[0] == of_teacher[1]
+
+
+def test_folds_are_told_as_one(finished, tmp_path):
+    second = tmp_path / "second"
+    shutil.copytree(finished, second)
+    with pytest.raises(TrainingError, match="more than one of the comparisons"):
+        write_tables([finished, second], tmp_path / "folds")
+    for path in [*second.glob("rows/*/figures.json"), second / "teacher" / "figures.json"]:
+        path.write_text(path.read_text().replace('"case": "case', '"case": "other'))
+    write_tables([finished, second], tmp_path / "folds")
+    assert {row["dice_cases"] for row in read_csv(tmp_path / "folds" / "table.csv")} == {"2"}
+
+
+def test_scheduler_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.compare.engine.CONNECT_SECONDS", 0.5)
+    nobody = "tcp://127.0.0.1:9"
+    with pytest.raises(InputError, match=f"dask scheduler answers at {nobody}"), cluster(nobody, 1, 1):
+        pass
+
+
+# The command
+
+
+@pytest.fixture
+def command(tmp_path, cases, split):
+    """The arguments that give `PLAN`, but for the folder and the methods."""
+    (tmp_path / "task.json").write_text(json.dumps(TASK.to_dict()))
+    (tmp_path / "split.json").write_text(json.dumps(split.to_dict()))
+    options = {
+        "--task": tmp_path / "task.json",
+        "--split": tmp_path / "split.json",
+        "--teacher": NETWORK,
+        "--teacher-epochs": 1,
+        "--head-epochs": 1,
+        "--epochs": 2,
+        "--batch": 4,
+        "--learning-rate": 5e-3,
+        "--device": "cpu",
+        "--augmentation": "orientations",
+    }
+    written = [part for pair in options.items() for part in pair]
+    return [str(part) for part in ("compare", cases[0].ct.parents[1], *written)]
+
+
+def test_repeated_command_only_tells_what_is_finished(command, finished, capsys):
+    assert main([*command, "-o", str(finished), "--methods", "none,hlfd", "--students", NETWORK]) == 0
+    told = capsys.readouterr().out
+    assert "2 rows; to do: nothing" in told
+    assert (finished / "table.md").read_text(encoding="utf-8") in told
+
+
+def test_unknown_method_is_refused_before_anything_is_trained(command, tmp_path, capsys):
+    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none,magic"]) == 1
+    assert "no distillation method 'magic'" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_interrupted_command_goes_on_when_it_is_repeated(command, tmp_path, finished):
+    folder = tmp_path / "interrupted"
+    line = [sys.executable, "-m", "HLFDTrainingLib.cli", *command, "-o", str(folder), "--methods", "none,hlfd"]
+    line += ["--workers", "1"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    while not epochs(folder, NONE) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to all processes of the terminal
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "Repeat the command to go on" in output
+    repeated = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert repeated.returncode == 0, repeated.stderr
+    assert [figures(folder, row) for row in ROWS] == [figures(finished, row) for row in ROWS]

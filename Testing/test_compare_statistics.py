@@ -1,0 +1,184 @@
+"""The tables of a comparison, against figures computed by hand."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+
+import numpy as np
+import pytest
+from generated_cases import TASK
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib.compare.label_slices import on_label_slices
+from HLFDTrainingLib.compare.records import Record, method_order, write_records
+from HLFDTrainingLib.compare.rows import Row, check_rows, read_method, rows_of
+from HLFDTrainingLib.compare.statistics import difference, spread
+from HLFDTrainingLib.compare.summary import summarize_records
+from HLFDTrainingLib.plan import TrainingPlan
+
+NAN = math.nan
+PLAN = TrainingPlan(task=TASK, teacher="resnet18-unet")
+
+
+def record(method: str, seed: int, case: str, dice: float, patient: str | None = None) -> Record:
+    return Record(method, "mobilenetv2-unet", seed, patient or case, case, "liver", "", {"dice": dice})
+
+
+# Statistics
+
+
+def test_mean_is_over_cases_of_the_means_over_seeds():
+    values = {0: {"a": 0.2, "b": 0.6}, 1: {"a": 0.4, "b": 0.6}}
+    found = spread(values, {"a": "a", "b": "b"})
+    assert found.mean == pytest.approx(0.45)
+    assert found.sd_cases == pytest.approx(np.std([0.3, 0.6], ddof=1))
+    assert found.sd_seeds == pytest.approx(np.std([0.4, 0.5], ddof=1))
+    assert (found.cases, found.seeds) == (2, 2)
+    assert (found.low, found.high) == (pytest.approx(0.3), pytest.approx(0.6))
+
+
+def test_interval_draws_the_cases_of_a_patient_together():
+    values = {0: {f"{patient}{number}": float(patient == "a") for patient in "ab" for number in range(50)}}
+    by_patient = spread(values, {case: case[0] for case in values[0]})
+    by_case = spread(values, {case: case for case in values[0]})
+    assert (by_patient.low, by_patient.high) == (0.0, 1.0)
+    assert by_case.low > 0.35 and by_case.high < 0.65
+
+
+def test_figure_without_meaning_everywhere_has_no_mean():
+    found = spread({}, {})
+    assert math.isnan(found.mean) and found.cases == 0
+
+
+def exact_p(differences: list[float]) -> float:
+    """The two-sided Wilcoxon signed-rank test, by going through all signs; no differences are equal or 0."""
+    ranks = np.argsort(np.argsort(np.abs(differences))) + 1
+    observed = sum(rank for rank, value in zip(ranks, differences) if value > 0)
+    sums = [
+        sum(rank for rank, sign in zip(ranks, signs) if sign) for signs in itertools.product((0, 1), repeat=len(ranks))
+    ]
+    tails = [np.mean([one <= observed for one in sums]), np.mean([one >= observed for one in sums])]
+    return min(1.0, 2 * min(tails))
+
+
+def test_difference_is_paired_over_the_seeds_and_cases_that_both_have():
+    base = {0: {"a": 0.50, "b": 0.40, "c": 0.30, "d": 0.20, "e": 0.1}, 1: {"a": 0.0}}
+    ours = {0: {"a": 0.55, "b": 0.52, "c": 0.31, "d": 0.17, "f": 0.9}, 2: {"a": 1.0}}
+    found = difference(ours, base, {case: case for case in "abcdef"})
+    expected = [0.05, 0.12, 0.01, -0.03]
+    assert found.mean == pytest.approx(np.mean(expected))
+    assert found.standard_error == pytest.approx(np.std(expected, ddof=1) / 2)
+    assert found.p == pytest.approx(exact_p(expected))
+    assert (found.patients, found.cases, found.seeds) == (4, 4, 1)
+
+
+def test_test_is_over_patients_and_not_over_their_slices():
+    slices = [f"{patient}{number}" for patient in "abc" for number in range(20)]
+    base = {0: dict.fromkeys(slices, 0.5)}
+    ours = {0: {case: 0.5 + {"a": 0.1, "b": 0.2, "c": 0.3}[case[0]] for case in slices}}
+    found = difference(ours, base, {case: case[0] for case in slices})
+    assert found.p == pytest.approx(0.25)  # the smallest that three patients allow
+    assert (found.patients, found.cases) == (3, 60)
+
+
+def test_no_difference_at_all_is_no_proof():
+    values = {0: {"a": 0.5, "b": 0.6}}
+    assert difference(values, values, {"a": "a", "b": "b"}).p == 1.0
+
+
+# The table
+
+
+@pytest.fixture
+def table():
+    dice = {"none": (0.5, 0.6), "kd": (0.6, 0.8), "hlfd": (0.55, NAN)}
+    records = [record(m, 0, case, value) for m, values in dice.items() for case, value in zip("ab", values)]
+    records.append(Record("teacher", "resnet18-unet", 0, "a", "a", "liver", "", {"dice": 0.9}))
+    return summarize_records(records, ("dice",))
+
+
+def test_ranks_are_those_of_the_students(table):
+    assert {row.method: row.rank for row in table} == {"none": 2, "kd": 1, "hlfd": 2, "teacher": None}
+    assert {row.method: row.difference is None for row in table} == {
+        "none": True,
+        "kd": False,
+        "hlfd": False,
+        "teacher": True,
+    }
+
+
+def test_case_without_the_figure_is_left_out_of_the_pairs(table):
+    of_hlfd = next(row for row in table if row.method == "hlfd")
+    assert of_hlfd.difference.mean == pytest.approx(0.05)
+    assert of_hlfd.difference.cases == 1 and of_hlfd.figures["dice"].cases == 1
+
+
+def test_records_are_kept_case_by_case(tmp_path):
+    records = [record("kd", 0, "a", 0.5, patient="p"), record("kd", 0, "b", NAN, patient="p")]
+    write_records(records, ("dice",), tmp_path / "cases.csv")
+    with open(tmp_path / "cases.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["row"], row["patient"], row["case"], row["dice"]) for row in rows] == [
+        ("kd_mobilenetv2-unet_seed0", "p", "a", "0.50000"),
+        ("kd_mobilenetv2-unet_seed0", "p", "b", ""),
+    ]
+
+
+def test_teacher_and_baseline_stand_before_the_methods():
+    methods = ["hlfd:beta=0.5", "hlfd:full", "kd", "none", "hlfd", "teacher"]
+    assert sorted(methods, key=method_order) == ["teacher", "none", "kd", "hlfd", "hlfd:beta=0.5", "hlfd:full"]
+
+
+# Figures on the slices that hold a label
+
+
+def test_what_is_predicted_in_other_slices_does_not_count():
+    truth, prediction = np.zeros((3, 4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)
+    truth[0, :2, :2] = 2
+    prediction[0, :2, :1] = 2
+    prediction[1, :, :] = 2
+    figures = on_label_slices(prediction, truth, [0, 1, 2], TASK)
+    assert figures["liver tumor"]["slices_dice"] == pytest.approx(2 * 2 / (4 + 2))
+    assert figures["liver tumor"]["slices_voe"] == pytest.approx(0.5)
+    assert figures["liver tumor"]["slices_rvd"] == pytest.approx(-0.5)
+    assert math.isnan(figures["liver"]["slices_dice"])
+
+
+def test_label_that_was_not_looked_for_has_no_figures():
+    full = np.ones((1, 2, 2), np.uint8)
+    assert math.isnan(on_label_slices(full, full, [0, 1, 0], TASK)["liver tumor"]["slices_dice"])
+
+
+# Rows
+
+
+def test_method_is_read_with_variant_and_options():
+    assert read_method("none") == ("none", {})
+    assert read_method("hlfd:full:beta=0.5:terms=ufd+ifd") == ("hlfd:full", {"beta": 0.5, "terms": "ufd,ifd"})
+    assert read_method("hlfd:lambda_=0:resize=smaller") == ("hlfd", {"lambda_": 0, "resize": "smaller"})
+
+
+def test_every_combination_is_a_row_with_a_name_of_its_own():
+    rows = rows_of(["none", "hlfd:full", "hlfd:beta=0.5"], ["resnet18-unet", "mobilenetv2-unet"], [0, 1])
+    assert len({row.name for row in rows}) == len(rows) == 12
+    assert rows[0].name == "none_resnet18-unet_seed0"
+    assert all(set(row.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-=.+") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "nothing to compare"),
+        ([Row("magic", "mobilenetv2-unet", 0)], "no distillation method 'magic'"),
+        ([Row("hlfd:gamma=1", "mobilenetv2-unet", 0)], "no option 'gamma'"),
+        ([Row("hlfd:beta=much", "mobilenetv2-unet", 0)], "'hlfd:beta=much' cannot be used"),
+        ([Row("hlfd:resize=larger", "mobilenetv2-unet", 0)], "no resize 'larger'"),
+        ([Row("../none", "mobilenetv2-unet", 0)], "is no distillation method"),
+        ([Row("none", "vgg", 0)], "no student network 'vgg'"),
+        ([Row("none", "mobilenetv2-unet", 0)] * 2, "is there twice"),
+    ],
+)
+def test_row_that_cannot_be_trained_is_refused(rows, words):
+    with pytest.raises(TrainingError, match=words):
+        check_rows(rows, PLAN)

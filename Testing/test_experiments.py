@@ -1,0 +1,189 @@
+"""The experiments: what they paint, how they divide patients, and that each of them runs."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.tasks import TASKS
+from scipy import ndimage
+
+sys.path.append(str(Path(__file__).parent / "experiments"))
+
+import experiments
+import experiments_pictures
+from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
+from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
+from painted_metastases import KINDS, with_metastases
+
+KIDNEY, TUMOR, CYST = 1, 2, 3
+PATIENTS = 6
+
+
+def ellipse(shape, center, radii):
+    grid = np.ogrid[tuple(slice(0, length) for length in shape)]
+    return sum(((axis - middle) / radius) ** 2 for axis, middle, radius in zip(grid, center, radii)) < 1
+
+
+def label_volume():
+    """Two kidneys, one with a tumor and a cyst: [z, y, x], voxels of 5 x 1.6 x 1.6 mm, to superior, posterior, left."""
+    shape = (30, 256, 256)
+    label = np.zeros(shape, np.uint8)
+    for x in (88, 168):
+        label[ellipse(shape, (15, 140, x), (9, 16, 12))] = KIDNEY
+    label[ellipse(shape, (15, 124, 90), (5, 12, 14))] = TUMOR
+    label[ellipse(shape, (12, 150, 172), (3, 8, 8))] = CYST
+    return label
+
+
+def write_label_volume(path):
+    """In the grid of KiTS: the file's first axis goes from superior to inferior."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(label_volume()[::-1].transpose(2, 1, 0)))
+    image.SetSpacing((5.0, 1.6, 1.6))
+    image.SetDirection((0, 0, 1, 0, 1, 0, -1, 0, 0))
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture(scope="module")
+def public_data(tmp_path_factory):
+    """A folder in the form of the public data, with generated content."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("msd_liver_slices", "kits19_slices", "kits23_labels"):
+        (folder / name).mkdir()
+    rng = np.random.default_rng(0)
+    for patient in range(PATIENTS):
+        for z in (40, 50):
+            liver = ellipse((256, 256), (120, 90), (50 + patient, 45))
+            image = np.where(liver, 110, np.where(ellipse((256, 256), (128, 128), (80, 110)), 40, 0))
+            image = (image + rng.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
+            np.savez(folder / f"msd_liver_slices/patient{patient:05}_z{z:03}.npz", image=image, label=liver)
+            kidney = ellipse((256, 256), (150, 70), (25, 20)).astype(np.uint8)
+            kidney[ellipse((256, 256), (140, 70), (10, 10 + patient))] = TUMOR
+            np.savez(
+                folder / f"kits19_slices/case{patient:05}_z{z:03}.npz", image=image, label=kidney, spacing=[1.5, 1.5]
+            )
+        write_label_volume(folder / f"kits23_labels/case_{patient:05}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def volume(public_data):
+    return painted_volume(public_data / "kits23_labels/case_00000.nii.gz", seed=3, slices=16)
+
+
+def test_painted_volume_keeps_the_places_and_sizes_of_its_label_map(volume):
+    assert volume.hu.shape == volume.label.shape == (16, PIXELS, PIXELS)
+    assert volume.hu.dtype == np.int16
+    voxel, painted_voxel = 5 * 1.6 * 1.6, np.prod(volume.spacing)
+    for value in (KIDNEY, TUMOR, CYST):
+        expected = (label_volume() == value).sum() * voxel
+        assert (volume.label == value).sum() * painted_voxel == pytest.approx(expected, rel=0.15)
+    _, _, tumor = np.nonzero(volume.label == TUMOR)
+    _, _, cyst = np.nonzero(volume.label == CYST)
+    # The columns go to the patient's left, in the label map and here.
+    assert (cyst.mean() - tumor.mean()) * SPACING_MM == pytest.approx((172 - 90) * 1.6, abs=6)
+
+
+def test_painted_volume_is_ct_that_runs_on_through_the_slices(volume):
+    assert volume.hu.min() < -950
+    assert np.percentile(volume.hu[volume.label == KIDNEY], 50) > 20
+    still = np.corrcoef(volume.hu[7].ravel(), volume.hu[8].ravel())[0, 1]
+    far = np.corrcoef(volume.hu[1].ravel(), volume.hu[14].ravel())[0, 1]
+    assert still > 0.9 and still > far
+
+
+def test_painted_volume_depends_on_its_seed_alone(public_data, volume):
+    path = public_data / "kits23_labels/case_00000.nii.gz"
+    again, other = painted_volume(path, seed=3, slices=16), painted_volume(path, seed=4, slices=16)
+    np.testing.assert_array_equal(again.hu, volume.hu)
+    np.testing.assert_array_equal(again.label, volume.label)
+    np.testing.assert_array_equal(other.label, volume.label)
+    assert (other.hu != volume.hu).mean() > 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_metastases_lie_in_the_liver_and_look_like_their_kind(kind):
+    liver = ellipse((256, 256), (120, 100), (60, 55))
+    hu = np.where(liver, 110.0, 40.0).astype(np.float32)
+    darker = []
+    for seed in range(20):
+        painted, label = with_metastases(hu, liver, 1.5, kind, np.random.default_rng(seed))
+        assert not (label[~liver]).any()
+        away = ndimage.distance_transform_edt(~liver) > 4
+        np.testing.assert_allclose(painted[away], hu[away], atol=0.5)
+        if (label == 2).any():
+            darker.append(110 - painted[label == 2].mean())
+    assert 10 < len(darker) < 21
+    brighter = KINDS[kind].contrast[0] > 0
+    assert np.mean(np.array(darker) < 0) > 0.9 if brighter else np.mean(np.array(darker) > 0) > 0.9
+
+
+def test_every_patient_is_tested_on_in_one_fold(public_data, tmp_path):
+    parts = kidney_slices(public_data, tmp_path, Extent())
+    folds = folds_of(parts.train, 3)
+    tested = [case.name for fold in folds for case in fold.test]
+    assert sorted(tested) == sorted(case.name for case in parts.train)
+    assert len(tested) == 2 * PATIENTS
+    assert all(fold.train and fold.validation and fold.test for fold in folds)
+
+
+def test_cases_are_made_once_and_not_mixed_with_others(public_data, tmp_path):
+    task, extent = TASKS["liver-tumor"], Extent(patients=4)
+    [first] = stored_cases(painted_liver_lesions, public_data, tmp_path, extent, task)
+    stamps = {case.ct: case.ct.stat().st_mtime_ns for case in first.train}
+    assert {case.patient for case in (*first.train, *first.validation, *first.test)} == {
+        f"patient{number:05}" for number in range(4)
+    }
+    [again] = stored_cases(painted_liver_lesions, public_data, tmp_path, extent, task)
+    assert again.to_dict() == first.to_dict()
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    with pytest.raises(CasesError, match="another extent"):
+        stored_cases(painted_liver_lesions, public_data, tmp_path, replace(extent, patients=5), task)
+
+
+def test_the_students_of_the_comparison_are_those_that_are_promised():
+    rows = experiments.PAYABLE
+    for method in ("none", "kd", "at", "emkd", "hlfd"):
+        assert {row.seed for row in rows if (row.method, row.student) == (method, "mobilenetv2-unet")} == {0, 1, 2}
+    assert {row.method for row in rows if row.student == "resnet18-unet"} == {"none", "kd", "hlfd"}
+    assert len({row.method for row in rows}) == 10
+    ablated = {row.method for row in experiments.ABLATION}
+    assert {f"hlfd:terms={term}" for term in ("ufd", "ifd", "upd", "ipd")} < ablated
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_experiment_runs_from_data_to_tables(public_data, work, name):
+    experiments.main([name, str(public_data), str(work), "--small", "--device", "cpu", "--workers", "1"])
+    with open(work / experiments.EXPERIMENTS[name].folder / "comparison/table.csv", encoding="utf-8") as stream:
+        assert {"teacher", "none", "hlfd"} <= {row["method"] for row in csv.DictReader(stream)}
+
+
+@pytest.mark.slow
+def test_pictures_and_pages_of_all_experiments(work, tmp_path, monkeypatch):
+    """After the experiments above."""
+    images, pages = tmp_path / "images/experiments", tmp_path / "experiments"
+    monkeypatch.setattr(sys, "argv", ["experiments_pictures.py", str(work), str(tmp_path)])
+    experiments_pictures.main()
+    for name in experiments.EXPERIMENTS:
+        assert "| hlfd |" in (pages / f"{name}.md").read_text(encoding="utf-8")
+        assert {path.name for path in images.glob(f"{name}_*.svg")} == {
+            f"{name}_{kind}.svg" for kind in ("dice", "focus", "learning")
+        }
+        assert (images / f"{name}_examples.png").is_file()
+    assert (images / "painted_kidney_volumes_painted.png").is_file()
+    with open(work / "kidney_slices/comparison/cases.csv", encoding="utf-8") as stream:
+        assert len({row["patient"] for row in csv.DictReader(stream)}) == PATIENTS
+    assert "terms=ufd" in (pages / "ablation.md").read_text(encoding="utf-8")
+    assert "terms=ufd" not in (pages / "painted_kidney_volumes.md").read_text(encoding="utf-8")

@@ -1,0 +1,228 @@
+"""What the teacher says of a slice: computed once for all runs, and the same as if it were computed anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.networks import build_network
+from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.constant_store import ConstantStore
+from HLFDTrainingLib.distillers import Distiller, build_distiller
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.slices import SliceDataset, collate, list_slices
+from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
+from HLFDTrainingLib.trainer import TrainingRun
+
+PLAN = TrainingPlan(
+    task=TASK,
+    teacher="resnet18-unet",
+    student="mobilenetv2-unet",
+    augmentation="orientations",
+    teacher_epochs=1,
+    head_epochs=1,
+    student_epochs=1,
+    batch=4,
+    seed=3,
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def cases_folder(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("cases"), 4, slices=5)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, cases_folder) -> Path:
+    path = tmp_path_factory.mktemp("teacher") / "run"
+    train(path, cases_folder, replace(PLAN, method="kd"))
+    return path
+
+
+@pytest.fixture
+def teacher_runs(monkeypatch) -> list[int]:
+    """How many images the teacher was shown, a number for each time."""
+    seen: list[int] = []
+    computing = Distiller.teacher_constants
+
+    def counting(self, images, target, wanted):
+        wanted = list(wanted)
+        if wanted:
+            seen.append(len(images))
+        return computing(self, images, target, wanted)
+
+    monkeypatch.setattr(Distiller, "teacher_constants", counting)
+    return seen
+
+
+def train(path: Path, cases_folder: Path, plan: TrainingPlan, constants: Path | None = None) -> dict[str, torch.Tensor]:
+    """The student that a run ends with."""
+    folder = RunFolder(path)
+    cases = find_cases(cases_folder, plan.task)
+    folder.start(plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=0))
+    TrainingRun(folder, constants=constants).run()
+    return torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.mark.parametrize(("method", "precision"), [("hlfd", "bfloat16"), ("emkd", "float32")])
+def test_kept_constants_change_no_bit_of_the_student(method, precision, teacher, teacher_runs, cases_folder, tmp_path):
+    plan = replace(PLAN, method=method, precision=precision, teacher_weights=str(teacher))
+    computed = train(tmp_path / "computed", cases_folder, plan)
+    every_slice = len(teacher_runs)
+    teacher_runs.clear()
+    kept = train(tmp_path / "kept", cases_folder, plan, tmp_path / "constants")
+    assert len(teacher_runs) <= every_slice
+    teacher_runs.clear()
+    read = train(tmp_path / "read", cases_folder, plan, tmp_path / "constants")
+    assert teacher_runs == []
+    assert_same(computed, kept)
+    assert_same(computed, read)
+
+
+def test_methods_seeds_and_students_share_what_they_have_in_common(teacher_runs, cases_folder, tmp_path):
+    cases = find_cases(cases_folder, TASK)[:2]
+    listed = list_slices(cases, TASK)
+    network = build_network("resnet18-unet", TASK.num_classes)
+
+    def learn(method: str, student: str, seed: int, epochs: int) -> None:
+        slices = SliceDataset(listed, TASK, tmp_path / "slices", augmentation="orientations", seed=seed)
+        distiller = build_distiller(method, build_network(student, TASK.num_classes), network, TASK.num_classes)
+        store = open_store(tmp_path / "constants", network, listed, TASK.input_size, torch.device("cpu"), None)
+        constants = TeacherConstants(distiller, slices, store, listed)
+        for epoch in range(epochs):
+            requests = [(epoch, number) for number in range(len(slices))]
+            constants(*collate([slices[request] for request in requests]), requests)
+
+    learn("skd", "mobilenetv2-unet", seed=0, epochs=40)
+    assert 0.9 * 8 * len(listed) < len(teacher_runs) <= 8 * len(listed)
+    teacher_runs.clear()
+    learn("kd", "resnet18-unet", seed=1, epochs=4)
+    learn("at", "mobilenetv2-unet", seed=2, epochs=4)
+    assert len(teacher_runs) < 5
+
+
+def test_another_teacher_has_constants_of_its_own(teacher, teacher_runs, cases_folder, tmp_path):
+    plan = replace(PLAN, method="at", teacher_weights=str(teacher))
+    train(tmp_path / "one", cases_folder, plan, tmp_path / "constants")
+    teacher_runs.clear()
+    plan = replace(plan, teacher_weights=None, seed=9)
+    train(tmp_path / "other", cases_folder, plan, tmp_path / "constants")
+    assert len(teacher_runs) == 10
+
+
+def test_damaged_constants_are_computed_anew(teacher, teacher_runs, cases_folder, tmp_path):
+    plan = replace(PLAN, method="hlfd", teacher_weights=str(teacher))
+    expected = train(tmp_path / "first", cases_folder, plan, tmp_path / "constants")
+    files = sorted((tmp_path / "constants").rglob("*.npy"))
+    for number, file in enumerate(files):
+        content = bytearray(file.read_bytes())
+        if number % 3 == 0:
+            content[-1000::50] = bytes(byte ^ 255 for byte in content[-1000::50])
+        elif number % 3 == 1:
+            del content[len(content) // 2 :]
+        else:
+            content[:] = b"no array"
+        file.write_bytes(content)
+    teacher_runs.clear()
+    assert_same(train(tmp_path / "second", cases_folder, plan, tmp_path / "constants"), expected)
+    assert len(teacher_runs) == 10
+    teacher_runs.clear()
+    assert_same(train(tmp_path / "third", cases_folder, plan, tmp_path / "constants"), expected)
+    assert teacher_runs == []
+
+
+def test_constants_are_kept_only_where_slices_come_back(cases_folder, tmp_path):
+    with pytest.raises(TrainingError, match="'orientations'"):
+        train(tmp_path / "run", cases_folder, replace(PLAN, augmentation="anatomical"), tmp_path / "constants")
+
+
+# The store
+
+
+VALUES = [torch.arange(6.0).reshape(2, 3), torch.tensor(7.5), torch.randn(3, 4, 5).bfloat16(), torch.ones(9).half()]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_values_come_back_as_they_are(tmp_path, value):
+    ConstantStore(tmp_path, 5).write("a", 3, 17, value)
+    back = ConstantStore(tmp_path, 5).read("a", 3, 17)
+    assert back.dtype == value.dtype and torch.equal(back, value)
+
+
+def test_what_was_not_written_or_is_of_something_else_is_not_there(tmp_path):
+    store = ConstantStore(tmp_path, 5)
+    store.write("a", 3, 17, torch.zeros(4))
+    assert store.read("b", 3, 17) is None
+    assert [row for row in range(5) if store.read("a", row, 17) is not None] == [3]
+    assert store.read("a", 3, 18) is None
+    assert store.read("a", 0, 0) is None
+    assert ConstantStore(tmp_path, 6).read("a", 3, 17) is None
+
+
+def test_a_file_of_other_values_is_replaced(tmp_path):
+    ConstantStore(tmp_path, 5).write("a", 3, 17, torch.zeros(4))
+    np.save(tmp_path / "b.npy", np.zeros(5))
+    store = ConstantStore(tmp_path, 5)
+    for name, value in (("a", torch.ones(6)), ("b", torch.ones(2, 2))):
+        store.write(name, 1, 17, value)
+        assert torch.equal(store.read(name, 1, 17), value)
+        assert torch.equal(ConstantStore(tmp_path, 5).read(name, 1, 17), value)
+    assert store.read("a", 3, 17) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
+
+
+FILL = """
+import sys, torch
+from HLFDTrainingLib.constant_store import ConstantStore
+store = ConstantStore(sys.argv[1], 400)
+print("ready", flush=True)
+sys.stdin.readline()
+order = torch.randperm(400, generator=torch.Generator().manual_seed(int(sys.argv[2]))).tolist()
+for row in order:
+    if store.read("a", row, row) is None:
+        store.write("a", row, row, torch.full((64, 64), float(row)))
+        print(row, flush=True)
+"""
+
+
+def test_processes_fill_a_store_together_and_one_of_them_is_killed(tmp_path):
+    fillers = [
+        subprocess.Popen(
+            [sys.executable, "-c", FILL, str(tmp_path), str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for seed in range(2)
+    ]
+    for filler in fillers:
+        assert filler.stdout.readline() == "ready\n"
+    for filler in fillers:
+        filler.stdin.write("go\n")
+        filler.stdin.flush()
+    for _ in range(30):
+        fillers[0].stdout.readline()
+    fillers[0].kill()
+    fillers[0].communicate()
+    written, _ = fillers[1].communicate(timeout=60)
+    store = ConstantStore(tmp_path, 400)
+    values = [store.read("a", row, row) for row in range(400)]
+    assert all(value is not None and bool((value == row).all()) for row, value in enumerate(values))
+    assert 0 < len(written.split()) <= 400
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
