@@ -15,7 +15,7 @@ from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_model_panel import ModelPanel
-from HLFDSegmentationLib.slicer_packages import ensure_packages, require_packages
+from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_readings import Readings
 from HLFDSegmentationLib.slicer_report import report_request
 from HLFDSegmentationLib.slicer_result_panel import ResultPanel
@@ -64,6 +64,8 @@ class HLFDSegmentation(ScriptedLoadableModule):
         )
         icon = Path(self.resourcePath("Icons/HLFDSegmentation.svg"))
         slicer.app.connect("startupCompleted()", lambda: register_sample_data(icon))
+        # A scene may be loaded before the panel is opened, and Slicer shows no view in a layout that it does not know.
+        slicer.app.connect("startupCompleted()", lambda: register_layout(slicer.mrmlScene))
 
 
 @parameterNodeWrapper
@@ -181,7 +183,8 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = parameterNode
         if parameterNode:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         for panel in (self.runPanel, self.resultPanel, self.reviewPanel):
             panel.attach(parameterNode)
         if parameterNode:
@@ -230,7 +233,8 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _disconnectParameterNode(self) -> None:
         if self._parameterNode and self._parameterNodeGuiTag is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            node = self._parameterNode.parameterNode
+            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNodeGuiTag = None
 
 
@@ -388,6 +392,8 @@ class HLFDSegmentationTest(ScriptedLoadableModuleTest):
 
     def test_segmentAndReview(self) -> None:
         """From the CT to the last layer, through the logic and the panel."""
+        if missing_packages():
+            self.skipTest("PyTorch is not installed here. HLFD Segmentation installs it on first use, after asking.")
         self.delayDisplay("Segmenting the generated CT")
         ct = load_generated_ct()
         result = HLFDSegmentationLogic().segment(ct, attention=True)

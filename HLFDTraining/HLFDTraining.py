@@ -20,6 +20,7 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
+from HLFDTrainingLib.slicer_own_layout import register_layouts
 from HLFDTrainingLib.slicer_plan_panel import PlanPanel
 from HLFDTrainingLib.slicer_trainer import start_trainer
 from HLFDTrainingLib.slicer_training_panel import TrainingPanel
@@ -60,6 +61,8 @@ class HLFDTraining(ScriptedLoadableModule):
             "in Knowledge Distillation for Kidney and Liver Tumor Segmentation</i>. ISBI 2024. "
             "<a href='https://doi.org/10.1109/ISBI56570.2024.10635141'>doi:10.1109/ISBI56570.2024.10635141</a>"
         )
+        # A scene may be loaded before the panel is opened, and Slicer shows no view in a layout that it does not know.
+        slicer.app.connect("startupCompleted()", lambda: register_layouts(slicer.mrmlScene))
 
 
 @parameterNodeWrapper
@@ -184,7 +187,8 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = parameterNode
         if parameterNode:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self.planPanel.attach(parameterNode)
         self._handOn()
         for panel in (self.casesPanel, self.trainingPanel, self.outcomePanel):
@@ -297,7 +301,8 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _disconnectParameterNode(self) -> None:
         if self._parameterNode and self._parameterNodeGuiTag is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            node = self._parameterNode.parameterNode
+            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNodeGuiTag = None
 
 

@@ -11,10 +11,11 @@ import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib.compare.label_slices import on_label_slices
-from HLFDTrainingLib.compare.records import Record, method_order, write_records
+from HLFDTrainingLib.compare.records import CASE_FIGURES, Record, method_order, write_records
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method, rows_of
 from HLFDTrainingLib.compare.statistics import difference, spread
 from HLFDTrainingLib.compare.summary import summarize_records
+from HLFDTrainingLib.compare.wording import figure_table
 from HLFDTrainingLib.plan import TrainingPlan
 
 NAN = math.nan
@@ -82,6 +83,17 @@ def test_test_is_over_patients_and_not_over_their_slices():
     assert (found.patients, found.cases) == (3, 60)
 
 
+def test_standard_error_is_that_of_the_mean_over_unequally_many_cases():
+    """Against the mean's deviation over all ways to draw as many patients."""
+    rng = np.random.default_rng(0)
+    of_patients = [rng.normal(0.1, 0.1) + rng.normal(0, 0.02, count) for count in rng.integers(1, 9, 200)]
+    ours = {0: {f"{n}.{m}": value for n, cases in enumerate(of_patients) for m, value in enumerate(cases)}}
+    found = difference(ours, {0: dict.fromkeys(ours[0], 0.0)}, {case: case.split(".")[0] for case in ours[0]})
+    drawn = [np.concatenate([of_patients[n] for n in rng.integers(0, 200, 200)]).mean() for _ in range(2000)]
+    assert found.mean == pytest.approx(np.concatenate(of_patients).mean())
+    assert found.standard_error == pytest.approx(np.std(drawn), rel=0.1)
+
+
 def test_no_difference_at_all_is_no_proof():
     values = {0: {"a": 0.5, "b": 0.6}}
     assert difference(values, values, {"a": "a", "b": "b"}).p == 1.0
@@ -112,6 +124,19 @@ def test_case_without_the_figure_is_left_out_of_the_pairs(table):
     of_hlfd = next(row for row in table if row.method == "hlfd")
     assert of_hlfd.difference.mean == pytest.approx(0.05)
     assert of_hlfd.difference.cases == 1 and of_hlfd.figures["dice"].cases == 1
+
+
+def test_figure_that_not_all_cases_have_tells_how_many_have_it():
+    values = {"a": (0.5, 8.0), "b": (0.0, NAN)}
+    records = [
+        Record(
+            "none", "mobilenetv2-unet", 0, case, case, "liver", "", dict.fromkeys(CASE_FIGURES, dice) | {"hd95_mm": hd}
+        )
+        for case, (dice, hd) in values.items()
+    ]
+    heading, [cells] = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    shown = dict(zip(heading, cells))
+    assert shown["HD95 mm"] == "8.0 (1)" and "(" not in shown["Dice"]
 
 
 def test_records_are_kept_case_by_case(tmp_path):

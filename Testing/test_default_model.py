@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_store import find_package, verify_package
 from HLFDTrainingLib.cli import main
@@ -45,6 +46,20 @@ def test_liver_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
     assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.88
+
+
+@pytest.mark.parametrize("part", ["head", "chest", "air"])
+def test_no_organ_where_there_is_none(part, default_package, monkeypatch):
+    """A computed volume of another patient than those that were learned from."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    from empty_slices import empty_slice
+
+    hu = np.stack([empty_slice((192, 192), np.random.default_rng(7), part) for _ in range(24)])
+    hu += np.random.default_rng(8).normal(0, 10, hu.shape)
+    ct = sitk.GetImageFromArray(hu.astype(np.int16))
+    ct.SetSpacing((2.0, 2.0, 5.0))
+    labels = Segmenter(default_package, device="cpu").segment(ct).labels
+    assert not sitk.GetArrayFromImage(labels).any()
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ import experiments_pictures
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
 from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
 from painted_metastases import KINDS, with_metastases
+from slice_cases import patient_of
 
 KIDNEY, TUMOR, CYST = 1, 2, 3
 PATIENTS = 6
@@ -147,6 +148,26 @@ def test_cases_are_made_once_and_not_mixed_with_others(public_data, tmp_path):
         stored_cases(painted_liver_lesions, public_data, tmp_path, replace(extent, patients=5), task)
 
 
+def test_cases_of_an_interrupted_call_are_not_mixed_with_others(public_data, tmp_path):
+    task, extent = TASKS["liver-tumor"], Extent(patients=4)
+
+    def interrupted(data, folder, extent):
+        painted_liver_lesions(data, folder, replace(extent, patients=2))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stored_cases(interrupted, public_data, tmp_path, extent, task)
+    with pytest.raises(CasesError, match="another extent"):
+        stored_cases(painted_liver_lesions, public_data, tmp_path, replace(extent, paintings=1), task)
+    assert stored_cases(painted_liver_lesions, public_data, tmp_path, extent, task)
+
+
+def test_person_with_several_numbers_is_one_patient():
+    numbers = {"patient10084", "patient10095", "patient10106"}
+    assert len({patient_of(Path(f"{number}_z040.npz")) for number in numbers}) == 1
+    assert patient_of(Path("patient10083_z040.npz")) == "patient10083"
+
+
 def test_the_students_of_the_comparison_are_those_that_are_promised():
     rows = experiments.PAYABLE
     for method in ("none", "kd", "at", "emkd", "hlfd"):
@@ -154,7 +175,9 @@ def test_the_students_of_the_comparison_are_those_that_are_promised():
     assert {row.method for row in rows if row.student == "resnet18-unet"} == {"none", "kd", "hlfd"}
     assert len({row.method for row in rows}) == 10
     ablated = {row.method for row in experiments.ABLATION}
-    assert {f"hlfd:terms={term}" for term in ("ufd", "ifd", "upd", "ipd")} < ablated
+    terms = ("ufd", "ifd", "upd", "ipd")
+    left_out = {"+".join(one for one in terms if one != term) for term in terms}
+    assert {f"hlfd:terms={term}" for term in (*terms, *left_out)} < ablated
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
 """Segmentations are written whole or not at all, and hold what 3D Slicer reads from them."""
 
+import errno
+import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -94,6 +97,28 @@ def test_replacing_leaves_nothing_when_interrupted(tmp_path):
         part.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refusals", [1, 1000])
+def test_a_file_that_somebody_has_open_is_replaced_when_it_is_closed(tmp_path, monkeypatch, refusals):
+    """As on Windows, which refuses to replace an open file."""
+    path, replace, left = tmp_path / "lock.json", os.replace, [refusals]
+    path.write_text("old")
+
+    def refusing(part, path):
+        if left[0]:
+            left[0] -= 1
+            raise PermissionError(errno.EACCES, "open elsewhere")
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with (
+        nullcontext() if refusals == 1 else pytest.raises(OutputError, match="may not be changed"),
+        replacing(path) as part,
+    ):
+        part.write_text("new")
+    assert path.read_text() == ("new" if refusals == 1 else "old")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_in_the_way(tmp_path):

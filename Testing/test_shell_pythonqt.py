@@ -250,6 +250,15 @@ def test_a_dialog_is_answered_as_the_test_said(qt, ctk):
     assert "Remove the model?" in dialogs.shown[0] and "Model" in dialogs.shown[1]
 
 
+def test_a_button_box_gets_its_buttons_from_a_setter(qt):
+    buttons = qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel
+    with pytest.raises(TypeError, match="setStandardButtons"):
+        qt.QDialogButtonBox(buttons)
+    box = qt.QDialogButtonBox()
+    box.setStandardButtons(buttons)
+    assert box.button(qt.QDialogButtonBox.Ok)
+
+
 def test_an_unexpected_dialog_fails_the_test():
     import qt
     from slicer_shell.dialogs import UnexpectedDialogError
@@ -439,6 +448,9 @@ def test_a_table_and_segments_are_listed(scene, slicer):
     slicer.util.updateTableFromArray(table, np.array([[1.5, 2.0]]), ["a", "b"])
     view = slicer.qMRMLTableView()
     view.setMRMLTableNode(table)
+    # As in Slicer, the names are a first row that can be edited, unless the node says that they are headings.
+    assert [view.model().index(row, 0).data() for row in range(2)] == ["a", "1.5"]
+    table.SetUseColumnTitleAsColumnHeader(True)
     assert view.model().rowCount() == 1 and view.model().index(0, 0).data() == "1.5"
     segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     segment_id = segmentation.GetSegmentation().AddEmptySegment("", "tumor")

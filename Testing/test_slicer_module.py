@@ -3,6 +3,7 @@
 Real: the module and its library, the worker process, Slicer's MRML, segmentation and slice logic, Qt's widgets.
 """
 
+import gc
 import shutil
 import sys
 from pathlib import Path
@@ -380,7 +381,8 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel.wait_for_end()
     (result,) = panel.results()
     assert result.not_hu
-    assert "Most likely wrong" in panel.ui.notesLabel.text
+    assert panel.ui.notesLabel.text.startswith("<b>Most likely wrong")
+    assert panel.ui.notesLabel.textFormat == qt.Qt.RichText
     panel.picture("panel_not_ct")
 
 
@@ -682,6 +684,45 @@ def test_any_node_may_be_deleted(reviewed, victim):
     assert panel.ui.reviewControls.visible == (victim != "result")
 
 
+def test_the_measures_have_headings_and_cannot_be_typed_over(reviewed):
+    import qt
+
+    cells = reviewed.ui.measuresTable.model()
+    assert cells.headerData(0, qt.Qt.Horizontal) == "segment"
+    assert cells.index(0, 0).data() == SEGMENT
+    assert not int(cells.flags(cells.index(0, 0))) & qt.Qt.ItemIsEditable
+
+
+def test_a_map_without_its_file_is_no_empty_attention(reviewed):
+    panel = reviewed
+    panel.ui.showMapCheckBox.click()
+    for node in panel.result.maps:
+        node.SetAndObserveImageData(None)
+    panel.open_again()
+    assert not panel.ui.reviewControls.visible and "has no attention" in panel.ui.reviewHintLabel.text
+    assert foreground(panel.slicer) is None
+
+
+def test_a_ct_that_is_deleted_leaves_the_memory(quick):
+    import vtk
+
+    panel, kept = quick, vtk.vtkWeakReference()
+    kept.Set(panel.ct)
+    panel.slicer.mrmlScene.RemoveNode(panel.ct)
+    panel.ct = None
+    gc.collect()
+    assert panel.ui.inputSelector.currentNode() is None
+    assert kept.Get() is None
+
+
+def test_entering_the_module_again_and_again_leaves_nothing_behind(panel):
+    for _visit in range(4):
+        panel.open_again()
+    gc.collect()
+    kind = type(panel.widget._parameterNode)
+    assert sum(type(one) is kind for one in gc.get_objects()) == 1
+
+
 def test_showing_surfaces(reviewed):
     panel = reviewed
     display = panel.result.node.GetDisplayNode()
@@ -737,6 +778,17 @@ def test_the_worker_ends_with_the_module(quick, ending):
 # Sample data
 
 
+def test_a_scene_saved_while_comparing_shows_its_views_before_the_panel_is_opened(slicer_shell, load, tmp_path):
+    from HLFDSegmentationLib.slicer_comparison import LAYOUT, PLOT, SIDES
+
+    load()
+    slicer_shell.app.start_up()
+    file, tag = tmp_path / "scene.mrml", "vtkMRMLLayoutNode"
+    file.write_text(f'<MRML><Layout id="{tag}1" singletonTag="{tag}" currentViewArrangement="{LAYOUT}"/></MRML>')
+    slicer_shell.util.loadScene(str(file))
+    assert slicer_shell.app.layoutManager().shown_views() == [*SIDES, PLOT]
+
+
 def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch, tmp_path):
     import SampleData
     import SimpleITK as sitk
@@ -755,6 +807,19 @@ def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch,
     finally:
         cached.unlink()
     assert len(panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 2
+
+
+def test_a_generated_ct_that_cannot_be_made_is_told(panel, monkeypatch):
+    import qt
+    from HLFDSegmentationLib import slicer_python
+    from slicer_shell.sample_data import click_on_sample
+
+    answer(qt.QMessageBox.Ok)
+    panel.slicer.app.start_up()
+    monkeypatch.setattr(slicer_python, "interpreter", lambda: shutil.which("false"))
+    with pytest.raises(Exception, match="could not be generated"):
+        click_on_sample("HLFD generated CT")
+    assert "could not be generated" in asked()[-1]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
-from slicer_training_cases import TrainingModule, add_annotated_ct
+from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
 
 
 @pytest.fixture
@@ -69,6 +69,21 @@ def test_the_module_introduces_itself(panel):
     assert "research use only" in module.helpText and "Nothing is uploaded" in module.helpText
     assert "10.1109/ISBI56570.2024.10635141" in module.acknowledgementText
     assert not module.icon.isNull()
+
+
+def test_scene_saved_in_a_layout_of_the_module_shows_it_before_the_panel_is_opened(slicer_shell, home, monkeypatch):
+    from HLFDTrainingLib.slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT
+    from slicer_shell.modules import load_module_file
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for file in MODULE_FILES:
+        load_module_file(file)
+    slicer_shell.app.start_up()
+    file = home / "scene.mrml"
+    tag = "vtkMRMLLayoutNode"
+    file.write_text(f'<MRML><Layout id="{tag}1" singletonTag="{tag}" currentViewArrangement="{TRUTH_LAYOUT}"/></MRML>')
+    slicer_shell.util.loadScene(str(file))
+    assert slicer_shell.app.layoutManager().shown_views() == [TRUTH, STUDENT]
 
 
 def test_the_panel_fits_the_width_of_slicers_panel(panel):
@@ -224,6 +239,20 @@ def test_a_new_task_that_is_cancelled_changes_nothing(panel):
     answer(0)
     panel.ui.newTaskButton.click()
     assert not panel.message and not (panel.runs_folder / "tasks").exists()
+
+
+def test_a_folder_that_is_typed_is_looked_into_when_it_is_whole(panel, tmp_path):
+    other = tmp_path / "other trainings"
+    begin_run(other / "first")
+    seen = set()
+    for length in range(len(str(tmp_path)), len(str(other)) + 1):
+        panel.ui.runFolderEdit.setCurrentPath(str(other)[:length])
+        panel.parameters.epochs = 10 + length
+        panel.slicer.app.processEvents()
+        seen.add(panel.parameters.runsFolder)
+    assert seen == {str(panel.runs_folder)}
+    panel.wait(lambda: panel.parameters.runsFolder == str(other))
+    assert texts(panel.ui.runsCombo)[0].startswith("first")
 
 
 # Teachers and students that are there already

@@ -298,6 +298,38 @@ def test_end_is_told(tmp_path, started, code, name, words):
     assert state.name == name and words in state.sentence
 
 
+@pytest.fixture
+def launcher(tmp_path) -> list[str]:
+    """An interpreter like PythonSlicer: it starts Python and ends at once by SIGTERM; a crash gets the exit code 1."""
+    script = tmp_path / "PythonSlicer"
+    script.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\ncode=$?\n[ $code -gt 128 ] && exit 1\nexit $code\n')
+    script.chmod(0o700)
+    return [str(script)]
+
+
+def test_what_ended_python_is_told_though_a_launcher_started_it(tmp_path, started, launcher):
+    state = ended(started(tmp_path / "run", [*launcher, "-c", "import os; os.kill(os.getpid(), 9)"]))
+    assert state.name == "crashed" and "memory runs out" in state.sentence
+
+
+def test_request_to_stop_reaches_python_though_a_launcher_started_it(tmp_path, started, launcher):
+    code = """
+import signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    print("saved", flush=True)
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+while True: time.sleep(1)
+"""
+    process = started(tmp_path / "run", [*launcher, "-c", code], terminate_after=0.1)
+    wait_until(lambda: trainer_ready(process))
+    process.stop()
+    assert ended(process).name == "stopped"
+    assert "saved" in process.log
+
+
 def test_finished_run_is_told(tmp_path, started):
     process = started(tmp_path, python(f"open({str(tmp_path / 'result.json')!r}, 'w').write('{{}}')"))
     assert ended(process).name == "finished"
@@ -414,8 +446,9 @@ def test_trainer_killed_ten_times_ends_as_one_that_was_never_killed(tmp_path):
     import torch
 
     generator = random.Random(2)
+    epochs = 40  # So many that no machine is done before the last kill.
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = begin(tmp_path, killed, epochs=12)
+    process = begin(tmp_path, killed, epochs=epochs)
     wait_until((killed / "plan.json").is_file)
     for _ in range(10):
         if generator.random() < 0.7:  # in the midst of the training; otherwise while it starts
@@ -427,6 +460,6 @@ def test_trainer_killed_ten_times_ends_as_one_that_was_never_killed(tmp_path):
         process = resume(killed)
     assert ended(process).name == "finished", process.log
     assert not list(killed.rglob("*.part"))
-    assert ended(begin(tmp_path, whole, epochs=12)).name == "finished"
+    assert ended(begin(tmp_path, whole, epochs=epochs)).name == "finished"
     first, second = (torch.load(run / "student" / "last.pt", weights_only=True)["learner"] for run in (whole, killed))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []

@@ -6,11 +6,14 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
+
+WAITS = (0.01, 0.05, 0.1, 0.2, 0.4)
 
 
 @contextmanager
@@ -34,11 +37,22 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         part = folder / path.name
         yield part
-        os.replace(part, path)
+        _replace(part, path)
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Windows refuses while somebody has the old file open, as a panel that looks at it twice a second."""
+    for seconds in WAITS:
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(part, path)
 
 
 def _sentence(path: Path, error: OSError) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import slicer
 
+from .process_tree import own_group
+
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
 
@@ -40,6 +42,7 @@ def run_python(program: str, *arguments: str) -> Finished:
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=log,
+            **own_group(),
         )
         while process.poll() is None:
             slicer.app.processEvents()

@@ -168,6 +168,7 @@ def add_measures_table(
     for column in MEASURES_COLUMNS:
         table.AddColumn(_texts(column, [row.get(column, "") for row in rows]))
     node.SetAndObserveTable(table)
+    _show_as_measured(node)
     result.add_measures_table(node)
     return node
 
@@ -181,6 +182,7 @@ def add_focus_table(result: SceneResult, ct_node: slicer.vtkMRMLScalarVolumeNode
         column.SetName(name)
         table.AddColumn(column)
     node.SetAndObserveTable(table)
+    _show_as_measured(node)
     result.focus_table = node
     return node
 
@@ -328,6 +330,12 @@ def _labelmap(labels: np.ndarray, first: Sequence[int], to_own: np.ndarray) -> s
     vtk_to_numpy(image.GetPointData().GetScalars()).reshape(labels.shape)[...] = labels
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(to_own))
     return image
+
+
+def _show_as_measured(node: slicer.vtkMRMLTableNode) -> None:
+    """Table views show the names of the columns as headings, not as a first row, and no cell can be typed over."""
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
 
 
 def _segment_row(segment: str, measured: Mapping[str, Any]) -> dict[str, str]:

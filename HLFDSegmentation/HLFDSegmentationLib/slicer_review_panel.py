@@ -248,7 +248,7 @@ class ReviewPanel(VTKObservationMixin):
     # All layers
 
     def _on_mosaic(self, checked: bool) -> None:
-        self.removeObservers(self._on_slice_moved)
+        self.removeObservers()
         self.ui.mosaicLabel.setVisible(checked)
         if checked and (node := _red_slice_node()):
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_slice_moved)

@@ -119,7 +119,8 @@ class RunPanel(VTKObservationMixin):
         """Looks again whether the CT can be segmented when it gets a transform, or other voxels."""
         if volume is self._watched:
             return
-        self.removeObservers(self._on_volume_changed)
+        # All of them: of a single one, Slicer's mixin would keep the CT, with its voxels, in memory.
+        self.removeObservers()
         self._watched = volume
         if volume is not None:
             for event in (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent):

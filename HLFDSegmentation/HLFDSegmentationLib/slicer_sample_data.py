@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -43,7 +44,7 @@ def register_sample_data(icon: Path) -> None:
         uris=_file().as_uri(),
         fileNames=FILE,
         nodeNames=NAME,
-        customDownloader=lambda source: load_generated_ct(),
+        customDownloader=_on_chosen,
     )
 
 
@@ -61,6 +62,12 @@ def load_generated_ct() -> slicer.vtkMRMLScalarVolumeNode:
     node = slicer.util.loadVolume(str(_file()), properties={"name": NAME})
     slicer.util.setSliceViewerLayers(background=node, fit=True)
     return node
+
+
+def _on_chosen(source: Any) -> None:
+    # Sample Data shows nothing of what goes wrong in it.
+    with slicer.util.tryWithErrorDisplay():
+        load_generated_ct()
 
 
 def _file() -> Path:

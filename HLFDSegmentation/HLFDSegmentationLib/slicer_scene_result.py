@@ -210,8 +210,8 @@ class SceneResult:
 
     @property
     def maps(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
-        """The attention maps that are still there."""
-        return list(self._references(MAP_REFERENCE))
+        """The attention maps that are still there, voxels and all: a scene may have been copied without its files."""
+        return [node for node in self._references(MAP_REFERENCE) if node.GetImageData() is not None]
 
     @property
     def probabilities(self) -> list[slicer.vtkMRMLScalarVolumeNode]:

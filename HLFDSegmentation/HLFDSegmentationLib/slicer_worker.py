@@ -18,6 +18,7 @@ from .worker_client import WorkerClient, worker_command
 from .worker_protocol import Answer, Cancelled, Event, Failed, Finished, Progress, Request
 
 LISTEN_MS = 30
+THREADS_SECONDS = 0.003
 WAIT_SECONDS = 0.01
 TOLD_MS = 10_000
 
@@ -93,6 +94,8 @@ class SlicerWorker:
             return
         self._advancing = True
         try:
+            # Slicer's event loop never lets go of Python's lock: other threads go on only while Python runs, or sleeps.
+            time.sleep(THREADS_SECONDS)
             self._advance_tasks()
         finally:
             self._advancing = False

@@ -69,7 +69,10 @@ class ConstantStore:
         """Rows for values like this one, in the place of a file that is of no use."""
         path = self._path(name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".", suffix=".part") as aside:
+        # Windows does not let go of the name aside while another process has opened the file by its own.
+        with tempfile.TemporaryDirectory(
+            dir=self.folder, prefix=".", suffix=".part", ignore_cleanup_errors=True
+        ) as aside:
             part = Path(aside) / path.name
             open_memmap(part, "w+", _row_type(value), (self.rows,)).flush()
             try:

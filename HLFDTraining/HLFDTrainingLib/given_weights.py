@@ -37,7 +37,7 @@ def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> N
         if source and not kept.is_file():
             weights = _find_weights(source, role, plan)
             if role == "student":
-                _check_patients(Path(source), split)
+                check_patients(Path(source), role, split)
             with replacing(kept) as aside, writing(kept):
                 torch.save({"network": weights}, aside)
 
@@ -76,8 +76,17 @@ def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:
         )
 
 
-def _check_patients(source: Path, split: Split) -> None:
-    """Refuses a student that would be judged on what it has learned from, where its run tells who that was."""
+def check_patients(source: Path, role: str, split: Split) -> None:
+    """Refuses a network that would be judged on what it has learned from, where its run tells who that was.
+
+    Args:
+        source: of the weights.
+        role: "teacher" or "student".
+        split: of the run that gets them.
+
+    Raises:
+        TrainingError: the network has learned from a patient who is not among those to learn from.
+    """
     run = RunFolder(source)
     if not run.started:
         return
@@ -85,6 +94,6 @@ def _check_patients(source: Path, split: Split) -> None:
     judged = sorted({case.patient for case in (*split.validation, *split.test)} & learned)
     if judged:
         raise TrainingError(
-            f"The student in {source} has learned from patient {judged[0]}, whom this run would judge it by. "
-            "Use for training whom it has learned from, or start from another student."
+            f"The {role} in {source} has learned from patient {judged[0]}, whom this run would judge it by. "
+            f"Use for training whom it has learned from, or take another {role}."
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
+
+WAIT_SECONDS = 0.05
 
 
 class ProcessFiles:
@@ -35,10 +38,19 @@ class ProcessFiles:
         self.end = self.folder / "end.json"
 
 
+def _text(path: Path) -> str:
+    """Windows refuses for the moment in which the file is replaced."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except PermissionError:
+        time.sleep(WAIT_SECONDS)
+        return path.read_text(encoding="utf-8")
+
+
 def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; none where it is missing or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_text(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

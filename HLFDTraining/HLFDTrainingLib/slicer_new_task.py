@@ -63,7 +63,9 @@ class NewTaskDialog:
             (_("Pixel size:"), self.spacing),
         ):
             form.addRow(title, widget)
-        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+        # Given to the constructor, PythonQt would take the number for an orientation, and there would be no buttons.
+        buttons = qt.QDialogButtonBox()
+        buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
         buttons.connect("accepted()", self.dialog.accept)
         buttons.connect("rejected()", self.dialog.reject)
         form.addRow(buttons)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import qt
 from HLFDSegmentationLib.errors import HLFDError, TaskError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.slicer_texts import time_text
@@ -25,6 +26,7 @@ from .slicer_texts import size_text, stage_titles
 TASKS_FOLDER = "tasks"
 CROPS = (64, 128, 192, 256, 320, 384, 448, 512)
 HLFD_METHODS = ("hlfd", "hlfd:full", "hlfd:released")
+TYPING_MS = 600
 
 
 class PlanPanel:
@@ -63,11 +65,17 @@ class PlanPanel:
         self._combos["crop"].fill([(0, _("As the task says")), *((crop, f"{crop} × {crop}") for crop in CROPS)])
         self.show_devices([])
         ui.newTaskButton.connect("clicked(bool)", self._on_new_task)
-        ui.runFolderEdit.connect("currentPathChanged(QString)", self._on_folder)
+        # Each key gives another path. On a network disk, looking into all of them would take long.
+        self._typing = qt.QTimer()
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(TYPING_MS)
+        self._typing.connect("timeout()", self._on_folder)
+        ui.runFolderEdit.connect("currentPathChanged(QString)", lambda path: self._typing.start())
         ui.estimateLabel.setVisible(False)
 
     def attach(self, parameters: Any) -> None:
         """Follows a parameter node; None while there is no scene."""
+        self._typing.stop()
         self._parameters = parameters
         if parameters:
             self.refresh()
@@ -101,7 +109,7 @@ class PlanPanel:
             widget.setEnabled(parameters.method in HLFD_METHODS)
         self.ui.temperatureSpin.setEnabled("temperature" in self._method_options())
         edit = self.ui.runFolderEdit
-        if Path(edit.currentPath or ".") != self.runs_folder:
+        if not self._typing.active and Path(edit.currentPath or ".") != self.runs_folder:
             blocked = edit.blockSignals(True)
             edit.setCurrentPath(str(self.runs_folder))
             edit.blockSignals(blocked)
@@ -247,7 +255,8 @@ class PlanPanel:
             self._given[role] = {model.source: model for model in found}
             self._combos[f"{role}Source"].fill([("", first), *((model.source, model.title) for model in found)])
 
-    def _on_folder(self, path: str) -> None:
+    def _on_folder(self) -> None:
+        path = self.ui.runFolderEdit.currentPath
         if self._parameters and path and Path(path) != self.runs_folder:
             self._parameters.runsFolder = path
 

@@ -39,7 +39,7 @@ class Orders:
     Attributes:
         token: of the run's lock.
         run: the run folder.
-        command: starts the trainer.
+        command: starts the trainer. Its interpreter is also the watch's.
         terminate_after: seconds from a request to stop until the trainer is sent SIGTERM.
         kill_after: seconds from a request to stop until the trainer is killed.
     """
@@ -141,7 +141,9 @@ class Watch:
 
     def _train(self) -> dict[str, Any]:
         trainer = subprocess.Popen(
-            self.orders.command,
+            # Not PythonSlicer, which only starts Python: a signal would end it and not reach Python, and by its exit
+            # code nobody could tell what ended Python.
+            [sys.executable, *self.orders.command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -154,7 +156,7 @@ class Watch:
             self.lock.add(self.orders.token, trainer.pid)
             self._wait(trainer)
         finally:
-            # Slicer's PythonSlicer only starts Python: where it alone was ended, Python must not go on unseen.
+            # What the trainer has started must not go on unseen.
             end_tree(trainer.pid)
         reader.join(timeout=5)
         return {"status": trainer.wait(), "message": self.log.error, "last_line": self.log.last}

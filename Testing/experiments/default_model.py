@@ -33,13 +33,11 @@ from HLFDTrainingLib.trainer import TrainingRun
 from marked_slices import marks_of
 from painted_kidneys import painted_slices
 from painted_liver_lesions import LESION, is_even, with_lesions
+from slice_cases import LIVER_SPACING_MM, SAME_PERSON, WINDOW_HU
 from without_contrast import without_contrast
 
 SEED = 20261122
 FRACTIONS = (0.75, 0.1, 0.15)
-WINDOW_HU = (0.0, 250.0)
-# The liver slices come without spacing; a 400 mm field of view on 256 pixels is what such a CT usually has.
-LIVER_SPACING_MM = 400 / 256
 KIDNEY_REPEATS = 3
 PAINTED_SLICES = 3
 # A share of the painted patients helps to choose the model: the real validation slices with kidneys are too few.
@@ -52,8 +50,6 @@ SLICES_WITHOUT_ORGANS = range(76, 79)
 EMPTY_SLICES = 60
 EMPTY_SHAPE = (256, 256)
 EMPTY_SPACING_MM = 1.6
-# Numbers under which the liver slices seem to show one and the same person, seen while marking them.
-SAME_PERSON = (frozenset({"patient10001", "patient10002"}), frozenset({"patient10084", "patient10095", "patient10106"}))
 # Values of the liver slices' labels as they are written here.
 LIVER, KIDNEY, LIVER_TUMOR = 1, 2, 3
 KIDNEYS = {1: ("kidney",), 2: ("kidney tumor",), 3: ("kidney",)}

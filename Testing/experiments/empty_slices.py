@@ -13,11 +13,10 @@ LUNG_HU = (-880.0, -720.0)
 BONE_HU = (250.0, 900.0)
 
 
-def empty_slice(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A slice (H, W) in HU of a part of the body where none of the organs is."""
-    parts: tuple[Callable[[Slice], None], ...] = (_head, _chest, _chest, _pelvis, _thighs, _air)
+def empty_slice(shape: tuple[int, int], rng: np.random.Generator, part: str | None = None) -> np.ndarray:
+    """A slice (H, W) in HU of a part of the body where none of the organs is; of a random one if none is named."""
     slice_ = Slice(shape, rng)
-    parts[rng.integers(len(parts))](slice_)
+    PARTS[part or OFTEN[rng.integers(len(OFTEN))]](slice_)
     return slice_.scanned()
 
 
@@ -127,3 +126,14 @@ def _air(s: Slice) -> None:
 def _spine(s: Slice, back: float) -> None:
     s.paint(s.ellipse((back, 0), (s.between(0.1, 0.14), s.between(0.12, 0.17))), s.between(150, 300), 30)
     s.paint(s.ellipse((back + 0.16, 0), (0.05, 0.05)), s.between(10, 40))
+
+
+PARTS: dict[str, Callable[[Slice], None]] = {
+    "head": _head,
+    "chest": _chest,
+    "pelvis": _pelvis,
+    "thighs": _thighs,
+    "air": _air,
+}
+# The chest is what most CTs of the abdomen begin with.
+OFTEN = ("head", "chest", "chest", "pelvis", "thighs", "air")

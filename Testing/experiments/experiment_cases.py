@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +135,8 @@ def around_body(hu: np.ndarray, label: np.ndarray, spacing: float) -> tuple[np.n
 
 def of_patients(paths: Sequence[Path], extent: Extent) -> list[Path]:
     """The slices of the first patients, as many as wanted."""
-    patients = [list(slices) for _, slices in groupby(paths, patient_of)]
-    return [path for slices in patients[: extent.patients] for path in slices]
+    patients = list(dict.fromkeys(map(patient_of, paths)))[: extent.patients]
+    return [path for path in paths if patient_of(path) in patients]
 
 
 def divided_like(parts: Split, cases: Sequence[Case]) -> Split:
@@ -169,13 +168,15 @@ def stored_cases(make: Maker, data: Path, folder: Path, extent: Extent, task: Ta
         CasesError: the folder holds cases of another extent.
     """
     told, listed, split = folder / "extent.json", folder / "cases.json", folder / "split.json"
+    if told.is_file() and json.loads(told.read_text(encoding="utf-8")) != asdict(extent):
+        raise CasesError(f"{folder} holds cases of another extent. Delete it, or choose another folder to work in.")
     if split.is_file():
-        if json.loads(told.read_text(encoding="utf-8")) != asdict(extent):
-            raise CasesError(f"{folder} holds cases of another extent. Delete it, or choose another folder to work in.")
         parts = Split.from_dict(json.loads(split.read_text(encoding="utf-8")), find_cases(listed, task))
     else:
+        # Told first: cases that an interrupted call has made are of this extent, too.
+        folder.mkdir(parents=True, exist_ok=True)
+        told.write_text(json.dumps(asdict(extent), indent=2) + "\n", encoding="utf-8")
         parts = make(data, folder, extent)
         write_cases_json([*parts.train, *parts.validation, *parts.test], listed)
-        told.write_text(json.dumps(asdict(extent), indent=2) + "\n", encoding="utf-8")
         split.write_text(json.dumps(parts.to_dict(), indent=2) + "\n", encoding="utf-8")
     return [parts] if extent.folds == 1 else folds_of(parts.train, extent.folds)

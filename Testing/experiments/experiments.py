@@ -5,7 +5,7 @@
 EXPERIMENT is one of liver_slices, kidney_slices, painted_liver_lesions, painted_kidney_volumes and ablation. DATA is
 the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
 experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
-cores and about 25 minutes an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+cores and about two hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
 `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 
@@ -56,6 +56,7 @@ ABLATION = tuple(
             "hlfd:released",
             "hlfd:full",
             *(f"hlfd:terms={terms}" for terms in ("ufd", "ifd", "upd", "ipd", "ufd+ifd", "upd+ipd")),
+            *(f"hlfd:terms={terms}" for terms in ("ifd+upd+ipd", "ufd+upd+ipd", "ufd+ifd+ipd", "ufd+ifd+upd")),
             *(f"hlfd:beta={beta}" for beta in (0.3, 2.7, 9)),
             *(f"hlfd:lambda_={weight}" for weight in (0.01, 0.3, 1)),
             *(f"hlfd:temperature={temperature}" for temperature in (1, 2, 8)),
@@ -119,15 +120,15 @@ KIDNEY_SLICES_TASK = replace(TASKS["kidney-tumor"], window=SLICE_WINDOW, input_s
 KIDNEY_VOLUMES_TASK = replace(TASKS["kidney-tumor"], window=(-100.0, 250.0), input_size=FULL_PIXELS, spacing=320 / 256)
 
 VOLUMES = Experiment(
-    KIDNEY_VOLUMES_TASK, painted_kidney_volumes, Extent(), Budget(128, 240, 320), "painted_kidney_volumes"
+    KIDNEY_VOLUMES_TASK, painted_kidney_volumes, Extent(), Budget(128, 900, 1200), "painted_kidney_volumes"
 )
 EXPERIMENTS = {
-    "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 240, 320), "liver_slices"),
+    "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 900, 1200), "liver_slices"),
     "kidney_slices": Experiment(
-        KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 120, 160, OF_A_FOLD), "kidney_slices"
+        KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 400, 500, OF_A_FOLD), "kidney_slices"
     ),
     "painted_liver_lesions": Experiment(
-        LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 240, 320), "painted_liver_lesions"
+        LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 900, 1200), "painted_liver_lesions"
     ),
     "painted_kidney_volumes": VOLUMES,
     # Its rows join those of the volumes, of which it needs the teacher.

@@ -93,12 +93,11 @@ def write_results(name: str, folders: Sequence[Path], page: Path, images: Path) 
 
 def of_rows(records: Records, rows: set[Row]) -> Records:
     """The records of some rows, and those of the teacher."""
-    pairs = {(row.method, row.student) for row in rows}
     cases, focus = (
         [one for one in found if one.method == TEACHER or Row(one.method, one.student, one.seed) in rows]
         for found in (records.cases, records.focus)
     )
-    learning = {pair: epochs for pair, epochs in records.learning.items() if pair in pairs}
+    learning = {row: epochs for row, epochs in records.learning.items() if row in rows}
     return replace(records, cases=cases, focus=focus, learning=learning)
 
 

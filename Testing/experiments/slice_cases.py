@@ -16,6 +16,8 @@ WINDOW_HU = (0.0, 250.0)
 # The liver slices come without spacing; a 400 mm field of view on 256 pixels is what such a CT usually has.
 LIVER_SPACING_MM = 400 / 256
 SLICE_MM = 5.0
+# Numbers under which the liver slices seem to show one and the same person, seen while marking them.
+SAME_PERSON = (frozenset({"patient10001", "patient10002"}), frozenset({"patient10084", "patient10095", "patient10106"}))
 
 
 def read_slice(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
@@ -28,8 +30,9 @@ def read_slice(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def patient_of(path: Path) -> str:
-    """Whose slice a file is."""
-    return path.stem.split("_")[0]
+    """Whose slice a file is: one name for each person, also for one who has several numbers."""
+    number = path.stem.split("_")[0]
+    return next((min(numbers) for numbers in SAME_PERSON if number in numbers), number)
 
 
 def write_case(

@@ -25,6 +25,7 @@ raw_connect = QtCore.QObject.connect
 raw_disconnect = QtCore.QObject.disconnect
 raw_property = QtCore.QObject.property
 raw_set_property = QtCore.QObject.setProperty
+raw_make_button_box = QtWidgets.QDialogButtonBox.__init__
 
 
 # ---- signals and slots
@@ -311,6 +312,13 @@ def single_shot(milliseconds: float, callback: Callable) -> None:
     timer.start(int(milliseconds))
 
 
+def make_button_box(self: QtWidgets.QDialogButtonBox, *arguments: Any) -> None:
+    """`QDialogButtonBox(...)`: of several constructors that take a number, PythonQt chooses the one added last."""
+    if len(arguments) == 1 and isinstance(arguments[0], int):
+        raise TypeError("PythonQt takes these buttons for an orientation and shows none: call setStandardButtons")
+    raw_make_button_box(self, *arguments)
+
+
 def patch_pyside(classes: list[type]) -> None:
     for cls in classes:
         if "__getattribute__" in vars(cls):
@@ -321,6 +329,7 @@ def patch_pyside(classes: list[type]) -> None:
             cls.exec_ = cls.exec  # PySide's own warns that it is deprecated; PythonQt has only this one under Qt 5
         patch_class(cls)
     vars(QtCore.QTimer)["singleShot"].hidden = single_shot
+    QtWidgets.QDialogButtonBox.__init__ = make_button_box
     base = QtCore.QObject
     base.className, base.delete = class_name, delete
     base.name = PropertyAttribute("objectName", "QString", True, None, None)

@@ -3,6 +3,7 @@
 # Slicer's own names.
 # ruff: noqa: N801, N802, N815
 
+import string
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
@@ -269,9 +270,15 @@ class qMRMLTableView(QtWidgets.QTableView):
         table = self._node.GetTable() if self._node is not None else None
         for column in range(table.GetNumberOfColumns()) if table is not None else ():
             texts = [table.GetValue(row, column).ToString() for row in range(table.GetNumberOfRows())]
-            self._cells.appendColumn([QtGui.QStandardItem(text) for text in texts])
-            header = QtGui.QStandardItem(table.GetColumnName(column))
-            self._cells.setHorizontalHeaderItem(column, header)
+            header = table.GetColumnName(column)
+            if not self._node.GetUseColumnTitleAsColumnHeader():
+                # As a spreadsheet has it.
+                texts, header = [header, *texts], string.ascii_uppercase[column]
+            items = [QtGui.QStandardItem(text) for text in texts]
+            for item in items:
+                item.setEditable(not self._node.GetLocked())
+            self._cells.appendColumn(items)
+            self._cells.setHorizontalHeaderItem(column, QtGui.QStandardItem(header))
 
 
 @cpp_class

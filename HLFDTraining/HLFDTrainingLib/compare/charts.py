@@ -13,7 +13,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .jobs import TEACHER
 from .records import method_order
-from .rows import BASELINE
+from .rows import BASELINE, Row
 from .summary import TableRow
 
 WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 720, 22, 250, 80, 30, 240
@@ -61,15 +61,15 @@ def focus_charts(table: Sequence[TableRow]) -> Charts:
     return charts
 
 
-def learning_charts(learning: Mapping[tuple[str, str], Mapping[int, Sequence[float]]]) -> Charts:
+def learning_charts(learning: Mapping[Row, Mapping[int, Sequence[float]]]) -> Charts:
     """For each student the validation Dice by epoch, a line for each method: the mean over its seeds."""
     charts = []
-    for student in dict.fromkeys(student for _, student in learning):
-        methods = sorted((method for method, of in learning if of == student), key=method_order)
+    for student in dict.fromkeys(row.student for row in learning):
+        of_student = {row: epochs for row, epochs in learning.items() if row.student == student}
+        methods = sorted({row.method for row in of_student}, key=method_order)
         series = [
-            _series(method, methods, [(epoch, sum(dice) / len(dice)) for epoch, dice in sorted(epochs.items())])
-            for method in methods
-            if (epochs := learning[method, student])
+            _series(one, methods, _mean_by_epoch([epochs for row, epochs in of_student.items() if row.method == one]))
+            for one in methods
         ]
         last = max((x for one in series for x, _ in one.points), default=1)
         shown = sorted({1, *(max(1, round(last * share / 4)) for share in (1, 2, 3, 4))})
@@ -92,6 +92,14 @@ def write_svg(charts: Charts, path: Path) -> None:
         offset += float(chart.get("height", "0"))
     with replacing(path) as part:
         part.write_text(ElementTree.tostring(page, encoding="unicode") + "\n", encoding="utf-8")
+
+
+def _mean_by_epoch(rows: Sequence[Mapping[int, Sequence[float]]]) -> list[tuple[float, float]]:
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        for epoch, dice in row.items():
+            found.setdefault(epoch, []).extend(dice)
+    return [(epoch, sum(dice) / len(dice)) for epoch, dice in sorted(found.items())]
 
 
 def _series(method: str, methods: Sequence[str], points: Iterable[tuple[float, float]]) -> Series:

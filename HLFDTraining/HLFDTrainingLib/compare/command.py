@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,15 @@ def compare_methods(options: argparse.Namespace) -> int:
             print("Stopped. Repeat the command to go on.")
             return STOPPED
     if not options.json:
-        print((options.output / "table.md").read_text(encoding="utf-8"))
+        print(_printable((options.output / "table.md").read_text(encoding="utf-8")))
         print(f"Report: {options.output / 'report.html'}")
     return 0
+
+
+def _printable(text: str) -> str:
+    """The text, with question marks for what standard output cannot show, as the minus sign in a pipe on Windows."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:

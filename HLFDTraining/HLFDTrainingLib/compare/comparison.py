@@ -11,6 +11,7 @@ from HLFDSegmentationLib.errors import TrainingError
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
+from ..given_weights import check_patients
 from ..plan import TrainingPlan
 from ..run_lock import training_in
 from ..split import Split
@@ -55,12 +56,15 @@ def compare(
         stop_requested: asked several times a second; when true, every row stops with a checkpoint.
 
     Raises:
-        TrainingError: the rows or the plan cannot be used, or rows failed; the others are finished then.
+        TrainingError: the rows or the plan cannot be used, the given teacher has learned from a test patient, or rows
+            failed; the others are finished then.
         CasesError: a case cannot be used.
         Stopped: stopping was asked for.
     """
     check_rows(rows, plan)
     files = ComparisonFolder(folder)
+    if plan.teacher_weights and not files.teacher.given("teacher").is_file():
+        check_patients(Path(plan.teacher_weights), "teacher", split)
     with training_in(files.path):
         files.begin(plan, cases, split)
         if files.focus_slices() is None:

@@ -8,6 +8,7 @@ from statistics import median
 
 import torch
 from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 
@@ -19,9 +20,15 @@ FEWEST, MOST = 3, 50
 
 
 def measure_costs(folder: ComparisonFolder, threads: int) -> None:
-    """Measures each network that the comparison has figures of, once, while nothing else is at work."""
+    """Measures each network that the comparison has figures of, once, while nothing else is at work here.
+
+    On the plan's device, or on the fastest one where this computer, which leads the others, has no such.
+    """
     plan, costs = folder.plan, folder.costs()
-    device = choose_device(plan.device)
+    try:
+        device = choose_device(plan.device)
+    except InputError:
+        device = choose_device()
     networks = {
         plan.teacher if run.path == folder.teacher.path else run.plan().student for run in folder.measured_runs()
     }

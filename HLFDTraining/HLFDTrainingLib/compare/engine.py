@@ -51,7 +51,6 @@ def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterato
         InputError: dask.distributed is not installed, or nobody answers at the address.
     """
     try:
-        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
@@ -69,18 +68,15 @@ def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterato
         with client:
             yield client
         return
-    # A job takes what memory it needs; the operating system is the judge of it.
-    quiet = {"distributed.worker.memory.terminate": False, "distributed.worker.memory.pause": False}
-    with dask.config.set(quiet):
-        here = LocalCluster(
-            n_workers=workers or _workers_here(threads),
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=None,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=["HLFDTrainingLib.compare.worker_setup"],
-        )
+    here = LocalCluster(
+        n_workers=workers or _workers_here(threads),
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=None,  # A job takes what memory it needs; the operating system is the judge of it.
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+        preload=["HLFDTrainingLib.compare.worker_setup"],
+    )
     with here, Client(here) as client:
         yield client
 

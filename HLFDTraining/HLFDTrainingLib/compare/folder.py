@@ -91,17 +91,22 @@ class ComparisonFolder:
     def start_run(self, run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
         """Begins one of the comparison's runs, unless it was begun with this plan before.
 
+        Where the teacher lies is no part of the plan: the folder may have been moved.
+
         Raises:
             TrainingError: the run was begun with another plan.
         """
         if not run.started:
             run.start(plan, cases, split)
-        # Where the teacher lies is no part of it: the folder may have been moved.
-        elif replace(run.plan(), teacher_weights=None) != replace(plan, teacher_weights=None):
+            return
+        before = run.plan()
+        if replace(before, teacher_weights=plan.teacher_weights) != plan:
             raise TrainingError(
                 f"{run.path} was begun with another plan than the comparison has now. Delete this folder to train the "
                 "row anew, or choose another folder for the comparison."
             )
+        if before != plan:
+            run.write("plan.json", plan.to_dict())
 
     def token(self) -> str:
         """By what the rows know the process that leads the comparison; "" while there is none."""

@@ -60,13 +60,13 @@ class Records:
     Attributes:
         cases: of the segmentations, `CASE_FIGURES`.
         focus: of the layers, `FOCUS_FIGURES`.
-        learning: by method and student, and by epoch, the validation Dice of each seed.
+        learning: by row and epoch, the validation Dice; one for each comparison that has the row.
         costs: by network, see `costs.measure_costs`.
     """
 
     cases: list[Record]
     focus: list[Record]
-    learning: dict[tuple[str, str], dict[int, list[float]]]
+    learning: dict[Row, dict[int, list[float]]]
     costs: dict[str, dict[str, Any]]
 
 
@@ -85,7 +85,7 @@ def read_records(folders: Sequence[Path]) -> Records:
             found.cases.extend(_record(about, entry, CASE_FIGURES) for entry in figures["cases"])
             found.focus.extend(_record(about, entry, FOCUS_FIGURES) for entry in figures["focus"])
             if about["method"] != TEACHER:
-                epochs = found.learning.setdefault((about["method"], about["student"]), {})
+                epochs = found.learning.setdefault(Row(**about), {})
                 for epoch, dice in _learning(run.events).items():
                     epochs.setdefault(epoch, []).append(dice)
     twice = [key for key, count in Counter((one.row, one.case, one.label) for one in found.cases).items() if count > 1]

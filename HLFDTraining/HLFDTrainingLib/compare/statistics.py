@@ -47,7 +47,8 @@ class Difference:
 
     Attributes:
         mean: over the cases.
-        standard_error: of the patients' means. Cases of one patient, such as single slices, depend on each other.
+        standard_error: of `mean`, from patient to patient: the cases of one, such as single slices, depend on each
+            other.
         p: of the two-sided Wilcoxon signed-rank test over the patients' means.
         patients, cases, seeds: those that both have.
     """
@@ -106,12 +107,13 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
     differences = {case: ours[case] - theirs[case] for case in ours if case in theirs}
     if not differences:
         return Difference(NAN, NAN, NAN, 0, 0, len(seeds))
-    of_patients = np.array([np.mean(cases) for cases in _by_patient(differences, patient_of)])
+    patients = _by_patient(differences, patient_of)
+    of_patients = np.array([np.mean(cases) for cases in patients])
     return Difference(
         mean=float(np.mean(list(differences.values()))),
-        standard_error=_deviation(of_patients) / math.sqrt(len(of_patients)),
+        standard_error=_standard_error(patients),
         p=float(wilcoxon(of_patients).pvalue) if of_patients.any() else 1.0,
-        patients=len(of_patients),
+        patients=len(patients),
         cases=len(differences),
         seeds=len(seeds),
     )
@@ -128,12 +130,25 @@ def _deviation(values: Sequence[float] | np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else NAN
 
 
+def _standard_error(patients: Sequence[Sequence[float]]) -> float:
+    """Of the mean over all cases, where patients are drawn, and not cases: that of a ratio (Cochran, 1977, 2.11)."""
+    if len(patients) < 2:
+        return NAN
+    sums, counts = _sums_and_counts(patients)
+    residuals = sums - counts * sums.sum() / counts.sum()
+    return float(np.sqrt(len(patients) / (len(patients) - 1) * np.square(residuals).sum()) / counts.sum())
+
+
+def _sums_and_counts(patients: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([sum(cases) for cases in patients], float), np.array([len(cases) for cases in patients], float)
+
+
 def _interval(means: Mapping[str, float], patient_of: Mapping[str, str]) -> tuple[float, float]:
     """Cases of one patient are drawn together."""
     patients = _by_patient(means, patient_of)
     if len(patients) < 2:
         return NAN, NAN
-    sums, counts = (np.array([of(cases) for cases in patients], float) for of in (sum, len))
+    sums, counts = _sums_and_counts(patients)
     drawn = _draws(len(patients))
     low, high = np.percentile((drawn @ sums) / (drawn @ counts), (2.5, 97.5))
     return float(low), float(high)

@@ -30,8 +30,9 @@ HOW_TO_READ = (
     "slash, where there are several seeds, the standard deviation over the seeds. The interval is the 95 % interval of "
     "the mean Dice, by drawing patients. The difference is that of the Dice to the same student without distillation "
     "(none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon test over the "
-    "patients, without a correction for the number of methods. Lower is better for VOE, absolute RVD, HD95 and false "
-    "lesions."
+    "patients, without a correction for the number of methods. The rank is by Dice, among the methods with the same "
+    "student. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how many cases "
+    "have a figure, where not all have: there is no HD95 where nothing was found, which flatters who misses much."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
@@ -54,11 +55,16 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     heading = ["method", "student", "seeds", dice[1], *compared, *(title for _, title, _ in others)]
     cells = []
     for row in rows:
-        leading, *figures = (spread_text(row.figures[name], digits) for name, _, digits in (dice, *others))
-        interval = interval_text(row.figures["dice"])
-        seeds = str(row.figures["dice"].seeds)
-        cells.append([row.method, row.student, seeds, leading, interval, *_compared(row), *figures])
+        leading = row.figures["dice"]
+        shown = [_counted(row.figures[name], digits, leading.cases) for name, _, digits in (dice, *others)]
+        compared_with_none = (interval_text(leading), *_compared(row))
+        cells.append([row.method, row.student, str(leading.seeds), shown[0], *compared_with_none, *shown[1:]])
     return heading, cells
+
+
+def _counted(found: Spread, digits: int, cases: int) -> str:
+    """The figure, and over how many cases it is where that is fewer than `cases`."""
+    return spread_text(found, digits) + (f" ({found.cases})" if 0 < found.cases < cases else "")
 
 
 def _compared(row: TableRow) -> list[str]:
