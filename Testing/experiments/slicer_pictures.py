@@ -1,4 +1,4 @@
-"""Takes the docs' pictures of the Slicer module: slice views, focus chart, mosaic and comparison of one CT.
+"""Takes the docs' pictures of the Slicer module: panel, slice views, focus chart, mosaic and comparison of one CT.
 
     python Testing/experiments/slicer_pictures.py CT docs/images [--other MODEL]
 
@@ -10,6 +10,7 @@ Slicer's libraries, charts by a stand-in; both say so, and whose CT it is.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from slicer_shell.modules import load_module_file  # noqa: E402
 from slicer_shell.packaging_stand_ins import packages  # noqa: E402
 from slicer_shell.plots import draw_chart  # noqa: E402
 from slicer_shell.pyside import QtCore, QtGui  # noqa: E402
+from slicer_shell.screenshots import grab  # noqa: E402
 from slicer_shell.views import render_slice_view  # noqa: E402
 
 SEGMENT = "liver"
@@ -38,6 +40,7 @@ VIEW = (430, 330)
 ZOOM = 1.3
 CHART = (860, 420)
 MOSAIC = (960, 740)
+PANEL_WIDTH = 460
 GAP = 4
 LINE_HEIGHT = 17
 CAPTION = "Drawn with Slicer's libraries, not in 3D Slicer."
@@ -112,6 +115,7 @@ def take_all(pictures: Pictures, arguments: argparse.Namespace) -> None:
         other.node.GetDisplayNode().SetVisibility(False)
     slicer.util.setSliceViewerLayers(background=ct, fit=True)
     take_views(pictures, result, arguments.segment)
+    take_panel(arguments.images / "slicer_panel.png", result, arguments.segment)
     if other:
         other.node.GetDisplayNode().SetVisibility(True)
         take_comparison(pictures, result, other, arguments.segment)
@@ -137,6 +141,23 @@ def take_views(pictures: Pictures, result, segment: str) -> None:
     chart.show([result], segment, LAYERS[-1])
     pictures.save("slicer_focus_chart", [draw_chart(chart.chart_node, CHART)])
     chart.restore()
+
+
+def take_panel(path: Path, result, segment: str) -> None:
+    """The whole panel of the module with the result, and all layers at once."""
+    slicer.util.mainWindow().show()
+    slicer.util.selectModule("HLFDSegmentation")
+    widget = slicer.modules.HLFDSegmentationWidget
+    parameters = widget.logic.getParameterNode()
+    parameters.inputVolume, parameters.result = result.ct, result.node
+    parameters.segment, parameters.layer, parameters.showMap = segment, LAYERS[-1], True
+    widget.ui.mosaicButton.click()
+    panel, window = slicer.modules.hlfdsegmentation.widgetRepresentation(), slicer.util.mainWindow()
+    for _attempt in range(5):
+        slicer.app.processEvents()
+        window.resize(PANEL_WIDTH, panel.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
+    shutil.copyfile(grab(panel, "panel_of_the_docs"), path)
+    parameters.showMap = False
 
 
 def attention(view, result, segment: str, layer: str) -> np.ndarray:
