@@ -45,6 +45,8 @@ PLAN = TrainingPlan(
     device="cpu",
     augmentation="orientations",
 )
+# So many epochs that no machine is done before a test has seen the first one.
+LONG_PLAN = replace(PLAN, student_epochs=15)
 ROWS = rows_of(["none", "hlfd"], [NETWORK], [0])
 NONE, HLFD = ROWS
 
@@ -84,6 +86,22 @@ def finished(tmp_path_factory, compare_here):
     folder = tmp_path_factory.mktemp("compared") / "whole"
     compare_here(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished_long(tmp_path_factory, compare_here):
+    """A longer one."""
+    folder = tmp_path_factory.mktemp("compared") / "long"
+    compare_here(folder, plan=LONG_PLAN)
+    return folder
+
+
+def assert_same_student(folder: Path, reference: Path, row: Row) -> None:
+    """The same weights to the last bit, and the same figures."""
+    last = [ComparisonFolder(one).row(row).stage("student") / "last.pt" for one in (folder, reference)]
+    ours, theirs = (torch.load(path, weights_only=True)["learner"] for path in last)
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert figures(folder, row) == figures(reference, row)
 
 
 def figures(folder: Path, row: Row) -> dict:
@@ -176,23 +194,23 @@ def test_finished_rows_are_not_trained_again_and_new_ones_are_added(finished, tm
     assert {row["method"] for row in read_csv(folder / "table.csv")} == {"teacher", "none", "kd", "hlfd"}
 
 
-def test_stopped_comparison_goes_on_where_it_was(finished, tmp_path, compare_here):
+def test_stopped_comparison_goes_on_where_it_was(finished_long, tmp_path, compare_here):
     folder = tmp_path / "stopped"
     with pytest.raises(Stopped):
-        compare_here(folder, stop_requested=lambda: bool(epochs(folder, HLFD)))
-    assert epochs(folder, HLFD) == [1]
-    compare_here(folder)
-    assert epochs(folder, HLFD) == [1, 2]
-    assert [figures(folder, row) for row in ROWS] == [figures(finished, row) for row in ROWS]
+        compare_here(folder, [HLFD], LONG_PLAN, stop_requested=lambda: bool(epochs(folder, HLFD)))
+    assert 1 <= len(epochs(folder, HLFD)) < LONG_PLAN.student_epochs
+    compare_here(folder, [HLFD], LONG_PLAN)
+    assert epochs(folder, HLFD) == list(range(1, LONG_PLAN.student_epochs + 1))
+    assert_same_student(folder, finished_long, HLFD)
 
 
-def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished, tmp_path, cases, split):
+def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished_long, tmp_path, cases, split):
     folder = tmp_path / "killed"
     states, killed = [], []
 
     def kill_once() -> bool:
         run = ComparisonFolder(folder).row(NONE)
-        if not killed and epochs(folder, NONE) == [1]:
+        if not killed and epochs(folder, NONE):
             ((pid, _),) = RunLock(run.path).holder().processes
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
@@ -202,11 +220,10 @@ def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished, tmp
         if event["event"] == "job":
             states.append(event["state"])
 
-    compare(folder, PLAN, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
+    compare(folder, LONG_PLAN, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
     assert killed
     assert states == ["begun", "begun again", "done"]
-    assert epochs(folder, NONE)[0] == 1
-    assert figures(folder, NONE) == figures(finished, NONE)
+    assert_same_student(folder, finished_long, NONE)
 
 
 @pytest.mark.parametrize("change", [{"batch": 2}, {"seed": 5}, {"task": replace(TASK, spacing=4.0)}])
