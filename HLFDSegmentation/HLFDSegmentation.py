@@ -359,6 +359,7 @@ class HLFDSegmentationLogic(ScriptedLoadableModuleLogic):
             with slicer.util.WaitCursor():
                 request = report_request(result, Readings(result).all(), Path(path).absolute(), folder)
         except BaseException:
+            # Also when the user interrupts: nothing of the patient's may stay in the temporary folder.
             remove_tree(folder)
             raise
         question = Question(
