@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from generated_cases import blob_case
+from generated_cases import blob_case, write_cases
 from HLFDTrainingLib.cli import main
+from test_bad_ct import SERIES, write_series
 
 LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
 
@@ -109,7 +110,35 @@ def holes(path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 20, 20), np.nan, np.float32)), str(path))
 
 
+def color(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 20, 20, 3), np.uint8), isVector=True), str(path))
+
+
+def no_voxels(path: Path) -> None:
+    path.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 0 4 4\nencoding: raw\n\n")
+
+
+def no_spacing(path: Path) -> None:
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementSpacing = 0 1 1\nElementType = MET_CHAR\n"
+    path.write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + bytes(8))
+
+
+def two_series(path: Path) -> None:
+    write_series(path, [(0, 0, z) for z in (0.0, 2.5, 5.0)])
+    write_series(path, [(0, 0, z) for z in (0.0, 2.5, 5.0)], uid=f"{SERIES}.8", first=3)
+
+
+def slice_gap(path: Path) -> None:
+    write_series(path, [(0, 0, z) for z in (0.0, 2.5, 5.0, 10.0, 12.5)])
+
+
 BAD_INPUTS = {
+    "color.nrrd": color,
+    "nothing.nrrd": no_voxels,
+    "spacing.mha": no_spacing,
+    "two_series": two_series,
+    "slice_gap": slice_gap,
+    "n" * 300: lambda path: None,
     "absent.nii.gz": lambda path: None,
     "text.nii.gz": lambda path: path.write_text("no image"),
     "folder": lambda path: path.mkdir(),
@@ -125,6 +154,41 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(name, tmp_path, untrained_pa
     BAD_INPUTS[name](tmp_path / name)
     output = tmp_path / "result"
     assert_refused(segment(tmp_path / name, output, untrained_package), capsys, output, name)
+
+
+@pytest.mark.parametrize("output", ["file/result", "n" * 300])
+def test_an_output_that_cannot_be_made_is_told_before_segmenting(
+    output, ct_file, tmp_path, untrained_package, capsys, monkeypatch
+):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("HLFDSegmentationLib.pipeline.Segmenter", None)
+    assert segment(ct_file, tmp_path / output, untrained_package) == 1
+    assert capsys.readouterr().err.startswith("hlfd: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_signed_maps_without_attention_are_not_forgotten_silently(ct_file, tmp_path, untrained_package, capsys):
+    output = tmp_path / "result"
+    assert_refused(segment(ct_file, output, untrained_package, "--signed"), capsys, output, "--attention")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--method", "typo"), ("--device", "tpu"), ("--teacher-weights", "absent.pt"), ("--student-weights", "absent.pt")],
+)
+def test_a_mistyped_option_begins_no_run(option, value, tmp_path, capsys):
+    run = tmp_path / "run"
+    status = main(
+        ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor", option, value]
+    )
+    assert_refused(status, capsys, run, value)
+
+
+def test_a_run_below_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    run = tmp_path / "file" / "run"
+    status = main(["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor"])
+    assert_refused(status, capsys, run, "is a file")
 
 
 @pytest.fixture

@@ -111,13 +111,28 @@ def table():
 
 
 def test_ranks_are_those_of_the_students(table):
-    assert {row.method: row.rank for row in table} == {"none": 2, "kd": 1, "hlfd": 2, "teacher": None}
+    # HLFD and none are compared on the case that both have.
+    assert {row.method: row.rank for row in table} == {"none": 3, "kd": 1, "hlfd": 2, "teacher": None}
     assert {row.method: row.difference is None for row in table} == {
         "none": True,
         "kd": False,
         "hlfd": False,
         "teacher": True,
     }
+
+
+def test_one_lucky_seed_does_not_rank_before_three():
+    """HLFD is the better one with every seed; the other method was only run with the seed that is lucky for all."""
+    lucky = {0: 0.1, 1: 0.0, 2: -0.02}
+    records = [record("none", seed, "a", 0.5 + luck) for seed, luck in lucky.items()]
+    records += [record("hlfd", seed, "a", 0.6 + luck) for seed, luck in lucky.items()]
+    records += [record("skd", 0, "a", 0.66)]
+    table = {row.method: row for row in summarize_records(records, ("dice",))}
+    assert table["skd"].figures["dice"].mean > table["hlfd"].figures["dice"].mean
+    assert [table[method].rank for method in ("hlfd", "skd", "none")] == [1, 2, 3]
+    assert table["hlfd"].behind is None
+    assert table["skd"].behind.mean == pytest.approx(-0.04) and table["skd"].behind.seeds == 1
+    assert table["none"].behind.mean == pytest.approx(-0.1) and table["none"].behind.seeds == 3
 
 
 def test_case_without_the_figure_is_left_out_of_the_pairs(table):

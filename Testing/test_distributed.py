@@ -120,7 +120,21 @@ def test_torchrun_trains_one_student(tmp_path):
         "--master-port",
         str(free_port()),
     ]
-    options = ["--method", "none", "--epochs", "2", "--batch", "2", "--device", "cpu", "--task", task, "--json"]
+    options = [
+        "--method",
+        "hlfd",
+        "--teacher",
+        "resnet18-unet",
+        "--epochs",
+        "2",
+        "--batch",
+        "2",
+        "--device",
+        "cpu",
+        "--task",
+        task,
+        "--json",
+    ]
     process = subprocess.run(
         [*command, "-m", "HLFDTrainingLib.cli", "train", cases, "-o", run, *options],
         capture_output=True,
@@ -129,5 +143,6 @@ def test_torchrun_trains_one_student(tmp_path):
     )
     assert process.returncode == 0, process.stderr
     events = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
-    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2]
+    ends = [(event["stage"], event["epoch"]) for event in events if event["event"] == "epoch"]
+    assert ends == [("teacher", 1), ("teacher", 2), ("head", 1), ("head", 2), ("student", 1), ("student", 2)]
     assert (run / "result.json").is_file()

@@ -26,6 +26,19 @@ def isnan(metrics) -> bool:
     return all(math.isnan(value) for value in astuple(metrics))
 
 
+@pytest.mark.parametrize("across", [0, 2])
+def test_hd95_of_a_single_slice_is_that_of_the_outlines(across):
+    """Two squares of one slice, shifted by 3 pixels of 2 mm: their edges are 6 mm apart, whatever fills them."""
+    prediction, truth = np.zeros((2, 1, 40, 40), np.uint8)
+    truth[0, 5:25, 5:25] = prediction[0, 5:25, 8:28] = LIVER
+    spacing = [2.0, 2.0, 2.0]
+    if across == 2:
+        prediction, truth = (np.moveaxis(mask, 0, 2) for mask in (prediction, truth))
+    spacing[across] = 5.0
+    assert measure(prediction, truth, spacing=spacing)["liver"].hd95_mm == pytest.approx(6)
+    assert measure(truth, truth, spacing=spacing)["liver"].hd95_mm == 0
+
+
 def test_overlap_of_hand_made_boxes():
     prediction, truth = empty(), empty()
     truth[2:6, 2:6, 2:6] = LIVER  # 64 voxels

@@ -186,6 +186,20 @@ def test_body_has_lungs_but_no_table_and_no_air():
     assert body[0].sum() == pytest.approx(np.pi * 35 * 55, rel=0.03)
 
 
+def test_body_of_a_ct_that_was_cut_to_a_window_is_not_the_image():
+    """As slices of public data sets are: air, fat and lung are all at the window's lowest value."""
+    ct = np.zeros((1, 100, 140), np.int16)
+    y, x = np.mgrid[:100, :140]
+    inside = np.hypot((y - 50) / 35, (x - 70) / 55) <= 1
+    ct[0, inside] = 60
+    ct[0, 40:50, 60:80] = 0  # fat within, that a ring of tissue encloses
+    image = sitk.GetImageFromArray(ct)
+    image.SetSpacing((TASK.spacing,) * 3)
+    body = AxialSlices(image, TASK).body(0, 1)[0, :100, :140]
+    assert body[45, 70]
+    assert body.sum() == pytest.approx(inside.sum(), rel=0.03)
+
+
 def test_body_of_a_cropped_ct_is_everything_shown():
     slices = AxialSlices(sitk.GetImageFromArray(np.full((1, 40, 50), 30, np.int16)), TASK)
     body = slices.body(0, 1)[0]

@@ -74,6 +74,7 @@ def segment_to_folder(
     """
     folder = Path(folder)
     _check_new(folder)
+    _check_makeable(folder)
     ct = read_ct(ct_path)
     warnings = []
     if problem := hu_problem(ct):
@@ -149,6 +150,17 @@ def _check_new(folder: Path) -> None:
         raise OutputError(f"The folder {folder} is not empty. Choose a new one, so that no earlier result is lost.")
 
 
+def _check_makeable(folder: Path) -> None:
+    """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
+    if not os.access(above, os.W_OK):
+        raise OutputError(
+            f"{folder} cannot be made: {above} may not be changed. Choose a folder that you may write to."
+        )
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a folder to fill; it becomes `folder` when the block ends without an error, and vanishes otherwise.
@@ -168,6 +180,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
         if folder.is_dir():
             folder.rmdir()
         os.replace(part, folder)
+    except OutputError as error:
+        # The user knows the folder, and not the hidden one beside it.
+        raise OutputError(str(error).replace(str(part), str(folder))) from error
     except OSError as error:
         raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
@@ -122,15 +123,21 @@ class AxialSlices:
         """The patient's body in slices start..stop-1, bool (n, H, W): with lungs and bowel gas, without table and air.
 
         It is the largest piece of each slice that is denser than -300 HU, after cutting thin bridges to the table,
-        with its holes filled.
+        with its holes filled. In a CT that was cut to a window above that, what the window shows counts as dense: its
+        body ends where the fat under the skin begins.
         """
         slab = self._on_canvas(np.clip(self._voxels[start:stop].astype(np.float32), -1024.0, 1024.0))
         rows, columns = self._shown
         body = np.zeros(slab.shape, dtype=bool)
         margin = max(1, round(TABLE_MARGIN_MM / max(self._pixel_mm)))
         for one, hu in zip(body, slab):
-            one[:rows, :columns] = _body(hu[:rows, :columns] > AIR_HU, margin)
+            one[:rows, :columns] = _body(hu[:rows, :columns] > self._densest_air, margin)
         return body
+
+    @cached_property
+    def _densest_air(self) -> float:
+        lowest = float(self._voxels.min())
+        return max(AIR_HU, lowest) if self._voxels.max() > lowest else AIR_HU
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n, C, H, W) on the canvas, bilinear at the CT's voxels: (n, C, Y, X) in axial order."""

@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             "hlfd: the memory of this computer does not suffice. Close other programs, or crop the CT.", file=sys.stderr
         )
+    except OSError as error:  # of a path that was not looked at before: its name is too long, its disk is gone
+        print(
+            f"hlfd: {error.filename or 'A file'} cannot be used: {error.strerror or error}. Check its name, its folder "
+            "and its disk, or choose another one.",
+            file=sys.stderr,
+        )
     return 1
 
 
@@ -88,6 +94,8 @@ def _add_segment_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    if options.signed and not options.attention:
+        raise InputError("--signed tells how attention maps are made. Ask for them, too: --attention --signed.")
     _segment_and_tell(options, options.ct, options.output, attention=options.attention, signed=options.signed)
     return 0
 
@@ -290,6 +298,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     """What the options ask for, with cases that were checked."""
     from .cases import find_cases, split_by_patient
     from .checked_cases import check_usable
+    from .given_weights import check_plan
     from .run_folder import RunFolder
     from .split import split_onward
 
@@ -298,6 +307,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     plan = _plan(options)
+    check_plan(plan)
     cases = find_cases(options.cases, plan.task)
     check_usable(cases, plan.task, None if options.estimate else folder.path / "checks.csv")
     before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None

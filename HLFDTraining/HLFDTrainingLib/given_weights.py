@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
@@ -20,6 +21,19 @@ from .split import Split
 Weights = Mapping[str, torch.Tensor]
 
 
+def check_plan(plan: TrainingPlan) -> None:
+    """Looks whether this computer can do what a plan asks for, before anything is written.
+
+    Raises:
+        TrainingError: there is no such method, or the weights that the plan brings are missing or do not fit.
+        InputError: there is no such device.
+        PackageError: see `find_package`.
+    """
+    choose_device(plan.device)
+    for role, source in _brought(plan).items():
+        _find_weights(source, role, plan)
+
+
 def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> None:
     """Copies the weights that the plan brings into the run's folder, which needs their source no more from then on.
 
@@ -28,18 +42,23 @@ def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> N
             whom this run judges it by.
         PackageError: see `find_package`.
     """
-    brought = {
-        "teacher": plan.teacher_weights if needs_teacher(plan.method) else None,
-        "student": plan.student_weights,
-    }
-    for role, source in brought.items():
+    for role, source in _brought(plan).items():
         kept = folder.given(role)
-        if source and not kept.is_file():
+        if not kept.is_file():
             weights = _find_weights(source, role, plan)
             if role == "student":
                 check_patients(Path(source), role, split)
             with replacing(kept) as aside, writing(kept):
                 torch.save({"network": weights}, aside)
+
+
+def _brought(plan: TrainingPlan) -> dict[str, str]:
+    """Where the weights are that the plan brings, by role."""
+    sources = {
+        "teacher": plan.teacher_weights if needs_teacher(plan.method) else None,
+        "student": plan.student_weights,
+    }
+    return {role: source for role, source in sources.items() if source}
 
 
 def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
@@ -52,6 +71,8 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
     if run.started or file.is_file():
         weights = read_weights(file if file.is_file() or not run.given(role).is_file() else run.given(role))
     elif Path(source).suffix == ".pt":
+        if not Path(source).is_file():
+            raise TrainingError(f"There is no file {source} with weights of a {role}. Check the path.")
         weights = read_weights(Path(source))
     else:
         package = find_package(source)

@@ -107,7 +107,10 @@ def measure_case(
     labels = {}
     for name, classes in measured_classes(task).items():
         masks = class_masks(classes, prediction, truth, groups)
-        labels[name] = _agreement(*masks, spacing, lesions=name in tumor_names) if masks else LabelMetrics()
+        labels[name] = LabelMetrics()
+        if masks:
+            distance = _hd95(*masks, spacing, _single_slice(truth.shape))
+            labels[name] = _agreement(*masks, distance, lesions=name in tumor_names)
     return CaseMetrics(case, labels)
 
 
@@ -137,13 +140,11 @@ def class_masks(
     return predicted[box], annotated[box]
 
 
-def _agreement(
-    predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float], *, lesions: bool = False
-) -> LabelMetrics:
+def _agreement(predicted: np.ndarray, annotated: np.ndarray, hd95_mm: float, *, lesions: bool = False) -> LabelMetrics:
     sensitivity, false_positives = _lesion_detection(predicted, annotated) if lesions else (NAN, NAN)
     return replace(
         overlap(predicted, annotated),
-        hd95_mm=_hd95(predicted, annotated, spacing) if predicted.any() and annotated.any() else NAN,
+        hd95_mm=hd95_mm,
         lesion_sensitivity=sensitivity,
         false_positive_lesions=false_positives,
     )
@@ -162,11 +163,24 @@ def overlap(predicted: np.ndarray, annotated: np.ndarray) -> LabelMetrics:
     )
 
 
-def _hd95(predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float]) -> float:
+def _single_slice(shape: Sequence[int]) -> int | None:
+    """The axis across a CT of one slice; none for a volume."""
+    return shape.index(1) if 1 in shape else None
+
+
+def _hd95(predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float], across: int | None) -> float:
+    """HD95 in mm between the surfaces of two masks; between their outlines in a CT of one slice, `across` this axis."""
+    if not predicted.any() or not annotated.any():
+        return NAN
+    spacing = list(spacing)
+    if across is not None:
+        # In three dimensions, every pixel of a single slice would be surface.
+        predicted, annotated = predicted.take(0, across), annotated.take(0, across)
+        del spacing[across]
     one, other = (torch.from_numpy(mask)[None, None] for mask in (predicted, annotated))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of a call that it makes itself
-        distance = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=list(spacing))
+        distance = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=spacing)
     return float(distance)
 
 

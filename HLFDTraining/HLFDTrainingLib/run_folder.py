@@ -76,7 +76,6 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} holds a training run already. Go on with it by --resume, or choose another folder."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
         write_cases_json(cases, self.path / "cases.json")
         self.write("split.json", split.to_dict())
         self.write("plan.json", plan.to_dict())

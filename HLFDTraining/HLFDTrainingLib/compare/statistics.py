@@ -43,7 +43,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """A method minus the student alone, case by case.
+    """A method minus another, as the student alone, case by case.
 
     Attributes:
         mean: over the cases.
@@ -102,9 +102,8 @@ def spread(values: BySeed, patient_of: Mapping[str, str]) -> Spread:
 
 def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> Difference:
     """How much higher the figure is than that of the baseline, over the seeds and cases that both have."""
-    seeds = sorted(values.keys() & base.keys())
-    ours, theirs = case_means(values, seeds), case_means(base, seeds)
-    differences = {case: ours[case] - theirs[case] for case in ours if case in theirs}
+    seeds = values.keys() & base.keys()
+    differences = _differences(values, base)
     if not differences:
         return Difference(NAN, NAN, NAN, 0, 0, len(seeds))
     patients = _by_patient(differences, patient_of)
@@ -117,6 +116,19 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
         cases=len(differences),
         seeds=len(seeds),
     )
+
+
+def mean_difference(values: BySeed, base: BySeed) -> float:
+    """The mean of `difference` alone; NaN where they have nothing in common."""
+    differences = _differences(values, base)
+    return float(np.mean(list(differences.values()))) if differences else NAN
+
+
+def _differences(values: BySeed, base: BySeed) -> dict[str, float]:
+    """Case by case, over the seeds and cases that both have."""
+    seeds = sorted(values.keys() & base.keys())
+    ours, theirs = case_means(values, seeds), case_means(base, seeds)
+    return {case: ours[case] - theirs[case] for case in ours if case in theirs}
 
 
 def _by_patient(values: Mapping[str, float], patient_of: Mapping[str, str]) -> list[list[float]]:

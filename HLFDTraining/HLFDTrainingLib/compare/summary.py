@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .jobs import TEACHER
 from .records import Record
 from .rows import BASELINE
-from .statistics import Difference, Spread, by_seed, difference, spread
+from .statistics import BySeed, Difference, Spread, by_seed, difference, mean_difference, spread
+
+_Key = tuple[str, str, str, str]
+"""Label, layer, student and method."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class TableRow:
         figures: by name.
         seeds: each seed's mean of the leading figure.
         difference: of the leading figure to the same student alone; none for the student alone and the teacher.
-        rank: 1 for the method whose leading figure is the highest with this student; none for the teacher.
+        rank: 1 and one more for each method with the same student whose leading figure is higher; none for the teacher.
+        behind: of the leading figure to the method that is the farthest ahead; none where none is.
     """
 
     label: str
@@ -34,6 +37,7 @@ class TableRow:
     seeds: dict[int, float]
     difference: Difference | None
     rank: int | None = None
+    behind: Difference | None = None
 
     @property
     def title(self) -> str:
@@ -43,7 +47,7 @@ class TableRow:
 
 def summarize_records(records: Sequence[Record], figures: Sequence[str]) -> list[TableRow]:
     """The table of the records, in their order; differences and ranks are of the first figure, the leading one."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[_Key, list[Record]] = {}
     for record in records:
         groups.setdefault((record.label, record.layer, record.student, record.method), []).append(record)
     patient_of = {record.case: record.patient for record in records}
@@ -62,7 +66,7 @@ def summarize_records(records: Sequence[Record], figures: Sequence[str]) -> list
         )
     labels = list(dict.fromkeys((record.label, record.layer) for record in records))
     rows.sort(key=lambda row: labels.index((row.label, row.layer)))
-    return [replace(row, rank=_rank(row, rows, figures[0])) for row in rows]
+    return [_ranked(row, leading, patient_of) for row in rows]
 
 
 def _alone(method: str) -> bool:
@@ -70,13 +74,19 @@ def _alone(method: str) -> bool:
     return method in (TEACHER, BASELINE)
 
 
-def _rank(row: TableRow, rows: Sequence[TableRow], figure: str) -> int | None:
-    mean = row.figures[figure].mean
-    if row.method == TEACHER or math.isnan(mean):
-        return None
-    rivals = (
-        other.figures[figure].mean
-        for other in rows
-        if (other.label, other.layer, other.student) == (row.label, row.layer, row.student) and other.method != TEACHER
-    )
-    return 1 + sum(rival > mean for rival in rivals)
+def _ranked(row: TableRow, leading: Mapping[_Key, BySeed], patient_of: Mapping[str, str]) -> TableRow:
+    """The row with its place among the methods of its student.
+
+    Two methods are compared over the seeds that both have: a mean of one lucky seed does not beat one of several.
+    """
+    own = leading[row.label, row.layer, row.student, row.method]
+    rivals = [
+        values
+        for (label, layer, student, method), values in leading.items()
+        if (label, layer, student) == (row.label, row.layer, row.student) and method != TEACHER and values is not own
+    ]
+    behind = {number: mean for number, rival in enumerate(rivals) if (mean := mean_difference(own, rival)) < 0}
+    if row.method == TEACHER or not own:
+        return row
+    farthest = difference(own, rivals[min(behind, key=lambda number: behind[number])], patient_of) if behind else None
+    return replace(row, rank=1 + len(behind), behind=farthest)

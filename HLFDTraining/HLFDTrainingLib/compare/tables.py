@@ -62,9 +62,13 @@ def _cells(row: TableRow) -> dict[str, Any]:
     cells: dict[str, Any] = {"label": row.label, "layer": row.layer, "student": row.student, "method": row.method}
     for figure, found in row.figures.items():
         cells |= {f"{figure}_{name}": value for name, value in asdict(found).items()}
-    told = asdict(row.difference) if row.difference else {}
-    names = [field.name for field in fields(Difference)]
-    return {**cells, **{f"difference_{name}": told.get(name, "") for name in names}, "rank": row.rank or ""}
+    cells |= _difference_cells("difference", row.difference)
+    return {**cells, "rank": row.rank or "", **_difference_cells("behind", row.behind)}
+
+
+def _difference_cells(title: str, found: Difference | None) -> dict[str, Any]:
+    told = asdict(found) if found else {}
+    return {f"{title}_{field.name}": told.get(field.name, "") for field in fields(Difference)}
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:

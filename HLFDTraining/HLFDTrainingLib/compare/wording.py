@@ -8,7 +8,7 @@ from typing import Any
 
 from ..metrics import NAN
 from .jobs import TEACHER
-from .statistics import Spread
+from .statistics import Difference, Spread
 from .summary import TableRow
 
 NOTHING = "–"
@@ -31,8 +31,10 @@ HOW_TO_READ = (
     "the mean Dice, by drawing patients. The difference is that of the Dice to the same student without distillation "
     "(none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon test over the "
     "patients, without a correction for the number of methods. The rank is by Dice, among the methods with the same "
-    "student. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how many cases "
-    "have a figure, where not all have: there is no HD95 where nothing was found, which flatters who misses much."
+    "student, two of which are compared over the seeds that both have; behind is the difference to the one that is the "
+    "farthest ahead, ± its standard error. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in "
+    "brackets tells how many cases have a figure, where not all have: there is no HD95 where nothing was found, which "
+    "flatters who misses much."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
@@ -51,7 +53,7 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     rows = [row for row in rows if row.label == label]
     dice, *others = FIGURES
     others = [figure for figure in others if any(row.figures[figure[0]].cases for row in rows)]
-    compared = ("interval", "difference", "p", "rank")
+    compared = ("interval", "difference", "p", "rank", "behind")
     heading = ["method", "student", "seeds", dice[1], *compared, *(title for _, title, _ in others)]
     cells = []
     for row in rows:
@@ -68,11 +70,8 @@ def _counted(found: Spread, digits: int, cases: int) -> str:
 
 
 def _compared(row: TableRow) -> list[str]:
-    found = row.difference
-    if found is None or not found.cases:
-        return [NOTHING, NOTHING, str(row.rank or NOTHING)]
-    error = "" if math.isnan(found.standard_error) else f" ± {found.standard_error:.3f}"
-    return [f"{found.mean:+.3f}{error}".replace("-", "−"), p_text(found.p), str(row.rank or NOTHING)]
+    p = p_text(row.difference.p) if row.difference else NOTHING
+    return [difference_text(row.difference), p, str(row.rank or NOTHING), difference_text(row.behind)]
 
 
 def focus_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[list[str]]]:
@@ -119,6 +118,14 @@ def spread_text(found: Spread, digits: int) -> str:
     over_cases = "" if math.isnan(found.sd_cases) else f" ± {found.sd_cases:.{digits}f}"
     over_seeds = "" if math.isnan(found.sd_seeds) else f" / {found.sd_seeds:.{digits}f}"
     return f"{found.mean:.{digits}f}{over_cases}{over_seeds}".replace("-", "−")
+
+
+def difference_text(found: Difference | None) -> str:
+    """A difference ± its standard error."""
+    if found is None or not found.cases:
+        return NOTHING
+    error = "" if math.isnan(found.standard_error) else f" ± {found.standard_error:.3f}"
+    return f"{found.mean:+.3f}{error}".replace("-", "−")
 
 
 def interval_text(found: Spread) -> str:
