@@ -1,6 +1,7 @@
 """What cannot be used as a CT is refused with a sentence, and what can be used is read."""
 
 import gzip
+import os
 import re
 import struct
 from pathlib import Path
@@ -186,10 +187,35 @@ def test_only_air(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_voxels_that_are_no_numbers(tmp_path, capfd, bad):
-    voxels = np.zeros((3, 4, 5), np.float32)
-    voxels[1, 2, :2] = bad
-    assert "2 voxels that are no number" in refusal(written(sitk.GetImageFromArray(voxels), tmp_path / "a.nrrd"), capfd)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_voxels_that_are_no_numbers(tmp_path, capfd, bad, suffix, kind):
+    """ITK reads them as 0 HU, which is water, from NIfTI."""
+    voxels = np.zeros((3, 4, 5), kind)
+    voxels[1, 2, 0] = voxels[2, 3, 4] = bad
+    path = written(sitk.GetImageFromArray(voxels), tmp_path / f"a{suffix}")
+    assert "2 voxels that are no number" in refusal(path, capfd)
+
+
+def test_nifti_that_does_not_say_how_the_patient_lies(tmp_path, capfd):
+    """ITK turns it round in its plane without a word."""
+    content = bytearray(written(volume(), tmp_path / "good.nii").read_bytes())
+    struct.pack_into("<2h", content, 252, 0, 0)
+    path = tmp_path / "ct.nii"
+    path.write_bytes(content)
+    assert "how the patient lies" in refusal(path, capfd)
+
+
+def test_nifti_pair(tmp_path):
+    written(volume(), tmp_path / "ct.hdr")
+    assert read_ct(tmp_path / "ct.hdr").GetSize() == read_ct(tmp_path / "ct.img").GetSize() == (16, 12, 5)
+
+
+def test_name_that_is_no_utf8_does_not_end_the_program(tmp_path, capfd):
+    """ITK would, and Slicer's worker with it."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ct\xff.nii.gz"))
+    with pytest.raises(InputError, match="no UTF-8"):
+        read_ct(path)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

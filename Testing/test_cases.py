@@ -259,18 +259,21 @@ def test_cases_json_with_one_name_and_without_patient(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"ct": None}, r"case number 1 misses the entry 'ct'"),
-        ({"labels": None}, r"misses the entry 'labels'"),
+        ({"ct": None}, r"case number 1: the entry 'ct' is missing"),
+        ({"labels": None}, r"the entry 'labels' is missing"),
         ({"labels": {}}, r"what each voxel value"),
-        ({"labels": {"liver": 1}}, r"case number 1 has a wrong entry"),
-        ({"labels": {"0": "liver"}}, r"each voxel value from 1 on"),
+        ({"labels": {"liver": 1}}, r"case number 1: 'liver' under 'labels' must be a voxel value"),
+        ({"labels": {"1": [["liver"]]}}, r"case number 1: '1' under 'labels' must have the name of a label"),
+        ({"pateint": "p7"}, r"case number 1: there is no entry 'pateint'; there are name, .*patient"),
+        ({"ct": 7}, r"case number 1: 'ct' must be text"),
+        ({"labels": {"0": "liver"}}, r"voxel value, a whole number from 1 on"),
         ({"labels": {"1": "lever"}}, r"Case one: the task 'abdomen' has no label 'lever'\. Its labels are liver, kid"),
         (
             {"labels": {"1": ["liver", "liver tumor"], "2": "liver tumor"}},
             r"'liver tumor' stands under the values 1 and",
         ),
         ({"window": [250, 0]}, r"lowest HU, highest HU"),
-        ({"window": 250}, r"case number 1 has a wrong entry"),
+        ({"window": 250}, r"case number 1: 'window' must be a list"),
         ({"repeat": 0}, r"whole number"),
     ],
 )
@@ -279,11 +282,17 @@ def test_wrong_entries_are_named(tmp_path, entry, message):
         find_cases(write_json(tmp_path, **entry), ABDOMEN)
 
 
-@pytest.mark.parametrize("text", ["not JSON", "[]", "{}", '{"cases": []}', '{"cases": [3]}'])
+@pytest.mark.parametrize("text", ["not JSON", "[]", "{}", '{"cases": []}', '{"cases": [3]}', "[" * 100_000])
 def test_files_of_another_kind(tmp_path, text):
     (tmp_path / "cases.json").write_text(text)
     with pytest.raises(CasesError, match=r"cases\.json"):
         find_cases(tmp_path, ABDOMEN)
+
+
+def test_a_file_that_windows_has_saved_with_a_byte_order_mark(tmp_path):
+    path = write_json(tmp_path) / "cases.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert find_cases(path, ABDOMEN)
 
 
 def test_written_cases_are_read_back_from_another_folder(tmp_path):

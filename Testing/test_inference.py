@@ -1,6 +1,6 @@
 """Segmenting with networks whose right answer is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -77,6 +77,7 @@ class Package:
 
     body: nn.Module
     task: Task = TASK
+    metrics: dict = field(default_factory=dict)
 
     def load_network(self) -> SegmentationNetwork:
         return network(self.body).eval()

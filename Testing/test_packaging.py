@@ -55,6 +55,34 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert "| liver with tumors |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("wrong", ["grid", "values", "shifted", "truncated"])
+def test_evaluate_refuses_cases_whose_figures_would_be_wrong(wrong, run, tmp_path, capsys):
+    case = write_cases(tmp_path / "cases", 1) / "case0"
+    ct, label = (sitk.ReadImage(str(case / f"{name}.nii.gz")) for name in ("ct", "label"))
+    if wrong == "grid":
+        label.SetSpacing((5.0, 5.0, 9.0))
+    elif wrong == "values":
+        label = label * 7
+    elif wrong == "shifted":
+        ct = sitk.Cast(ct + 1024, sitk.sitkUInt16)
+    for name, image in (("ct", ct), ("label", label)):
+        sitk.WriteImage(image, str(case / f"{name}.nii.gz"))
+    if wrong == "truncated":
+        content = (case / "label.nii.gz").read_bytes()
+        (case / "label.nii.gz").write_bytes(content[: len(content) // 2])
+    figures = tmp_path / "figures.csv"
+    assert main(["evaluate", str(run), str(tmp_path / "cases"), "-o", str(figures), "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "Case case0 cannot be used" in error and "Traceback" not in error
+    assert not figures.exists()
+
+
+def test_a_name_that_no_model_can_have_is_told_with_the_option(run, tmp_path, capsys):
+    assert main(["package", str(run), "-o", str(tmp_path / "Mein Modell.zip")]) == 1
+    assert "--name" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.zip"))
+
+
 def test_unfinished_run_is_not_packaged(run, tmp_path, capsys):
     unfinished = tmp_path / "run"
     unfinished.mkdir()

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import HLFDError, InputError
 
 MODALITY = "0008|0060"
 SERIES_DESCRIPTION = "0008|103e"
@@ -32,6 +33,12 @@ SPACING_LIMITS_MM = (0.01, 100.0)
 # A slice may lie this share of the slice distance away from its place in an even row.
 EVENNESS = 0.2
 
+NIFTI_HEADER_BYTES = 540
+"""Of NIfTI-2; that of NIfTI-1 is shorter."""
+
+BLOCK_BYTES = 1 << 20
+"""Read at a time: whole voxels of any type."""
+
 
 def read_ct(path: str | Path) -> sitk.Image:
     """A CT from a NIfTI, NRRD or MetaImage file, or from a folder with the slices of one DICOM series.
@@ -45,15 +52,25 @@ def read_ct(path: str | Path) -> sitk.Image:
         InputError: the path holds no such CT; the text says why and what to do.
     """
     path = Path(path)
+    check_name(path, InputError)
     if not path.exists():
         raise InputError(f"There is no file or folder {path}. Check the path.")
-    with _quiet():
+    with quiet():
         ct = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
     check_voxels(ct, str(path))
     for key in ct.GetMetaDataKeys():
         if key != MODALITY:
             ct.EraseMetaData(key)
     return ct
+
+
+def check_name(path: Path, kind: type[HLFDError]) -> None:
+    """Raises the kind of error where ITK, which takes UTF-8, would end the whole program over a path."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise kind(f"The name {shown} has letters that are no UTF-8. Rename the file or folder.") from error
 
 
 # Files
@@ -67,7 +84,7 @@ def _read_file(path: Path) -> sitk.Image:
             f"{path} {what}. Give a CT as NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha), or a DICOM folder."
         )
     if kind == "NiftiImageIO":
-        _check_nifti(path)
+        check_nifti(path)
     header = _read_header(path)
     _check_header(header, path)
     try:
@@ -132,38 +149,89 @@ def _times(values: Sequence[object] | Iterator[object]) -> str:
     return " x ".join(str(value) for value in values)
 
 
-def _check_nifti(path: Path) -> None:
-    """What ITK passes over in silence: it reads missing voxels as 0 and takes a spacing of 0 or NaN for 1 mm.
+@dataclass(frozen=True)
+class _NiftiHeader:
+    """What a NIfTI file says of itself, by the NIfTI-1.1 and NIfTI-2 data formats (nifti.nimh.nih.gov)."""
 
-    The header's fields are those of the NIfTI-1.1 and NIfTI-2 data formats (nifti.nimh.nih.gov).
+    sizes: tuple[int, ...]
+    spacing: tuple[float, ...]
+    bits: int
+    floating: np.dtype | None
+    offset: int
+    tells_orientation: bool
+
+    @classmethod
+    def of(cls, header: bytes) -> _NiftiHeader:
+        """Raises struct.error where it is too short."""
+        order = "<" if struct.unpack_from("<i", header)[0] in (348, 540) else ">"
+        second = struct.unpack_from(order + "i", header)[0] == 540
+
+        def read(form: str, first_place: int, second_form: str, second_place: int) -> tuple[Any, ...]:
+            return (
+                struct.unpack_from(order + second_form, header, second_place)
+                if second
+                else struct.unpack_from(order + form, header, first_place)
+            )
+
+        dimensions = read("8h", 40, "8q", 16)
+        kind = read("h", 70, "h", 12)[0]
+        return cls(
+            sizes=dimensions[1 : 1 + dimensions[0]],
+            spacing=read("8f", 76, "8d", 104)[1 : 1 + min(dimensions[0], 3)],
+            bits=read("h", 72, "h", 14)[0],
+            floating={16: np.dtype(f"{order}f4"), 64: np.dtype(f"{order}f8")}.get(kind),
+            offset=int(read("f", 108, "q", 168)[0]),
+            tells_orientation=any(read("2h", 252, "2i", 344)),
+        )
+
+    @property
+    def data_bytes(self) -> int:
+        return int(np.prod(self.sizes, dtype=np.int64)) * self.bits // 8
+
+
+def check_nifti(path: Path, *, orientation: bool = True) -> None:
+    """What ITK passes over in silence in a NIfTI file.
+
+    It reads voxels that are missing or no number as 0, takes a spacing of 0 or NaN for 1 mm, and a file that does not
+    say how the patient lies as if it did.
+
+    Args:
+        path: the file.
+        orientation: whether the file must say how the patient lies.
+
+    Raises:
+        InputError: the file is one of these.
     """
+    in_pair = path.suffix.lower() in (".hdr", ".img")
     open_file = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with open_file(path, "rb") as file:
-            header = file.read(540)
-            length = len(header)
-            while block := file.read(1 << 20):
-                length += len(block)
-        order = "<" if struct.unpack_from("<i", header)[0] in (348, 540) else ">"
-        if struct.unpack_from(order + "i", header)[0] == 540:
-            sizes, bits = struct.unpack_from(order + "8q", header, 16), struct.unpack_from(order + "h", header, 14)[0]
-            spacing, offset = (
-                struct.unpack_from(order + "8d", header, 104),
-                struct.unpack_from(order + "q", header, 168)[0],
-            )
-        else:
-            sizes, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
-            spacing, offset = (
-                struct.unpack_from(order + "8f", header, 76),
-                struct.unpack_from(order + "f", header, 108)[0],
-            )
+        with open_file(path.with_suffix(".hdr") if in_pair else path, "rb") as file:
+            header = _NiftiHeader.of(file.read(NIFTI_HEADER_BYTES))
+            length, bad = (header.data_bytes, 0) if in_pair else _read_data(file, header)
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise _unreadable(path) from error
-    dimension = min(sizes[0], 3)
-    _check_spacing(spacing[1 : 1 + dimension], path)
-    in_pair = path.suffix.lower() in (".hdr", ".img")
-    if not in_pair and length < offset + int(np.prod(sizes[1 : 1 + sizes[0]], dtype=np.int64)) * bits // 8:
+    _check_spacing(header.spacing, path)
+    if length < header.data_bytes:
         raise _unreadable(path)
+    if bad:
+        raise InputError(_no_numbers(str(path), bad))
+    if orientation and not header.tells_orientation:
+        raise InputError(
+            f"{path} does not say how the patient lies in it (neither its qform nor its sform is set), so left and "
+            "right, or front and back, may be mistaken. Export the CT again with its orientation."
+        )
+
+
+def _read_data(file: IO[bytes], header: _NiftiHeader) -> tuple[int, int]:
+    """How many bytes of voxels are there, and how many voxels are floating point values that are no number."""
+    file.seek(header.offset)
+    length = bad = 0
+    while block := file.read(min(BLOCK_BYTES, header.data_bytes - length)):
+        length += len(block)
+        if header.floating:
+            values = np.frombuffer(block, header.floating, count=len(block) // header.floating.itemsize)
+            bad += int(np.count_nonzero(~np.isfinite(values)))
+    return length, bad
 
 
 # DICOM
@@ -306,21 +374,25 @@ def check_voxels(ct: sitk.Image, name: str) -> None:
     if np.issubdtype(voxels.dtype, np.floating):
         bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in voxels)
         if bad:
-            raise InputError(
-                f"{name} has {bad} voxels that are no number (NaN or infinite). "
-                "Set them to the value of air, -1024 HU, and save the CT again."
-            )
+            raise InputError(_no_numbers(name, bad))
     if voxels.max() <= AIR_HU:
         raise InputError(
             f"{name} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
         )
 
 
+def _no_numbers(name: str, count: int) -> str:
+    return (
+        f"{name} has {count} voxels that are no number (NaN or infinite). "
+        "Set them to the value of air, -1024 HU, and save the CT again."
+    )
+
+
 # Messages
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps what ITK's readers print to the process's own streams from the user: the sentences here replace it."""
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -14,6 +14,7 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
+from .doubts import anatomy_doubts, geometry_doubts, model_doubts
 from .errors import HLFDError, InputError
 from .networks.network import SegmentationNetwork
 from .tasks import Task
@@ -65,6 +66,7 @@ class Segmenter:
 
     def __init__(self, package: ModelPackage, device: str = "auto") -> None:
         self.task: Task = package.task
+        self._metrics = package.metrics
         self.device = choose_device(device)
         self._network: SegmentationNetwork = package.load_network().eval()
 
@@ -116,7 +118,12 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = clean(labels, self.task, voxel_ml)
+        notes = [
+            *geometry_doubts(slices.grid_shape, slices.spacing),
+            *clean(labels, self.task, voxel_ml),
+            *anatomy_doubts(labels, self.task, voxel_ml),
+            *model_doubts(labels, self.task, self._metrics),
+        ]
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(

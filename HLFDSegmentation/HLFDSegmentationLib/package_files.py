@@ -171,7 +171,10 @@ def copy_files(source: Path, folder: Path) -> None:
     elif zipfile.is_zipfile(source):
         _unzip(source, folder)
     elif source.exists():
-        raise PackageError("it is neither a folder nor a zip file. Give the zip file that `hlfd package` made.")
+        raise PackageError(
+            "it is neither a folder nor a zip file, or it is damaged, as after a download that broke off. Give the zip "
+            "file that `hlfd package` made."
+        )
     else:
         raise PackageError("there is no such file or folder. Check the path.")
 

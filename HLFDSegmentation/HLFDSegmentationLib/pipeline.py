@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .attention import LayerAttention
+from .ct_files import check_name
 from .errors import InputError, OutputError
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
@@ -73,6 +74,7 @@ def segment_to_folder(
         OutputError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder)
+    check_name(folder, OutputError)
     _check_new(folder)
     _check_makeable(folder)
     ct = read_ct(ct_path)

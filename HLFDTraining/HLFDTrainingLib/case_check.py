@@ -21,6 +21,7 @@ from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 
 from .cases import Case, target_values
+from .label_files import read_label
 
 ALL_CASES = "all cases"
 """Stands for the case's name in what concerns them together."""
@@ -105,7 +106,7 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
     except InputError as error:
         yield Finding(case.name, "error", str(error), "Repair the CT, or leave the case out.")
     try:
-        label = _read_label(case.label)
+        label = read_label(case.label)
     except InputError as error:
         yield Finding(case.name, "error", str(error), "Repair the label file, or leave the case out.")
     if ct is not None:
@@ -116,21 +117,6 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
         yield from _check_segment_names(case, label, task)
     if ct is not None and label is not None:
         yield from _check_geometry(case, ct, label)
-
-
-def _read_label(path: Path) -> sitk.Image:
-    if not path.is_file():
-        raise InputError(f"There is no label file {path}.")
-    try:
-        label = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read as an image: the file is damaged, incomplete or no image.") from error
-    if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(
-            f"{path} does not hold one value for each voxel of a volume. A segmentation with overlapping segments is "
-            "stored like this; in 3D Slicer, export it to a label map."
-        )
-    return label
 
 
 def _fingerprint(ct: sitk.Image) -> str:

@@ -136,8 +136,8 @@ def read_cases_json(path: Path) -> list[Case]:
         CasesError: the file cannot be read, or an entry is missing or wrong.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CasesError(f"{path} cannot be read as JSON: {error}. See docs/cases.md.") from error
     entries = data.get("cases") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -147,6 +147,7 @@ def read_cases_json(path: Path) -> list[Case]:
 
 def _case_from_json(path: Path, number: int, entry: Any) -> Case:
     try:
+        _check_entry(entry)
         window = entry.get("window")
         return Case(
             name=str(entry["name"]),
@@ -157,28 +158,53 @@ def _case_from_json(path: Path, number: int, entry: Any) -> Case:
             window=_window_from_json(window) if window is not None else None,
             repeat=_repeat_from_json(entry.get("repeat", 1)),
         )
-    except KeyError as error:
-        raise CasesError(f"{path}: case number {number} misses the entry {error}. See docs/cases.md.") from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CasesError(f"{path}: case number {number} has a wrong entry: {error}. See docs/cases.md.") from error
+    except ValueError as error:
+        raise CasesError(f"{path}: case number {number}: {error}. See docs/cases.md.") from error
 
 
-def _labels_from_json(data: dict[str, str | list[str]]) -> LabelNames:
-    labels = {int(value): (names,) if isinstance(names, str) else tuple(names) for value, names in data.items()}
-    if not labels or min(labels) < 1:
+ENTRIES = {"name": (str, int), "ct": (str,), "label": (str,), "labels": (dict,)}
+OPTIONAL_ENTRIES = {"patient": (str, int), "window": (list, type(None)), "repeat": (int,)}
+
+
+def _check_entry(entry: Any) -> None:
+    """Raises ValueError where an entry is missing, unknown or of another kind than it must be."""
+    if not isinstance(entry, dict):
+        raise ValueError("it is no object in braces")
+    known = {**ENTRIES, **OPTIONAL_ENTRIES}
+    if missing := [name for name in ENTRIES if name not in entry]:
+        raise ValueError(f"the entry '{missing[0]}' is missing")
+    # A misspelt 'patient' would put one patient into training and test.
+    if unknown := [name for name in entry if name not in known]:
+        raise ValueError(f"there is no entry '{unknown[0]}'; there are {', '.join(known)}")
+    for name, value in entry.items():
+        if not isinstance(value, known[name]):
+            kinds = {str: "text", int: "a whole number", dict: "an object in braces", list: "a list"}
+            wanted = " or ".join(kinds[kind] for kind in known[name] if kind in kinds)
+            raise ValueError(f"'{name}' must be {wanted}")
+
+
+def _labels_from_json(data: dict[str, Any]) -> LabelNames:
+    labels = {}
+    for value, names in data.items():
+        listed = (names,) if isinstance(names, str) else names
+        if not value.isdecimal() or int(value) < 1:
+            raise ValueError(f"'{value}' under 'labels' must be a voxel value, a whole number from 1 on")
+        if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+            raise ValueError(f"'{value}' under 'labels' must have the name of a label, or a list of names")
+        labels[int(value)] = tuple(listed)
+    if not labels:
         raise ValueError("'labels' must say what each voxel value from 1 on stands for")
     return labels
 
 
 def _window_from_json(data: list[float]) -> tuple[float, float]:
-    low, high = (float(value) for value in data)
-    if not low < high:
+    if len(data) != 2 or not all(isinstance(value, int | float) for value in data) or not data[0] < data[1]:
         raise ValueError("'window' must be [lowest HU, highest HU]")
-    return low, high
+    return float(data[0]), float(data[1])
 
 
 def _repeat_from_json(data: int) -> int:
-    if not isinstance(data, int) or data < 1:
+    if data < 1:
         raise ValueError("'repeat' must be a whole number from 1 on")
     return data
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.tasks import Task
 
-from .case_check import check_cases, findings_table, write_findings_csv
+from .case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from .cases import Case
 
 
 def check_usable(cases: Sequence[Case], task: Task, findings_file: Path | None) -> None:
-    """Shows what is found in the cases on standard error.
+    """Shows what is found in the cases to train with on standard error.
 
     Args:
         cases: to be checked.
@@ -24,14 +24,32 @@ def check_usable(cases: Sequence[Case], task: Task, findings_file: Path | None) 
     Raises:
         TrainingError: a case cannot be trained with.
     """
-    findings = check_cases(cases, task)
+    _show_and_refuse(check_cases(cases, task), findings_file)
+
+
+def check_measurable(cases: Sequence[Case], task: Task) -> None:
+    """Shows what is found in the cases to measure a model on, on standard error.
+
+    What concerns all cases together matters to training alone and is left out.
+
+    Raises:
+        TrainingError: a case cannot be measured on.
+    """
+    _show_and_refuse([finding for finding in check_cases(cases, task) if finding.case != ALL_CASES], None)
+
+
+def _show_and_refuse(findings: Sequence[Finding], findings_file: Path | None) -> None:
     if findings:
         print(findings_table(findings), file=sys.stderr, flush=True)
         if findings_file:
             write_findings_csv(findings, findings_file)
     wrong = sorted({finding.case for finding in findings if finding.severity == "error"})
+    if wrong == [ALL_CASES]:
+        raise TrainingError("The cases cannot be used together; the table above says why and what to do.")
     if wrong:
+        wrong = [case for case in wrong if case != ALL_CASES]
+        which = f"Case {wrong[0]}" if len(wrong) == 1 else f"{len(wrong)} cases, first {wrong[0]},"
         raise TrainingError(
-            f"{len(wrong)} cases cannot be trained with, first {wrong[0]}; the table above says why and what to do. "
-            "Mend them or leave them out, and start again."
+            f"{which} cannot be used; the table above says why and what to do. Mend what is wrong or leave it out, and "
+            "start again."
         )

@@ -356,6 +356,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
 
     from .cases import find_cases
+    from .checked_cases import check_measurable
     from .evaluation import evaluate, summary_table, write_metrics_csv
     from .metrics import summarize
     from .packaging import student_as_package
@@ -372,6 +373,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if options.cases is not None:
             cases = find_cases(options.cases, package.task)
+            check_measurable(cases, package.task)
         elif run.started:
             cases = list(run.split(run.plan()).test)
         else:
@@ -409,13 +411,20 @@ def _add_package(commands: argparse._SubParsersAction) -> None:
 
 
 def _package(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.package_files import is_package_name
+
     from .packaging import package_run
     from .run_folder import RunFolder
 
+    name = options.name or options.output.name.removesuffix(".zip").lower()
+    if not is_package_name(name):
+        raise InputError(
+            f"'{name}' cannot be the name of a model: that is lowercase letters, digits, - and _. Give one by --name."
+        )
     path = package_run(
         RunFolder(options.run_folder),
         options.output,
-        name=options.name or options.output.name.removesuffix(".zip").lower(),
+        name=name,
         title=options.title,
         license=options.license,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.safe_files import replacing
@@ -18,6 +18,7 @@ from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import read_ct
 
 from .cases import Case, case_groups, target_values
+from .label_files import read_label
 from .metrics import METRICS, CaseMetrics, Summary, measure_case
 
 
@@ -119,10 +120,10 @@ def annotated_classes(case: Case, task: Task) -> np.ndarray:
 
 def _annotation(case: Case) -> np.ndarray:
     try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(case.label)))
-    except RuntimeError as error:
+        return sitk.GetArrayFromImage(read_label(case.label))
+    except InputError as error:
         raise CasesError(
-            f"Case {case.name}: its annotation {case.label} is gone or cannot be read. Put it back where it was."
+            f"Case {case.name}: {error} Put its annotation back where it was, or leave the case out."
         ) from error
 
 

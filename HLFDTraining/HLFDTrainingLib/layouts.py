@@ -137,7 +137,7 @@ def _msd_files(folder: Path) -> list[Files]:
 def _dataset_json(folder: Path) -> Any:
     path = folder / "dataset.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CasesError(
             f"{path} cannot be read as JSON: {error}. Use the file that came with the data set."

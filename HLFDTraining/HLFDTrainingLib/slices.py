@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
@@ -19,6 +18,7 @@ from monai.utils import convert_to_tensor
 
 from .augmentation import anatomical_changes
 from .cases import Case, case_groups, target_values
+from .label_files import read_label
 from .orientations import ORIENTATIONS, cut_to, oriented
 from .partial_labels import Target
 from .plan import Augmentation
@@ -40,7 +40,7 @@ def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
     """Every axial slice of the cases, in order. Only the annotations are read."""
     items = []
     for case in cases:
-        image = sitk.ReadImage(str(case.label))
+        image = read_label(case.label)
         # The annotation lies on the CT's grid, so its own slices are the CT's.
         annotation = AxialSlices(image, task).labels_of(image)
         labelled = np.isin(annotation, [value for value, names in case.labels.items() if names]).any(axis=(1, 2))
@@ -91,7 +91,7 @@ class _AxialCase:
     def __init__(self, case: Case, task: Task) -> None:
         self.case = case
         self.slices = AxialSlices(read_ct(case.ct), task)
-        annotation = self.slices.labels_of(sitk.ReadImage(str(case.label)))
+        annotation = self.slices.labels_of(read_label(case.label))
         self.classes = np.zeros(annotation.shape, np.uint8)
         for value, representative in target_values(case, task).items():
             self.classes[annotation == value] = representative

@@ -15,6 +15,7 @@ from HLFDSegmentationLib.volumes import AxialSlices
 
 from ..cases import Case, case_groups
 from ..evaluation import annotated_classes
+from ..label_files import read_label
 
 FOCUS_SLICES = 64
 """How many slices of all test cases together a label's focus is measured on, at least one of each case."""
@@ -53,7 +54,7 @@ def choose_focus_slices(cases: Sequence[Case], task: Task) -> Chosen:
 
 def _slices_with(case: Case, task: Task) -> dict[str, np.ndarray]:
     """The axial slices that show each label which the annotator told from the others."""
-    image = sitk.ReadImage(str(case.label))
+    image = read_label(case.label)
     truth = AxialSlices(image, task).labels_of(_image_of(annotated_classes(case, task), image))
     groups = case_groups(case, task)
     known = [label for label in task.labels if _is_known(label, groups)]

@@ -1,0 +1,73 @@
+"""What makes a result doubtful, in sentences that stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .tasks import Label, Task
+
+LEAST_FIELD_MM = 50.0
+"""A CT that shows less of the patient than this, across, is cropped tightly or has a wrong spacing."""
+
+WIDEST_SLICES_MM = 10.0
+"""CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out, or of a wrong header."""
+
+DOUBTFUL_DICE = 0.75
+
+
+def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[str]:
+    """About a CT of these voxels (Z, Y, X) and this spacing (x, y, z) in mm, in axial order."""
+    doubts = []
+    rows_mm, columns_mm = grid_shape[1] * spacing[1], grid_shape[2] * spacing[0]
+    if max(rows_mm, columns_mm) < LEAST_FIELD_MM:
+        doubts.append(
+            f"The CT's slices show only {columns_mm:.3g} x {rows_mm:.3g} mm. The model has learned from whole slices, "
+            "and may find nothing here, whatever there is. Check the voxel spacing, or give the whole CT."
+        )
+    if grid_shape[0] > 1 and spacing[2] > WIDEST_SLICES_MM:
+        doubts.append(
+            f"The CT's slices are {spacing[2]:.3g} mm apart. Volumes are rough then, and small lesions can lie between "
+            "the slices. Check that the spacing is right and that no slices are missing."
+        )
+    return doubts
+
+
+def anatomy_doubts(labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+    """About labels, uint8 (Z, Y, X): more of a tumor than of its organ."""
+    volumes = np.bincount(labels.ravel(), minlength=task.num_classes) * voxel_ml
+    pairs = [(tumor, organ) for organ in task.organs for tumor in task.tumors_of(organ)]
+    return [
+        f"More {tumor.name} ({volumes[tumor.value]:.1f} mL) than {organ.name} ({volumes[organ.value]:.1f} mL) was "
+        "found, which is rare. Look at both before you use any figure of them."
+        for tumor, organ in pairs
+        if volumes[tumor.value] > volumes[organ.value]
+    ]
+
+
+def model_doubts(labels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """About what was found, uint8 (Z, Y, X), of labels that the model is known to be weak at.
+
+    Args:
+        labels: what was found.
+        task: what they mean.
+        metrics: of the model, see `ModelPackage`; an organ is judged with its tumors where that was measured.
+    """
+    found = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=task.num_classes)))
+    weak = [
+        f"{label.name} {dice:.2f}"
+        for label in task.labels
+        if label.value in found and (dice := _dice(label, metrics)) is not None and dice < DOUBTFUL_DICE
+    ]
+    if not weak:
+        return []
+    return [
+        f"This model is weak at some of what it found here; its mean Dice on its test cases was: {', '.join(weak)}. "
+        "Check and correct them. What it did not find may be there all the same."
+    ]
+
+
+def _dice(label: Label, metrics: Mapping[str, Mapping[str, float | None]]) -> float | None:
+    figures = metrics.get(label.name, {})
+    return figures.get("dice_with_tumors", figures.get("dice"))

@@ -1,0 +1,61 @@
+"""What makes a result doubtful stands beside it, at every door."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, model_doubts
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.tasks import TASKS
+
+TASK = TASKS["abdomen"]
+LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "told"),
+    [
+        ((80, 512, 512), (0.8, 0.8, 2.5), []),
+        ((1, 256, 256), (1.5, 1.5, 90.0), []),  # the thickness of a single slice matters to its volume alone
+        ((80, 512, 512), (0.008, 0.008, 2.5), ["show only 4.1 x 4.1 mm"]),
+        ((3, 1, 1), (0.8, 0.8, 2.5), ["show only 0.8 x 0.8 mm"]),
+        ((20, 512, 512), (0.8, 0.8, 90.0), ["90 mm apart"]),
+    ],
+)
+def test_geometry(shape, spacing, told):
+    doubts = geometry_doubts(shape, spacing)
+    assert len(doubts) == len(told)
+    assert all(words in doubt for words, doubt in zip(told, doubts))
+
+
+def test_more_tumor_than_organ():
+    labels = np.zeros((2, 10, 10), np.uint8)
+    labels[0, :5] = LIVER
+    labels[0, 5, :4] = LIVER_TUMOR
+    assert anatomy_doubts(labels, TASK, 0.1) == []
+    labels[1, :6] = KIDNEY_TUMOR
+    labels[1, 6] = KIDNEY
+    (doubt,) = anatomy_doubts(labels, TASK, 0.1)
+    assert "kidney tumor (6.0 mL)" in doubt and "kidney (1.0 mL)" in doubt
+
+
+def test_a_model_is_weak_only_at_what_it_found():
+    labels = np.zeros((1, 4, 4), np.uint8)
+    labels[0, 0] = KIDNEY
+    metrics = {
+        "kidney": {"dice": 0.66, "dice_with_tumors": 0.81},
+        "kidney tumor": {"dice": 0.65},
+        "liver": {"dice": None},
+    }
+    assert model_doubts(labels, TASK, metrics) == []
+    labels[0, 1] = KIDNEY_TUMOR
+    labels[0, 2] = LIVER
+    (doubt,) = model_doubts(labels, TASK, metrics)
+    assert "kidney tumor 0.65" in doubt and "liver" not in doubt and "0.81" not in doubt
+
+
+def test_doubts_come_with_the_result(default_package):
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).choice([-90, 20, 60, 110], (3, 20, 20)).astype(np.int16))
+    ct.SetSpacing((0.1, 0.1, 40.0))
+    notes = Segmenter(default_package, "cpu").segment(ct).notes
+    assert any("show only 2 x 2 mm" in note for note in notes)
+    assert any("40 mm apart" in note for note in notes)
