@@ -53,6 +53,13 @@ def test_a_model_is_weak_only_at_what_it_found():
     assert "kidney tumor 0.65" in doubt and "liver" not in doubt and "0.81" not in doubt
 
 
+def test_a_model_of_ones_own_is_judged_by_its_test_cases_or_by_validation():
+    labels = np.full((1, 4, 4), LIVER, np.uint8)
+    measured = {"test_dice": 0.8, "validation_dice": 0.6}
+    assert model_doubts(labels, TASK, {"liver": measured}) == []
+    assert model_doubts(labels, TASK, {"liver": {"validation_dice": 0.6}})
+
+
 def test_doubts_come_with_the_result(default_package):
     ct = sitk.GetImageFromArray(np.random.default_rng(0).choice([-90, 20, 60, 110], (3, 20, 20)).astype(np.int16))
     ct.SetSpacing((0.1, 0.1, 40.0))

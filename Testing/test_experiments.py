@@ -91,6 +91,13 @@ def test_painted_volume_keeps_the_places_and_sizes_of_its_label_map(volume):
     assert (cyst.mean() - tumor.mean()) * SPACING_MM == pytest.approx((172 - 90) * 1.6, abs=6)
 
 
+@pytest.mark.parametrize("slices", [3, 8, 20])
+def test_painted_volume_has_slices_without_kidneys_at_both_ends(public_data, slices):
+    shown = painted_volume(public_data / "kits23_labels/case_00000.nii.gz", 3, slices).label.any(axis=(1, 2))
+    assert not shown[0] and not shown[-1]
+    assert shown.any()
+
+
 def test_painted_volume_is_ct_that_runs_on_through_the_slices(volume):
     assert volume.hu.min() < -950
     assert np.percentile(volume.hu[volume.label == KIDNEY], 50) > 20

@@ -16,6 +16,9 @@ WIDEST_SLICES_MM = 10.0
 
 DOUBTFUL_DICE = 0.75
 
+DICE_FIGURES = ("dice_with_tumors", "dice", "test_dice", "validation_dice")
+"""Of a model package, the one that tells most first."""
+
 
 def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[str]:
     """About a CT of these voxels (Z, Y, X) and this spacing (x, y, z) in mm, in axial order."""
@@ -52,7 +55,7 @@ def model_doubts(labels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
     Args:
         labels: what was found.
         task: what they mean.
-        metrics: of the model, see `ModelPackage`; an organ is judged with its tumors where that was measured.
+        metrics: of the model, see `ModelPackage`.
     """
     found = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=task.num_classes)))
     weak = [
@@ -63,11 +66,11 @@ def model_doubts(labels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
     if not weak:
         return []
     return [
-        f"This model is weak at some of what it found here; its mean Dice on its test cases was: {', '.join(weak)}. "
+        f"This model is weak at some of what it found here; the mean Dice measured of it is {', '.join(weak)}. "
         "Check and correct them. What it did not find may be there all the same."
     ]
 
 
 def _dice(label: Label, metrics: Mapping[str, Mapping[str, float | None]]) -> float | None:
     figures = metrics.get(label.name, {})
-    return figures.get("dice_with_tumors", figures.get("dice"))
+    return next((figures[name] for name in DICE_FIGURES if figures.get(name) is not None), None)

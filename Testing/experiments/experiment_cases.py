@@ -49,7 +49,7 @@ class Extent:
 
     patients: int | None = None
     paintings: int = 2
-    training_slices: int = 6
+    training_slices: int = 8
     test_slices: int = 20
     folds: int = 1
 

@@ -138,7 +138,7 @@ EXPERIMENTS = {
 
 def small(experiment: Experiment) -> Experiment:
     """The experiment made so small that it shows nothing but that everything runs."""
-    extent = replace(experiment.extent, patients=6, paintings=1, training_slices=2, test_slices=3)
+    extent = replace(experiment.extent, patients=6, paintings=1, training_slices=3, test_slices=4)
     extent = replace(extent, folds=min(2, extent.folds))
     of_first_student = (row for row in experiment.budget.rows if (row.student, row.seed) == (STUDENT, SEEDS[0]))
     rows = tuple(row for row in of_first_student if row.method in SMALL_METHODS)

@@ -48,7 +48,9 @@ class PaintedVolume:
 def painted_volume(label_path: Path, seed: int, slices: int = 20) -> PaintedVolume:
     """A volume of (slices, 256, 256) around a patient's kidneys; the same for the same seed.
 
-    Slices are as far apart as the kidneys' extent asks for, 4 mm at least, and 4 mm thick.
+    Slices are as far apart as the kidneys' extent asks for, 4 mm at least, and 4 mm thick. The first and the last of
+    them, of three or more, lie beyond the kidneys, in training as in tests: a network that never saw a slice without
+    them would find them there.
     """
     rng = np.random.default_rng([seed, *label_path.name.encode()])
     shares = Shares.of(Kidneys.read(label_path), slices)
@@ -83,7 +85,7 @@ class Shares:
         box = ndimage.find_objects((labels > 0).view(np.uint8))[0]
         first = np.array([part.start for part in box])
         extent = (box[0].stop - box[0].start) * spacing[0] + 2 * MARGIN_MM
-        step = max(FINEST_STEP_MM, extent / slices)
+        step = max(FINEST_STEP_MM, extent / (slices - 1))
         middle = (box[0].start + box[0].stop - 1) / 2 * spacing[0]
         corner = np.array(
             [
