@@ -80,6 +80,56 @@ def test_signed_maps_on_request(ct_file, tmp_path, untrained_package):
     assert min(map_.min() for map_ in maps) < 0
 
 
+def explain(ct, segmentation, output, package, *options) -> int:
+    arguments = [str(ct), str(segmentation), "-o", str(output), "--model", str(package), "--device", "cpu"]
+    return main(["explain", *arguments, *options])
+
+
+def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_path, untrained_package, capsys):
+    """For the labels as they are given, also where the network finds none of them."""
+    label = tmp_path / "corrected.nii.gz"
+    sitk.WriteImage(blob_case(0)[1], str(label))
+    output = tmp_path / "why"
+    assert explain(ct_file, label, output, untrained_package) == 0
+    assert {path.name for path in output.iterdir()} == {"attention", "attention.csv", "report.html"}
+    with open(output / "attention.csv", encoding="utf-8") as stream:
+        rows = [(row["label"], row["layer"]) for row in csv.DictReader(stream)]
+    assert rows == [(name, layer) for name in ("liver", "liver tumor") for layer in LAYERS]
+    report = (output / "report.html").read_text(encoding="utf-8")
+    assert "Segmentation from corrected.nii.gz" in report and "Segmented by" not in report
+    assert "encoder1" in capsys.readouterr().out
+
+
+def test_explaining_what_the_model_found_is_what_segmenting_shows(ct_file, tmp_path, untrained_package):
+    """Also from the file that 3D Slicer opens, cut to a part of the CT as Slicer stores it, with values of its own."""
+    assert segment(ct_file, tmp_path / "found", untrained_package, "--attention") == 0
+    stored = sitk.ReadImage(str(tmp_path / "found" / "segmentation.seg.nrrd"))
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(stored > 0)
+    x, y, z, width, height, depth = shape.GetBoundingBox(1)
+    cut = stored[x : x + width, y : y + height, z : z + depth]
+    renumbered = cut * 10
+    for key in stored.GetMetaDataKeys():
+        value = stored.GetMetaData(key)
+        renumbered.SetMetaData(key, f"{value}0" if key.endswith("_LabelValue") else value)
+    sitk.WriteImage(renumbered, str(tmp_path / "mine.seg.nrrd"))
+    assert explain(ct_file, tmp_path / "mine.seg.nrrd", tmp_path / "why", untrained_package) == 0
+    found, why = ((tmp_path / name / "attention.csv").read_text() for name in ("found", "why"))
+    assert found == why
+
+
+def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrained_package, capsys):
+    label = blob_case(0)[1]
+    sitk.WriteImage(label * 7, str(tmp_path / "seven.nii.gz"))
+    output = tmp_path / "why"
+    status = explain(ct_file, tmp_path / "seven.nii.gz", output, untrained_package)
+    assert_refused(status, capsys, output, "value 7", "liver tumor (2)")
+    label.SetOrigin((5000.0, 0.0, 0.0))
+    sitk.WriteImage(label, str(tmp_path / "elsewhere.nii.gz"))
+    status = explain(ct_file, tmp_path / "elsewhere.nii.gz", output, untrained_package)
+    assert_refused(status, capsys, output, "nothing on the CT")
+
+
 def test_results_are_never_overwritten(ct_file, tmp_path, untrained_package, capsys):
     output = tmp_path / "result"
     output.mkdir()

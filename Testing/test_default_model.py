@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,7 +69,22 @@ def test_hardly_an_organ_where_there_is_none(part, most_ml, default_package, mon
 def test_clinical_ct_with_attention(data, tmp_path):
     ct = data / "volumes" / "hcc_011_acq1" / "ct.nii.gz"
     output = tmp_path / "result"
-    assert main(["segment", str(ct), "-o", str(output), "--attention", "--device", "cpu"]) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "HLFDTrainingLib.cli",
+        "segment",
+        ct,
+        "-o",
+        output,
+        "--attention",
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert usage.ru_maxrss < 3_000_000  # kB, with all that the process imports
     with open(output / "segments.csv", encoding="utf-8") as stream:
         rows = {row["segment"]: row for row in csv.DictReader(stream) if not row["lesion"]}
     assert 800 <= float(rows["liver"]["volume_with_tumors_mL"]) <= 2500

@@ -130,6 +130,26 @@ class Segmenter:
             slices.labels_on_ct(labels), self.task, network_labels, notes + runner.notes, maps, str(runner.device)
         )
 
+    def explain(
+        self, ct: sitk.Image, labels: sitk.Image, *, signed: bool = False, progress: Progress | None = None
+    ) -> Segmentation:
+        """What the layers look at for labels that are given and not found here, such as corrected ones.
+
+        Args:
+            ct: any orientation, spacing and field of view.
+            labels: uint8 on exactly the CT's grid, with the task's values.
+            signed: make signed maps.
+            progress: see `Progress`.
+
+        Raises:
+            HLFDError: the network gives no numbers, or the memory does not suffice for a single slice.
+        """
+        slices = AxialSlices(ct, self.task)
+        runner = _Runner(self._network, self.device)
+        network_labels = slices.to_canvas(slices.labels_of(labels))
+        maps = self._explain(runner, slices, network_labels, signed, progress)
+        return Segmentation(labels, self.task, network_labels, runner.notes, maps, str(runner.device))
+
     def _explain(
         self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None
     ) -> list[LayerAttention]:

@@ -1,4 +1,4 @@
-"""The main job: a CT in, a folder with segmentation, measures, attention and report out."""
+"""The main job: a CT in, a folder with segmentation, measures, attention and report out. And its part: attention."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from .attention import LayerAttention
 from .ct_files import check_name
 from .errors import InputError, OutputError
+from .given_segmentation import read_segmentation
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
 from .quantification import SegmentMeasures, measure, write_measures_csv
@@ -74,15 +77,7 @@ def segment_to_folder(
         OutputError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder)
-    check_name(folder, OutputError)
-    _check_new(folder)
-    _check_makeable(folder)
-    ct = read_ct(ct_path)
-    warnings = []
-    if problem := hu_problem(ct):
-        if not force:
-            raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
-        warnings.append(NOT_HU + problem)
+    ct, warnings = _read(ct_path, folder, force)
     segmentation = Segmenter(package, device).segment(
         ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
     )
@@ -103,6 +98,60 @@ def segment_to_folder(
             warnings=warnings,
         )
     return Result(folder, segmentation, measures, warnings)
+
+
+def explain_to_folder(
+    ct_path: str | Path,
+    segmentation_path: str | Path,
+    folder: str | Path,
+    package: ModelPackage,
+    *,
+    device: str = "auto",
+    signed: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Writes what a model's layers look at for a segmentation that is given: attention/, attention.csv, report.html.
+
+    Args:
+        segmentation_path: see `given_segmentation.read_segmentation`.
+
+    The other arguments are those of `segment_to_folder`.
+
+    Raises:
+        InputError: the CT, the segmentation or an argument cannot be used.
+        OutputError: the folder holds something already, or cannot be written.
+    """
+    folder = Path(folder)
+    ct, warnings = _read(ct_path, folder, force)
+    labels = read_segmentation(segmentation_path, ct, package.task)
+    segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
+    measures = measure(labels, ct, package.task)
+    with new_folder(folder) as part:
+        write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
+        write_report(
+            part / "report.html",
+            ct=ct,
+            ct_name=Path(ct_path).absolute().name,
+            segmentation=segmentation,
+            measures=measures,
+            package=package,
+            warnings=warnings,
+            given=Path(segmentation_path).name,
+        )
+    return Result(folder, segmentation, measures, warnings)
+
+
+def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, list[str]]:
+    """The CT and warnings about it, when the folder for the results was found fit."""
+    check_name(folder, OutputError)
+    _check_new(folder)
+    _check_makeable(folder)
+    ct = read_ct(ct_path)
+    problem = hu_problem(ct)
+    if problem and not force:
+        raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
+    return ct, [NOT_HU + problem] if problem else []
 
 
 def write_attention(attention: Iterable[LayerAttention], slices: AxialSlices, folder: Path) -> None:

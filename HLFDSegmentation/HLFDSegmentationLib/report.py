@@ -45,6 +45,7 @@ def write_report(
     warnings: Sequence[str] = (),
     map_images: Sequence[sitk.Image] | None = None,
     readings: Sequence[Reading] = (),
+    given: str | None = None,
 ) -> None:
     """Writes the report of one segmented CT. Of the patient it holds the pictures and `ct_name`, nothing else.
 
@@ -59,6 +60,7 @@ def write_report(
         map_images: where the cells of each of the segmentation's maps lie; without them, the maps are those that the
             whole CT gave.
         readings: what a reader made of the maps.
+        given: name of the file that the segmentation is from; none where the model made it.
 
     Raises:
         OutputError: the file cannot be written.
@@ -69,7 +71,7 @@ def write_report(
     html = Element("html", lang="en")
     add_head(html, f"{task.title}: {name}")
     page = SubElement(SubElement(html, "body"), "main")
-    _add_header(page, task.title, name, package)
+    _add_header(page, task.title, name, package, given)
     _add_cautions(page, warnings, segmentation.notes)
     _add_measures(page, measures)
     _add_slices(page, measures, pictures)
@@ -87,12 +89,13 @@ def write_report(
         part.write_bytes(text.encode("utf-8", errors="replace"))
 
 
-def _add_header(page: Element, title: str, name: str, package: ModelPackage) -> None:
+def _add_header(page: Element, title: str, name: str, package: ModelPackage, given: str | None) -> None:
     header = SubElement(page, "header")
     add_text(header, "h1", title)
     add_text(header, "p", name, class_="name")
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
-    add_text(header, "p", f"Segmented by {package.name} with HLFD {__version__} on {made}", class_="quiet")
+    what = f"Segmentation from {given}, looked into with" if given else "Segmented by"
+    add_text(header, "p", f"{what} {package.name}, HLFD {__version__}, on {made}", class_="quiet")
     add_text(page, "p", RESEARCH_ONLY, class_="banner", role="note")
 
 

@@ -16,12 +16,13 @@ import numpy as np
 import SimpleITK as sitk
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
+from HLFDSegmentationLib.given_segmentation import segment_names
 from HLFDSegmentationLib.hounsfield import hu_problem
+from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 
 from .cases import Case, target_values
-from .label_files import read_label
 
 ALL_CASES = "all cases"
 """Stands for the case's name in what concerns them together."""
@@ -175,10 +176,7 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
 
 def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[Finding]:
     """Compares the segment names that 3D Slicer stores in .seg.nrrd with what the case says of the values."""
-    keys = {key for key in label.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")}
-    for key in sorted(keys):
-        name_key = key.replace("_LabelValue", "_Name")
-        value, name = int(label.GetMetaData(key)), label.GetMetaData(name_key) if name_key in label else ""
+    for value, name in segment_names(label).items():
         if name in {known.name for known in task.labels} and name not in case.labels.get(value, ()):
             meant = " or ".join(case.labels.get(value, ())) or "none of the task's labels"
             problem = f"The segment '{name}' has the value {value} in the file, which is taken for {meant}."

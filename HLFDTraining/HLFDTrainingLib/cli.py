@@ -14,6 +14,8 @@ from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.errors import HLFDError, InputError, OutputError, TrainingError
 
 if TYPE_CHECKING:
+    from HLFDSegmentationLib.pipeline import Result
+
     from .cases import Case
     from .estimate import Estimate
     from .plan import TrainingPlan
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hlfd {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
+    _add_explain(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_compare(commands)
@@ -87,10 +90,14 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_segment_options(parser: argparse.ArgumentParser) -> None:
+    _add_model_options(parser)
+    parser.add_argument("--tumor-threshold", type=float, metavar="P", help="a voxel is tumor from this probability on")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name or folder of a model; the one that ships with HLFD by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--tumor-threshold", type=float, metavar="P", help="a voxel is tumor from this probability on")
-    parser.add_argument("--force", action="store_true", help="segment an image that does not look like CT in HU")
+    parser.add_argument("--force", action="store_true", help="use an image that does not look like CT in HU")
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -123,13 +130,64 @@ def _segment_and_tell(
         )
     finally:
         bar.close()
-    for sentence in [*result.warnings, *result.segmentation.notes]:
-        print(f"Note: {sentence}")
+    _tell_notes(result)
     for segment in result.measures:
         lesions = f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
         print(f"{segment.label.name:<14} {segment.volume_ml:8.1f} mL{lesions}")
+    _tell_report(result)
+
+
+def _tell_notes(result: Result) -> None:
+    for sentence in [*result.warnings, *result.segmentation.notes]:
+        print(f"Note: {sentence}")
+
+
+def _tell_report(result: Result) -> None:
     print(f"Report: {result.folder / 'report.html'}")
     print("For research use only. Not for diagnosis.")
+
+
+# Explaining
+
+
+def _add_explain(commands: argparse._SubParsersAction) -> None:
+    text = "Show what a model's layers look at for a segmentation that you give, such as a corrected one."
+    parser = _command(commands, "explain", _explain, text)
+    parser.add_argument("ct", help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    parser.add_argument("segmentation", help="NIfTI, NRRD (also .seg.nrrd) or MHA file with the model's labels")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    _add_model_options(parser)
+    parser.add_argument("--signed", action="store_true", help="signed attention maps instead of positive ones")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.pipeline import explain_to_folder
+
+    from .progress import ProgressBar
+
+    bar = ProgressBar()
+    try:
+        result = explain_to_folder(
+            options.ct,
+            options.segmentation,
+            options.output,
+            find_package(options.model),
+            device=options.device,
+            signed=options.signed,
+            force=options.force,
+            progress=bar,
+        )
+    finally:
+        bar.close()
+    _tell_notes(result)
+    for layer in result.segmentation.attention:
+        told = "no positive attention"
+        if layer.focus:
+            told = f"{layer.focus.segment:.0%} inside, {layer.focus.segment_ratio:.1f} times its share of the body"
+        print(f"{layer.label:<14} {layer.layer:<9} {told}")
+    _tell_report(result)
+    return 0
 
 
 # The demo

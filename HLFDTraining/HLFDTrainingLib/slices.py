@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
 from monai.data import PersistentDataset
@@ -18,7 +19,6 @@ from monai.utils import convert_to_tensor
 
 from .augmentation import anatomical_changes
 from .cases import Case, case_groups, target_values
-from .label_files import read_label
 from .orientations import ORIENTATIONS, cut_to, oriented
 from .partial_labels import Target
 from .plan import Augmentation

@@ -9,13 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.attention import AttentionCollector, Focus
+from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Label, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from ..cases import Case, case_groups
 from ..evaluation import annotated_classes
-from ..label_files import read_label
 
 FOCUS_SLICES = 64
 """How many slices of all test cases together a label's focus is measured on, at least one of each case."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import SimpleITK as sitk
-from HLFDSegmentationLib.ct_files import check_nifti, quiet
-from HLFDSegmentationLib.errors import InputError
+
+from .ct_files import check_nifti, quiet
+from .errors import InputError
 
 
 def read_label(path: Path) -> sitk.Image:
