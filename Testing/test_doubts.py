@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, model_doubts
+from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, model_doubts, voxels_of
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.tasks import TASKS
 
@@ -31,10 +31,10 @@ def test_more_tumor_than_organ():
     labels = np.zeros((2, 10, 10), np.uint8)
     labels[0, :5] = LIVER
     labels[0, 5, :4] = LIVER_TUMOR
-    assert anatomy_doubts(labels, TASK, 0.1) == []
+    assert anatomy_doubts(voxels_of(labels, TASK), TASK, 0.1) == []
     labels[1, :6] = KIDNEY_TUMOR
     labels[1, 6] = KIDNEY
-    (doubt,) = anatomy_doubts(labels, TASK, 0.1)
+    (doubt,) = anatomy_doubts(voxels_of(labels, TASK), TASK, 0.1)
     assert "kidney tumor (6.0 mL)" in doubt and "kidney (1.0 mL)" in doubt
 
 
@@ -46,18 +46,18 @@ def test_a_model_is_weak_only_at_what_it_found():
         "kidney tumor": {"dice": 0.65},
         "liver": {"dice": None},
     }
-    assert model_doubts(labels, TASK, metrics) == []
+    assert model_doubts(voxels_of(labels, TASK), TASK, metrics) == []
     labels[0, 1] = KIDNEY_TUMOR
     labels[0, 2] = LIVER
-    (doubt,) = model_doubts(labels, TASK, metrics)
+    (doubt,) = model_doubts(voxels_of(labels, TASK), TASK, metrics)
     assert "kidney tumor 0.65" in doubt and "liver" not in doubt and "0.81" not in doubt
 
 
 def test_a_model_of_ones_own_is_judged_by_its_test_cases_or_by_validation():
     labels = np.full((1, 4, 4), LIVER, np.uint8)
     measured = {"test_dice": 0.8, "validation_dice": 0.6}
-    assert model_doubts(labels, TASK, {"liver": measured}) == []
-    assert model_doubts(labels, TASK, {"liver": {"validation_dice": 0.6}})
+    assert model_doubts(voxels_of(labels, TASK), TASK, {"liver": measured}) == []
+    assert model_doubts(voxels_of(labels, TASK), TASK, {"liver": {"validation_dice": 0.6}})
 
 
 def test_doubts_come_with_the_result(default_package):

@@ -37,9 +37,15 @@ def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, floa
     return doubts
 
 
-def anatomy_doubts(labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
-    """About labels, uint8 (Z, Y, X): more of a tumor than of its organ."""
-    volumes = np.bincount(labels.ravel(), minlength=task.num_classes) * voxel_ml
+def voxels_of(labels: np.ndarray, task: Task) -> np.ndarray:
+    """How many voxels each class has in labels, uint8 (Z, Y, X): (num_classes,)."""
+    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
+    return sum(np.bincount(plane.ravel(), minlength=task.num_classes) for plane in labels)
+
+
+def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+    """About what was found, see `voxels_of`: more of a tumor than of its organ."""
+    volumes = voxels * voxel_ml
     pairs = [(tumor, organ) for organ in task.organs for tumor in task.tumors_of(organ)]
     return [
         f"More {tumor.name} ({volumes[tumor.value]:.1f} mL) than {organ.name} ({volumes[organ.value]:.1f} mL) was "
@@ -49,19 +55,18 @@ def anatomy_doubts(labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]
     ]
 
 
-def model_doubts(labels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """About what was found, uint8 (Z, Y, X), of labels that the model is known to be weak at.
+def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """About labels that were found, and that the model is known to be weak at.
 
     Args:
-        labels: what was found.
-        task: what they mean.
+        voxels: see `voxels_of`.
+        task: what the classes are.
         metrics: of the model, see `ModelPackage`.
     """
-    found = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=task.num_classes)))
     weak = [
         f"{label.name} {dice:.2f}"
         for label in task.labels
-        if label.value in found and (dice := _dice(label, metrics)) is not None and dice < DOUBTFUL_DICE
+        if voxels[label.value] and (dice := _dice(label, metrics)) is not None and dice < DOUBTFUL_DICE
     ]
     if not weak:
         return []

@@ -29,7 +29,7 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> sitk.Imag
     path = Path(path)
     labels = read_label(path)
     values = sitk.GetArrayFromImage(labels)
-    shown = [value for value in np.unique(values).tolist() if value != BACKGROUND]
+    shown = sorted(set().union(*(np.unique(plane).tolist() for plane in values)) - {BACKGROUND})
     meaning = _meaning(labels, task)
     if unknown := [value for value in shown if value not in meaning]:
         raise InputError(
