@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from empty_slices import empty_slice
+from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.evaluation import evaluate, summary_table, write_metrics_csv
@@ -320,14 +321,13 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
     return run
 
 
-def measured(run: RunFolder, folder: Path) -> dict[str, dict[str, float | None]]:
+def measured(package: ModelPackage, test: Sequence[Case], table: Path) -> dict[str, dict[str, float | None]]:
     """Mean Dice on the test patients' slices, which took no part in training or in choosing the model.
 
     Kidneys and their tumors: KiTS19's own labels. Liver tumors: the marks, on the slices that show one.
     """
-    with student_as_package(run) as package:
-        figures = evaluate(package, run.split(run.plan()).test, device="cpu")
-    write_metrics_csv(figures, folder / "test_slices.csv")
+    figures = evaluate(package, test, device="cpu")
+    write_metrics_csv(figures, table)
     livers = [each for each in figures if each.case.startswith("liver_")]
     kidneys = [each for each in figures if each.case.startswith("kidney_")]
     with_liver_tumors = [each for each in livers if not math.isnan(each.labels["liver tumor"].rvd)]
@@ -362,7 +362,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = start(arguments.data, arguments.work, replace(PLAN, student_weights=arguments.student_weights))
     TrainingRun(run, report=run.logging(json_lines)).run()
-    metrics = measured(run, arguments.work)
+    with student_as_package(run) as package:
+        metrics = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
     package = package_run(
         run,
         arguments.work / NAME,
