@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.ct_files import check_nifti
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
@@ -204,6 +205,16 @@ def test_nifti_that_does_not_say_how_the_patient_lies(tmp_path, capfd):
     path = tmp_path / "ct.nii"
     path.write_bytes(content)
     assert "how the patient lies" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize(("place", "kind", "value"), [(108, "<f", np.nan), (108, "<f", np.inf), (42, "<h", -16)])
+def test_damaged_nifti_header(tmp_path, capfd, place, kind, value):
+    content = bytearray(written(volume(), tmp_path / "good.nii").read_bytes())
+    struct.pack_into(kind, content, place, value)
+    path = tmp_path / "ct.nii.gz"
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(InputError):
+        check_nifti(path)
 
 
 def test_nifti_pair(tmp_path):

@@ -128,6 +128,23 @@ def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrain
     sitk.WriteImage(label, str(tmp_path / "elsewhere.nii.gz"))
     status = explain(ct_file, tmp_path / "elsewhere.nii.gz", output, untrained_package)
     assert_refused(status, capsys, output, "nothing on the CT")
+    holes = sitk.GetImageFromArray(np.full((6, 64, 64), np.nan, np.float32))
+    for name in ("holes.nrrd", "holes.nii.gz"):
+        sitk.WriteImage(holes, str(tmp_path / name))
+        assert_refused(explain(ct_file, tmp_path / name, output, untrained_package), capsys, output, "background")
+
+
+def test_explain_refuses_a_segmentation_that_does_not_say_how_the_patient_lies(
+    ct_file, tmp_path, untrained_package, capsys
+):
+    """It would be laid on the CT by a guess, and show the attention for another place."""
+    path = tmp_path / "label.nii"
+    sitk.WriteImage(blob_case(0)[1], str(path))
+    content = bytearray(path.read_bytes())
+    content[252:256] = bytes(4)
+    path.write_bytes(content)
+    output = tmp_path / "why"
+    assert_refused(explain(ct_file, path, output, untrained_package), capsys, output, "how the patient lies")
 
 
 def test_results_are_never_overwritten(ct_file, tmp_path, untrained_package, capsys):

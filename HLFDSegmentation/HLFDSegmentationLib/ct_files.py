@@ -33,6 +33,8 @@ SPACING_LIMITS_MM = (0.01, 100.0)
 # A slice may lie this share of the slice distance away from its place in an even row.
 EVENNESS = 0.2
 
+AS_AIR = "Set them to the value of air, -1024 HU, and save the CT again."
+
 NIFTI_HEADER_BYTES = 540
 """Of NIfTI-2; that of NIfTI-1 is shorter."""
 
@@ -189,7 +191,7 @@ class _NiftiHeader:
         return int(np.prod(self.sizes, dtype=np.int64)) * self.bits // 8
 
 
-def check_nifti(path: Path, *, orientation: bool = True) -> None:
+def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -> None:
     """What ITK passes over in silence in a NIfTI file.
 
     It reads voxels that are missing or no number as 0, takes a spacing of 0 or NaN for 1 mm, and a file that does not
@@ -198,6 +200,7 @@ def check_nifti(path: Path, *, orientation: bool = True) -> None:
     Args:
         path: the file.
         orientation: whether the file must say how the patient lies.
+        remedy: what to do about voxels that are no number.
 
     Raises:
         InputError: the file is one of these.
@@ -208,17 +211,18 @@ def check_nifti(path: Path, *, orientation: bool = True) -> None:
         with open_file(path.with_suffix(".hdr") if in_pair else path, "rb") as file:
             header = _NiftiHeader.of(file.read(NIFTI_HEADER_BYTES))
             length, bad = (header.data_bytes, 0) if in_pair else _read_data(file, header)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
+    # A damaged header has sizes below 0, or an offset that is no number.
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, struct.error) as error:
         raise _unreadable(path) from error
     _check_spacing(header.spacing, path)
     if length < header.data_bytes:
         raise _unreadable(path)
     if bad:
-        raise InputError(_no_numbers(str(path), bad))
+        raise _no_numbers(str(path), bad, remedy)
     if orientation and not header.tells_orientation:
         raise InputError(
             f"{path} does not say how the patient lies in it (neither its qform nor its sform is set), so left and "
-            "right, or front and back, may be mistaken. Export the CT again with its orientation."
+            "right, or front and back, may be mistaken. Export it again with its orientation."
         )
 
 
@@ -371,21 +375,24 @@ def check_voxels(ct: sitk.Image, name: str) -> None:
     voxels = sitk.GetArrayViewFromImage(ct)
     if np.issubdtype(voxels.dtype, np.complexfloating):
         raise InputError(f"{name} holds complex numbers, not HU. Give the CT itself.")
-    if np.issubdtype(voxels.dtype, np.floating):
-        bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in voxels)
-        if bad:
-            raise InputError(_no_numbers(name, bad))
+    check_numbers(ct, name)
     if voxels.max() <= AIR_HU:
         raise InputError(
             f"{name} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
         )
 
 
-def _no_numbers(name: str, count: int) -> str:
-    return (
-        f"{name} has {count} voxels that are no number (NaN or infinite). "
-        "Set them to the value of air, -1024 HU, and save the CT again."
-    )
+def check_numbers(image: sitk.Image, name: str, remedy: str = AS_AIR) -> None:
+    """Raises InputError, with the image's name and what to do, where voxels are no numbers."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    if np.issubdtype(voxels.dtype, np.floating):
+        bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in voxels)
+        if bad:
+            raise _no_numbers(name, bad, remedy)
+
+
+def _no_numbers(name: str, count: int, remedy: str) -> InputError:
+    return InputError(f"{name} has {count} voxels that are no number (NaN or infinite). {remedy}")
 
 
 # Messages

@@ -27,7 +27,7 @@ def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, floa
     if max(rows_mm, columns_mm) < LEAST_FIELD_MM:
         doubts.append(
             f"The CT's slices show only {columns_mm:.3g} x {rows_mm:.3g} mm. The model has learned from whole slices, "
-            "and may find nothing here, whatever there is. Check the voxel spacing, or give the whole CT."
+            "and may be wrong here, or find nothing. Check the voxel spacing, or give the whole CT."
         )
     if grid_shape[0] > 1 and spacing[2] > WIDEST_SLICES_MM:
         doubts.append(

@@ -27,7 +27,7 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> sitk.Imag
         InputError: the file cannot be read, shows what the task does not have, or nothing on the CT.
     """
     path = Path(path)
-    labels = read_label(path)
+    labels = read_label(path, orientation=True)
     values = sitk.GetArrayFromImage(labels)
     shown = sorted(set().union(*(np.unique(plane).tolist() for plane in values)) - {BACKGROUND})
     meaning = _meaning(labels, task)
@@ -67,5 +67,5 @@ def _meaning(labels: sitk.Image, task: Task) -> dict[int, int]:
 
 
 def _named(labels: sitk.Image, value: float) -> str:
-    name = segment_names(labels).get(int(value))
+    name = segment_names(labels).get(value)
     return f" ('{name}')" if name else ""

@@ -145,7 +145,8 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        return Segmentation(labels, self.task, network_labels, runner.notes, maps, str(runner.device))
+        notes = geometry_doubts(slices.grid_shape, slices.spacing) + runner.notes
+        return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
 
     def _explain(
         self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None

@@ -6,23 +6,30 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .ct_files import check_nifti, quiet
+from .ct_files import check_name, check_nifti, check_numbers, quiet
 from .errors import InputError
 
+AS_BACKGROUND = "Set them to 0, the background, and save the file again."
 
-def read_label(path: Path) -> sitk.Image:
+
+def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
     """An annotation, with the metadata of its file.
 
+    Args:
+        path: NIfTI, NRRD or MetaImage file.
+        orientation: whether the file must say how the patient lies. An annotation on the grid of its CT need not.
+
     Raises:
-        InputError: there is no such file, it is damaged or cut short, or holds more than one value a voxel.
+        InputError: there is no such file, it is damaged or cut short, holds more than one value a voxel or values that
+            are no number.
     """
+    check_name(path, InputError)
     if not path.is_file():
         raise InputError(f"There is no label file {path}.")
     try:
         with quiet():
             if sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "NiftiImageIO":
-                # Its orientation is that of the CT, or the check of the geometry tells.
-                check_nifti(path, orientation=False)
+                check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
             label = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read as an image: the file is damaged, incomplete or no image.") from error
@@ -31,4 +38,5 @@ def read_label(path: Path) -> sitk.Image:
             f"{path} does not hold one value for each voxel of a volume. A segmentation with overlapping segments is "
             "stored like this; in 3D Slicer, export it to a label map."
         )
+    check_numbers(label, str(path), AS_BACKGROUND)
     return label

@@ -24,12 +24,12 @@ from .report import write_report
 from .segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
 from .volumes import AxialSlices, hu_problem, read_ct
 
-NOT_HU = "This image does not look like CT in HU, and was segmented all the same because that was asked for: "
+NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "
 
 
 @dataclass(frozen=True)
 class Result:
-    """What `segment_to_folder` made.
+    """What `segment_to_folder` or `explain_to_folder` made.
 
     Attributes:
         folder: where the files lie.

@@ -294,7 +294,7 @@ def method_titles() -> list[tuple[str, str]]:
         ("kd", _("KD: knowledge distillation")),
         ("at", _("AT: attention transfer")),
         ("skd", _("SKD: structured distillation")),
-        ("dkd", _("DKD: decoupled distillation")),
+        ("dkd", _("DKD: deep distillation, level to level")),
         ("hifd", _("HIFD: hierarchical features")),
         ("emkd", _("EMKD: efficient medical distillation")),
         ("none", _("No distillation: the labels alone")),

@@ -318,6 +318,8 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
             seed=SEED,
         )
         run.start(plan, [*split.train, *split.validation, *split.test], split)
+    elif run.plan() != plan:
+        raise SystemExit(f"{run.path} was begun with another plan or other --student-weights. Choose another WORK.")
     return run
 
 

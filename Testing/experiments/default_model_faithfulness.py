@@ -94,9 +94,10 @@ def main() -> None:
     """Prints a table for each label."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    arguments = parser.parse_args()
     package = find_package()
     network = package.load_network()
-    slices = slices_to_test(parser.parse_args().data, package.task)
+    slices = slices_to_test(arguments.data, package.task)
     for name in LABELS:
         label = next(label.value for label in package.task.labels if label.name == name)
         images = with_label(network, slices, label)

@@ -85,7 +85,7 @@ class Shares:
         box = ndimage.find_objects((labels > 0).view(np.uint8))[0]
         first = np.array([part.start for part in box])
         extent = (box[0].stop - box[0].start) * spacing[0] + 2 * MARGIN_MM
-        step = max(FINEST_STEP_MM, extent / (slices - 1))
+        step = max(FINEST_STEP_MM, extent / max(1, slices - 1))
         middle = (box[0].start + box[0].stop - 1) / 2 * spacing[0]
         corner = np.array(
             [

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
-from ..given_weights import check_patients
+from ..given_weights import check_patients, check_plan
 from ..plan import TrainingPlan
 from ..run_lock import training_in
 from ..split import Split
@@ -56,14 +57,18 @@ def compare(
         stop_requested: asked several times a second; when true, every row stops with a checkpoint.
 
     Raises:
+        InputError: this computer has no such device.
         TrainingError: the rows or the plan cannot be used, the given teacher has learned from a test patient, or rows
             failed; the others are finished then.
         CasesError: a case cannot be used.
         Stopped: stopping was asked for.
     """
     check_rows(rows, plan)
+    if scheduler is None:
+        choose_device(plan.device)
     files = ComparisonFolder(folder)
     if plan.teacher_weights and not files.teacher.given("teacher").is_file():
+        check_plan(replace(plan, method="kd", device="cpu"))
         check_patients(Path(plan.teacher_weights), "teacher", split)
     with training_in(files.path):
         files.begin(plan, cases, split)

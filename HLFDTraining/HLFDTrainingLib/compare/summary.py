@@ -80,13 +80,13 @@ def _ranked(row: TableRow, leading: Mapping[_Key, BySeed], patient_of: Mapping[s
     Two methods are compared over the seeds that both have: a mean of one lucky seed does not beat one of several.
     """
     own = leading[row.label, row.layer, row.student, row.method]
+    if row.method == TEACHER or not own:
+        return row
     rivals = [
         values
         for (label, layer, student, method), values in leading.items()
         if (label, layer, student) == (row.label, row.layer, row.student) and method != TEACHER and values is not own
     ]
     behind = {number: mean for number, rival in enumerate(rivals) if (mean := mean_difference(own, rival)) < 0}
-    if row.method == TEACHER or not own:
-        return row
     farthest = difference(own, rivals[min(behind, key=lambda number: behind[number])], patient_of) if behind else None
     return replace(row, rank=1 + len(behind), behind=farthest)
