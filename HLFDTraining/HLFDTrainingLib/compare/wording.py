@@ -32,9 +32,9 @@ HOW_TO_READ = (
     "(none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon test over the "
     "patients, without a correction for the number of methods. The rank is by Dice, among the methods with the same "
     "student, two of which are compared over the seeds and cases that both have; behind is the difference to the one "
-    "that is the farthest ahead, ± its standard error. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in "
-    "brackets tells how many cases have a figure, where not all have: there is no HD95 where nothing was found, which "
-    "flatters who misses much."
+    "that is the farthest ahead, ± its standard error. Lower is better for VOE, absolute RVD, HD95 and false lesions. "
+    "A number in brackets tells how many cases have a figure, where not all have: there is no HD95 where nothing was "
+    "found, which flatters who misses much."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
