@@ -65,3 +65,18 @@ def test_each_tumor_goes_to_its_own_organ(labels):
     clean(labels, TASK, 0.001)
 
     assert labels[20, 20, 20] == KIDNEY
+
+
+def test_pieces_of_an_organ_in_a_single_slice_are_kept():
+    """Both lobes of a liver, whose bridge lies in another slice."""
+    labels = np.zeros((1, 40, 40), np.uint8)
+    labels[0, 5:35, 5:20] = labels[0, 5:15, 25:35] = LIVER
+    before = labels.copy()
+    labels[0, 38, 38] = LIVER
+
+    assert clean(labels, TASK, 0.001) == []
+    assert (labels == before).all()
+
+    volume = np.repeat(labels, 3, axis=0)
+    clean(volume, TASK, 0.001)
+    assert not volume[:, 5:15, 25:35].any()

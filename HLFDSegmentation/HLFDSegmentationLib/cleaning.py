@@ -13,6 +13,8 @@ SMALLEST_LESION_MM = 5.0
 """Diameter of the ball that the smallest piece of tumor must fill. A smaller one cannot be told from noise: lesions
 are measured from 10 mm on (RECIST 1.1, Eisenhauer et al. 2009)."""
 
+SMALLEST_PIECE = 0.1
+
 
 def clean(labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """Gives specks of tumor to their organ, then drops what lies apart from an organ. Changes the labels.
@@ -58,7 +60,9 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, voxel_ml: float)
 def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float) -> str | None:
     """Sets all but the largest pieces of an organ with its tumors to background, in place.
 
-    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together.
+    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together. In a CT of a
+    single slice every piece of at least `SMALLEST_PIECE` of the largest is kept: an organ that is one piece in the body
+    may be cut into several there.
 
     Returns:
         A sentence for the user, where more than 1 mL was dropped.
@@ -73,7 +77,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         return None
     box = tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in zip(*boxes))
     pieces, sizes = _pieces(np.isin(labels[box], values))
-    dropped = np.ones(len(sizes), dtype=bool)
+    dropped = sizes < SMALLEST_PIECE * sizes.max() if len(labels) == 1 else np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
     dropped[0] = False
     labels[box][dropped[pieces]] = 0

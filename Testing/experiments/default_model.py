@@ -3,14 +3,15 @@
     python Testing/experiments/default_model.py DATA WORK
 
 DATA is the folder with msd_liver_slices, kits19_slices, kits23_labels and volumes; WORK receives the cases, the
-training run and the package. With --student-weights the student goes on from an earlier run of this script, whose
-patients were divided by the same seed.
+training run and the package. --plan tells what differs from the plan below, so that a student goes on from an earlier
+run of this script; its patients are divided by the same seed.
 Run again with the same WORK to go on after an interruption. docs/default_model.md tells the result.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -319,7 +320,7 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
         )
         run.start(plan, [*split.train, *split.validation, *split.test], split)
     elif run.plan() != plan:
-        raise SystemExit(f"{run.path} was begun with another plan or other --student-weights. Choose another WORK.")
+        raise SystemExit(f"{run.path} was begun with another plan. Choose another WORK.")
     return run
 
 
@@ -360,9 +361,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--student-weights", help="a run folder, model package or best.pt of an earlier run")
+    parser.add_argument("--plan", type=json.loads, default={}, help='as {"student_weights": "EARLIER/run", "seed": 1}')
     arguments = parser.parse_args()
-    run = start(arguments.data, arguments.work, replace(PLAN, student_weights=arguments.student_weights))
+    run = start(arguments.data, arguments.work, replace(PLAN, **arguments.plan))
     TrainingRun(run, report=run.logging(json_lines)).run()
     with student_as_package(run) as package:
         metrics = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
