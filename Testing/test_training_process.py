@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -66,8 +67,9 @@ def started():
     yield start
     for process in processes:
         if process.state.name == "running" and not RunLock(process.run_folder).holder().elsewhere:
-            for one in processes_of(process.run_folder):
-                one.kill()
+            with suppress(psutil.NoSuchProcess):  # two of one run: the first has ended its processes
+                for one in processes_of(process.run_folder):
+                    one.kill()
 
 
 def trainer_ready(process: TrainingProcess) -> bool:
