@@ -1,4 +1,4 @@
-"""The main job: a CT in, a folder with segmentation, measures, attention and report out. And its part: attention."""
+"""The main job: a CT in, a folder with segmentation, measures, attention and report out; or attention alone."""
 
 from __future__ import annotations
 
@@ -81,23 +81,15 @@ def segment_to_folder(
     segmentation = Segmenter(package, device).segment(
         ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
     )
-    measures = measure(segmentation.labels, ct, package.task)
+    result = Result(folder, segmentation, measure(segmentation.labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")
         write_segmentation_nrrd(segmentation.labels, package.task, part / "segmentation.seg.nrrd")
-        write_measures_csv(measures, part / "segments.csv")
+        write_measures_csv(result.measures, part / "segments.csv")
         if attention:
             write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
-        write_report(
-            part / "report.html",
-            ct=ct,
-            ct_name=Path(ct_path).absolute().name,
-            segmentation=segmentation,
-            measures=measures,
-            package=package,
-            warnings=warnings,
-        )
-    return Result(folder, segmentation, measures, warnings)
+        _write_report(part, result, ct, ct_path, package)
+    return result
 
 
 def explain_to_folder(
@@ -126,20 +118,26 @@ def explain_to_folder(
     ct, warnings = _read(ct_path, folder, force)
     labels = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
-    measures = measure(labels, ct, package.task)
+    result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
-        write_report(
-            part / "report.html",
-            ct=ct,
-            ct_name=Path(ct_path).absolute().name,
-            segmentation=segmentation,
-            measures=measures,
-            package=package,
-            warnings=warnings,
-            given=Path(segmentation_path).name,
-        )
-    return Result(folder, segmentation, measures, warnings)
+        _write_report(part, result, ct, ct_path, package, given=Path(segmentation_path).name)
+    return result
+
+
+def _write_report(
+    part: Path, result: Result, ct: sitk.Image, ct_path: str | Path, package: ModelPackage, given: str | None = None
+) -> None:
+    write_report(
+        part / "report.html",
+        ct=ct,
+        ct_name=Path(ct_path).absolute().name,
+        segmentation=result.segmentation,
+        measures=result.measures,
+        package=package,
+        warnings=result.warnings,
+        given=given,
+    )
 
 
 def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, list[str]]:
