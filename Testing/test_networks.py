@@ -57,6 +57,15 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(name):
     assert f"{cost.macs / 1e9:.2f}" == gmacs
 
 
+@pytest.mark.parametrize("teacher", ["unet++", "resnet50-unet"])
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_the_small_student_takes_a_fifteenth_of_a_large_teachers_multiply_adds(teacher, num_classes):
+    teacher_macs, student_macs = (
+        network_cost(on_meta(name, num_classes), 384, 384).macs for name in (teacher, "mobilenetv2-unet")
+    )
+    assert student_macs <= teacher_macs / 15
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_are_those_of_the_table(name):
     network = on_meta(name)

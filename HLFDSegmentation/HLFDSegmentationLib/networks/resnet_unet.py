@@ -16,9 +16,24 @@ LAYERS = {
 }
 
 
+DECODER_CHANNELS = {
+    "resnet18": (256, 128, 64, 32, 16),
+    # As wide as the decoder of mobilenetv2-unet where the resolution is high: a teacher should not know less of edges
+    # than its student, and that student then takes a fifteenth of its multiply-adds at most.
+    "resnet50": (256, 128, 64, 48, 32),
+}
+"""Channels of decoder5 to decoder2, and of the block at full resolution."""
+
+
 def build(name: str, num_classes: int) -> SegmentationNetwork:
     """`resnet18-unet` or `resnet50-unet`, with random weights."""
     backbone = name.removesuffix("-unet")
-    body = FlexibleUNet(in_channels=1, out_channels=num_classes, backbone=backbone, is_pad=False)
+    body = FlexibleUNet(
+        in_channels=1,
+        out_channels=num_classes,
+        backbone=backbone,
+        decoder_channels=DECODER_CHANNELS[backbone],
+        is_pad=False,
+    )
     body.encoder = resnet.ResNetEncoder(backbone)
     return SegmentationNetwork(body, LAYERS)
