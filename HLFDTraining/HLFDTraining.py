@@ -16,7 +16,7 @@ from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_folder import RunFolder, split_for
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
@@ -25,7 +25,7 @@ from HLFDTrainingLib.slicer_plan_panel import PlanPanel
 from HLFDTrainingLib.slicer_trainer import start_trainer
 from HLFDTrainingLib.slicer_training_panel import TrainingPanel
 from HLFDTrainingLib.slicer_training_start import TrainingStart
-from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
+from HLFDTrainingLib.split import PARTS, Split
 from HLFDTrainingLib.training_process import TrainingProcess
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -100,7 +100,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._shownTask = self._shownFolder = None
-        self._shownStudent = ""
+        self._shownSource = ""
         self._askedDevices = False
         self._closed = False
 
@@ -286,13 +286,13 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._shownFolder = folder
             self.trainingStart.forget()
             self.trainingPanel.set_folder(folder)
-        source = self._parameterNode.studentSource
-        if source != self._shownStudent:
-            self._shownStudent = source
+        source = self._parameterNode.studentSource or self._parameterNode.teacherSource
+        if source != self._shownSource:
+            self._shownSource = source
             self._keepParts(source)
 
     def _keepParts(self, source: str) -> None:
-        """Whom the student has learned from stays in the part of the split that they were in."""
+        """Whom the student, or else the teacher, has learned from stays in the part of the split that they were in."""
         try:
             self.casesPanel.keep_parts(_partsOf(RunFolder(Path(source))) if source else {})
         except HLFDError as error:
@@ -357,7 +357,7 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
         found = find_cases(Path(cases), plan.task)
         run = RunFolder(Path(runFolder))
-        run.start(plan, found, split or _usualSplit(found, plan))
+        run.start(plan, found, split or split_for(plan, found))
         if name:
             rename_run(run.path, name)
         return self.continueTraining(run.path)
@@ -378,13 +378,6 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
 def _planFrom(data: Mapping[str, Any]) -> TrainingPlan:
     task = data.get("task", "")
     return TrainingPlan.from_dict({**data, "task": task if isinstance(task, dict) else load_task(task).to_dict()})
-
-
-def _usualSplit(cases: list, plan: TrainingPlan) -> Split:
-    before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None
-    if before and before.started:
-        return split_onward(cases, before.split(before.plan()), seed=plan.seed)
-    return split_by_patient(cases, seed=plan.seed)
 
 
 class HLFDTrainingTest(ScriptedLoadableModuleTest):

@@ -338,3 +338,94 @@ def test_truncated_slice(tmp_path, capfd):
     with pytest.raises(InputError, match=r"slice002\.dcm cannot be read"):
         read_ct(folder)
     assert capfd.readouterr() == ("", "")
+
+
+# Headers that do not tell the geometry
+
+
+def with_header(path: Path, change) -> Path:
+    """A file whose text header was changed."""
+    header, separator, voxels = path.read_bytes().partition(b"\n\n" if path.suffix == ".nrrd" else b"LOCAL\n")
+    path.write_bytes(change(header) + separator + voxels)
+    return path
+
+
+def without(*names: bytes):
+    """Leaves out the header's lines that begin with a name."""
+    return lambda header: (
+        b"\n".join(line for line in header.split(b"\n") if not line.startswith(names))
+        + (b"\n" if header.endswith(b"\n") else b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change", "told"),
+    [
+        (".nrrd", without(b"space directions", b"space origin"), "does not say how large its voxels are"),
+        (".nrrd", lambda header: header.replace(b"left-posterior-superior", b"scanner-xyz"), "how the patient lies"),
+        (".nrrd", lambda header: header + b'\nspace units: "cm" "cm" "cm"', "spacing in cm"),
+        (".mha", without(b"ElementSpacing"), "does not say how large its voxels are"),
+        (".mha", without(b"TransformMatrix"), "how the patient lies"),
+    ],
+)
+def test_file_that_does_not_tell_its_geometry(suffix, change, told, tmp_path, capfd):
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(volume(), str(path))
+    read_ct(path)
+    assert told in refusal(with_header(path, change), capfd)
+
+
+def test_nrrd_whose_units_are_millimeters(tmp_path):
+    path = written(volume(), tmp_path / "ct.nrrd")
+    assert read_ct(with_header(path, lambda header: header + b'\nspace units: "mm" "mm" "mm"')).GetSpacing()[2] == 2.5
+
+
+def test_nifti_with_two_spacings(tmp_path, capfd):
+    path = written(volume(), tmp_path / "ct.nii")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3f", content, 80, 1.0, 1.0, 1.0)
+    path.write_bytes(bytes(content))
+    assert "two different voxel spacings" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_sheared_slices(suffix, tmp_path, capfd):
+    ct = volume()
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(ct, str(path))
+    turned = {
+        ".nrrd": (rb"space directions: .*", b"space directions: (0.7,0,0) (0,0.8,0) (0,0.9,2.5)"),
+        ".mha": (rb"TransformMatrix = .*", b"TransformMatrix = 1 0 0 0 1 0 0 0.34 0.94"),
+    }[suffix]
+    assert "sheared" in refusal(with_header(path, lambda header: re.sub(*turned, header)), capfd)
+
+
+# DICOM files of other kinds
+
+
+def test_file_of_many_slices(tmp_path, capfd):
+    path = tmp_path / "enhanced.dcm"
+    written(sitk.Cast(volume() + 1024, sitk.sitkUInt16), path)
+    assert "Enhanced CT" in refusal(path, capfd)
+
+
+def test_single_slice_is_as_thick_as_it_says(tmp_path):
+    folder = write_series(tmp_path / "one", stack(0))
+    path = next(folder.iterdir())
+    image = sitk.ReadImage(str(path))
+    image.SetMetaData("0018|0050", "4")
+    sitk.WriteImage(image, str(path))
+    # The writer tells a distance between slices, which many scanners leave out: it becomes an entry of no meaning.
+    path.write_bytes(path.read_bytes().replace(b"\x18\x00\x88\x00", b"\x18\x00\x8f\x00"))
+    assert not sitk.ReadImage(str(path)).HasMetaDataKey("0018|0088")
+    assert read_ct(path).GetSpacing()[2] == read_ct(folder).GetSpacing()[2] == 4
+
+
+@pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.88.22"])
+def test_contours_and_reports_beside_the_slices_are_left_out(kind, tmp_path):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    name = kind.encode() + b"\0" * (len(kind) % 2)
+    entry = b"\x02\x00\x02\x00UI" + struct.pack("<H", len(name)) + name
+    length = b"\x02\x00\x00\x00UL" + struct.pack("<HI", 4, len(entry))
+    (folder / "other.dcm").write_bytes(bytes(128) + b"DICM" + length + entry)
+    assert read_ct(folder).GetSize()[2] == 3

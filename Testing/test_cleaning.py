@@ -4,6 +4,7 @@ from HLFDSegmentationLib.cleaning import SMALLEST_LESION_MM, clean
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]
+MM = (1.0, 1.0, 1.0)
 LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
 
 
@@ -23,7 +24,7 @@ def labels():
 def test_specks_of_tumor_become_liver_and_are_told(labels):
     labels[10, 10, 10] = labels[20, 20:22, 20] = LIVER_TUMOR
 
-    notes = clean(labels, TASK, 0.001)
+    notes = clean(labels, TASK, MM)
 
     assert not (labels == LIVER_TUMOR).any()
     assert (labels[5:35, 5:35, 5:35] == LIVER).all()
@@ -36,7 +37,7 @@ def test_specks_of_tumor_become_liver_and_are_told(labels):
 def test_a_lesion_stays_from_the_smallest_diameter_on(labels, diameter_mm, stays):
     labels[ball(labels.shape, (20, 20, 20), diameter_mm)] = LIVER_TUMOR
 
-    clean(labels, TASK, 0.001)
+    clean(labels, TASK, MM)
 
     assert (labels == LIVER_TUMOR).any() == stays
 
@@ -46,14 +47,14 @@ def test_pieces_that_touch_at_a_corner_count_together(labels):
         labels[10 + step, 10:14, 10 + step : 14 + step] = LIVER_TUMOR
     before = labels.copy()
 
-    assert clean(labels, TASK, 0.001) == []
+    assert clean(labels, TASK, MM) == []
     assert (labels == before).all()
 
 
 def test_specks_apart_from_the_organ_vanish_with_what_lies_apart(labels):
     labels[1, 1, 1] = LIVER_TUMOR
 
-    clean(labels, TASK, 0.001)
+    clean(labels, TASK, MM)
 
     assert labels[1, 1, 1] == 0
 
@@ -62,7 +63,7 @@ def test_each_tumor_goes_to_its_own_organ(labels):
     labels[20, 20, 20] = KIDNEY_TUMOR
     labels[36:39, 36:39, 36:39] = KIDNEY
 
-    clean(labels, TASK, 0.001)
+    clean(labels, TASK, MM)
 
     assert labels[20, 20, 20] == KIDNEY
 
@@ -74,9 +75,29 @@ def test_pieces_of_an_organ_in_a_single_slice_are_kept():
     before = labels.copy()
     labels[0, 38, 38] = LIVER
 
-    assert clean(labels, TASK, 0.001) == []
+    assert clean(labels, TASK, MM) == []
     assert (labels == before).all()
 
     volume = np.repeat(labels, 3, axis=0)
-    clean(volume, TASK, 0.001)
+    clean(volume, TASK, MM)
     assert not volume[:, 5:15, 25:35].any()
+
+
+def test_tumor_that_lies_apart_is_told_by_its_name(labels):
+    labels[ball(labels.shape, (37, 37, 37), 5.5)] = LIVER_TUMOR
+
+    (note,) = clean(labels, TASK, MM)
+
+    assert not (labels == LIVER_TUMOR).any()
+    assert "0.1 mL that the network took for liver tumor" in note and "largest piece of the liver" in note
+
+
+@pytest.mark.parametrize("thickness_mm", [0.6, 2.5])
+@pytest.mark.parametrize(("diameter_mm", "stays"), [(SMALLEST_LESION_MM - 1, False), (SMALLEST_LESION_MM + 1, True)])
+def test_in_a_single_slice_a_lesion_is_judged_by_its_area(diameter_mm, stays, thickness_mm):
+    labels = np.full((1, 40, 40), LIVER, np.uint8)
+    labels[ball(labels.shape, (0, 20, 20), diameter_mm)] = LIVER_TUMOR
+
+    clean(labels, TASK, (1.0, 1.0, thickness_mm))
+
+    assert (labels == LIVER_TUMOR).any() == stays

@@ -100,6 +100,16 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     assert "encoder1" in capsys.readouterr().out
 
 
+def test_explain_tells_what_of_a_segmentation_lies_outside_of_the_ct(ct_file, tmp_path, untrained_package):
+    label = blob_case(0)[1]
+    columns = np.nonzero(sitk.GetArrayViewFromImage(label))[2]
+    out = label.GetSize()[0] - int(np.percentile(columns, 80))
+    label.SetOrigin(label.TransformContinuousIndexToPhysicalPoint((float(out), 0.0, 0.0)))
+    sitk.WriteImage(label, str(tmp_path / "shifted.nii.gz"))
+    assert explain(ct_file, tmp_path / "shifted.nii.gz", tmp_path / "why", untrained_package) == 0
+    assert "of the segmentation lies outside of the CT" in (tmp_path / "why" / "report.html").read_text("utf-8")
+
+
 def test_explaining_what_the_model_found_is_what_segmenting_shows(ct_file, tmp_path, untrained_package):
     """Also from the file that 3D Slicer opens, cut to a part of the CT as Slicer stores it, with values of its own."""
     assert segment(ct_file, tmp_path / "found", untrained_package, "--attention") == 0
@@ -128,6 +138,11 @@ def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrain
     sitk.WriteImage(label, str(tmp_path / "elsewhere.nii.gz"))
     status = explain(ct_file, tmp_path / "elsewhere.nii.gz", output, untrained_package)
     assert_refused(status, capsys, output, "nothing on the CT")
+    label.SetOrigin(blob_case(0)[1].GetOrigin())
+    shifted = sitk.Image(label)
+    shifted.SetOrigin(label.TransformContinuousIndexToPhysicalPoint((45.0, 0.0, 0.0)))
+    sitk.WriteImage(shifted, str(tmp_path / "shifted.nii.gz"))
+    assert_refused(explain(ct_file, tmp_path / "shifted.nii.gz", output, untrained_package), capsys, output, "% of it")
     holes = sitk.GetImageFromArray(np.full((6, 64, 64), np.nan, np.float32))
     for name in ("holes.nrrd", "holes.nii.gz"):
         sitk.WriteImage(holes, str(tmp_path / name))
@@ -154,6 +169,19 @@ def test_results_are_never_overwritten(ct_file, tmp_path, untrained_package, cap
     assert segment(ct_file, output, untrained_package) == 1
     assert "not empty" in capsys.readouterr().err
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
+
+
+def test_the_current_folder_and_a_link_are_filled_where_they_are_empty(
+    ct_file, tmp_path, untrained_package, monkeypatch
+):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (Path("."), tmp_path / "link"):
+        assert segment(ct_file, folder, untrained_package) == 0
+        assert (folder / "report.html").is_file() and not list(folder.glob(".*"))
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_empty_folder_is_filled(ct_file, tmp_path, untrained_package):
@@ -249,6 +277,28 @@ def test_a_mistyped_option_begins_no_run(option, value, tmp_path, capsys):
         ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor", option, value]
     )
     assert_refused(status, capsys, run, value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(["--epochs", "99"], "--epochs"), (["--teacher-weights", "other"], "--teacher-weights"), (["other"], "CASES")],
+)
+def test_what_a_begun_run_would_not_follow_is_refused(given, told, tmp_path, capsys):
+    assert main(["train", *given, "-o", str(tmp_path / "run"), "--resume"]) == 1
+    assert f"Leave out {told}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])
+def test_a_folder_that_holds_other_things_is_not_trained_in(command, tmp_path, capsys):
+    """As the folder of the cases itself, whose cases.json would be written anew."""
+    cases = write_cases(tmp_path / "cases", 4)
+    mine = cases / "table.csv"
+    mine.write_text("mine")
+    before = sorted(cases.rglob("*"))
+    status = main([*command, str(cases), "-o", str(cases), "--task", "liver-tumor"])
+    assert status == 1 and "Choose a new folder" in capsys.readouterr().err
+    assert sorted(cases.rglob("*")) == before
+    assert mine.read_text() == "mine"
 
 
 def test_a_run_below_a_file_is_refused(tmp_path, capsys):

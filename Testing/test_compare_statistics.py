@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib.compare.charts import learning_charts
 from HLFDTrainingLib.compare.label_slices import on_label_slices
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Record, method_order, write_records
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method, rows_of
@@ -94,6 +96,16 @@ def test_standard_error_is_that_of_the_mean_over_unequally_many_cases():
     assert found.standard_error == pytest.approx(np.std(drawn), rel=0.1)
 
 
+def test_patients_without_a_difference_take_no_part_in_the_test():
+    """Dice 1 on both sides, as where there is no tumor and none is found."""
+    names = [f"p{number}" for number in range(20)]
+    base = {0: dict.fromkeys(names, 1.0)}
+    ours = {0: {**base[0], **{name: 1 - 0.1 * n for n, name in enumerate(names[:5], start=1)}}}
+    found = difference(ours, base, {name: name for name in names})
+    assert found.p == pytest.approx(2 / 2**5)
+    assert (found.patients, found.mean) == (20, pytest.approx(-1.5 / 20))
+
+
 def test_no_difference_at_all_is_no_proof():
     values = {0: {"a": 0.5, "b": 0.6}}
     assert difference(values, values, {"a": "a", "b": "b"}).p == 1.0
@@ -152,6 +164,26 @@ def test_figure_that_not_all_cases_have_tells_how_many_have_it():
     heading, [cells] = figure_table(summarize_records(records, CASE_FIGURES), "liver")
     shown = dict(zip(heading, cells))
     assert shown["HD95 mm"] == "8.0 (1)" and "(" not in shown["Dice"]
+
+
+def test_row_of_fewer_cases_than_the_others_tells_how_many():
+    """As where it was not finished in every fold."""
+    cases = {"none": range(10), "kd": range(6, 10)}
+    records = [
+        replace(record(method, 0, str(case), 0.0), values=dict.fromkeys(CASE_FIGURES, 0.1 * case))
+        for method, of_method in cases.items()
+        for case in of_method
+    ]
+    heading, cells = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    shown = {line[0]: line[heading.index("Dice")] for line in cells}
+    assert shown["kd"].endswith("(4)") and "(" not in shown["none"]
+
+
+def test_learning_curve_ends_where_a_fold_ends():
+    learning = {Row("none", "mobilenetv2-unet", 0): {1: [0.2, 0.4], 2: [0.4, 0.6], 3: [0.9]}}
+    (chart,) = learning_charts(learning)
+    (line,) = (one for one in chart.iter() if one.tag == "polyline")
+    assert len(line.get("points").split()) == 2
 
 
 def test_records_are_kept_case_by_case(tmp_path):
@@ -213,6 +245,11 @@ def test_every_combination_is_a_row_with_a_name_of_its_own():
         ([Row("magic", "mobilenetv2-unet", 0)], "no distillation method 'magic'"),
         ([Row("hlfd:gamma=1", "mobilenetv2-unet", 0)], "no option 'gamma'"),
         ([Row("hlfd:beta=much", "mobilenetv2-unet", 0)], "'hlfd:beta=much' cannot be used"),
+        ([Row("hlfd:beta=nan", "mobilenetv2-unet", 0)], "beta must be a number, 0 or more"),
+        ([Row("kd:temperature=4x", "mobilenetv2-unet", 0)], "temperature must be a number"),
+        ([Row("kd:temperature=0", "mobilenetv2-unet", 0)], "greater than 0"),
+        ([Row("hlfd:terms=1", "mobilenetv2-unet", 0)], "'hlfd:terms=1' cannot be used"),
+        ([Row("none", "mobilenetv2-unet", -1)], "seed must be 0 or more"),
         ([Row("hlfd:resize=larger", "mobilenetv2-unet", 0)], "no resize 'larger'"),
         ([Row("../none", "mobilenetv2-unet", 0)], "is no distillation method"),
         ([Row("none", "vgg", 0)], "no student network 'vgg'"),

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "experiments"))
 
+import default_model
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
@@ -29,6 +30,18 @@ def disk(center: tuple[int, int], radius: int) -> np.ndarray:
 @pytest.mark.parametrize("mask", [np.zeros(SHAPE, bool), np.ones(SHAPE, bool), disk((0, 0), 9), disk((30, 40), 12)])
 def test_runs_hold_a_mask_exactly(mask):
     np.testing.assert_array_equal(from_runs(to_runs(mask), SHAPE), mask)
+
+
+def test_no_ct_is_painted_on_a_patient_of_whom_there_is_a_real_slice(tmp_path, monkeypatch):
+    """KiTS19 and KiTS23 write the number of one patient differently."""
+    (tmp_path / "kits23_labels").mkdir()
+    for name in ("case_00028", "case_00030"):
+        (tmp_path / "kits23_labels" / f"{name}.nii.gz").touch()
+    nothing = np.zeros(SHAPE)
+    monkeypatch.setattr(default_model, "painted_slices", lambda *_: [(nothing, nothing, 1.0)])
+    real = [Case("kidney_case00028_z027", "case00028", tmp_path, tmp_path, {})]
+    painted = default_model.painted_cases(tmp_path, tmp_path / "cases", real)
+    assert [case.patient for case in painted] == ["painted case_00030"]
 
 
 def test_runs_are_start_and_length():

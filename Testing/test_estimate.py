@@ -178,7 +178,7 @@ def test_command_trains_for_a_time_and_keeps_the_epochs_in_the_plan(arguments, t
     assert run.plan().student_epochs == told["epochs"]["student"] == 1
     assert "do not suffice" in told["warnings"][0]
     assert main(["train", "-o", str(run.path), "--resume", "--hours", "1"]) == 1
-    assert "keeps its epochs" in capsys.readouterr().err
+    assert "keeps its cases and its plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "nan", "soon"])

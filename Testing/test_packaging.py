@@ -55,6 +55,14 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert "| liver with tumors |" in capsys.readouterr().out
 
 
+def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, capsys):
+    figures = tmp_path / "figures.csv"
+    ct = run / json.loads((run / "cases.json").read_text())["cases"][0]["ct"]
+    assert main(["evaluate", str(run), str(ct.parents[1]), "-o", str(figures), "--device", "cpu"]) == 1
+    assert "has learned from" in capsys.readouterr().err
+    assert not figures.exists()
+
+
 @pytest.mark.parametrize("wrong", ["grid", "values", "shifted", "truncated"])
 def test_evaluate_refuses_cases_whose_figures_would_be_wrong(wrong, run, tmp_path, capsys):
     case = write_cases(tmp_path / "cases", 1) / "case0"

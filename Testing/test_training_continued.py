@@ -18,8 +18,9 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
+from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_folder import RunFolder, split_for
 from HLFDTrainingLib.split import Split, split_onward
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
@@ -156,6 +157,32 @@ def test_student_is_not_judged_by_a_patient_that_it_has_learned_from(finished, c
         TrainingRun(folder).run()
 
 
+def test_student_is_not_judged_by_a_patient_that_its_teacher_has_learned_from(finished, cases_folder, tmp_path):
+    plan = replace(PLAN, teacher_weights=str(finished[0].path))
+    before = finished[0].split(plan)
+    folder = RunFolder(tmp_path / "run")
+    folder.start(plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
+    with pytest.raises(TrainingError, match=f"The teacher .* has learned from patient {before.train[0].patient}"):
+        TrainingRun(folder).run()
+
+
+@pytest.mark.parametrize("change", [{"spacing": 2.5}, {"window": (-500.0, 500.0)}])
+def test_teacher_that_knows_other_slices_is_refused_and_a_student_gets_used_to_them(change, finished):
+    plan = replace(PLAN, task=replace(TASK, **change))
+    with pytest.raises(TrainingError, match="has learned from slices with pixels of"):
+        check_plan(replace(plan, teacher_weights=str(finished[0].path)))
+    check_plan(replace(plan, student_weights=str(finished[0].path)))
+
+
+@pytest.mark.parametrize("role", ["student_weights", "teacher_weights"])
+def test_cases_are_divided_as_those_were_that_the_weights_come_from(role, finished, cases_folder):
+    plan = replace(PLAN, seed=PLAN.seed + 1, **{role: str(finished[0].path)})
+    cases = find_cases(cases_folder, TASK)
+    parts = finished[0].read("split.json")
+    assert {**split_for(plan, cases).to_dict(), "seed": PLAN.seed} == parts
+    assert split_for(replace(PLAN, seed=plan.seed), cases) == split_by_patient(cases, seed=plan.seed)
+
+
 def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
     cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
     before = split_by_patient(cases[:6], seed=1)
@@ -250,6 +277,26 @@ def test_run_with_one_step_an_epoch_can_be_stopped(cases_folder, tmp_path):
     with pytest.raises(Stopped):
         TrainingRun(folder, report=report).run()
     assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1]
+
+
+def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp_path):
+    """As on a computer with CUDA, whose scaler of the gradients has a state and the CPU's has none."""
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=lambda: folder.stage("student").is_dir()).run()
+    folder.write("plan.json", replace(ALONE, precision="float16").to_dict())
+    assert train(folder)[-1]["event"] == "finished"
+
+
+def test_epoch_begun_by_several_processes_is_gone_on_with_at_the_same_slice(cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, batch=1))
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=lambda: folder.stage("student").is_dir()).run()
+    last = folder.stage("student") / "last.pt"
+    checkpoint = torch.load(last, weights_only=True)
+    assert (checkpoint["state"]["step"], checkpoint["world"]) == (1, 1)
+    torch.save({**checkpoint, "world": 2}, last)  # a step of two processes is two slices
+    assert next(event["step"] for event in train(folder) if event["event"] == "step") == 3
 
 
 @pytest.mark.parametrize("when", ["reading", "step"])

@@ -16,26 +16,28 @@ are measured from 10 mm on (RECIST 1.1, Eisenhauer et al. 2009)."""
 SMALLEST_PIECE = 0.1
 
 
-def clean(labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -> list[str]:
     """Gives specks of tumor to their organ, then drops what lies apart from an organ. Changes the labels.
 
     Args:
         labels: uint8 (Z, Y, X).
         task: says what they mean.
-        voxel_ml: volume of a voxel in mL.
+        spacing: mm along x, y and z.
 
     Returns:
         Sentences for the user about what was changed.
     """
-    specks = [absorb_specks(labels, task, tumor, voxel_ml) for tumor in task.tumors]
+    specks = [absorb_specks(labels, task, tumor, spacing) for tumor in task.tumors]
+    voxel_ml = float(np.prod(spacing)) / 1000
     apart = [keep_largest_pieces(labels, task, organ, voxel_ml) for organ in task.organs]
     return [note for note in (*specks, *apart) if note]
 
 
-def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, voxel_ml: float) -> str | None:
+def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float]) -> str | None:
     """Gives pieces of a tumor smaller than a ball of `SMALLEST_LESION_MM` to its organ, in place.
 
-    A tumor without an organ loses them to the background. Voxels that touch at a corner belong together.
+    In a CT of a single slice, those smaller than a disk of this diameter. A tumor without an organ loses them to the
+    background. Voxels that touch at a corner belong together.
 
     Returns:
         A sentence for the user, where there were any.
@@ -44,16 +46,17 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, voxel_ml: float)
     if box is None:
         return None
     pieces, sizes = _pieces(labels[box] == tumor.value)
-    smallest_ml = np.pi / 6 * SMALLEST_LESION_MM**3 / 1000
-    specks = (sizes > 0) & (sizes * voxel_ml < smallest_ml)
+    single = len(labels) == 1
+    smallest = np.pi / 4 * SMALLEST_LESION_MM**2 if single else np.pi / 6 * SMALLEST_LESION_MM**3
+    specks = (sizes > 0) & (sizes * np.prod(spacing[:2] if single else spacing) < smallest)
     if not specks.any():
         return None
     labels[box][specks[pieces]] = tumor.organ or BACKGROUND
     goes_to = task.label(tumor.organ).name if tumor.organ else "background"
     found = "1 speck" if specks.sum() == 1 else f"{specks.sum()} specks"
     return (
-        f"{found} that the network took for {tumor.name} went to the {goes_to}: smaller than a ball of "
-        f"{SMALLEST_LESION_MM:g} mm, and so not to be told from noise."
+        f"{found} that the network took for {tumor.name} went to the {goes_to}: smaller than a "
+        f"{'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm, and so not to be told from noise."
     )
 
 
@@ -65,7 +68,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     may be cut into several there.
 
     Returns:
-        A sentence for the user, where more than 1 mL was dropped.
+        A sentence for the user, where more than 1 mL was dropped, or any tumor: it may be a lesion.
     """
     values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
     boxes = [
@@ -80,15 +83,15 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     dropped = sizes < SMALLEST_PIECE * sizes.max() if len(labels) == 1 else np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
     dropped[0] = False
-    labels[box][dropped[pieces]] = 0
-    dropped_ml = float(sizes[dropped].sum()) * voxel_ml
-    if dropped_ml <= MIN_NOTED_ML:
+    lost = np.bincount(labels[box][dropped[pieces]], minlength=task.num_classes) * voxel_ml
+    labels[box][dropped[pieces]] = BACKGROUND
+    if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
-    return (
-        f"{dropped_ml:.1f} mL that the network took for {organ.name} were left out, because they lie apart from "
-        f"{kept} of it."
+    what = " and ".join(
+        f"{lost[value]:.1f} mL that the network took for {task.label(value).name}" for value in values if lost[value]
     )
+    return f"{what} were left out, because they lie apart from {kept} of the {organ.name}."
 
 
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

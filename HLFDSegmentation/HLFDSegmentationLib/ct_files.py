@@ -17,9 +17,18 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import HLFDError, InputError
+from .text_headers import check_text_header
 
 MODALITY = "0008|0060"
 SERIES_DESCRIPTION = "0008|103e"
+PIXEL_SPACING = "0028|0030"
+SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
+
+CT_IMAGE = b"1.2.840.10008.5.1.4.1.1.2"
+"""Storage classes of DICOM files with CT images begin like this."""
+
+SOP_CLASS = b"\x02\x00\x02\x00UI"
+"""Begins the entry of a DICOM file's own header that tells its storage class."""
 
 # ITK's names of the readers whose files hold a CT with its geometry.
 READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}
@@ -29,6 +38,9 @@ AIR_HU = -300.0
 
 # Voxels of a CT are between micrometers and centimeters wide; anything else is a header in wrong units.
 SPACING_LIMITS_MM = (0.01, 100.0)
+
+# Cosine of an angle that still counts as a right one.
+RIGHT_ANGLE = 1e-3
 
 # A slice may lie this share of the slice distance away from its place in an even row.
 EVENNESS = 0.2
@@ -89,11 +101,22 @@ def _read_file(path: Path) -> sitk.Image:
         check_nifti(path)
     header = _read_header(path)
     _check_header(header, path)
-    try:
-        ct = header.Execute()
-    except RuntimeError as error:
-        raise _unreadable(path) from error
+    check_text_header(path, kind)
+    if kind == "GDCMImageIO":
+        _check_dicom(header, path)
+    ct = _voxels(header, path)
+    if kind == "GDCMImageIO":
+        _tell_thickness(ct, path)
     return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct
+
+
+def _voxels(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise MemoryError from error
+        raise _unreadable(path) from error
 
 
 def _read_header(path: Path) -> sitk.ImageFileReader:
@@ -103,12 +126,16 @@ def _read_header(path: Path) -> sitk.ImageFileReader:
         reader.ReadImageInformation()
     except RuntimeError as error:
         if "orthonormal" in str(error):
-            raise InputError(
-                f"The slices of {path} are sheared against each other, as with a tilted gantry. "
-                "Resample the CT to a grid with right angles, for example in 3D Slicer, and give that."
-            ) from error
+            raise _sheared(path) from error
         raise _unreadable(path) from error
     return reader
+
+
+def _sheared(path: Path) -> InputError:
+    return InputError(
+        f"The slices of {path} are sheared against each other, as with a tilted gantry. "
+        "Resample the CT to a grid with right angles, for example in 3D Slicer, and give that."
+    )
 
 
 def _unreadable(path: Path) -> InputError:
@@ -136,6 +163,11 @@ def _check_header(header: sitk.ImageFileReader, path: Path) -> None:
             "A CT has one, in HU. Give the CT itself, not a color picture of it."
         )
     _check_spacing(header.GetSpacing()[:3], path)
+    direction = np.reshape(header.GetDirection(), (header.GetDimension(),) * 2)[:3, :3]
+    if not np.isfinite(header.GetOrigin()).all() or not np.isfinite(direction).all():
+        raise _unreadable(path)
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=RIGHT_ANGLE):
+        raise _sheared(path)
 
 
 def _check_spacing(spacing: Sequence[float], path: Path) -> None:
@@ -161,6 +193,7 @@ class _NiftiHeader:
     floating: np.dtype | None
     offset: int
     tells_orientation: bool
+    sform_spacing: np.ndarray | None
 
     @classmethod
     def of(cls, header: bytes) -> _NiftiHeader:
@@ -175,6 +208,7 @@ class _NiftiHeader:
                 else struct.unpack_from(order + form, header, first_place)
             )
 
+        forms, sform = read("2h", 252, "2i", 344), np.reshape(read("12f", 280, "12d", 400), (3, 4))
         dimensions = read("8h", 40, "8q", 16)
         kind = read("h", 70, "h", 12)[0]
         return cls(
@@ -183,8 +217,16 @@ class _NiftiHeader:
             bits=read("h", 72, "h", 14)[0],
             floating={16: np.dtype(f"{order}f4"), 64: np.dtype(f"{order}f8")}.get(kind),
             offset=int(read("f", 108, "q", 168)[0]),
-            tells_orientation=any(read("2h", 252, "2i", 344)),
+            tells_orientation=any(forms),
+            sform_spacing=np.linalg.norm(sform[:, :3], axis=0) if forms[1] else None,
         )
+
+    @property
+    def agrees(self) -> bool:
+        """Whether its two ways to tell the spacing do."""
+        if self.sform_spacing is None or len(self.spacing) < 3:
+            return True
+        return np.allclose(self.sform_spacing, self.spacing, rtol=0.01)
 
     @property
     def data_bytes(self) -> int:
@@ -215,6 +257,10 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, struct.error) as error:
         raise _unreadable(path) from error
     _check_spacing(header.spacing, path)
+    if orientation and not header.agrees:
+        raise InputError(
+            f"{path} gives two different voxel spacings (in its pixdim and its sform). Export it again from its source."
+        )
     if length < header.data_bytes:
         raise _unreadable(path)
     if bad:
@@ -265,12 +311,11 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
         images = _in_order(images, folder)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([image.path for image in images])
-    try:
-        ct = reader.Execute()
-    except RuntimeError as error:
-        raise _unreadable(folder) from error
+    ct = _voxels(reader, folder)
     if ct.GetDimension() != 3 or ct.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"{folder} holds DICOM images in color, not CT slices. Give the folder of the CT series.")
+    if len(images) == 1:
+        _tell_thickness(ct, Path(images[0].path))
     _check_spacing(ct.GetSpacing(), folder)
     ct.SetMetaData(MODALITY, _tag(images[0].path, MODALITY))
     return ct
@@ -290,7 +335,7 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
     known = {Path(file).name for names in series for file in names}
     for file in files:
         # GDCM leaves out a file whose pixels are cut short, and the CT would have a gap.
-        if file.name not in known and file.name.upper() != "DICOMDIR" and _is_dicom(file):
+        if file.name not in known and file.name.upper() != "DICOMDIR" and _is_ct_slice(file):
             raise _unreadable(file)
     series = [names for names in series if sitk.ImageFileReader.GetImageIOFromFileName(names[0])]
     if not series:
@@ -301,13 +346,41 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
     return series
 
 
-def _is_dicom(file: Path) -> bool:
+def _is_ct_slice(file: Path) -> bool:
+    """Whether it is a DICOM file of a CT, or of what cannot be told; not a report, a plan or a contour beside it."""
     with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        header = stream.read(1024)
+    _, found, rest = header.partition(SOP_CLASS)
+    return header[128:132] == b"DICM" and (not found or rest[2:].startswith(CT_IMAGE))
+
+
+def _check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
+    """Raises InputError for a file of many slices, whose places ITK does not read, and for one without a pixel size."""
+    if header.GetDimension() > 2 and header.GetSize()[2] > 1:
+        raise InputError(
+            f"{path} is a DICOM file of many slices (Enhanced CT), whose places cannot be read here. Load it in 3D "
+            "Slicer and give the volume saved there."
+        )
+    if header.GetNumberOfComponents() == 1 and not _entry(header, PIXEL_SPACING):
+        raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+
+
+def _tell_thickness(slice_: sitk.Image, path: Path) -> None:
+    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told."""
+    if _tag(str(path), SLICE_SPACING):
+        return
+    try:
+        thickness = float(_tag(str(path), SLICE_THICKNESS))
+    except ValueError:
+        thickness = 0.0
+    if not SPACING_LIMITS_MM[0] <= thickness <= SPACING_LIMITS_MM[1]:
+        raise InputError(f"{path} does not say how thick its slice is. Give the folder with all slices of the series.")
+    slice_.SetSpacing((*slice_.GetSpacing()[:2], thickness))
 
 
 def _dicom_image(file: str) -> _DicomImage:
     header = _read_header(Path(file))
+    _check_dicom(header, Path(file))
     return _DicomImage(
         file,
         header.GetSize(),
@@ -318,7 +391,10 @@ def _dicom_image(file: str) -> _DicomImage:
 
 
 def _tag(file: str, key: str) -> str:
-    header = _read_header(Path(file))
+    return _entry(_read_header(Path(file)), key)
+
+
+def _entry(header: sitk.ImageFileReader, key: str) -> str:
     return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
 
 

@@ -24,8 +24,16 @@ def device_title(name: str) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """An error says that the memory of the device or of the computer did not suffice."""
-    # Only CUDA has a type of its own for it; MPS, the CPU, ITK and memory-mapped files tell it in the text.
-    told = ("out of memory", "can't allocate memory", "not enough memory", "allocate memory")
+    # Only CUDA has a type of its own for it, and its libraries do not use it; MPS, the CPU, ITK and memory-mapped files
+    # tell it in the text.
+    told = (
+        "out of memory",
+        "not enough memory",
+        "allocate memory",
+        "bad_alloc",
+        "STATUS_ALLOC_FAILED",
+        "Unable to find a valid cuDNN algorithm",
+    )
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)
 
 

@@ -11,9 +11,15 @@ from .errors import InputError
 from .label_files import read_label
 from .tasks import BACKGROUND, Task
 
+SMALLEST_SHARE = 0.5
+"""A segmentation of which less lies on the CT was made on another one."""
 
-def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> sitk.Image:
-    """Labels, uint8 on exactly the CT's grid, of a file on any grid.
+WHOLE = 0.995
+"""Of a segmentation of which less lies on the CT, that is told."""
+
+
+def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sitk.Image, list[str]]:
+    """Labels, uint8 on exactly the CT's grid, of a file on any grid, and sentences about what the CT does not show.
 
     Segments of a `.seg.nrrd` are known by their names, values of other files by the task. 3D Slicer stores a
     segmentation cut to what it shows, so voxels outside of the file are background.
@@ -24,7 +30,7 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> sitk.Imag
         task: what may be segmented.
 
     Raises:
-        InputError: the file cannot be read, shows what the task does not have, or nothing on the CT.
+        InputError: the file cannot be read, shows what the task does not have, or lies mostly outside of the CT.
     """
     path = Path(path)
     labels = read_label(path, orientation=True)
@@ -42,18 +48,39 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> sitk.Imag
     image = sitk.GetImageFromArray(of_task)
     image.CopyInformation(labels)
     on_ct = sitk.Resample(image, ct, sitk.Transform(), sitk.sitkNearestNeighbor, BACKGROUND)
-    if not sitk.GetArrayViewFromImage(on_ct).any():
-        raise InputError(f"{path} shows nothing on the CT. Give the segmentation that was made on this CT.")
-    return on_ct
+    share = _share_on(ct, image)
+    if share < SMALLEST_SHARE or not sitk.GetArrayViewFromImage(on_ct).any():
+        raise InputError(
+            f"{path} shows nothing on the CT, or little: {share:.0%} of it lie there. Give the segmentation that was "
+            "made on this CT."
+        )
+    notes = [f"{1 - share:.0%} of the segmentation lies outside of the CT and does not count."] if share < WHOLE else []
+    return on_ct, notes
+
+
+def _share_on(ct: sitk.Image, labels: sitk.Image) -> float:
+    """Which share of the labelled voxels the CT shows."""
+    of_ct = sitk.Image(ct.GetSize(), sitk.sitkUInt8) + 1
+    of_ct.CopyInformation(ct)
+    inside = sitk.GetArrayFromImage(sitk.Resample(of_ct, labels, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    labelled = sitk.GetArrayViewFromImage(labels) > 0
+    return float((inside[labelled] > 0).mean()) if labelled.any() else 0.0
 
 
 def segment_names(labels: sitk.Image) -> dict[int, str]:
-    """The names that a `.seg.nrrd` gives to its values; empty for other files."""
+    """The names that a `.seg.nrrd` gives to its values; empty for other files. Raises InputError."""
     keys = [key for key in labels.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")]
     named = {}
     for key in sorted(keys):
         name_key = key.replace("_LabelValue", "_Name")
-        named[int(labels.GetMetaData(key))] = labels.GetMetaData(name_key) if name_key in labels else ""
+        try:
+            value = int(labels.GetMetaData(key))
+        except ValueError as error:
+            raise InputError(
+                f"A segment has the value '{labels.GetMetaData(key)}' in its file, which is no whole number. Save the "
+                "segmentation again in 3D Slicer."
+            ) from error
+        named[value] = labels.GetMetaData(name_key) if name_key in labels else ""
     return named
 
 

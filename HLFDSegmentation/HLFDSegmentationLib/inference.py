@@ -118,7 +118,7 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = geometry_doubts(slices.grid_shape, slices.spacing) + clean(labels, self.task, voxel_ml)
+        notes = geometry_doubts(slices.grid_shape, slices.spacing) + clean(labels, self.task, slices.spacing)
         voxels = voxels_of(labels, self.task)
         notes += anatomy_doubts(voxels, self.task, voxel_ml) + model_doubts(voxels, self.task, self._metrics)
         network_labels = slices.to_canvas(labels)

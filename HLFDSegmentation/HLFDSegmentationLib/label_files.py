@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from .ct_files import check_name, check_nifti, check_numbers, quiet
 from .errors import InputError
+from .text_headers import check_text_header
 
 AS_BACKGROUND = "Set them to 0, the background, and save the file again."
 
@@ -28,7 +29,10 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
         raise InputError(f"There is no label file {path}.")
     try:
         with quiet():
-            if sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "NiftiImageIO":
+            reader = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+            if orientation:
+                check_text_header(path, reader)
+            if reader == "NiftiImageIO":
                 check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
             label = sitk.ReadImage(str(path))
     except RuntimeError as error:

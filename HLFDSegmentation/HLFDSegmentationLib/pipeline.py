@@ -116,8 +116,9 @@ def explain_to_folder(
     """
     folder = Path(folder)
     ct, warnings = _read(ct_path, folder, force)
-    labels = read_segmentation(segmentation_path, ct, package.task)
+    labels, notes = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
+    segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
@@ -201,7 +202,7 @@ def _check_new(folder: Path) -> None:
 
 def _check_makeable(folder: Path) -> None:
     """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
-    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    above = folder if folder.is_dir() else next(one for one in folder.absolute().parents if one.exists())
     if not above.is_dir():
         raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
     if not os.access(above, os.W_OK):
@@ -214,21 +215,27 @@ def _check_makeable(folder: Path) -> None:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a folder to fill; it becomes `folder` when the block ends without an error, and vanishes otherwise.
 
+    An empty folder that is there already is kept, for it may be the current one, a link, or a disk: it is filled at the
+    end.
+
     Raises:
         OutputError: the folder holds something already, or cannot be written.
     """
     _check_new(folder)
+    there = folder.is_dir()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        beside = folder if there else folder.parent
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=beside))
         part.chmod(0o777 & ~_umask())
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
     try:
         yield part
-        if folder.is_dir():
-            folder.rmdir()
-        os.replace(part, folder)
+        if there:
+            _fill(folder, part)
+        else:
+            os.replace(part, folder)
     except OutputError as error:
         # The user knows the folder, and not the hidden one beside it.
         raise OutputError(str(error).replace(str(part), str(folder))) from error
@@ -236,6 +243,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(folder: Path, part: Path) -> None:
+    """Moves what is in `part`, which lies in the folder, into the folder itself. Raises OutputError."""
+    others = [path.name for path in folder.iterdir() if path != part]
+    if others:
+        raise OutputError(f"{folder} was empty and now holds {others[0]}. Choose another folder.")
+    for path in sorted(part.iterdir()):
+        os.replace(path, folder / path.name)
 
 
 def _umask() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from .errors import OutputError
 from .quantification import Point
 from .tasks import Label, Task
 
@@ -234,5 +235,10 @@ def _png(pixels: np.ndarray) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         image = sitk.GetImageFromArray(np.ascontiguousarray(pixels), isVector=True)
-        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=6)
+        try:
+            sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=6)
+        except RuntimeError as error:
+            raise OutputError(
+                f"A picture of the report could not be written to {tempfile.gettempdir()}. Free some space there."
+            ) from error
         return path.read_bytes()

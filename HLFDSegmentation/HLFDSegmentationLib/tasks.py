@@ -69,6 +69,10 @@ class Label:
         )
 
 
+FORBIDDEN = set('/\\:*?"<>|~^')
+"""In names of labels: no file can be named so everywhere, or Slicer's terminology strings have another use for it."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What a network segments and what it is given to see.
@@ -95,6 +99,12 @@ class Task:
             raise TaskError(f"Task '{self.name}' has no labels. Give it at least one.")
         if [label.value for label in self.labels] != list(range(1, len(self.labels) + 1)):
             raise TaskError(f"Task '{self.name}': label values must be 1, 2, 3, ... in this order.")
+        for label in self.labels:
+            if not label.name.strip(" .") or not label.name.isprintable() or FORBIDDEN & set(label.name):
+                raise TaskError(
+                    f"Task '{self.name}': '{label.name}' cannot be the name of a label, after which files are named. "
+                    f"Leave out {' '.join(sorted(FORBIDDEN))} and what cannot be printed."
+                )
         if len({label.name for label in self.labels}) != len(self.labels):
             raise TaskError(f"Task '{self.name}': two labels have the same name. Give each its own.")
         organs = {label.value for label in self.labels if label.role == "organ"}
@@ -160,7 +170,7 @@ class Task:
             )
         except KeyError as error:
             raise TaskError(f"The task misses the entry {error}. Compare it with docs/tasks.md.") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise TaskError(f"The task has a wrong entry: {error}. Compare it with docs/tasks.md.") from error
 
 

@@ -99,11 +99,7 @@ class AxialSlices:
         self.count = self.grid_shape[0]
         self.spacing = self._order.spacing
         extent = np.array(self.grid_shape[1:]) * self.spacing[1::-1]
-        if extent.max() > MAX_FIELD_OF_VIEW_MM:
-            raise InputError(
-                f"The CT's slices are {extent.max() / 1000:.1f} m wide, so its voxel spacing must be wrong. "
-                "Export it again with the right spacing."
-            )
+        _check_extent(extent)
         # Rows and columns that show the CT; the rest of the canvas is padding.
         self._shown = tuple(max(1, round(float(mm) / task.spacing)) for mm in extent)
         self._pixel_mm = tuple(extent / self._shown)
@@ -216,6 +212,14 @@ def _resize(values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(values, size=shape, mode="bilinear", align_corners=False, antialias=True)
 
 
+def _check_extent(extent: np.ndarray) -> None:
+    if extent.max() > MAX_FIELD_OF_VIEW_MM:
+        raise InputError(
+            f"The CT's slices are {extent.max() / 1000:.1f} m wide, so its voxel spacing must be wrong. "
+            "Export it again with the right spacing."
+        )
+
+
 def _cut_straight(ct: sitk.Image, pixel_mm: float) -> sitk.Image:
     """The CT on a grid along the patient's axes that holds all of it; outside of the CT lies its lowest value.
 
@@ -226,6 +230,7 @@ def _cut_straight(ct: sitk.Image, pixel_mm: float) -> sitk.Image:
         [ct.TransformContinuousIndexToPhysicalPoint(np.array(i) * size - 0.5) for i in np.ndindex(2, 2, 2)]
     )
     low, high = corners.min(axis=0), corners.max(axis=0)
+    _check_extent(high - low)  # before memory is asked for
     steps_a_mm = np.array(ct.GetDirection()).reshape(3, 3)[2] / ct.GetSpacing()
     spacing = np.array([pixel_mm, pixel_mm, 1 / np.linalg.norm(steps_a_mm)])
     voxels = np.ceil((high - low) / spacing - 1e-6).astype(int)

@@ -41,8 +41,10 @@ def check_measurable(cases: Sequence[Case], task: Task) -> None:
 def _show_and_refuse(findings: Sequence[Finding], findings_file: Path | None) -> None:
     if findings:
         print(findings_table(findings), file=sys.stderr, flush=True)
-        if findings_file:
-            write_findings_csv(findings, findings_file)
+    if findings_file and findings:
+        write_findings_csv(findings, findings_file)
+    elif findings_file and findings_file.is_file():
+        findings_file.unlink()  # of cases that were mended since
     wrong = sorted({finding.case for finding in findings if finding.severity == "error"})
     if wrong == [ALL_CASES]:
         raise TrainingError("The cases cannot be used together; the table above says why and what to do.")

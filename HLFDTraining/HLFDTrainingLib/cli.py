@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 # Everything else is imported where a command needs it: `hlfd --help` must not wait seconds for torch and MONAI.
 
 STOPPED = 130
+CHECKS = "checks.csv"
+PLAN_OPTIONS = (
+    "task",
+    "teacher",
+    "student",
+    "method",
+    "teacher_weights",
+    "student_weights",
+    "undistilled",
+    "epochs",
+    "batch",
+    "learning_rate",
+    "precision",
+    "seed",
+    "device",
+)
+"""Options of `hlfd train` that a run keeps from its beginning: entries of its plan, and `epochs` for two of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"hlfd: {error.filename or 'A file'} cannot be used: {error.strerror or error}. Check its name, its folder "
             "and its disk, or choose another one.",
+            file=sys.stderr,
+        )
+    except RuntimeError as error:  # of torch or ITK, as from a GPU that this torch was not made for
+        print(
+            f"hlfd: this could not be done: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}. "
+            "If a GPU was used, try --device cpu.",
             file=sys.stderr,
         )
     return 1
@@ -231,13 +254,15 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json (docs/cases.md); not with --resume")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
-    parser.add_argument("--task", default="abdomen", help="name or file of a task (default: abdomen)")
+    parser.add_argument("--task", help="name or file of a task (default: abdomen)")
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--student", help="network of the student")
     parser.add_argument("--method", help="distillation method (default: hlfd)")
     parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
     parser.add_argument("--student-weights", metavar="RUN|MODEL|FILE", help="go on learning from the student there")
-    parser.add_argument("--undistilled", action="store_true", help="also train the student alone, to compare with")
+    parser.add_argument(
+        "--undistilled", action="store_true", default=None, help="also train the student alone, to compare with"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="of teacher and student")
     length.add_argument("--hours", type=hours, help="as many epochs as this time allows, measured on this computer")
@@ -262,10 +287,10 @@ def _train(options: argparse.Namespace) -> int:
     from .run_folder import RunFolder
 
     folder = RunFolder(options.output)
+    if options.resume:
+        _check_resumed(options)
     if options.estimate:
         return _tell_estimate(folder, options)
-    if options.resume and options.hours:
-        raise TrainingError("A run that was begun keeps its epochs. Leave out --hours, or begin a new run.")
 
     from .processes import joined_processes
     from .run_lock import training_in
@@ -354,24 +379,22 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
-    from .cases import find_cases, split_by_patient
+    from .cases import find_cases
     from .checked_cases import check_usable
     from .given_weights import check_plan
-    from .run_folder import RunFolder
-    from .split import split_onward
+    from .run_folder import check_unused, split_for
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
+    if not options.estimate:
+        check_unused(folder.path, allowed=(CHECKS,))
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
-    check_usable(cases, plan.task, None if options.estimate else folder.path / "checks.csv")
-    before = RunFolder(Path(plan.student_weights)) if plan.student_weights else None
-    if before and before.started:
-        return plan, cases, split_onward(cases, before.split(before.plan()), seed=plan.seed)
-    return plan, cases, split_by_patient(cases, seed=plan.seed)
+    check_usable(cases, plan.task, None if options.estimate else folder.path / CHECKS)
+    return plan, cases, split_for(plan, cases)
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
@@ -379,23 +402,21 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
 
     from .plan import TrainingPlan
 
-    chosen = {
-        "teacher": options.teacher,
-        "student": options.student,
-        "method": options.method,
-        "teacher_weights": options.teacher_weights,
-        "student_weights": options.student_weights,
-        "undistilled": options.undistilled,
-        "teacher_epochs": options.epochs,
-        "student_epochs": options.epochs,
-        "batch": options.batch,
-        "learning_rate": options.learning_rate,
-        "precision": options.precision,
-        "seed": options.seed,
-        "device": options.device,
-    }
-    task = load_task(options.task)
-    return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
+    chosen = {name: getattr(options, name) for name in PLAN_OPTIONS if getattr(options, name) is not None}
+    epochs = chosen.pop("epochs", None)
+    lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
+    return TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
+
+
+def _check_resumed(options: argparse.Namespace) -> None:
+    """Refuses what a run that was begun would not follow."""
+    given = [f"--{name.replace('_', '-')}" for name in PLAN_OPTIONS if getattr(options, name) is not None]
+    given += ["CASES"] if options.cases else []
+    given += ["--hours"] if options.hours and not options.estimate else []
+    if given:
+        raise TrainingError(
+            f"A run that was begun keeps its cases and its plan. Leave out {', '.join(given)}, or begin a new run."
+        )
 
 
 # Evaluating and packaging
@@ -432,6 +453,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.cases is not None:
             cases = find_cases(options.cases, package.task)
             check_measurable(cases, package.task)
+            if run.started:
+                _check_unseen(run, cases)
         elif run.started:
             cases = list(run.split(run.plan()).test)
         else:
@@ -440,6 +463,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     write_metrics_csv(figures, options.output)
     print(summary_table(summarize(figures)))
     return 0
+
+
+def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
+    split = run.split(run.plan())
+    seen = {case.patient for case in (*split.train, *split.validation)}
+    known = sorted(case.name for case in cases if case.patient in seen)
+    if known:
+        raise InputError(
+            f"The run has learned from {len(known)} of these cases, or chosen its model by them, first {known[0]}: "
+            "figures of them would flatter it. Leave them out, or leave out CASES to measure on the run's test cases."
+        )
 
 
 def _compare(run: RunFolder, options: argparse.Namespace) -> int:

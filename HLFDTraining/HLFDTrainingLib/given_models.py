@@ -51,7 +51,7 @@ def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
         plan = run.plan()
     except HLFDError:
         return None
-    return GivenModel(str(folder), run_name(folder), getattr(plan, role)) if _same_labels(plan.task, task) else None
+    return GivenModel(str(folder), run_name(folder), getattr(plan, role)) if _fits(role, plan.task, task) else None
 
 
 def _installed(role: Role, task: Task) -> list[GivenModel]:
@@ -60,9 +60,12 @@ def _installed(role: Role, task: Task) -> list[GivenModel]:
     return [
         GivenModel(package.name, package.title, package.network_name)
         for package in packages
-        if package.network_name in networks and _same_labels(package.task, task)
+        if package.network_name in networks and _fits(role, package.task, task)
     ]
 
 
-def _same_labels(one: Task, other: Task) -> bool:
+def _fits(role: Role, one: Task, other: Task) -> bool:
+    """Whether what learned one task can be used for another, as `given_weights` asks for it."""
+    if role == "teacher" and (one.window, one.spacing) != (other.window, other.spacing):
+        return False
     return [label.terminology for label in one.labels] == [label.terminology for label in other.labels]

@@ -38,16 +38,15 @@ def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> N
     """Copies the weights that the plan brings into the run's folder, which needs their source no more from then on.
 
     Raises:
-        TrainingError: they are missing, of another network or task, or of a student that has learned from a patient
-            whom this run judges it by.
+        TrainingError: they are missing, of another network or task, or have learned from a patient whom this run
+            judges the student by.
         PackageError: see `find_package`.
     """
     for role, source in _brought(plan).items():
         kept = folder.given(role)
         if not kept.is_file():
             weights = _find_weights(source, role, plan)
-            if role == "student":
-                check_patients(Path(source), role, split)
+            check_patients(Path(source), role, split)
             with replacing(kept) as aside, writing(kept):
                 torch.save({"network": weights}, aside)
 
@@ -95,6 +94,17 @@ def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:
             f"The {role} in {source} tells {told}, and this run is for {wanted}. "
             "Choose weights that were trained for the same labels, or the task that they were trained for."
         )
+    # A student gets used to other slices while it learns; a teacher would go on telling what it sees in strange ones.
+    if role == "teacher" and (task.window, task.spacing) != (plan.task.window, plan.task.spacing):
+        raise TrainingError(
+            f"The {role} in {source} has learned from slices with {_seen(task)}, and this run has {_seen(plan.task)}. "
+            "Choose another teacher, or the task that it was trained for."
+        )
+
+
+def _seen(task: Task) -> str:
+    low, high = task.window
+    return f"pixels of {task.spacing:g} mm and a window of {low:g} to {high:g} HU"
 
 
 def check_patients(source: Path, role: str, split: Split) -> None:

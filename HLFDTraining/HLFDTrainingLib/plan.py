@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -66,8 +67,10 @@ class TrainingPlan:
                 raise TrainingError(f"There is no {role} network '{network}'. Use one of {', '.join(NETWORKS)}.")
         if min(self.teacher_epochs, self.head_epochs, self.student_epochs) < 1 or self.batch < 1:
             raise TrainingError("Epochs and batch size must be 1 or more.")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.weight_decay < math.inf:
             raise TrainingError("The learning rate must be greater than 0, the weight decay 0 or more.")
+        if self.seed < 0:
+            raise TrainingError(f"The seed must be 0 or more; it is {self.seed}.")
         if self.augmentation not in get_args(Augmentation):
             raise TrainingError(
                 f"There is no augmentation '{self.augmentation}'. Use one of {', '.join(get_args(Augmentation))}."

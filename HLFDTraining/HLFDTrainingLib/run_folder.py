@@ -14,7 +14,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
 from .plan import TrainingPlan
-from .split import Split
+from .split import Split, split_by_patient, split_onward
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -132,6 +132,36 @@ class RunFolder:
         network = build_network(plan.teacher if stage == "teacher" else plan.student, plan.task.num_classes)
         network.load_state_dict(self.best(stage)["network"])
         return network.eval()
+
+
+def check_unused(folder: Path, allowed: Sequence[str] = ()) -> None:
+    """Refuses a folder to work in that holds other things: files in it would be overwritten or removed.
+
+    Args:
+        folder: may be absent.
+        allowed: names of files that may be in it, such as the findings of an attempt before.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    present = sorted(path.name for path in folder.iterdir() if path.name not in allowed) if folder.is_dir() else []
+    if present or (folder.exists() and not folder.is_dir()):
+        what = f"already holds {present[0]}" if present else "is a file"
+        raise OutputError(f"{folder} {what}. Choose a new folder: what is there would be overwritten.")
+
+
+def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
+    """Divides the cases by patient, as the run did from which the plan's student, or else its teacher, comes.
+
+    Raises:
+        CasesError: there are no cases, or those of the earlier run are gone.
+        TrainingError: the earlier run's folder is damaged.
+    """
+    for source in (plan.student_weights, plan.teacher_weights):
+        before = RunFolder(Path(source)) if source else None
+        if before and before.started:
+            return split_onward(cases, before.split(before.plan()), seed=plan.seed)
+    return split_by_patient(cases, seed=plan.seed)
 
 
 @contextmanager

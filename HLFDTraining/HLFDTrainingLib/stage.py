@@ -329,6 +329,7 @@ class Stage:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "state": vars(self.state),
+            "world": self.processes.world,
         }
         self._write(self.last, checkpoint)
 
@@ -342,8 +343,11 @@ class Stage:
         checkpoint = torch.load(self.last, map_location=self.device, weights_only=True)
         self.learner.load_state_dict(checkpoint["learner"], strict=False)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.scaler.load_state_dict(checkpoint["scaler"])
+        if checkpoint["scaler"]:  # empty where the run was in full precision, as on a CPU
+            self.scaler.load_state_dict(checkpoint["scaler"])
         self.state = StageState(**checkpoint["state"])
+        # Another number of processes takes other steps through the same slices; a few may be seen twice, none is lost.
+        self.state.step = self.state.step * checkpoint.get("world", 1) // self.processes.world
 
     def _report(self, **event: Any) -> None:
         self.report({"stage": self.name, **event})

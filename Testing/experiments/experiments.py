@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from experiment_cases import (
     SEED,
@@ -26,6 +27,7 @@ from experiment_cases import (
     painted_liver_lesions,
     stored_cases,
 )
+from HLFDSegmentationLib.networks import NETWORKS
 from HLFDSegmentationLib.tasks import TASKS, Task
 from HLFDTrainingLib.compare.comparison import compare
 from HLFDTrainingLib.compare.rows import Row, rows_of
@@ -77,12 +79,14 @@ class Budget:
         steps: of each student and of the teacher, about (whole epochs); the head takes a fifth of the teacher's.
         teacher_steps: of the teacher.
         rows: the students.
+        teacher: its network.
     """
 
     pixels: int
     steps: int
     teacher_steps: int
     rows: tuple[Row, ...] = PAYABLE
+    teacher: str = "resnet50-unet"
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def plan_of(experiment: Experiment, split: Split, device: str, precision: str) -
     task = replace(experiment.task, input_size=(budget.pixels, budget.pixels), spacing=pixel_mm)
     plan = TrainingPlan(
         task=task,
-        teacher="resnet50-unet",
+        teacher=budget.teacher,
         student=STUDENT,
         method="none",
         batch=8,
@@ -203,11 +207,11 @@ def chosen_experiment(options: argparse.Namespace) -> Experiment:
     if options.small:
         experiment = small(experiment)
     extent = given(options, ("patients", "paintings", "training_slices", "test_slices", "folds"))
-    budget = given(options, ("pixels", "steps", "teacher_steps"))
+    budget = given(options, ("pixels", "steps", "teacher_steps", "teacher"))
     return replace(experiment, extent=replace(experiment.extent, **extent), budget=replace(experiment.budget, **budget))
 
 
-def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, int]:
+def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Those of the options that the command line has."""
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
@@ -222,6 +226,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     sizes.add_argument("--pixels", type=int, help="rows and columns of the networks' input, a multiple of 32")
     sizes.add_argument("--steps", type=int, help="of each student")
     sizes.add_argument("--teacher-steps", type=int)
+    sizes.add_argument("--teacher", choices=NETWORKS, help="a smaller one learns more in the same time on a CPU")
     sizes.add_argument("--patients", type=int, help="only the first so many")
     sizes.add_argument("--paintings", type=int, help="times that a slice is painted with other lesions")
     sizes.add_argument("--training-slices", type=int, help="of a painted volume that is learned from")

@@ -99,7 +99,9 @@ def _mean_by_epoch(rows: Sequence[Mapping[int, Sequence[float]]]) -> list[tuple[
     for row in rows:
         for epoch, dice in row.items():
             found.setdefault(epoch, []).extend(dice)
-    return [(epoch, sum(dice) / len(dice)) for epoch, dice in sorted(found.items())]
+    # Folds differ in their number of epochs: the last ones of a few of them are no mean of all.
+    most = max(map(len, found.values()), default=0)
+    return [(epoch, sum(dice) / most) for epoch, dice in sorted(found.items()) if len(dice) == most]
 
 
 def _series(method: str, methods: Sequence[str], points: Iterable[tuple[float, float]]) -> Series:

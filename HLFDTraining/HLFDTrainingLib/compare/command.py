@@ -42,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--split", type=Path, metavar="FILE", help="the split.json of a run")
     parts.add_argument("--fractions", type=fractions, help="shares of the patients (default: 0.7,0.1,0.2)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler; without it, this computer trains")
-    parser.add_argument("--workers", type=int, help="rows that are trained at a time on this computer")
-    parser.add_argument("--threads", type=int, default=1, help="of each row, on a CPU (default: 1)")
+    parser.add_argument("--workers", type=one_or_more, help="rows that are trained at a time on this computer")
+    parser.add_argument("--threads", type=one_or_more, default=1, help="of each row, on a CPU (default: 1)")
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/compare.md)")
 
 
@@ -60,6 +60,14 @@ def whole_numbers(text: str) -> list[int]:
     return [int(word) for word in words(text)]
 
 
+def one_or_more(text: str) -> int:
+    """A number from 1 on; argparse names this function where it is none."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def fractions(text: str) -> tuple[float, ...]:
     """Shares for training, validation and test; argparse names this function where they are none."""
     found = tuple(float(word) for word in words(text))
@@ -74,11 +82,13 @@ def compare_methods(options: argparse.Namespace) -> int:
     from ..stage import Stopped
     from ..stop_signal import StopSignal
     from .comparison import compare
+    from .folder import ComparisonFolder
     from .rows import rows_of
 
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
     cases, split = _cases_and_split(options, plan)
+    ComparisonFolder(options.output).check_unused()
     check_usable(cases, plan.task, options.output / "checks.csv")
     with StopSignal() as stop:
         try:

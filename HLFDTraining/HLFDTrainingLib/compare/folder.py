@@ -13,10 +13,13 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from ..cases import Case
 from ..plan import TrainingPlan
-from ..run_folder import RunFolder
+from ..run_folder import RunFolder, check_unused
 from ..run_lock import RunLock
 from ..split import Split
 from .rows import Row
+
+ALLOWED = ("checks.csv", "process")
+"""What may be in the folder before anything was begun: the findings in the cases, and the lock."""
 
 
 class ComparisonFolder:
@@ -50,12 +53,18 @@ class ComparisonFolder:
         """What was measured of a run's network; there when the row is finished."""
         return run.path / "figures.json"
 
+    def check_unused(self) -> None:
+        """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
+        if not self._stored.is_file():
+            check_unused(self.path, ALLOWED)
+
     def begin(self, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
         """Writes what all rows share, or compares it with what the comparison was begun with.
 
         Raises:
             TrainingError: plan, cases or split are not those that the comparison was begun with, or there are no
                 test cases.
+            OutputError: the folder holds other things.
         """
         if not split.test:
             raise TrainingError(
@@ -64,6 +73,7 @@ class ComparisonFolder:
             )
         wanted = {"plan": plan.to_dict(), "cases": [_identity(case) for case in cases], "split": split.to_dict()}
         if not self._stored.is_file():
+            self.check_unused()
             self.write(self._stored, wanted)
             return
         stored = read_json(self._stored)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from HLFDSegmentationLib.errors import TrainingError
@@ -17,6 +18,9 @@ from ..plan import TrainingPlan
 
 BASELINE = "none"
 """The method that all others are compared with: the student alone."""
+
+NUMBERS = {"temperature", "beta", "lambda_"}
+"""Options of methods that are numbers."""
 
 WRITTEN = re.compile(r"[A-Za-z0-9_.+-]+(:[A-Za-z0-9_.+=-]+)*")
 
@@ -98,7 +102,19 @@ def check_rows(rows: Sequence[Row], shared: TrainingPlan) -> None:
     students = {name: build_network(name, classes) for name in dict.fromkeys(row.student for row in rows)}
     for method, student in dict.fromkeys((row.method, row.student) for row in rows):
         name, options = read_method(method)
+        _check_numbers(method, options)
         try:
             build_distiller(name, students[student], teacher, classes, unified_head=head, **options)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise TrainingError(f"An option of the method '{method}' cannot be used: {error}.") from error
+
+
+def _check_numbers(method: str, options: Mapping[str, Any]) -> None:
+    """Refuses what would be found out of when the teacher is trained only. Words are left to the method itself."""
+    for option in NUMBERS & options.keys():
+        value = options[option]
+        if isinstance(value, str) or not 0 <= value < inf or (option == "temperature" and value == 0):
+            least = "greater than 0" if option == "temperature" else "0 or more"
+            raise TrainingError(
+                f"An option of the method '{method}' cannot be used: {option} must be a number, {least}; it is {value}."
+            )

@@ -111,11 +111,19 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
     return Difference(
         mean=float(np.mean(list(differences.values()))),
         standard_error=_standard_error(patients),
-        p=float(wilcoxon(of_patients).pvalue) if of_patients.any() else 1.0,
+        p=_signed_rank_p(of_patients[of_patients != 0]),
         patients=len(patients),
         cases=len(differences),
         seeds=len(seeds),
     )
+
+
+def _signed_rank_p(differences: np.ndarray) -> float:
+    """p of the Wilcoxon test of differences other than 0, as its author drops the others (Wilcoxon 1945).
+
+    With those that are 0, SciPy takes the normal approximation also for the few for which there is an exact test.
+    """
+    return float(wilcoxon(differences).pvalue) if len(differences) else 1.0
 
 
 def mean_difference(values: BySeed, base: BySeed) -> float:

@@ -34,7 +34,7 @@ HOW_TO_READ = (
     "student, two of which are compared over the seeds and cases that both have; behind is the difference to the one "
     "that is the farthest ahead, ± its standard error. Lower is better for VOE, absolute RVD, HD95 and false lesions. "
     "A number in brackets tells how many cases have a figure, where not all have: there is no HD95 where nothing was "
-    "found, which flatters who misses much."
+    "found, which flatters who misses much, and a row that was not finished in every fold has the cases of some folds."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
@@ -55,10 +55,11 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     others = [figure for figure in others if any(row.figures[figure[0]].cases for row in rows)]
     compared = ("interval", "difference", "p", "rank", "behind")
     heading = ["method", "student", "seeds", dice[1], *compared, *(title for _, title, _ in others)]
+    most = max((row.figures["dice"].cases for row in rows), default=0)
     cells = []
     for row in rows:
         leading = row.figures["dice"]
-        shown = [_counted(row.figures[name], digits, leading.cases) for name, _, digits in (dice, *others)]
+        shown = [_counted(row.figures[name], digits, most) for name, _, digits in (dice, *others)]
         compared_with_none = (interval_text(leading), *_compared(row))
         cells.append([row.method, row.student, str(leading.seeds), shown[0], *compared_with_none, *shown[1:]])
     return heading, cells
