@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 CHECKS = "checks.csv"
+OF_ITS_PROCESS = ("process", "log.txt", "log.old.txt")
+"""In the folder of a run before it is begun, where `training_process` begins it (see `process_files`)."""
 PLAN_OPTIONS = (
     "task",
     "teacher",
@@ -389,7 +391,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     if not options.estimate:
-        check_unused(folder.path, allowed=(CHECKS,))
+        check_unused(folder.path, allowed=(CHECKS, *OF_ITS_PROCESS))
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
