@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.ct_files import check_nifti
 from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.nifti_files import check_nifti
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
 

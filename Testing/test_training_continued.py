@@ -148,21 +148,15 @@ def test_weights_that_do_not_fit_are_told_before_any_training(change, told, fini
     assert not folder.cache.exists() and not folder.stage("teacher").exists()
 
 
-def test_student_is_not_judged_by_a_patient_that_it_has_learned_from(finished, cases_folder, tmp_path):
-    plan = replace(ALONE, student_weights=str(finished[0].path))
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_student_is_not_judged_by_a_patient_that_it_or_its_teacher_has_learned_from(
+    role, finished, cases_folder, tmp_path
+):
+    plan = replace(PLAN, **{f"{role}_weights": str(finished[0].path)})
     before = finished[0].split(plan)
     folder = RunFolder(tmp_path / "run")
     folder.start(plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
-    with pytest.raises(TrainingError, match=f"has learned from patient {before.train[0].patient}"):
-        TrainingRun(folder).run()
-
-
-def test_student_is_not_judged_by_a_patient_that_its_teacher_has_learned_from(finished, cases_folder, tmp_path):
-    plan = replace(PLAN, teacher_weights=str(finished[0].path))
-    before = finished[0].split(plan)
-    folder = RunFolder(tmp_path / "run")
-    folder.start(plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
-    with pytest.raises(TrainingError, match=f"The teacher .* has learned from patient {before.train[0].patient}"):
+    with pytest.raises(TrainingError, match=f"The {role} .* has learned from patient {before.train[0].patient}"):
         TrainingRun(folder).run()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from .ct_files import MODALITY
+from .dicom_series import MODALITY
 
 # Fat lies in the first range, muscle, organs and blood with or without contrast medium in the second (HU). The range
 # between lung and fat is nearly empty in a CT, and full in an image that only happens to reach that far.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .ct_files import check_name, check_nifti, check_numbers, quiet
+from .ct_files import check_name, quiet
 from .errors import InputError
+from .image_headers import check_numbers
+from .nifti_files import check_nifti
 from .text_headers import check_text_header
 
 AS_BACKGROUND = "Set them to 0, the background, and save the file again."
