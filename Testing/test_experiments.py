@@ -187,6 +187,18 @@ def test_the_students_of_the_comparison_are_those_that_are_promised():
     assert {f"hlfd:terms={term}" for term in (*terms, *left_out)} < ablated
 
 
+def test_some_rows_of_an_experiment_can_be_run_alone():
+    command = ["liver_slices", "DATA", "WORK", "--methods", "none,hlfd:full", "--seeds", "0"]
+    rows = experiments.chosen_experiment(experiments.parsed(command)).budget.rows
+    assert [(row.method, row.student) for row in rows] == [
+        ("none", "mobilenetv2-unet"),
+        ("hlfd:full", "mobilenetv2-unet"),
+        ("none", "resnet18-unet"),
+    ]
+    rows = experiments.chosen_experiment(experiments.parsed([*command, "--students", "resnet18-unet"])).budget.rows
+    assert [row.name for row in rows] == ["none_resnet18-unet_seed0"]
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     return tmp_path_factory.mktemp("work")

@@ -208,7 +208,23 @@ def chosen_experiment(options: argparse.Namespace) -> Experiment:
         experiment = small(experiment)
     extent = given(options, ("patients", "paintings", "training_slices", "test_slices", "folds"))
     budget = given(options, ("pixels", "steps", "teacher_steps", "teacher"))
-    return replace(experiment, extent=replace(experiment.extent, **extent), budget=replace(experiment.budget, **budget))
+    rows = chosen_rows(experiment.budget.rows, options)
+    return replace(
+        experiment,
+        extent=replace(experiment.extent, **extent),
+        budget=replace(experiment.budget, rows=rows, **budget),
+    )
+
+
+def chosen_rows(rows: Sequence[Row], options: argparse.Namespace) -> tuple[Row, ...]:
+    """Those of the rows that the command line asks for, in their order."""
+    return tuple(
+        row
+        for row in rows
+        if (not options.methods or row.method in options.methods.split(","))
+        and (not options.students or row.student in options.students.split(","))
+        and (not options.seeds or str(row.seed) in options.seeds.split(","))
+    )
 
 
 def given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -234,6 +250,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     sizes.add_argument("--folds", type=int)
     sizes.add_argument("--all-seeds", action="store_true", help="every method and both students with three seeds")
     sizes.add_argument("--small", action="store_true", help="a few slices and steps, to see that it runs")
+    rows = parser.add_argument_group("rows, all of the experiment's where they are left out; others can follow later")
+    rows.add_argument("--methods", help="as none,kd,hlfd")
+    rows.add_argument("--students", help="as mobilenetv2-unet")
+    rows.add_argument("--seeds", help="as 0,1")
     parser.add_argument("--cases-only", action="store_true", help="make the cases and stop")
     parser.add_argument("--device", default="auto")
     # On CPUs without units for bfloat16 it is several times slower.
