@@ -16,7 +16,7 @@ from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder, split_for
+from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
@@ -25,7 +25,7 @@ from HLFDTrainingLib.slicer_plan_panel import PlanPanel
 from HLFDTrainingLib.slicer_trainer import start_trainer
 from HLFDTrainingLib.slicer_training_panel import TrainingPanel
 from HLFDTrainingLib.slicer_training_start import TrainingStart
-from HLFDTrainingLib.split import PARTS, Split
+from HLFDTrainingLib.split import Split
 from HLFDTrainingLib.training_process import TrainingProcess
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -100,7 +100,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._shownTask = self._shownFolder = None
-        self._shownSource = ""
+        self._shownSources = ("", "")
         self._askedDevices = False
         self._closed = False
 
@@ -286,15 +286,15 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._shownFolder = folder
             self.trainingStart.forget()
             self.trainingPanel.set_folder(folder)
-        source = self._parameterNode.studentSource or self._parameterNode.teacherSource
-        if source != self._shownSource:
-            self._shownSource = source
-            self._keepParts(source)
+        sources = self._parameterNode.studentSource, self._parameterNode.teacherSource
+        if sources != self._shownSources:
+            self._shownSources = sources
+            self._keepParts(sources)
 
-    def _keepParts(self, source: str) -> None:
-        """Whom the student, or else the teacher, has learned from stays in the part of the split that they were in."""
+    def _keepParts(self, sources: tuple[str, str]) -> None:
+        """Whom student or teacher have learned from stays in the part of the split that they were in."""
         try:
-            self.casesPanel.keep_parts(_partsOf(RunFolder(Path(source))) if source else {})
+            self.casesPanel.keep_parts(parts_met(sources))
         except HLFDError as error:
             self.showProblem(str(error))
 
@@ -304,14 +304,6 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node = self._parameterNode.parameterNode
             self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNodeGuiTag = None
-
-
-def _partsOf(run: RunFolder) -> dict[str, str]:
-    """Part of the split by patient; empty for what is no run."""
-    if not run.started:
-        return {}
-    split = run.split(run.plan())
-    return {case.patient: part for part in PARTS for case in getattr(split, part)}
 
 
 class HLFDTrainingLogic(ScriptedLoadableModuleLogic):

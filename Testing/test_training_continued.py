@@ -18,10 +18,10 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
-from HLFDTrainingLib.given_weights import check_plan
+from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder, split_for
-from HLFDTrainingLib.split import Split, split_onward
+from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
+from HLFDTrainingLib.split import PARTS, Split, split_onward
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 
@@ -180,11 +180,43 @@ def test_cases_are_divided_as_those_were_that_the_weights_come_from(role, finish
 def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
     cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
     before = split_by_patient(cases[:6], seed=1)
+    parts = {case.patient: part for part in PARTS for case in getattr(before, part)}
     for seed in range(5):
-        after = split_onward(cases, before, seed=seed)
+        after = split_onward(cases, parts, seed=seed)
         for part in ("train", "validation", "test"):
             assert set(names(getattr(before, part))) <= set(names(getattr(after, part)))
         assert sorted(names((*after.train, *after.validation, *after.test))) == names(cases)
+
+
+def test_whom_any_earlier_run_has_learned_from_is_never_judged_by(tmp_path):
+    """A student that goes on learning twice, from other patients at the second time, and back to the first ones."""
+    cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
+    runs = [RunFolder(tmp_path / name) for name in ("first", "second", "third")]
+    runs[0].start(PLAN, cases[:6], split_by_patient(cases[:6], seed=1))
+    of_first = runs[0].parts()
+    onward = replace(PLAN, student_weights=str(runs[0].path))
+    runs[1].start(onward, cases[6:], split_for(onward, cases[6:]))
+    shutil.rmtree(runs[0].path)
+    for seed in range(5):
+        again = replace(PLAN, student_weights=str(runs[1].path), seed=seed)
+        split = split_for(again, cases)
+        parts = {case.patient: part for part in PARTS for case in getattr(split, part)}
+        assert of_first.items() <= parts.items()
+    learned = next(case for case in cases if of_first[case.patient] == "train")
+    rest = tuple(case for case in cases if case is not learned)
+    with pytest.raises(TrainingError, match=f"has learned from patient {learned.patient}"):
+        check_patients(runs[1].path, "student", Split(rest, (), (learned,)))
+
+
+def test_part_that_weighs_more_counts_where_student_and_teacher_differ(tmp_path):
+    cases = find_cases(write_cases(tmp_path / "cases", 3, slices=1), TASK)
+    for name, split in (
+        ("student", Split(*((case,) for case in cases))),
+        ("teacher", Split(*((case,) for case in cases[::-1]))),
+    ):
+        RunFolder(tmp_path / name).start(PLAN, cases, split)
+    met = parts_met([str(tmp_path / "student"), str(tmp_path / "teacher"), "abdomen-mobilenetv2-hlfd", None])
+    assert [met[case.patient] for case in cases] == ["train", "validation", "train"]
 
 
 def names(cases) -> list[str]:

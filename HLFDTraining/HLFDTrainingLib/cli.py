@@ -468,13 +468,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
-    split = run.split(run.plan())
-    seen = {case.patient for case in (*split.train, *split.validation)}
+    seen = {patient for patient, part in run.parts().items() if part != "test"}
     known = sorted(case.name for case in cases if case.patient in seen)
     if known:
         raise InputError(
-            f"The run has learned from {len(known)} of these cases, or chosen its model by them, first {known[0]}: "
-            "figures of them would flatter it. Leave them out, or leave out CASES to measure on the run's test cases."
+            f"The run, or one that it started from, has learned from {len(known)} of these cases, or chosen its model "
+            f"by them, first {known[0]}: figures of them would flatter it. Leave them out, or leave out CASES to measure "
+            "on the run's test cases."
         )
 
 

@@ -15,7 +15,7 @@ from HLFDSegmentationLib.tasks import Task
 
 from .distillers import needs_teacher
 from .plan import TrainingPlan
-from .run_folder import RunFolder, read_weights, writing
+from .run_folder import RunFolder, read_weights, run_of_weights, writing
 from .split import Split
 
 Weights = Mapping[str, torch.Tensor]
@@ -110,6 +110,8 @@ def _seen(task: Task) -> str:
 def check_patients(source: Path, role: str, split: Split) -> None:
     """Refuses a network that would be judged on what it has learned from, where its run tells who that was.
 
+    That run's own first weights count too.
+
     Args:
         source: of the weights.
         role: "teacher" or "student".
@@ -118,10 +120,8 @@ def check_patients(source: Path, role: str, split: Split) -> None:
     Raises:
         TrainingError: the network has learned from a patient who is not among those to learn from.
     """
-    run = RunFolder(source)
-    if not run.started:
-        return
-    learned = {case.patient for case in run.split(run.plan()).train}
+    run = run_of_weights(source)
+    learned = {patient for patient, part in run.parts().items() if part == "train"} if run else set()
     judged = sorted({case.patient for case in (*split.validation, *split.test)} & learned)
     if judged:
         raise TrainingError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
 from .plan import TrainingPlan
-from .split import Split, split_by_patient, split_onward
+from .split import PARTS, Split, split_by_patient, split_onward
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.networks.network import SegmentationNetwork
+
+EARLIER = "earlier.json"
+"""File with the patients whom the plan's weights have met: their runs may be moved or removed."""
 
 # torch is imported where weights are read: a run can be started and watched by a program that does without it.
 
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json` and `split.json` are written at the start; `given` holds the weights that the plan brings;
-    `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and `preview.npz`;
-    `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json` is written when
-    the last stage is finished.
+    `plan.json`, `cases.json`, `split.json` and `earlier.json` are written at the start; `given` holds the weights that
+    the plan brings; `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and
+    `preview.npz`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json` is
+    written when the last stage is finished.
 
     Attributes:
         comparison: figures of all networks on the test cases, written by `comparison_table`.
@@ -78,6 +81,7 @@ class RunFolder:
             )
         write_cases_json(cases, self.path / "cases.json")
         self.write("split.json", split.to_dict())
+        self.write(EARLIER, parts_met([plan.student_weights, plan.teacher_weights]))
         self.write("plan.json", plan.to_dict())
 
     def plan(self) -> TrainingPlan:
@@ -87,6 +91,16 @@ class RunFolder:
     def split(self, plan: TrainingPlan) -> Split:
         """The cases, as they were split at the start."""
         return Split.from_dict(self.read("split.json"), find_cases(self.path / "cases.json", plan.task))
+
+    def parts(self) -> dict[str, str]:
+        """Part of the split by patient, in this run and in those that its first weights come from.
+
+        A patient whom any of them has learned from is one to learn from; whom any has chosen its model by, and none
+        has learned from, is one to choose by.
+        """
+        split = self.split(self.plan())
+        own = {case.patient: part for part in PARTS for case in getattr(split, part)}
+        return _merged(own, self.read(EARLIER) if (self.path / EARLIER).is_file() else {})
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
@@ -150,18 +164,42 @@ def check_unused(folder: Path, allowed: Sequence[str] = ()) -> None:
         raise OutputError(f"{folder} {what}. Choose a new folder: what is there would be overwritten.")
 
 
-def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
-    """Divides the cases by patient, as the run did from which the plan's student, or else its teacher, comes.
+def run_of_weights(source: str | Path) -> RunFolder | None:
+    """The run that weights come from: a run's folder, or the best.pt of one of its stages; none for all else."""
+    path = Path(source)
+    run = RunFolder(path.absolute().parents[1] if path.suffix == ".pt" else path)
+    return run if run.started else None
+
+
+def parts_met(sources: Iterable[str | None]) -> dict[str, str]:
+    """Part of the split by patient in the runs that weights come from, see `RunFolder.parts`; none for other weights.
 
     Raises:
-        CasesError: there are no cases, or those of the earlier run are gone.
-        TrainingError: the earlier run's folder is damaged.
+        CasesError: the cases of such a run are gone.
+        TrainingError: such a run's folder is damaged.
     """
-    for source in (plan.student_weights, plan.teacher_weights):
-        before = RunFolder(Path(source)) if source else None
-        if before and before.started:
-            return split_onward(cases, before.split(before.plan()), seed=plan.seed)
-    return split_by_patient(cases, seed=plan.seed)
+    parts: dict[str, str] = {}
+    for source in sources:
+        if source and (run := run_of_weights(source)):
+            parts = _merged(parts, run.parts())
+    return parts
+
+
+def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Both; where they differ about a patient, the part that weighs more: learned from, chosen by, tested on."""
+    both = {patient: min(one[patient], other[patient], key=PARTS.index) for patient in one.keys() & other.keys()}
+    return {**one, **other, **both}
+
+
+def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
+    """Divides the cases by patient, as the runs did from which the plan's student and teacher come.
+
+    Raises:
+        CasesError: there are no cases, or those of an earlier run are gone.
+        TrainingError: an earlier run's folder is damaged.
+    """
+    before = parts_met([plan.student_weights, plan.teacher_weights])
+    return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,20 +102,20 @@ def split_by_patient(
     return Split(*parts, seed=seed)
 
 
-def split_onward(cases: Sequence[Case], before: Split, *, seed: int = 0) -> Split:
+def split_onward(cases: Sequence[Case], before: Mapping[str, str], *, seed: int = 0) -> Split:
     """Divides cases for a student that goes on learning, so that it is never judged by whom it has learned from.
 
-    Patients of the earlier split stay in their part; the new ones are divided among themselves.
+    Patients whom it has met stay in their part; the new ones are divided among themselves.
 
     Args:
         cases: the cases to divide.
-        before: the split that the student has learned with.
+        before: part of each patient whom the student has met.
         seed: of the new patients' division.
 
     Raises:
         CasesError: there are no cases.
     """
-    part_of = {case.patient: part for part in PARTS for case in getattr(before, part)}
+    part_of = dict(before)
     new = [case for case in cases if case.patient not in part_of]
     if new:
         part_of |= {case.patient: part for part in PARTS for case in getattr(split_by_patient(new, seed=seed), part)}
