@@ -2,6 +2,7 @@
 
 # ruff: noqa: N802, N803, N806, N815, Slicer names methods and parameters in camelCase.
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from HLFDSegmentationLib.slicer_review_panel import ReviewPanel
 from HLFDSegmentationLib.slicer_run import SegmentationRun
 from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
+from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -64,8 +66,8 @@ class HLFDSegmentation(ScriptedLoadableModule):
         )
         icon = Path(self.resourcePath("Icons/HLFDSegmentation.svg"))
         slicer.app.connect("startupCompleted()", lambda: register_sample_data(icon))
-        # A scene may be loaded before the panel is opened, and Slicer shows no view in a layout that it does not know.
-        slicer.app.connect("startupCompleted()", lambda: register_layout(slicer.mrmlScene))
+        # Scenes are loaded and results deleted also where the panel was never opened.
+        slicer.app.connect("startupCompleted()", lambda: look_after(slicer.mrmlScene))
 
 
 @parameterNodeWrapper
@@ -224,6 +226,9 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             )
         except HLFDError as error:
             end(str(error))
+        except Exception:
+            logging.exception("HLFD: the report could not be written")
+            end(_("The report could not be written because of a mistake in the program. The log tells more."))
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""

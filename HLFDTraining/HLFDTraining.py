@@ -332,7 +332,7 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         split: Split | None = None,
         name: str = "",
     ) -> TrainingProcess:
-        """Starts a training and comes back at once.
+        """Checks the cases, which takes some seconds for each, starts a training and comes back.
 
         Args:
             cases: folder with annotated cases, or a cases.json (docs/cases.md).
@@ -346,9 +346,12 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
             HLFDError: why nothing was started.
         """
         require_packages()
+        from HLFDTrainingLib.checked_cases import check_usable  # it reads the files with SimpleITK
+
         plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
         found = find_cases(Path(cases), plan.task)
         run = RunFolder(Path(runFolder))
+        check_usable(found, plan.task, None)
         run.start(plan, found, split or split_for(plan, found))
         if name:
             rename_run(run.path, name)

@@ -12,6 +12,7 @@ from HLFDTrainingLib.cases import (
     Case,
     Split,
     case_groups,
+    check_values_explained,
     find_cases,
     split_by_patient,
     target_values,
@@ -306,6 +307,27 @@ def test_written_cases_are_read_back_from_another_folder(tmp_path):
     ]
     assert str(tmp_path) not in (tmp_path / "deep" / "down" / "cases.json").read_text()
     assert [path.name for path in (tmp_path / "deep" / "down").iterdir()] == ["cases.json"]
+
+
+def test_a_run_behind_a_link_finds_its_cases(tmp_path):
+    """A data disk is often a link, and the system follows it before it goes up by '..'."""
+    found = find_cases(write_kits(tmp_path / "home" / "kits"), ABDOMEN)
+    (tmp_path / "disk" / "deep" / "data").mkdir(parents=True)
+    (tmp_path / "home" / "data").symlink_to(tmp_path / "disk" / "deep" / "data")
+    run = tmp_path / "home" / "data" / "run"
+    run.mkdir()
+    write_cases_json(found, run / "cases.json")
+    assert all(case.ct.is_file() and case.label.is_file() for case in find_cases(run, ABDOMEN))
+
+
+def test_values_that_only_the_task_explains_want_a_task(tmp_path):
+    write(tmp_path / "pairs" / "anna" / "ct.nii.gz")
+    write(tmp_path / "pairs" / "anna" / "label.nii.gz")
+    with pytest.raises(CasesError, match=r"--task: .*liver-tumor \(1 liver, 2 liver tumor\)"):
+        check_values_explained(tmp_path / "pairs")
+    check_values_explained(write_kits(tmp_path / "kits"))
+    write_cases_json(find_cases(tmp_path / "pairs", ABDOMEN), tmp_path / "pairs" / "cases.json")
+    check_values_explained(tmp_path / "pairs")
 
 
 # Values and groups

@@ -301,6 +301,13 @@ def test_a_folder_that_holds_other_things_is_not_trained_in(command, tmp_path, c
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])
+def test_pairs_of_ones_own_are_not_trained_with_by_a_task_that_nobody_named(command, tmp_path, capsys):
+    run = tmp_path / "run"
+    status = main([*command, str(write_cases(tmp_path / "cases", 3)), "-o", str(run)])
+    assert_refused(status, capsys, run, "no task was named")
+
+
 def test_a_run_below_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     run = tmp_path / "file" / "run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 import SimpleITK as sitk
@@ -61,6 +62,23 @@ def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, cap
     assert main(["evaluate", str(run), str(ct.parents[1]), "-o", str(figures), "--device", "cpu"]) == 1
     assert "has learned from" in capsys.readouterr().err
     assert not figures.exists()
+
+
+def test_evaluate_says_when_a_run_has_no_test_cases(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in ("cases.json", "plan.json", "result.json", "earlier.json"):
+        shutil.copy(run / name, copy)
+    shutil.copytree(run / "student", copy / "student")
+    split = json.loads((run / "split.json").read_text())
+    content = json.loads((run / "cases.json").read_text())
+    for case in content["cases"]:
+        case |= {key: str((run / case[key]).resolve()) for key in ("ct", "label")}
+    (copy / "cases.json").write_text(json.dumps(content))
+    (copy / "split.json").write_text(json.dumps({**split, "train": split["train"] + split["test"], "test": []}))
+    assert main(["evaluate", str(copy), "-o", str(tmp_path / "figures.csv"), "--device", "cpu"]) == 1
+    assert "has no test cases" in capsys.readouterr().err
+    assert not (tmp_path / "figures.csv").exists()
 
 
 @pytest.mark.parametrize("wrong", ["grid", "values", "shifted", "truncated"])

@@ -1,5 +1,7 @@
 """From segmentations in the scene to cases that a training reads, without a change in the scene."""
 
+import threading
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDTrainingLib.case_check import check_cases
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.nrrd_files import write_nrrd
 from HLFDTrainingLib.scene_cases import check_row
 from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import (
@@ -328,11 +331,36 @@ def test_a_key_never_means_another_node_after_the_scene_was_closed():
     assert nodes.node(key) is None and nodes.key(again) != key
 
 
+def test_an_export_that_is_closed_early_does_not_wait_for_its_files(tmp_path, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(
+        "HLFDTrainingLib.slicer_case_export.write_nrrd", lambda *given: stopped.append(given[-1].wait(60))
+    )
+    add_case()
+    nodes = cases.Nodes()
+    rows = [replace(row, part="train") for row in cases.rows_of_scene(slicer.mrmlScene, nodes, TASK)]
+    steps = export.export_cases(rows, {}, nodes, TASK, tmp_path)
+    next(steps)
+    steps.close()
+    assert stopped == [True]
+
+
+def test_a_file_that_is_stopped_is_not_there(tmp_path):
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(CancelledError):
+        write_nrrd(np.zeros((3, 4, 5), np.int16), np.eye(4), tmp_path / "ct.nrrd", stopped)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", [".mrb", ".mrml"])
 def test_a_scene_in_a_file_gives_the_same_cases_and_the_user_s_scene_stays(tmp_path, suffix):
     ct, node, labels = add_case()
     add_study(ct, "P1", "Abdomen")
     add_transform(shift(5, 6, 7), ct)
+    # Whoever has annotated in Slicer has a node of the Segment Editor, which Slicer's core does not know.
+    slicer.mrmlScene.RegisterNodeClass(slicer.vtkMRMLSegmentEditorNode())
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode").SetAndObserveSegmentationNode(node)
     file = save_scene(tmp_path / f"my cases{suffix}")
     slicer.mrmlScene.Clear(False)
     add_ct(7, "mine")

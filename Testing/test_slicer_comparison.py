@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 import slicer
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.slicer_comparison import LAYOUT, LEFT, PLOT, RIGHT, SIDES, Comparison, register_layout
+from HLFDSegmentationLib.slicer_comparison import (
+    LAYOUT,
+    LEFT,
+    PLOT,
+    RIGHT,
+    SIDES,
+    Comparison,
+    give_views_back,
+    register_layout,
+)
 from HLFDSegmentationLib.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from slicer_cases import add_ct
 from slicer_review_cases import SEGMENT, add_reviewed_case
 
@@ -130,6 +140,21 @@ def test_the_users_layout_and_views_come_back(results, pair):
     assert red.mrmlSliceCompositeNode().GetForegroundOpacity() == 0.4
     assert red.mrmlSliceNode().GetSliceOffset() == 7.0
     assert comparison.chart.chart_node is None
+
+
+def test_a_scene_saved_while_comparing_shows_both_segmentations_everywhere(pair, comparison, slicer_shell, tmp_path):
+    path = str(tmp_path / "scene.mrb")
+    comparison.show(SEGMENT, "encoder1")
+    assert slicer_shell.util.saveScene(path)
+    comparison.restore()
+    slicer_shell.mrmlScene.Clear(False)
+    slicer_shell.util.loadScene(path)
+    restricted, free = (result.node.GetDisplayNode() for result in SceneResult.all(slicer_shell.mrmlScene))
+    assert list(restricted.GetViewNodeIDs())
+    free.SetViewNodeIDs(["vtkMRMLSliceNodeRed"])
+    give_views_back(slicer_shell.mrmlScene)
+    assert list(restricted.GetViewNodeIDs()) == []
+    assert list(free.GetViewNodeIDs()) == ["vtkMRMLSliceNodeRed"]
 
 
 def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):

@@ -366,6 +366,18 @@ def test_from_the_click_to_the_report(quick, tmp_path):
     assert not panel.ui.resultControls.visible
 
 
+def test_a_second_run_into_the_shown_result_shows_its_own_figures(quick):
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    (result,) = quick.results()
+    first = quick.ui.measuresTable.mrmlTableNode()
+    quick.parameters.outputSegmentation = result.node
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    assert quick.message == "" and len(result.measures_tables) == 2
+    assert quick.ui.measuresTable.mrmlTableNode() is result.measures_table is not first
+
+
 def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     import qt
 
@@ -412,6 +424,16 @@ def test_the_logic_without_a_window(slicer_shell, load, small_model):
             logic.segment(None)
         with pytest.raises(HLFDError, match="no model 'unknown'"):
             logic.segment(ct, model="unknown")
+
+        refused = []
+
+        def wait_within(finished):
+            with pytest.raises(HLFDError, match="wait=False"):
+                logic.segment(ct, model=small_model)
+            refused.append(finished)
+
+        logic.segment(ct, model=small_model, wait=False, onFinished=wait_within)
+        wait_without_window(lambda: refused)
 
         ended = []
         run = logic.segment(ct, model=small_model, wait=False, onCancelled=lambda: ended.append("cancelled"))
@@ -580,6 +602,24 @@ def test_readings_belong_to_layer_and_lesion(reviewed, tmp_path):
     assert panel.result.readings_table.GetNumberOfRows() == 1
 
 
+def test_what_was_typed_is_kept_where_it_was_typed(reviewed, tmp_path):
+    """Also when a run ends meanwhile, and shows its own result."""
+    from slicer_review_cases import add_reviewed_case
+
+    panel = reviewed
+    (tmp_path / "other").mkdir()
+    other = add_reviewed_case(tmp_path / "other", model="undistilled", ct=panel.result.ct)
+    comment = panel.ui.commentLineEdit
+    comment.setFocus()
+    comment.insert("at the margin")
+    panel.parameters.parameterNode.Modified()
+    assert comment.text == "at the margin" and panel.result.readings_table is None
+    panel.parameters.result = other.node
+    assert comment.text == "" and other.readings_table is None
+    panel.show_result(panel.result)
+    assert comment.text == "at the margin"
+
+
 def test_readings_that_cannot_be_written_are_a_sentence(reviewed, tmp_path):
     (tmp_path / "file").touch()
     answer(str(tmp_path / "file" / "readings.csv"))
@@ -682,6 +722,33 @@ def test_any_node_may_be_deleted(reviewed, victim):
     panel.ui.lesionList.setCurrentRow(0)
     panel.open_again()
     assert panel.ui.reviewControls.visible == (victim != "result")
+
+
+def test_the_maps_of_a_deleted_result_go_with_it(slicer_shell, reviewed):
+    """They are in no list of nodes, and as large as the CT."""
+    slicer_shell.app.start_up()
+    maps = reviewed.result.maps
+    slicer_shell.mrmlScene.RemoveNode(reviewed.result.node)
+    assert maps and all(node.GetScene() is None for node in maps)
+    assert reviewed.result.ct is None or reviewed.ui.inputSelector.currentNode() is not None
+
+
+def test_a_model_that_is_not_installed_here_is_not_replaced_in_silence(quick):
+    quick.parameters.model = "of-another-computer"
+    quick.open_again()
+    assert "of-another-computer (not installed)" in quick.ui.modelComboBox.currentText
+    assert "not installed here" in quick.ui.modelAboutLabel.text and not quick.ui.segmentButton.enabled
+    assert quick.parameters.model == "of-another-computer"
+    quick.choose_model(MODEL)
+    assert quick.parameters.model == MODEL and quick.ui.segmentButton.enabled
+
+
+def test_a_device_that_this_computer_does_not_have_is_shown_and_can_be_changed(quick):
+    combo = quick.ui.deviceComboBox
+    quick.parameters.device = "cuda:7"
+    assert "cuda:7" in combo.currentText
+    combo.setCurrentIndex(0)
+    assert quick.parameters.device == "auto"
 
 
 def test_the_measures_have_headings_and_cannot_be_typed_over(reviewed):

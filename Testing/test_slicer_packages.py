@@ -69,6 +69,22 @@ def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, pa
     assert [text.split(">")[0] for text in packages.installed] == ["torch", "monai"]
 
 
+def test_a_second_press_while_packages_are_installed_starts_nothing(ensure, failing, packages, monkeypatch):
+    """Slicer draws while pip works, and its buttons can be pressed."""
+    from slicer_shell import packaging_stand_ins
+
+    sentences = []
+    monkeypatch.setattr(packaging_stand_ins, "pip_install", lambda *_given, **_options: sentences.append(failing()))
+    packages.absent = {"monai"}
+    accept()
+    with pytest.raises(Exception, match="does not find"):
+        ensure()
+    assert len(sentences) == len(shown()) == 1 and "being installed" in sentences[0]
+    accept()
+    with pytest.raises(Exception, match="does not find"):
+        ensure()
+
+
 def test_torch_is_never_given_to_pip(ensure, packages, monkeypatch):
     from slicer_shell import packaging_stand_ins
 

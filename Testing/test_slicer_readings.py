@@ -100,6 +100,11 @@ def test_a_deleted_or_foreign_table_is_made_anew(result):
     assert readings.get(SEGMENT, "decoder3").verdict == MISLED
 
 
+def test_saying_nothing_makes_no_table(result):
+    Readings(result).set("liver", "encoder1", None, "", "  ")
+    assert result.readings_table is None
+
+
 def test_a_deleted_segmentation_is_told(result):
     readings = Readings(result)
     readings.set(SEGMENT, "decoder3", None, ON_TARGET)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
+from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import read_package
@@ -287,6 +288,50 @@ def test_one_item_of_a_sequence_is_segmented_as_it_was(client, scene_with_ct, un
     labels = segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0])
     assert np.array_equal(exported(result, "liver"), labels == 1)
     assert np.array_equal(slicer.util.arrayFromVolume(proxy), sitk.GetArrayFromImage(blob_case(1, SLICES)[0]))
+
+
+def test_a_ct_that_got_another_place_meanwhile_is_told_and_nothing_stays(client, scene_with_ct, untrained_package):
+    before = all_ids()
+    told = Told(client, scene_with_ct, untrained_package)
+    told.drive(lambda: told.phase is not None)
+    scene_with_ct.SetOrigin(5, 6, 7)
+    (sentence,) = told.drive().failed
+    assert "Segment it again" in sentence and all_ids() == before
+
+
+def test_the_report_says_when_segments_were_changed_by_hand(
+    client, scene_with_ct, untrained_package, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    (result,) = Told(client, scene_with_ct, untrained_package).drive().finished
+
+    def warnings():
+        return report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings
+
+    assert warnings() == ()
+    key = result.segment_id("liver")
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, scene_with_ct)
+    mask[tuple(np.argwhere(mask)[0])] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, result.node, key, scene_with_ct)
+    (warning,) = warnings()
+    assert "changed after the model" in warning
+    result.node.GetSegmentation().RemoveSegment(key)
+    assert len(warnings()) == 1
+
+
+def test_segments_without_voxels_are_not_reported_as_empty(
+    client, scene_with_ct, untrained_package, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    (result,) = Told(client, scene_with_ct, untrained_package).drive().finished
+    segmentation = result.node.GetSegmentation()
+    assert segmentation.CreateRepresentation("Closed surface")
+    segmentation.SetSourceRepresentationName("Closed surface")
+    segmentation.RemoveRepresentation("Binary labelmap")
+    with pytest.raises(InputError, match="no voxels that can be read"):
+        report.report_request(result, [], tmp_path / "report.html", tmp_path)
 
 
 def test_the_report_arises_from_what_the_scene_shows(client, scene_with_ct, untrained_package, tmp_path, monkeypatch):

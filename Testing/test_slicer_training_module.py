@@ -332,6 +332,14 @@ def test_a_plan_that_makes_no_sense_is_refused(logic, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_script_trains_only_with_cases_that_were_checked(logic, tmp_path):
+    cases = write_cases(tmp_path / "cases", 4)
+    (cases / "case2" / "label.nii.gz").write_bytes(b"no image")
+    with pytest.raises(TrainingError, match="Case case2 cannot be used"):
+        logic.startTraining(cases, {"task": "liver-tumor"}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_stopping_what_does_not_run_does_nothing(logic, panel):
     run = begin_run(panel.runs_folder / "first")
     logic.stop(run.path)
@@ -375,6 +383,7 @@ def test_another_case_ends_a_preparation(preparing):
     add_annotated_ct(9, "CT 9", "Patient 9")
     preparing.ui.addFromSceneButton.click()
     assert preparing.ui.estimateButton.text == "Estimate time and memory"
+    assert "Start it again" in preparing.message
     assert drafts(preparing) == []
 
 

@@ -178,6 +178,7 @@ def _in_order(images: list[_DicomImage], folder: Path) -> list[_DicomImage]:
     if shift > max(first.spacing):
         raise InputError(
             f"The slices in {folder} are shifted against each other by up to {shift:.1f} mm, as with a tilted gantry. "
-            "Load the series in 3D Slicer, which corrects this when it imports DICOM, and give the volume saved there."
+            "Load the series in 3D Slicer, which puts it under a transform that corrects this, harden the transform, "
+            "and give the volume saved then."
         )
     return images

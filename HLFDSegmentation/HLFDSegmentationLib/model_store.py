@@ -105,9 +105,9 @@ def import_package(source: str | Path) -> ModelPackage:
         package.load_network()
         if existing := _folders_named(package.name):
             raise PackageError(
-                f"A model named '{package.name}' is installed already ({existing[0]}). Remove it first with "
-                f"`hlfd models remove {package.name}`; a model that ships with HLFD stays, so package yours under "
-                "another name."
+                f"A model named '{package.name}' is installed already ({existing[0]}). Remove it first, in HLFD "
+                f"Segmentation or with `hlfd models remove {package.name}`; a model that ships with HLFD stays, so "
+                "package yours under another name."
             )
         os.replace(copy, store / package.name)
     return read_package(store / package.name)
@@ -187,7 +187,7 @@ def _read_stored(path: Path) -> ModelPackage:
     if len(_folders_named(path.name)) > 1:
         raise PackageError(
             f"Two models are named '{path.name}': an imported one, and one that ships with HLFD. Remove the imported "
-            f"one with `hlfd models remove {path.name}`."
+            f"one, in HLFD Segmentation or with `hlfd models remove {path.name}`."
         )
     package = read_package(path)
     if package.name != path.name:

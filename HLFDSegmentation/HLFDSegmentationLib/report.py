@@ -132,7 +132,7 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures]) -> None:
             _add_lesion_row(body, lesion)
         hidden = len(segment.lesions) - LISTED_LESIONS
         if hidden > 0:
-            add_text(SubElement(body, "tr"), "td", f"{hidden} more, all in segments.csv", "lesion quiet", colspan="7")
+            add_text(SubElement(body, "tr"), "td", f"{hidden} more, smaller than these", "lesion quiet", colspan="7")
     add_text(
         section,
         "p",

@@ -53,6 +53,18 @@ def register_layout(scene: slicer.vtkMRMLScene) -> None:
         layout.AddLayoutDescription(LAYOUT, _DESCRIPTION)
 
 
+def give_views_back(scene: slicer.vtkMRMLScene) -> None:
+    """Shows those segmentations in all views again that a scene shows in the comparison's alone.
+
+    A scene that was saved while comparing holds them so, and nobody would find out where they are.
+    """
+    own = {f"vtkMRMLSliceNode{side}" for side in SIDES}
+    for result in SceneResult.all(scene):
+        display = result.node.GetDisplayNode()
+        if display is not None and set(display.GetViewNodeIDs()) and own.issuperset(display.GetViewNodeIDs()):
+            display.SetViewNodeIDs([])
+
+
 class Comparison:
     """Compares two results of the same CT. The properties of both sides are changed together: they share a scale.
 

@@ -56,6 +56,10 @@ class CtPart:
     grid: Grid
     told_to_own: np.ndarray
 
+    def lies_as(self, volume_node: slicer.vtkMRMLVolumeNode) -> bool:
+        """Whether the node's voxels still lie where they lay, apart from its parent transform."""
+        return np.allclose(self.voxel_to_own, _voxel_to_own(volume_node), rtol=0, atol=TOLERANCE)
+
     @property
     def voxel_to_world(self) -> np.ndarray:
         """(4, 4), from the node's voxels to RAS in the world."""

@@ -17,6 +17,9 @@ from .slicer_weak import WeakNode
 OWN_VIEWS = "HLFD"
 """Layout names of the slice views that this module made begin with it."""
 
+FILLED_ATTRIBUTE = "HLFD.Filled"
+"""Of the display of a segmentation whose segments are outlined while a map is shown, and were filled before."""
+
 LEGEND_LABELS = 5
 LEGEND_FONT_SIZE = 13
 LEGEND_SIZE = (0.12, 0.4)
@@ -243,14 +246,20 @@ class LayerView:
     def _outline_segments(self) -> None:
         """A filled segment would tint the map that lies under it."""
         display = self._result.node.GetDisplayNode()
-        if self._filled is None and display is not None and display.GetVisibility2DFill():
-            self._filled = WeakNode(display)
+        if self._filled is not None or display is None:
+            return
+        if display.GetVisibility2DFill():
+            # Kept in the node: the scene may be saved, and loaded again, while a map is shown.
+            display.SetAttribute(FILLED_ATTRIBUTE, "1")
             display.SetVisibility2DFill(False)
+        if display.GetAttribute(FILLED_ATTRIBUTE):
+            self._filled = WeakNode(display)
 
     def _fill_segments_again(self) -> None:
         display = self._filled and self._filled.node
         if display is not None:
             display.SetVisibility2DFill(True)
+            display.SetAttribute(FILLED_ATTRIBUTE, None)
         self._filled = None
 
     def _slice_nodes(self) -> Iterator[slicer.vtkMRMLSliceNode]:

@@ -67,11 +67,13 @@ def _dice(package: ModelPackage) -> str:
     measured, unmeasured = [], []
     for label in package.task.labels:
         figures = package.metrics.get(label.name, {})
-        texts = []
-        if figures.get("dice") is not None:
-            texts.append(f"{figures['dice']:.2f}")
-        if figures.get("dice_with_tumors") is not None:
-            texts.append(_("with tumors {dice:.2f}").format(dice=figures["dice_with_tumors"]))
+        kinds = {
+            "dice": "{dice:.2f}",
+            "dice_with_tumors": _("with tumors {dice:.2f}"),
+            "test_dice": _("{dice:.2f} on test cases"),
+            "validation_dice": _("{dice:.2f} on the cases that chose it"),
+        }
+        texts = [text.format(dice=figures[kind]) for kind, text in kinds.items() if figures.get(kind) is not None]
         if texts:
             measured.append(f"{label.name} {', '.join(texts)}")
         else:
@@ -82,6 +84,14 @@ def _dice(package: ModelPackage) -> str:
     if unmeasured:
         lines.append(_("Dice not measured: {labels}").format(labels=", ".join(unmeasured)))
     return "\n".join(lines)
+
+
+def _absent(name: str) -> StoredPackage:
+    """A model that a scene asks for and this computer does not have."""
+    problem = _(
+        "The model '{name}', which this scene asks for, is not installed here. Import it, or choose another one."
+    )
+    return StoredPackage(name, Path(name), True, None, problem.format(name=name))
 
 
 class ModelPanel:
@@ -124,11 +134,15 @@ class ModelPanel:
         self.choose(name or self._default())
 
     def choose(self, name: str) -> None:
-        """Chooses the model of this name; where there is none of it, the default one."""
+        """Chooses the model of this name, the default one for ""; one that is not installed too, with its problem."""
+        wanted = name or self._default()
         names = [stored.name for stored in self._stored]
-        wanted = name if name in names else self._default()
         combo = self.ui.modelComboBox
         blocked = combo.blockSignals(True)
+        if wanted and wanted not in names:
+            self._stored.append(_absent(wanted))
+            combo.addItem(_("{name} (not installed)").format(name=wanted))
+            names.append(wanted)
         combo.setCurrentIndex(names.index(wanted) if wanted in names else -1)
         combo.blockSignals(blocked)
         self._tell_chosen()
@@ -200,6 +214,7 @@ class ModelPanel:
             return
         try:
             remove_package(chosen.name)
+            self.choose("")
         except HLFDError as error:
             self._on_problem(str(error))
         self.refresh()

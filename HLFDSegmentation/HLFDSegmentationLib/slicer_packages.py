@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import CalledProcessError
+from threading import Lock
 
 import slicer
 from packaging.requirements import Requirement
@@ -23,6 +24,8 @@ from .errors import HLFDError
 TORCH = Requirement("torch>=2.6")
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 PACKAGE_INDEX = ("pypi.org", 443)
+
+_INSTALLING = Lock()
 
 
 class PackagesMissingError(HLFDError):
@@ -52,11 +55,22 @@ def ensure_packages() -> None:
     """Asks the user once for all that is missing, and installs it. Nothing happens where all is there.
 
     Raises:
-        PackagesMissingError: the user declined, or a package could not be installed; with what to do next.
+        PackagesMissingError: the user declined, a package could not be installed, or the installation that an earlier
+            press of a button began is still going on; with what to do next.
     """
     missing = missing_packages()
     if not missing:
         return
+    # Buttons can be pressed while an installer tells how far it is.
+    if not _INSTALLING.acquire(blocking=False):
+        raise PackagesMissingError(_("The packages are being installed. Wait until that is done."))
+    try:
+        _ask_and_install(missing)
+    finally:
+        _INSTALLING.release()
+
+
+def _ask_and_install(missing: Sequence[Requirement]) -> None:
     names = ", ".join(str(requirement) for requirement in missing)
     if slicer.app.testingEnabled():
         raise PackagesMissingError(

@@ -46,11 +46,20 @@ class ReadingPanel:
 
     def show(self, result: SceneResult | None, segment: str, layer: str) -> None:
         """Shows the lesions of a segment and the reading of a layer."""
-        changed = (result, segment) != (self._result, self._segment)
-        self._result, self._segment, self._layer = result, segment, layer
-        if changed:
+        place, before = (result, segment, layer), (self._result, self._segment, self._layer)
+        if self._typing:
+            if place == before:
+                return
+            self._keep()  # Where it was typed: a run that ends shows its own result.
+        self._result, self._segment, self._layer = place
+        if place[:2] != before[:2]:
             self._fill_lesions()
         self._show_reading()
+
+    @property
+    def _typing(self) -> bool:
+        """Whether there is a comment that is not kept yet."""
+        return bool(self._result and self._result.exists and self.ui.commentLineEdit.modified)
 
     @property
     def _lesion(self) -> int | None:
@@ -100,6 +109,8 @@ class ReadingPanel:
             self._readings().set(self._segment, self._layer, self._lesion, verdict, comment)
         except HLFDError as error:
             self._on_problem(str(error))
+            return
+        self._show_reading()
 
     def _on_export(self, clicked: bool) -> None:
         path = qt.QFileDialog.getSaveFileName(

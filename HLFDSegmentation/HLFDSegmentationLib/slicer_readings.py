@@ -67,6 +67,8 @@ class Readings:
         kept = [r for r in self.all() if (r.segment, r.layer, r.lesion) != (segment, layer, lesion)]
         if verdict or comment:
             kept.append(Reading(segment, layer, lesion, verdict, comment))
+        elif self._table() is None:
+            return
         self._write(sorted(kept, key=self._order))
 
     def all(self) -> list[Reading]:

@@ -18,7 +18,10 @@ from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
 from .tasks import Task
-from .worker_protocol import LayerMap, RawImage, ReportRequest
+from .worker_protocol import LayerMap, ReportRequest
+
+ROUNDING_ML = 0.001
+"""The table of measures has volumes to this."""
 
 
 def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
@@ -45,22 +48,31 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     part = part_of(result.ct)
     segments = dict(segments_by_id(result.node))
     labels = {tag(segments[key], SEGMENT): label for label, key in result.newest_segments().items()}
+    voxels = _labels_on_ct(result, part, package.task)
+    warnings = [result.not_hu] if result.not_hu else []
+    if _changed_since(result, labels, voxels, part, package.task):
+        warnings.append(
+            _(
+                "The segments were changed after the model had made them. Volumes, lesions and pictures are of the "
+                "segments as they are now; notes and focus are of what the model had made."
+            )
+        )
     return ReportRequest(
         ct=write_raw(part.voxels, part.grid, folder / "ct.raw"),
-        labels=_write_labels(result, part, package.task, folder / "labels.raw"),
+        labels=write_raw(voxels, part.grid, folder / "labels.raw"),
         maps=_write_maps(result, part, labels, folder),
         model=str(package.path),
         device=result.device,
         title=result.ct.GetName(),
         notes=tuple(result.notes),
-        warnings=(result.not_hu,) if result.not_hu else (),
+        warnings=tuple(warnings),
         readings=tuple(replace(one, segment=labels[one.segment]) for one in readings if one.segment in labels),
         destination=str(destination),
     )
 
 
-def _write_labels(result: SceneResult, part: CtPart, task: Task, path: Path) -> RawImage:
-    """The segments' voxels on the CT's grid; where a user made two overlap, the later label counts.
+def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
+    """The segments' voxels [k, j, i] on the CT's grid; where a user made two overlap, the later label counts.
 
     Slicer's own export would put nodes into the scene, and shifts voxels where CT and segmentation are under different
     transforms.
@@ -72,12 +84,45 @@ def _write_labels(result: SceneResult, part: CtPart, task: Task, path: Path) -> 
     keys = result.newest_segments()
     for label in task.labels:
         voxels = slicer.vtkOrientedImageData()
-        if label.name in keys and result.node.GetBinaryLabelmapRepresentation(keys[label.name], voxels):
-            resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-            if resample(voxels, geometry, voxels, False, False):
-                mask = vtk_to_numpy(voxels.GetPointData().GetScalars()).reshape(labels.shape)
-                labels[mask > 0] = label.value
-    return write_raw(labels, part.grid, path)
+        if label.name not in keys:
+            continue
+        resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+        if not result.node.GetBinaryLabelmapRepresentation(keys[label.name], voxels) or not resample(
+            voxels, geometry, voxels, False, False
+        ):
+            raise InputError(
+                _(
+                    "The segment '{name}' has no voxels that can be read. Make 'Binary labelmap' the source of its "
+                    "segmentation (Segmentations module, Representations), then export again."
+                ).format(name=label.name)
+            )
+        mask = vtk_to_numpy(voxels.GetPointData().GetScalars()).reshape(labels.shape)
+        labels[mask > 0] = label.value
+    return labels
+
+
+def _changed_since(
+    result: SceneResult, labels: Mapping[str, str], voxels: np.ndarray, part: CtPart, task: Task
+) -> bool:
+    """Whether a segment's volume is another than the run has measured.
+
+    Args:
+        result: with the table of that run.
+        labels: of the segments that are still there, by the names that they got.
+        voxels: the segments now.
+        part: the CT.
+        task: of the labels.
+    """
+    voxel_ml = math.prod(part.grid.spacing) / 1000
+    for row in rows_of(result.measures_table) if result.measures_table is not None else []:
+        if row.get("lesion"):
+            continue
+        then = _number(row, "volume_mL") or 0.0
+        label = labels.get(row.get("segment", ""))
+        now = np.count_nonzero(voxels == task.label(label).value) * voxel_ml if label else 0.0
+        if abs(now - then) > ROUNDING_ML + 1e-6 * then:
+            return True
+    return False
 
 
 def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:

@@ -264,7 +264,14 @@ class SegmentationRun:
         return events
 
     def _add(self, part: CtPart, task: Task, answer: SegmentResult) -> Steps[SceneResult]:
-        """Brings what the worker found into the scene."""
+        """Brings what the worker found into the scene. Raises InputError where it would not lie on the CT any more."""
+        if not part.lies_as(self._ct):
+            raise InputError(
+                _(
+                    "'{name}' got another place while it was segmented, as by hardening a transform, so that the "
+                    "segments would lie beside it. Segment it again."
+                ).format(name=self._ct.GetName())
+            )
         box = yield from self._in_thread(box_of_labels, answer.labels)
         node = self._output or self._add_segmentation_node(part, answer)
         result = SceneResult(node)

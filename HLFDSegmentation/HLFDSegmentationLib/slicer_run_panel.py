@@ -141,6 +141,7 @@ class RunPanel(VTKObservationMixin):
         self._on_problem("")
         try:
             ensure_packages()
+            self._on_problem("")
             self._missing = []
             if self._parameters:
                 self._run = self._new_run(self._parameters)
@@ -198,8 +199,12 @@ class RunPanel(VTKObservationMixin):
     def _on_finished(self, result: SceneResult) -> None:
         # First of all: whatever comes of showing the result, the button must be a Segment button again.
         self._on_ended()
-        if self._parameters:
-            self._parameters.result = result.node
+        if not self._parameters:
+            return
+        if self._parameters.result is result.node:
+            # Added to the result that is shown: the parameter does not change, and what is shown has to.
+            self._parameters.parameterNode.Modified()
+        self._parameters.result = result.node
 
     def _on_failed(self, sentence: str) -> None:
         self._on_problem(sentence)
@@ -225,11 +230,14 @@ class RunPanel(VTKObservationMixin):
         self._asked_devices = False
 
     def _show_device(self) -> None:
-        names = [device.name for device in self._devices]
         wanted = self._parameters.device if self._parameters else AUTO
         combo = self.ui.deviceComboBox
         blocked = combo.blockSignals(True)
-        combo.setCurrentIndex(names.index(wanted) if wanted in names else 0)
+        if wanted not in [device.name for device in self._devices]:
+            # Of a scene from another computer: what will be asked for has to be seen.
+            self._devices.append(Device(wanted, _("{device} (not found here)").format(device=wanted)))
+            combo.addItem(self._devices[-1].title)
+        combo.setCurrentIndex([device.name for device in self._devices].index(wanted))
         combo.blockSignals(blocked)
 
     def _on_device(self, index: int) -> None:

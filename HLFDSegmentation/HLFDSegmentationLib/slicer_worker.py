@@ -69,9 +69,12 @@ class SlicerWorker:
 
     def desk(self) -> Desk:
         """Where one task asks and is answered; other tasks have desks of their own."""
-        desk = Desk(self._client, self._deliver)
-        self._desks.append(desk)
-        return desk
+        return Desk(self._client, self._deliver, self._desks)
+
+    @property
+    def advancing(self) -> bool:
+        """Whether a task is in one of its steps just now, and what is called was called by it."""
+        return self._advancing
 
     def add(self, task: Task) -> None:
         """Sees to it that a task goes on until its end."""
@@ -124,9 +127,10 @@ class SlicerWorker:
 class Desk:
     """The worker as one task sees it: it hears only of its own jobs."""
 
-    def __init__(self, client: WorkerClient, deliver: Callable[[], None]) -> None:
+    def __init__(self, client: WorkerClient, deliver: Callable[[], None], listening: list[Desk]) -> None:
         self._client = client
         self._deliver = deliver
+        self._listening = listening
         self._jobs: set[int] = set()
         self._events: list[Event] = []
 
@@ -142,6 +146,9 @@ class Desk:
         """As `WorkerClient.submit`."""
         job = self._client.submit(request)
         self._jobs.add(job)
+        # Not before: a worker that has nothing left to do clears its desks.
+        if self not in self._listening:
+            self._listening.append(self)
         return job
 
     def cancel(self, job: int) -> None:
@@ -237,6 +244,10 @@ class Ending:
 
     def wait(self, worker: SlicerWorker, task: Task) -> Any:
         """Waits for the end of a task. Returns the outcome, None where it was cancelled; raises HLFDError."""
+        if worker.advancing:
+            raise HLFDError(
+                _("Within a call that tells of one task, the end of another cannot be waited for. Use wait=False.")
+            )
         while worker.has(task):
             slicer.app.processEvents()
             time.sleep(WAIT_SECONDS)

@@ -11,9 +11,9 @@ from typing import Any
 
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.safe_files import replacing
-from HLFDSegmentationLib.tasks import BACKGROUND, Task
+from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
-from .layouts import LAYOUTS, LabelNames
+from .layouts import LAYOUTS, LabelNames, own_pairs
 from .split import Split, split_by_patient
 
 __all__ = ["Case", "Split", "case_groups", "find_cases", "split_by_patient", "target_values", "write_cases_json"]
@@ -111,6 +111,24 @@ def find_cases(source: Path, task: Task) -> list[Case]:
     for case in cases:
         _classes(case, task)
     return sorted(cases, key=lambda case: case.name)
+
+
+def check_values_explained(source: Path) -> None:
+    """Refuses a folder where only the task says what label values stand for, to be called where none was named.
+
+    Raises:
+        CasesError: there are such cases; the message names the tasks.
+    """
+    source = Path(source)
+    if source.is_dir() and not (source / CASES_FILE).is_file() and own_pairs(source):
+        meanings = (
+            f"{task.name} ({', '.join(f'{label.value} {label.name}' for label in task.labels)})"
+            for task in TASKS.values()
+        )
+        raise CasesError(
+            f"The values of the label files in {source} stand for what the task says, and no task was named. Name it "
+            f"with --task: {'; '.join(meanings)}; or the file of a task of your own."
+        )
 
 
 def _find_in_folder(folder: Path, task: Task) -> list[Case]:
@@ -237,7 +255,10 @@ def _case_to_json(case: Case, folder: Path) -> dict[str, Any]:
 
 
 def _relative(path: Path, folder: Path) -> str:
+    # Folders that are links are followed, as the system follows them before it goes up by "..". A file that is a link
+    # keeps its name, which tells its format.
+    path = path.parent.resolve() / path.name
     try:
-        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+        return Path(os.path.relpath(path, folder.resolve())).as_posix()
     except ValueError:  # another drive of a Windows computer
-        return path.absolute().as_posix()
+        return path.as_posix()

@@ -256,7 +256,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json (docs/cases.md); not with --resume")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
-    parser.add_argument("--task", help="name or file of a task (default: abdomen)")
+    parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--student", help="network of the student")
     parser.add_argument("--method", help="distillation method (default: hlfd)")
@@ -381,7 +381,7 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
-    from .cases import find_cases
+    from .cases import check_values_explained, find_cases
     from .checked_cases import check_usable
     from .given_weights import check_plan
     from .run_folder import check_unused, split_for
@@ -392,6 +392,8 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     if not options.estimate:
         check_unused(folder.path, allowed=(CHECKS, *OF_ITS_PROCESS))
+    if options.task is None:
+        check_values_explained(options.cases)
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
@@ -459,6 +461,11 @@ def _evaluate(options: argparse.Namespace) -> int:
                 _check_unseen(run, cases)
         elif run.started:
             cases = list(run.split(run.plan()).test)
+            if not cases:
+                raise InputError(
+                    f"The run in {run.path} has no test cases: it had too few patients. Name annotated cases that it "
+                    "has not seen: hlfd evaluate RUN CASES -o FILE."
+                )
         else:
             raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
         figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
@@ -473,8 +480,8 @@ def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
     if known:
         raise InputError(
             f"The run, or one that it started from, has learned from {len(known)} of these cases, or chosen its model "
-            f"by them, first {known[0]}: figures of them would flatter it. Leave them out, or leave out CASES to measure "
-            "on the run's test cases."
+            f"by them, first {known[0]}: figures of them would flatter it. Leave them out, or leave out CASES to "
+            "measure on the run's test cases."
         )
 
 

@@ -232,6 +232,11 @@ def _tumor_of(task: Task, organ: Label) -> Label:
         ) from error
 
 
+def own_pairs(folder: Path) -> bool:
+    """Whether a folder holds pairs of the user's own, whose label values nothing but the task explains."""
+    return bool(_pair_files(folder))
+
+
 LAYOUTS = (
     Layout("KiTS", "case_00000/imaging.nii.gz with case_00000/segmentation.nii.gz", _kits_files, _kits_labels),
     Layout("LiTS", "volume-0.nii with segmentation-0.nii", _lits_files, _lits_labels),

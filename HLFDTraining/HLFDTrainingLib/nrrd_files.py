@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+from concurrent.futures import CancelledError
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from HLFDSegmentationLib.safe_files import replacing
@@ -15,22 +17,26 @@ TYPES = {"float32": "float", "float64": "double"}
 """What NRRD calls numpy's types; the others have the same names."""
 
 
-def write_nrrd(voxels: np.ndarray, voxel_to_lps: np.ndarray, path: Path) -> None:
+def write_nrrd(voxels: np.ndarray, voxel_to_lps: np.ndarray, path: Path, stopped: Event | None = None) -> None:
     """Writes a volume. The file is complete, or not there.
 
     Args:
         voxels: [k, j, i], whole or real numbers.
         voxel_to_lps: (4, 4), from voxels (i, j, k) to mm in LPS.
         path: ends in `.nrrd`.
+        stopped: set it from another thread to end the writing soon; nothing is left then.
 
     Raises:
         OutputError: the file cannot be written.
+        CancelledError: it was stopped.
     """
     little_endian = voxels.dtype.newbyteorder("<")
     with replacing(path) as part, open(part, "wb") as file:
         file.write(_header(voxels, voxel_to_lps).encode("ascii"))
         with gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=QUICK, mtime=0) as packed:
             for plane in voxels:
+                if stopped is not None and stopped.is_set():
+                    raise CancelledError
                 packed.write(np.ascontiguousarray(plane, little_endian).data)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import slicer
@@ -105,14 +106,17 @@ def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Genera
         drawing = Drawing.of(row, nodes, task)
     except HLFDError as error:
         raise CasesError(_("Case {name}: {problem}").format(name=row.name, problem=error)) from error
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        written = [thread.submit(write_nrrd, drawing.voxels, drawing.voxel_to_lps, folder / CT_FILE)]
+    stopped = Event()
+    with ThreadPoolExecutor(max_workers=1) as thread, ExitStack() as end:
+        # Whoever closes the generator early must not wait until a large CT is written.
+        end.callback(stopped.set)
+        written = [thread.submit(write_nrrd, drawing.voxels, drawing.voxel_to_lps, folder / CT_FILE, stopped)]
         labels = np.zeros(drawing.voxels.shape, np.uint8)
         for first in range(0, len(labels), SLICES_A_STEP):
             slab = labels[first : first + SLICES_A_STEP]
             drawing.fill(slab, first)
             yield first / len(labels)
-        written.append(thread.submit(write_nrrd, labels, drawing.voxel_to_lps, folder / LABEL_FILE))
+        written.append(thread.submit(write_nrrd, labels, drawing.voxel_to_lps, folder / LABEL_FILE, stopped))
         while wait(written, timeout=WAIT_SECONDS).not_done:
             yield 1.0
         for one in written:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear
 from HLFDSegmentationLib.slicer_weak import WeakNode
@@ -253,12 +253,17 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
     Raises:
         CasesError: the file cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
-        file = _unpacked(path, Path(folder)) if path.suffix.lower() == BUNDLE_SUFFIX else path
-        scene = slicer.vtkMRMLScene()
+    scene = slicer.vtkMRMLScene()
+    # A new scene knows Slicer's core nodes only, and takes those of its modules, as the Segment Editor's, for damage.
+    slicer.mrmlScene.CopyRegisteredNodesToScene(scene)
+    folder = PrivateFolder()
+    try:
+        file = _unpacked(path, folder.path) if path.suffix.lower() == BUNDLE_SUFFIX else path
         scene.SetURL(str(file))
         if not file.is_file() or not scene.Connect():
             raise _unreadable(path)
+    finally:
+        folder.remove()
     if not any(volumes_of(scene)) and not any(segmentations_of(scene)):
         raise CasesError(_("{file} holds no CT and no segmentation. Choose another scene.").format(file=path))
     return scene

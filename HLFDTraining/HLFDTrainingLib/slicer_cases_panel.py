@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +15,7 @@ import qt
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -295,8 +295,11 @@ class CasesPanel(VTKObservationMixin):
         self.refresh()
 
         def steps() -> Steps[None]:
-            with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
-                yield from self._write_and_check(Path(folder))
+            folder = PrivateFolder()
+            try:
+                yield from self._write_and_check(folder.new_folder())
+            finally:
+                folder.remove()
 
         def failed(sentence: str) -> None:
             self._show_problem(sentence)

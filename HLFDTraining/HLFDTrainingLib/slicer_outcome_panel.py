@@ -198,6 +198,11 @@ class OutcomePanel:
         if chosen in names:
             combo.setCurrentIndex(names.index(chosen))
 
+    @property
+    def _device(self) -> str:
+        """Where to compute: a run may come from a computer with another graphics card."""
+        return "cpu" if self._plan.device == "cpu" else "auto"
+
     # Measuring
 
     def _on_compare(self, clicked: bool) -> None:
@@ -207,7 +212,7 @@ class OutcomePanel:
         else:
             try:
                 ensure_packages()
-                arguments = ["evaluate", str(self._run), "--all", "--device", self._plan.device]
+                arguments = ["evaluate", str(self._run), "--all", "--device", self._device]
                 self._measuring = Child(arguments, self._on_measuring, self._on_measured)
             except HLFDError as error:
                 self._show_problem(str(error))
@@ -263,14 +268,15 @@ class OutcomePanel:
     def _segment(self, case: Case) -> None:
         ct = load_ct(case, self._plan.task)
         truth = load_truth(case, ct, self._plan.task)
+        run = self._run
         self._segmenting = segmentation_logic().segment(
             ct,
             model=installed_model(self._run),
-            device=self._plan.device,
+            device=self._device,
             # A case was looked at before it was trained with.
             allowNotHU=True,
             onProgress=self._on_progress,
-            onFinished=lambda result: self._on_segmented(case, truth, result),
+            onFinished=lambda result: self._on_segmented(run, case, truth, result),
             onError=self._on_not_segmented,
             onCancelled=lambda: self._on_not_segmented(""),
             wait=False,
@@ -279,12 +285,12 @@ class OutcomePanel:
     def _on_progress(self, phase: str, fraction: float, seconds_left: float | None) -> None:
         self.ui.segmentTestCaseButton.setText(_("Cancel ({percent:.0f} %)").format(percent=100 * fraction))
 
-    def _on_segmented(self, case: Case, truth: Any, result: SceneResult) -> None:
+    def _on_segmented(self, run: Path, case: Case, truth: Any, result: SceneResult) -> None:
         self._segmenting = None
         if truth.GetScene() is not None and result.exists and result.ct is not None:
             self._truth_view.show(result.ct, truth, result.node)
         self._draw()
-        comparison = read_comparison(self._run) if self._run else None
+        comparison = read_comparison(run) if run == self._run else None
         try:
             dice = dice_of_case(comparison, case.name) if comparison else {}
         except (KeyError, TypeError, StopIteration):

@@ -34,14 +34,14 @@ def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
     Raises:
         CasesError: it cannot be read.
     """
-    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if volume.GetAttribute(CASE_ATTRIBUTE) == case.name and _file_of(volume) == case.ct.resolve():
-            return volume
     file = (
         case.ct
         if not case.ct.is_dir()
         else next((path for path in sorted(case.ct.iterdir()) if path.is_file()), case.ct)
     )
+    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if volume.GetAttribute(CASE_ATTRIBUTE) == case.name and _file_of(volume) == file.resolve():
+            return volume
     try:
         volume = slicer.util.loadVolume(str(file))
     except RuntimeError as error:

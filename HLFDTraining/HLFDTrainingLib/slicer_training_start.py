@@ -119,6 +119,7 @@ class TrainingStart:
         """Forgets what was prepared, because cases, task or folder have changed; measured figures hold no more."""
         if self.running:
             self.cancel()
+            self._show_problem(_("Cases or plan have changed, which ended the preparation. Start it again."))
         self._written = self._measured = None
         self._plan_panel.show_estimate(None)
         if self._draft:
@@ -224,7 +225,8 @@ class TrainingStart:
         try:
             os.replace(self._draft, run)
         except OSError as error:
-            raise OutputError(f"{run} cannot be made: {error.strerror}. Choose another name or folder.") from error
+            sentence = _("{run} cannot be made: {reason}. Choose another name or folder.")
+            raise OutputError(sentence.format(run=run, reason=error.strerror)) from error
         cases_file = run / cases_file.relative_to(self._draft)
         self._draft = self._written = None
         cases = find_cases(cases_file, plan.task)
@@ -262,9 +264,8 @@ def _new_draft(runs_folder: Path) -> Path:
         draft = runs_folder / f"{DRAFT_PREFIX}{os.getpid()}-{time.time_ns()}"
         draft.mkdir(parents=True)
     except OSError as error:
-        raise OutputError(
-            f"The folder {runs_folder} cannot be written: {error.strerror}. Choose another folder for the trainings."
-        ) from error
+        sentence = _("The folder {folder} cannot be written: {reason}. Choose another folder for the trainings.")
+        raise OutputError(sentence.format(folder=runs_folder, reason=error.strerror)) from error
     return draft
 
 

@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", type=words, required=True, help="with commas between: none,kd,hlfd:full:beta=0.5")
     parser.add_argument("--students", type=words, default=["mobilenetv2-unet"], help="networks, with commas between")
     parser.add_argument("--seeds", type=whole_numbers, default=[0], help="of the students, with commas between")
-    parser.add_argument("--task", default="abdomen", help="name or file of a task (default: abdomen)")
+    parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
     parser.add_argument("--epochs", type=int, help="of the students")
@@ -122,6 +122,7 @@ def _printable(text: str) -> str:
 def _plan(options: argparse.Namespace) -> TrainingPlan:
     from HLFDSegmentationLib.tasks import load_task
 
+    from ..cases import check_values_explained
     from ..plan import TrainingPlan
 
     chosen = {
@@ -137,7 +138,9 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
         "seed": options.teacher_seed,
         "device": options.device,
     }
-    task = load_task(options.task)
+    if options.task is None:
+        check_values_explained(options.cases)
+    task = load_task(options.task or "abdomen")
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
 
 
