@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from monai.transforms import (
     Compose,
+    Rand2DElasticd,
     RandAdjustContrastd,
-    RandAffined,
     RandGaussianNoised,
     RandGaussianSmoothd,
     RandScaleIntensityd,
@@ -21,8 +21,10 @@ def anatomical_changes(size: tuple[int, int]) -> Compose:
     The image's values are the CT window scaled to 0..1, before and after. Nothing is mirrored: the liver lies on the
     right. Slices are cut or padded around their centre to `size`.
     """
-    spatial = RandAffined(
+    spatial = Rand2DElasticd(
         keys=("image", "label"),
+        spacing=(32, 32),
+        magnitude_range=(0.0, 2.5),
         prob=1.0,
         rotate_range=0.2,
         scale_range=((-0.2, 0.25), (-0.2, 0.25)),

@@ -53,10 +53,16 @@ def _soft_dice(probabilities: torch.Tensor, target: Target) -> torch.Tensor:
     classes = torch.arange(probabilities.shape[1], device=probabilities.device)
     truth = (target.classes[:, None] == classes[:, None, None]).float()
     known = representatives(target.groups)
-    overlap = ((probabilities * truth).sum(dim=(2, 3)) * known).sum(dim=0)
-    predicted = (probabilities.sum(dim=(2, 3)) * known).sum(dim=0)
-    shown = (truth.sum(dim=(2, 3)) * known).sum(dim=0)
-    overlap, predicted, shown = _over_processes(torch.stack([overlap, predicted, shown]))[:, 1:]
+    sums = torch.stack(
+        [(probabilities * truth).sum(dim=(2, 3)), probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3))]
+    )
+    sums = (sums * known)[..., 1:]
+    return 0.5 * _dice_of(_over_processes(sums.sum(dim=1))) + 0.5 * _dice_of(sums)
+
+
+def _dice_of(sums: torch.Tensor) -> torch.Tensor:
+    """Mean Dice loss of what is shown, of sums (3, ...): of the overlap, the prediction and the truth."""
+    overlap, predicted, shown = sums
     loss = 1 - (2 * overlap + DICE_SMOOTH) / (predicted + shown + DICE_SMOOTH)
     present = shown > 0
     return (loss * present).sum() / present.sum().clamp_min(1)
