@@ -142,13 +142,31 @@ def test_an_absent_label_that_is_not_predicted_costs_nothing():
     assert float(SegmentationLoss()(logits, whole(classes, 3))) == pytest.approx(0, abs=1e-4)
 
 
-def test_dice_pools_the_slices_of_a_batch():
+def test_dice_is_half_of_the_batch_and_half_of_each_slice():
     """By hand: two slices of four pixels, of which one shows the label; every pixel's probability is a half."""
     logits = torch.zeros(2, 2, 2, 2)
     classes = torch.tensor([[[0, 0], [0, 1]], [[0, 0], [0, 0]]])
     focal = 0.5**2 * math.log(2)
-    dice = 1 - (2 * 0.5 + 1) / (8 * 0.5 + 1 + 1)
+    pooled = 1 - (2 * 0.5 + 1) / (8 * 0.5 + 1 + 1)
+    by_slice = (1 - (2 * 0.5 + 1) / (4 * 0.5 + 1 + 1)) / 2
+    dice = (pooled + by_slice) / 2
     assert float(SegmentationLoss()(logits, whole(classes, 2))) == pytest.approx((focal + dice) / 2, rel=1e-6)
+
+
+def test_a_missed_tip_costs_more_than_the_same_pixels_of_a_large_organ():
+    truth = torch.zeros(2, 16, 16, dtype=torch.long)
+    truth[0, 2:14, 2:14] = 1
+    truth[1, 6:8, 6:10] = 1
+    found = truth.clone()
+
+    def cost(missed):
+        logits = 12 * torch.nn.functional.one_hot(missed, 2).permute(0, 3, 1, 2).float()
+        return float(SegmentationLoss()(logits, whole(truth, 2)))
+
+    without_tip, without_corner = found.clone(), found.clone()
+    without_tip[1] = 0
+    without_corner[0, 2:4, 2:6] = 0
+    assert cost(without_tip) > cost(without_corner) + 0.08
 
 
 def test_slices_without_a_label_do_not_drown_the_one_that_has_it():

@@ -16,7 +16,7 @@ from monai.transforms import (
 
 
 def anatomical_changes(size: tuple[int, int]) -> Compose:
-    """Patient position and size, contrast phase, window, noise and resolution, for `image` and `label` (1, H, W).
+    """Patient position, size, shape, contrast phase, window, noise and resolution, for `image` and `label` (1, H, W).
 
     The image's values are the CT window scaled to 0..1, before and after. Nothing is mirrored: the liver lies on the
     right. Slices are cut or padded around their centre to `size`.

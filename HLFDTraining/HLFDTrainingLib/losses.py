@@ -27,11 +27,12 @@ class SegmentationLoss(nn.Module):
     Focal (Lin et al. 2017, arXiv 1708.02002, equation 4) with gamma 2 is over all groups, the background included,
     and averaged over pixels and slices.
 
-    Soft Dice (Milletari et al. 2016, arXiv 1606.04797, without the squares of its equation) pools the pixels of the
-    whole batch, as HLFD's released code does, over all processes that train together. It is over the foreground
-    classes that a slice of the batch shows, each in those slices whose annotator could tell it apart, and averaged over
-    these classes; 1 is added above and below. Slice by slice, or with the classes that no slice shows, it would teach
-    a network to never predict a class that most slices do not have.
+    Soft Dice (Milletari et al. 2016, arXiv 1606.04797, without the squares of its equation) is over the foreground
+    classes that are shown, each in those slices whose annotator could tell it apart; 1 is added above and below. Half
+    of it pools the pixels of the whole batch, as HLFD's released code does, over all processes that train together:
+    what is found in slices without the class counts against it. The other half is the mean over the slices of each
+    one's own: the tip of an organ weighs as much as its largest slice. Only slice by slice, and with the classes that
+    a slice does not show, it would teach a network to never predict a class that most slices do not have.
     """
 
     def forward(self, logits: torch.Tensor, target: Target) -> torch.Tensor:
@@ -53,19 +54,22 @@ def _soft_dice(probabilities: torch.Tensor, target: Target) -> torch.Tensor:
     classes = torch.arange(probabilities.shape[1], device=probabilities.device)
     truth = (target.classes[:, None] == classes[:, None, None]).float()
     known = representatives(target.groups)
-    sums = torch.stack(
-        [(probabilities * truth).sum(dim=(2, 3)), probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3))]
-    )
+    sums = torch.stack([(probabilities * truth).sum(dim=(2, 3)), probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3))])
     sums = (sums * known)[..., 1:]
-    return 0.5 * _dice_of(_over_processes(sums.sum(dim=1))) + 0.5 * _dice_of(sums)
+    pooled = _mean_over_shown(_over_processes(sums.sum(dim=1)))
+    return 0.5 * pooled + 0.5 * _mean_over_shown(sums).mean()
 
 
-def _dice_of(sums: torch.Tensor) -> torch.Tensor:
-    """Mean Dice loss of what is shown, of sums (3, ...): of the overlap, the prediction and the truth."""
+def _mean_over_shown(sums: torch.Tensor) -> torch.Tensor:
+    """Mean Dice loss (...) over the classes that are shown, 0 where none is.
+
+    Args:
+        sums: (3, ..., C) of the overlap, the prediction and the truth.
+    """
     overlap, predicted, shown = sums
     loss = 1 - (2 * overlap + DICE_SMOOTH) / (predicted + shown + DICE_SMOOTH)
     present = shown > 0
-    return (loss * present).sum() / present.sum().clamp_min(1)
+    return (loss * present).sum(dim=-1) / present.sum(dim=-1).clamp_min(1)
 
 
 def _over_processes(sums: torch.Tensor) -> torch.Tensor:
