@@ -34,8 +34,8 @@ class TrainingPlan:
         learning_rate: highest rate of AdamW; it rises over the first steps and falls along a cosine.
         weight_decay: of AdamW.
         augmentation: how slices are changed from epoch to epoch. "anatomical" is for models that are used: position,
-            size, shape, contrast, noise, never mirrored. "orientations" is for comparing methods: each slice in one of the
-            eight flips and quarter turns, nothing else; what the teacher says of them can be kept from run to run.
+            size, shape, contrast, noise, never mirrored. "orientations" is for comparing methods: each slice in one of
+            the eight flips and quarter turns, nothing else; what the teacher says of them can be kept from run to run.
         seed: of weights, order and random changes.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto" is float16 on CUDA and float32 elsewhere. bfloat16 is faster on some CPUs and many times
