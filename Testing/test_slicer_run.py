@@ -316,6 +316,8 @@ def test_the_report_says_when_segments_were_changed_by_hand(
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, result.node, key, scene_with_ct)
     (warning,) = warnings()
     assert "changed after the model" in warning
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(mask), result.node, key, scene_with_ct)
+    assert len(warnings()) == 1
     result.node.GetSegmentation().RemoveSegment(key)
     assert len(warnings()) == 1
 
