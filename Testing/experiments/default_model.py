@@ -34,7 +34,7 @@ from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
-from marked_slices import marks_of
+from marked_slices import liver_of, marks_of
 from painted_kidneys import painted_slices
 from painted_liver_lesions import LESION, is_even, with_lesions
 from slice_cases import LIVER_SPACING_MM, SAME_PERSON, WINDOW_HU
@@ -64,6 +64,9 @@ EMPTY_SPACING_MM = 1.6
 # Values of the liver slices' labels as they are written here.
 LIVER, KIDNEY, LIVER_TUMOR = 1, 2, 3
 KIDNEYS = {1: ("kidney",), 2: ("kidney tumor",), 3: ("kidney",)}
+# Of the KiTS19 slices' labels.
+MARKED_LIVER = 4
+LIVERS = {MARKED_LIVER: ("liver", "liver tumor")}
 UNENHANCED = {LIVER: ("liver", "liver tumor"), KIDNEY: ("kidney", "kidney tumor")}
 EVERYTHING = {1: ("liver",), 2: ("kidney",), 3: ("liver tumor",), 4: ("kidney tumor",)}
 
@@ -107,7 +110,8 @@ are an adaptation of their training data is not settled. They are offered for re
 not for diagnosis.
 """
 CARD_MEAN = """
-The weights are the mean of those of the best and the last epoch, which is better than either on the validation cases.
+The weights are the mean of those of the best epoch and of the {other}, which is better than either on the validation
+cases.
 """
 CARD_LIMITS = """
 ## Data and licences
@@ -248,12 +252,15 @@ def unenhanced_cases(livers: Sequence[Case], work: Path) -> list[Case]:
 
 
 def kidney_cases(data: Path, work: Path) -> list[Case]:
-    """KiTS19 slices: kidneys and their tumors, and nobody looked for the liver."""
+    """KiTS19 slices: kidneys and their tumors, and the liver where it was marked."""
     cases = []
     for path in sorted((data / "kits19_slices").glob("*.npz")):
         content = np.load(path)
-        slice_ = hounsfield(content["image"]), content["label"], float(content["spacing"][0]), path.stem.split("_")[0]
-        cases.append(write_case(work / f"kidney_{path.stem}", *slice_, KIDNEYS, KIDNEY_REPEATS))
+        label, labels, liver = content["label"], KIDNEYS, liver_of(path.stem, content["label"].shape)
+        if liver is not None:
+            label, labels = np.where(liver & (label == 0), MARKED_LIVER, label), KIDNEYS | LIVERS
+        slice_ = hounsfield(content["image"]), label, float(content["spacing"][0]), path.stem.split("_")[0]
+        cases.append(write_case(work / f"kidney_{path.stem}", *slice_, labels, KIDNEY_REPEATS))
     return cases
 
 
@@ -366,6 +373,11 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
     return {metric: round(mean.mean, 4) if mean.n else None for metric, mean in means.items()}
 
 
+def mean_in_card(run: RunFolder) -> str:
+    """What the card says where the weights are a mean."""
+    return CARD_MEAN.format(other=run.result().get("mean_with", "last epoch")) if is_mean(run) else ""
+
+
 def main() -> None:
     """Prepares, trains, measures and packages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -387,7 +399,7 @@ def main() -> None:
         license_text=LICENSE_TEXT,
         training_data=TRAINING_DATA,
         metrics=metrics,
-        card=model_card(run, TITLE, metrics) + (CARD_MEAN if is_mean(run) else "") + CARD_LIMITS,
+        card=model_card(run, TITLE, metrics) + mean_in_card(run) + CARD_LIMITS,
         authors="the HLFD developers",
     )
     print(f"Wrote {package}. Copy it to HLFDSegmentation/Resources/Models to ship it.")

@@ -1,9 +1,11 @@
-"""Kidneys and liver tumors that were marked for this project in the liver slices, whose own mask does not tell them.
+"""What was marked for this project in the slices, because their own masks do not tell it.
 
-`marked_slices.json` holds the marks: for each slice the kidneys (with their tumors and cysts) and the liver tumors as
-runs of pixels, start and length in the flattened slice; null where it was not possible to tell. They were made from
-proposals (regions of one brightness, and an earlier model's output) that were accepted, rejected or redrawn slice by
-slice by eye, by no radiologist. They are a work derived from slices under CC BY-SA 4.0 and have that licence.
+`marked_slices.json` holds the marks in the liver slices: for each slice the kidneys (with their tumors and cysts) and the
+liver tumors as runs of pixels, start and length in the flattened slice; null where it was not possible to tell.
+`marked_livers.json` holds the liver (with its tumors) in slices of KiTS19 that are learned from; where a slice is not in
+it, it was not possible to tell. All were made from proposals (regions of one brightness, and an earlier model's output)
+that were accepted, rejected or redrawn slice by slice by eye, by no radiologist. They are works derived from slices under
+CC BY-SA 4.0 and CC BY-NC-SA 4.0, and have these licences.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 MARKS = Path(__file__).with_name("marked_slices.json")
+LIVERS = Path(__file__).with_name("marked_livers.json")
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,14 @@ class Marks:
 
 def marks_of(name: str, shape: tuple[int, int]) -> Marks:
     """The marks of the slice with that name, `patientNNNNN_zZZZ`."""
-    told = _all_marks()[name]
+    told = _read(MARKS)[name]
     return Marks(*(None if told[what] is None else from_runs(told[what], shape) for what in ("kidneys", "tumors")))
+
+
+def liver_of(name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    """The liver (H, W) of the KiTS19 slice with that name, `caseNNNNN_zZZZ`; None where nobody looked for it."""
+    runs = _read(LIVERS).get(name)
+    return None if runs is None else from_runs(runs, shape)
 
 
 def from_runs(runs: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
@@ -49,5 +59,5 @@ def to_runs(mask: np.ndarray) -> list[int]:
 
 
 @cache
-def _all_marks() -> dict[str, dict[str, list[int] | None]]:
-    return json.loads(MARKS.read_text(encoding="utf-8"))["slices"]
+def _read(marks: Path) -> dict[str, Any]:
+    return json.loads(marks.read_text(encoding="utf-8"))["slices"]
