@@ -15,8 +15,8 @@ import default_model
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
-from HLFDTrainingLib.split import Split
-from marked_slices import MARKS, from_runs, marks_of, to_runs
+from HLFDTrainingLib.split import Split, split_by_patient
+from marked_slices import MARKS, from_runs, liver_of, marks_of, to_runs
 from without_contrast import without_contrast
 
 SHAPE = (64, 80)
@@ -64,6 +64,23 @@ def test_every_liver_slice_has_marks_that_fit_its_liver(data):
             tumors += bool(marks.tumors.any())
     assert len(paths) == 511 and MARKS.stat().st_size < 1_000_000
     assert kidneys > 200 and tumors > 50
+
+
+def test_marked_livers_lie_beside_the_kidneys_in_slices_that_are_learned_from(data, tmp_path):
+    """At the patient's right, and in nobody by whom the model is chosen or measured."""
+    cases = default_model.kidney_cases(data, tmp_path)
+    split = split_by_patient(cases, fractions=default_model.FRACTIONS, seed=default_model.SEED)
+    marked = {case.name for case in cases if default_model.MARKED_LIVER in case.labels}
+    assert len(marked) == 40 and marked <= {case.name for case in split.train}
+    shown = 0
+    for name in marked:
+        content = np.load(data / "kits19_slices" / f"{name.removeprefix('kidney_')}.npz")
+        liver = liver_of(name.removeprefix("kidney_"), content["label"].shape)
+        assert not (liver & (content["label"] > 0)).any(), name
+        if liver.any():
+            shown += 1
+            assert np.nonzero(liver)[1].mean() < liver.shape[1] / 2
+    assert shown == 21
 
 
 def test_marked_kidneys_are_brighter_than_the_muscles_and_lie_in_the_back(data):

@@ -83,7 +83,8 @@ TRAINING_DATA = (
         "patients": 99,
     },
     {
-        "name": "KiTS19: 57 axial slices, 8 bit, each with a kidney tumor",
+        "name": "KiTS19: 57 axial slices, 8 bit, each with a kidney tumor; livers marked for this model in those that are "
+        "learned from, not by a radiologist",
         "source": "https://kits19.grand-challenge.org",
         "license": "CC-BY-NC-SA-4.0",
         "patients": 33,
@@ -120,7 +121,8 @@ CARD_LIMITS = """
   holds the tumors undivided. Kidneys and liver tumors were marked in them for this model: proposals of a program,
   accepted, rejected or redrawn by eye, not by a radiologist. Slices with an even liver are shown a second time with
   painted lesions, slices with kidneys a second time as they might look without contrast medium.
-- KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors.
+- KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors. The liver was marked for this model in 40 of
+  those that are learned from, in the same way.
 - KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them. Four of these patients are also
   among those of KiTS19, which was noticed late: nothing is measured on the one who is for testing (case 28), and one of
   those to learn from (case 133) also helped, painted, to choose the model.

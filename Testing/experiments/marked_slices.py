@@ -1,11 +1,11 @@
 """What was marked for this project in the slices, because their own masks do not tell it.
 
-`marked_slices.json` holds the marks in the liver slices: for each slice the kidneys (with their tumors and cysts) and the
-liver tumors as runs of pixels, start and length in the flattened slice; null where it was not possible to tell.
-`marked_livers.json` holds the liver (with its tumors) in slices of KiTS19 that are learned from; where a slice is not in
-it, it was not possible to tell. All were made from proposals (regions of one brightness, and an earlier model's output)
-that were accepted, rejected or redrawn slice by slice by eye, by no radiologist. They are works derived from slices under
-CC BY-SA 4.0 and CC BY-NC-SA 4.0, and have these licences.
+`marked_slices.json` holds the marks in the liver slices: for each slice the kidneys (with their tumors and cysts) and
+the liver tumors as runs of pixels, start and length in the flattened slice; null where it was not possible to tell.
+`marked_livers.json` holds the liver (with its tumors) in slices of KiTS19 that are learned from; where a slice is not
+in it, it was not possible to tell. All were made from proposals (regions of one brightness, and an earlier model's
+output) that were accepted, rejected or redrawn slice by slice by eye, by no radiologist. They are works derived from
+slices under CC BY-SA 4.0 and CC BY-NC-SA 4.0, and have these licences.
 """
 
 from __future__ import annotations
