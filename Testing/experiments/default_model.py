@@ -83,8 +83,8 @@ TRAINING_DATA = (
         "patients": 99,
     },
     {
-        "name": "KiTS19: 57 axial slices, 8 bit, each with a kidney tumor; livers marked for this model in those that are "
-        "learned from, not by a radiologist",
+        "name": "KiTS19: 57 axial slices, 8 bit, each with a kidney tumor; livers marked for this model in those that "
+        "are learned from, not by a radiologist",
         "source": "https://kits19.grand-challenge.org",
         "license": "CC-BY-NC-SA-4.0",
         "patients": 33,
