@@ -38,7 +38,7 @@ def test_segmentation_does_not_know_training(path):
 
 
 def test_no_training_uses_the_generator_of_the_demo():
-    trainers = [path for path in TRAINING.rglob("*.py") if path.name != "cli.py"]
+    trainers = [path for path in TRAINING.rglob("*.py") if path.name != "segmenting.py"]
     for path in [*trainers, *(CHECKOUT / "Testing" / "experiments").glob("*.py")]:
         assert not any("phantom" in name for name in imported(path)), path
 

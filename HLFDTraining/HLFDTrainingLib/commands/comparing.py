@@ -1,4 +1,4 @@
-"""The command `hlfd compare`: its options, and what they ask for."""
+"""`hlfd compare`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from HLFDSegmentationLib.errors import CasesError
 
+from .new_command import STOPPED, new_command
+
 if TYPE_CHECKING:
     from ..cases import Case
     from ..plan import TrainingPlan
     from ..split import Split
 
-STOPPED = 130
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `hlfd compare`."""
+def add_compare(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    text = "Compare distillation methods: many students of one teacher, measured alike (docs/compare.md)."
+    parser = new_command(commands, "compare", _compare, text)
     parser.add_argument("cases", type=Path, help="folder or cases.json (docs/cases.md)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the comparison; goes on with it")
     parser.add_argument("--methods", type=words, required=True, help="with commas between: none,kd,hlfd:full:beta=0.5")
@@ -76,14 +78,13 @@ def fractions(text: str) -> tuple[float, ...]:
     return found
 
 
-def compare_methods(options: argparse.Namespace) -> int:
-    """Runs the command and returns its exit status."""
+def _compare(options: argparse.Namespace) -> int:
     from ..checked_cases import check_usable
+    from ..compare.comparison import compare
+    from ..compare.folder import ComparisonFolder
+    from ..compare.rows import rows_of
     from ..stage import Stopped
     from ..stop_signal import StopSignal
-    from .comparison import compare
-    from .folder import ComparisonFolder
-    from .rows import rows_of
 
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)

@@ -1,0 +1,87 @@
+"""`hlfd evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from HLFDSegmentationLib.errors import InputError, OutputError
+
+from .new_command import new_command
+
+if TYPE_CHECKING:
+    from ..cases import Case
+    from ..run_folder import RunFolder
+
+
+def add_evaluate(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = new_command(commands, "evaluate", _evaluate, "Measure a model on annotated cases that it has not seen.")
+    parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
+    parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
+    parser.add_argument("-o", "--output", type=Path, help="CSV file to write; not with --all")
+    parser.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import find_package
+
+    from ..cases import find_cases
+    from ..checked_cases import check_measurable
+    from ..evaluation import evaluate, summary_table, write_metrics_csv
+    from ..metrics import summarize
+    from ..packaging import student_as_package
+    from ..progress import ProgressBar
+    from ..run_folder import RunFolder
+
+    run = RunFolder(Path(options.model))
+    if options.all:
+        return _compare(run, options)
+    if options.output is None:
+        raise InputError("Say where the figures are to be written: -o FILE.csv.")
+    if options.output.exists():
+        raise OutputError(f"{options.output} is there already. Choose another name.")
+    with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
+        if options.cases is not None:
+            cases = find_cases(options.cases, package.task)
+            check_measurable(cases, package.task)
+            if run.started:
+                _check_unseen(run, cases)
+        elif run.started:
+            cases = list(run.split(run.plan()).test)
+            if not cases:
+                raise InputError(
+                    f"The run in {run.path} has no test cases: it had too few patients. Name annotated cases that it "
+                    "has not seen: hlfd evaluate RUN CASES -o FILE."
+                )
+        else:
+            raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
+        figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
+    write_metrics_csv(figures, options.output)
+    print(summary_table(summarize(figures)))
+    return 0
+
+
+def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
+    seen = {patient for patient, part in run.parts().items() if part != "test"}
+    known = sorted(case.name for case in cases if case.patient in seen)
+    if known:
+        raise InputError(
+            f"The run, or one that it started from, has learned from {len(known)} of these cases, or chosen its model "
+            f"by them, first {known[0]}: figures of them would flatter it. Leave them out, or leave out CASES to "
+            "measure on the run's test cases."
+        )
+
+
+def _compare(run: RunFolder, options: argparse.Namespace) -> int:
+    from ..comparison_table import compare_run, comparison_text
+    from ..progress import ProgressBar
+
+    if not run.started or options.cases or options.output:
+        raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
+    print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
+    return 0

@@ -1,0 +1,157 @@
+"""`hlfd segment`, `hlfd explain` and `hlfd demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from HLFDSegmentationLib.errors import InputError
+
+from .new_command import new_command
+
+if TYPE_CHECKING:
+    from HLFDSegmentationLib.pipeline import Result
+
+
+def add_segment(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = new_command(commands, "segment", _segment, "Segment a CT and write labels, measures and a report.")
+    parser.add_argument("ct", help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    _add_segment_options(parser)
+    parser.add_argument("--attention", action="store_true", help="also the attention maps of every layer")
+    parser.add_argument("--signed", action="store_true", help="signed attention maps instead of positive ones")
+
+
+def _add_segment_options(parser: argparse.ArgumentParser) -> None:
+    _add_model_options(parser)
+    parser.add_argument("--tumor-threshold", type=float, metavar="P", help="a voxel is tumor from this probability on")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="name or folder of a model; the one that ships with HLFD by default")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--force", action="store_true", help="use an image that does not look like CT in HU")
+
+
+def _segment(options: argparse.Namespace) -> int:
+    if options.signed and not options.attention:
+        raise InputError("--signed tells how attention maps are made. Ask for them, too: --attention --signed.")
+    _segment_and_tell(options, options.ct, options.output, attention=options.attention, signed=options.signed)
+    return 0
+
+
+def _segment_and_tell(
+    options: argparse.Namespace, ct: str | Path, output: Path, *, attention: bool, signed: bool = False
+) -> None:
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.pipeline import segment_to_folder
+
+    from ..progress import ProgressBar
+
+    bar = ProgressBar()
+    try:
+        result = segment_to_folder(
+            ct,
+            output,
+            find_package(options.model),
+            device=options.device,
+            tumor_threshold=options.tumor_threshold,
+            attention=attention,
+            signed=signed,
+            force=options.force,
+            progress=bar,
+        )
+    finally:
+        bar.close()
+    _tell_notes(result)
+    for segment in result.measures:
+        lesions = f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
+        print(f"{segment.label.name:<14} {segment.volume_ml:8.1f} mL{lesions}")
+    _tell_report(result)
+
+
+def _tell_notes(result: Result) -> None:
+    for sentence in [*result.warnings, *result.segmentation.notes]:
+        print(f"Note: {sentence}")
+
+
+def _tell_report(result: Result) -> None:
+    print(f"Report: {result.folder / 'report.html'}")
+    print("For research use only. Not for diagnosis.")
+
+
+def add_explain(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    text = "Show what a model's layers look at for a segmentation that you give, such as a corrected one."
+    parser = new_command(commands, "explain", _explain, text)
+    parser.add_argument("ct", help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    parser.add_argument("segmentation", help="NIfTI, NRRD (also .seg.nrrd) or MHA file with the model's labels")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    _add_model_options(parser)
+    parser.add_argument("--signed", action="store_true", help="signed attention maps instead of positive ones")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.pipeline import explain_to_folder
+
+    from ..progress import ProgressBar
+
+    bar = ProgressBar()
+    try:
+        result = explain_to_folder(
+            options.ct,
+            options.segmentation,
+            options.output,
+            find_package(options.model),
+            device=options.device,
+            signed=options.signed,
+            force=options.force,
+            progress=bar,
+        )
+    finally:
+        bar.close()
+    _tell_notes(result)
+    for layer in result.segmentation.attention:
+        told = "no positive attention"
+        if layer.focus:
+            told = f"{layer.focus.segment:.0%} inside, {layer.focus.segment_ratio:.1f} times its share of the body"
+        print(f"{layer.label:<14} {layer.layer:<9} {told}")
+    _tell_report(result)
+    return 0
+
+
+def add_demo(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = new_command(
+        commands, "demo", _demo, "Segment a generated CT, or your own, and show every layer's attention."
+    )
+    parser.add_argument("ct", nargs="?", help="your own CT; without it one is generated")
+    parser.add_argument("-o", "--output", type=Path, default=Path("hlfd-demo"), help="folder (default: hlfd-demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generated CT: another seed, another patient")
+    _add_segment_options(parser)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    output = _unused(options.output)
+    ct = options.ct
+    if ct is None:
+        from HLFDSegmentationLib.phantom import write_phantom
+
+        print("Generating a CT ...", file=sys.stderr, flush=True)
+        ct, _ = write_phantom(output / "generated_ct", options.seed)
+    _segment_and_tell(options, ct, output / "result", attention=True)
+    return 0
+
+
+def _unused(folder: Path) -> Path:
+    """The folder, or the first of FOLDER-2, FOLDER-3, ... that is not there yet."""
+    number = 1
+    candidate = folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate

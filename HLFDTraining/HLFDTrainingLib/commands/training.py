@@ -1,0 +1,215 @@
+"""`hlfd train`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from HLFDSegmentationLib.errors import HLFDError, TrainingError
+
+from .new_command import STOPPED, new_command
+
+if TYPE_CHECKING:
+    from ..cases import Case
+    from ..estimate import Estimate
+    from ..plan import TrainingPlan
+    from ..run_folder import RunFolder
+    from ..split import Split
+
+CHECKS = "checks.csv"
+OF_ITS_PROCESS = ("process", "log.txt", "log.old.txt")
+"""In the folder of a run before it is begun, where `training_process` begins it (see `process_files`)."""
+PLAN_OPTIONS = (
+    "task",
+    "teacher",
+    "student",
+    "method",
+    "teacher_weights",
+    "student_weights",
+    "undistilled",
+    "epochs",
+    "batch",
+    "learning_rate",
+    "precision",
+    "seed",
+    "device",
+)
+"""Options of `hlfd train` that a run keeps from its beginning: entries of its plan, and `epochs` for two of them."""
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = new_command(commands, "train", _train, "Train a teacher on annotated cases and distil it into a student.")
+    parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json (docs/cases.md); not with --resume")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
+    parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
+    parser.add_argument("--teacher", help="network of the teacher")
+    parser.add_argument("--student", help="network of the student")
+    parser.add_argument("--method", help="distillation method (default: hlfd)")
+    parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
+    parser.add_argument("--student-weights", metavar="RUN|MODEL|FILE", help="go on learning from the student there")
+    parser.add_argument(
+        "--undistilled", action="store_true", default=None, help="also train the student alone, to compare with"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, help="of teacher and student")
+    length.add_argument("--hours", type=hours, help="as many epochs as this time allows, measured on this computer")
+    parser.add_argument("--estimate", action="store_true", help="tell time, memory and disk it takes; train nothing")
+    parser.add_argument("--batch", type=int, help="slices a step and process")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
+    parser.add_argument("--seed", type=int, help="of weights, order, random changes and split")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
+
+
+def hours(text: str) -> float:
+    """A time above 0; argparse names this function where it is none."""
+    value = float(text)
+    if not 0 < value < inf:
+        raise ValueError
+    return value
+
+
+def _train(options: argparse.Namespace) -> int:
+    from ..run_folder import RunFolder
+
+    folder = RunFolder(options.output)
+    if options.resume:
+        _check_resumed(options)
+    if options.estimate:
+        return _tell_estimate(folder, options)
+
+    from ..processes import joined_processes
+    from ..run_lock import training_in
+    from ..stage import Stopped
+    from ..stop_signal import StopSignal
+    from ..trainer import TrainingRun
+
+    with joined_processes() as processes, StopSignal() as stop:
+        report = _reporter(options) if processes.first else _say_nothing
+        if options.hours and processes.world > 1:
+            raise TrainingError("--hours measures one process. Give --epochs where several train together.")
+        if not options.resume and processes.first:
+            _start_run(folder, options, report)
+        processes.wait()
+        folder.plan()  # Where no run was begun, nothing is written.
+        with training_in(folder.path) if processes.first else nullcontext():
+            if processes.first:
+                report = folder.logging(report)
+            run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
+            try:
+                run.run()
+            except Stopped:
+                report({"event": "stopped", "resume": f"hlfd train -o {options.output} --resume"})
+                return STOPPED
+            except HLFDError as error:
+                report({"event": "error", "message": str(error)})
+                raise
+    return 0
+
+
+def _reporter(options: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+    from ..progress import TrainingProgress, json_lines
+
+    return json_lines if _as_json(options) else TrainingProgress()
+
+
+def _as_json(options: argparse.Namespace) -> bool:
+    return options.json or not sys.stdout.isatty()
+
+
+def _say_nothing(_event: dict[str, Any]) -> None:
+    """The report of a process beside the first one."""
+
+
+def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+    plan, cases, split = _new_run(folder, options)
+    if not options.hours:
+        folder.start(plan, cases, split)
+        return
+    plan, measured = _measured(plan, split, folder, options, report)
+    report({"event": "estimate", **measured.to_dict()})
+    folder.start(plan, cases, split)
+    folder.write("estimate.json", measured.to_dict())
+
+
+def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
+    from ..estimate import estimate_text
+
+    report = _reporter(options)
+    if options.resume:
+        plan = folder.plan()
+        split = folder.split(plan)
+    else:
+        plan, _, split = _new_run(folder, options)
+    _, measured = _measured(plan, split, folder, options, report)
+    if _as_json(options):
+        report({"event": "estimate", **measured.to_dict()})
+    else:
+        print(estimate_text(measured))
+    return 0
+
+
+def _measured(
+    plan: TrainingPlan,
+    split: Split,
+    folder: RunFolder,
+    options: argparse.Namespace,
+    report: Callable[[dict[str, Any]], None],
+) -> tuple[TrainingPlan, Estimate]:
+    """The plan, with the epochs for --hours where they are given, and what it takes."""
+    from ..estimate import epochs_for, estimate
+
+    measured = estimate(plan, split, folder.path, report)
+    return epochs_for(options.hours * 3600, plan, measured) if options.hours else (plan, measured)
+
+
+def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
+    """What the options ask for, with cases that were checked."""
+    from ..cases import check_values_explained, find_cases
+    from ..checked_cases import check_usable
+    from ..given_weights import check_plan
+    from ..run_folder import check_unused, split_for
+
+    if options.cases is None:
+        raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
+    if folder.started:
+        raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
+    if not options.estimate:
+        check_unused(folder.path, allowed=(CHECKS, *OF_ITS_PROCESS))
+    if options.task is None:
+        check_values_explained(options.cases)
+    plan = _plan(options)
+    check_plan(plan)
+    cases = find_cases(options.cases, plan.task)
+    check_usable(cases, plan.task, None if options.estimate else folder.path / CHECKS)
+    return plan, cases, split_for(plan, cases)
+
+
+def _plan(options: argparse.Namespace) -> TrainingPlan:
+    from HLFDSegmentationLib.tasks import load_task
+
+    from ..plan import TrainingPlan
+
+    chosen = {name: getattr(options, name) for name in PLAN_OPTIONS if getattr(options, name) is not None}
+    epochs = chosen.pop("epochs", None)
+    lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
+    return TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
+
+
+def _check_resumed(options: argparse.Namespace) -> None:
+    """Refuses what a run that was begun would not follow."""
+    given = [f"--{name.replace('_', '-')}" for name in PLAN_OPTIONS if getattr(options, name) is not None]
+    given += ["CASES"] if options.cases else []
+    given += ["--hours"] if options.hours and not options.estimate else []
+    if given:
+        raise TrainingError(
+            f"A run that was begun keeps its cases and its plan. Leave out {', '.join(given)}, or begin a new run."
+        )
