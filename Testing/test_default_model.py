@@ -51,8 +51,8 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.80
 
 
-@pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("thighs", 0), ("chest", 10)])
-def test_hardly_an_organ_where_there_is_none(part, most_ml, default_package, monkeypatch):
+@pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("thighs", 0), ("chest", 35)])
+def test_hardly_an_organ_where_there_is_none_and_never_without_a_word(part, most_ml, default_package, monkeypatch):
     """A computed volume of another patient than those that were learned from."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     from empty_slices import empty_slice
@@ -61,8 +61,10 @@ def test_hardly_an_organ_where_there_is_none(part, most_ml, default_package, mon
     hu += np.random.default_rng(8).normal(0, 10, hu.shape)
     ct = sitk.GetImageFromArray(hu.astype(np.int16))
     ct.SetSpacing((2.0, 2.0, 5.0))
-    labels = Segmenter(default_package, device="cpu").segment(ct).labels
-    assert np.count_nonzero(sitk.GetArrayViewFromImage(labels)) * 0.02 <= most_ml
+    result = Segmenter(default_package, device="cpu").segment(ct)
+    found_ml = np.count_nonzero(sitk.GetArrayViewFromImage(result.labels)) * 0.02
+    assert found_ml <= most_ml
+    assert not found_ml or any("taken something else for it" in note for note in result.notes)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, model_doubts, voxels_of
+from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.tasks import TASKS
 
@@ -25,6 +25,17 @@ def test_geometry(shape, spacing, told):
     doubts = geometry_doubts(shape, spacing)
     assert len(doubts) == len(told)
     assert all(words in doubt for words, doubt in zip(told, doubts))
+
+
+def test_hardly_anything_of_an_organ():
+    """With its tumors; nothing at all is no doubt."""
+    labels = np.zeros((2, 10, 10), np.uint8)
+    assert little_doubts(voxels_of(labels, TASK), TASK, 1.0) == []
+    labels[0, :2] = LIVER
+    labels[0, 2] = LIVER_TUMOR
+    (doubt,) = little_doubts(voxels_of(labels, TASK), TASK, 1.0)
+    assert "Only 30.0 mL of liver was found" in doubt
+    assert little_doubts(voxels_of(labels, TASK), TASK, 2.0) == []
 
 
 def test_more_tumor_than_organ():

@@ -14,6 +14,9 @@ LEAST_FIELD_MM = 50.0
 WIDEST_SLICES_MM = 10.0
 """CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out, or of a wrong header."""
 
+LITTLE_ML = 50.0
+"""An organ of less is one that the CT hardly shows, or none: in other parts of the body, models find such pieces."""
+
 DOUBTFUL_DICE = 0.75
 
 DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice", "validation_dice"))
@@ -58,6 +61,21 @@ def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]
         "found, which is rare. Look at both before you use any figure of them."
         for tumor, organ in pairs
         if volumes[tumor.value] > volumes[organ.value]
+    ]
+
+
+def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+    """About organs, with their tumors, of which hardly anything was found, see `voxels_of`."""
+    little = []
+    for organ in task.organs:
+        values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
+        if 0 < (ml := voxels[values].sum() * voxel_ml) < LITTLE_ML:
+            little.append(f"{ml:.1f} mL of {organ.name}")
+    if not little:
+        return []
+    return [
+        f"Only {' and '.join(little)} was found. Where the CT does not show the organ, or just its end, the "
+        "model may have taken something else for it. Look at it before you use any figure of it."
     ]
 
 

@@ -14,7 +14,7 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
-from .doubts import anatomy_doubts, geometry_doubts, model_doubts, voxels_of
+from .doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
 from .errors import HLFDError, InputError
 from .networks.network import SegmentationNetwork
 from .tasks import Task
@@ -120,7 +120,8 @@ class Segmenter:
         voxel_ml = float(np.prod(slices.spacing)) / 1000
         notes = geometry_doubts(slices.grid_shape, slices.spacing) + clean(labels, self.task, slices.spacing)
         voxels = voxels_of(labels, self.task)
-        notes += anatomy_doubts(voxels, self.task, voxel_ml) + model_doubts(voxels, self.task, self._metrics)
+        notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
+        notes += model_doubts(voxels, self.task, self._metrics)
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(
