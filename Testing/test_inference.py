@@ -107,13 +107,18 @@ def expected(ct: sitk.Image) -> np.ndarray:
     return sum(value * (voxels == hu) for value, hu in HU.items()).astype(np.uint8)
 
 
+def other_notes(result) -> list[str]:
+    """Those that do not doubt these small organs."""
+    return [note for note in result.notes if "just its end" not in note]
+
+
 def test_every_voxel_gets_its_label():
     ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))
     result = segmenter().segment(ct)
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
     assert np.array_equal(result.network_labels[:, :60, :80], expected(ct))
     assert result.network_labels.shape == (20, 64, 96) and result.network_labels.dtype == np.uint8
-    assert result.notes == [] and result.attention == [] and result.device == "cpu"
+    assert other_notes(result) == [] and result.attention == [] and result.device == "cpu"
     assert result.labels.GetPixelID() == sitk.sitkUInt8
     assert result.labels.GetOrigin() == ct.GetOrigin() and result.labels.GetSpacing() == ct.GetSpacing()
 
@@ -205,7 +210,7 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     result = segmenter().segment(patient(pieces=(*body, *stray)))
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(patient(pieces=body)))
     assert np.array_equal(result.network_labels[:, :60, :80], expected(patient(pieces=body)))
-    speck, apart = result.notes  # The piece of kidney is 0.1 mL and needs no words.
+    speck, apart = other_notes(result)  # The piece of kidney is 0.1 mL and needs no words.
     assert speck.startswith("1 speck that the network took for liver tumor went to the liver")
     assert apart.startswith("2.0 mL that the network took for liver were left out")
 
@@ -319,8 +324,9 @@ def test_short_memory_halves_the_batch(monkeypatch, fits, told):
     ct = patient(pieces=KIDNEYS)
     result = segmenter(OutOfMemory(fits)).segment(ct, attention=True)
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
-    assert len(result.notes) == len(told)
-    assert all(words in note for words, note in zip(told, result.notes))
+    notes = other_notes(result)
+    assert len(notes) == len(told)
+    assert all(words in note for words, note in zip(told, notes))
     again = segmenter(NearestTissue()).segment(ct, attention=True)
     assert all(np.array_equal(a.maps, b.maps) for a, b in zip(result.attention, again.attention, strict=True))
 
