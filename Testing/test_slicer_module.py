@@ -267,6 +267,21 @@ def test_the_default_model_tells_what_it_is_and_stays(panel):
     assert "ships with HLFD" in panel.ui.removeModelButton.toolTip
 
 
+def test_a_student_of_ones_own_tells_how_good_it_was(load):
+    """Its figures are named by the cases that they were measured on."""
+    from dataclasses import replace
+
+    load()
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.slicer_model_panel import about
+
+    figures = {"liver": {"validation_dice": 0.91, "test_dice": 0.94}, "kidney": {"validation_dice": 0.5}}
+    text = about(replace(find_package(), metrics=figures))
+    assert "liver 0.94 on test cases, 0.91 on the cases that chose it" in text
+    assert "kidney 0.50 on the cases that chose it" in text
+    assert "Dice not measured: liver tumor, kidney tumor" in text
+
+
 def test_a_model_is_imported_and_a_damaged_one_refused(panel, untrained_package, models, tmp_path):
     from slicer_shell.packaging_stand_ins import packages
 
