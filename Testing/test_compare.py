@@ -96,6 +96,13 @@ def finished_long(tmp_path_factory, compare_here):
     return folder
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="dask sets it for Linux's memory only")
+def test_workers_on_this_computer_keep_their_memory_for_the_next_step(monkeypatch):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with cluster(None, 1, 1) as client:
+        assert client.submit(os.environ.get, "MALLOC_TRIM_THRESHOLD_").result() is None
+
+
 def assert_same_student(folder: Path, reference: Path, row: Row) -> None:
     """The same weights to the last bit, and the same figures."""
     last = [ComparisonFolder(one).row(row).stage("student") / "last.pt" for one in (folder, reference)]
