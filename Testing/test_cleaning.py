@@ -59,13 +59,26 @@ def test_specks_apart_from_the_organ_vanish_with_what_lies_apart(labels):
     assert labels[1, 1, 1] == 0
 
 
-def test_each_tumor_goes_to_its_own_organ(labels):
-    labels[20, 20, 20] = KIDNEY_TUMOR
-    labels[36:39, 36:39, 36:39] = KIDNEY
+def test_a_speck_at_its_organ_becomes_that_organ_though_other_things_are_around(labels):
+    labels[35:39, 5:35, 5:35] = KIDNEY
+    labels[34, 20, 20] = KIDNEY_TUMOR
 
     clean(labels, TASK, MM)
 
-    assert labels[20, 20, 20] == KIDNEY
+    assert labels[34, 20, 20] == KIDNEY
+
+
+@pytest.mark.parametrize("kidneys", [0, 1, 2])
+def test_a_speck_of_kidney_tumor_in_the_liver_makes_no_kidney_and_no_hole(labels, kidneys):
+    labels[36:39, 36:39, 36:39] = KIDNEY * (kidneys > 0)
+    labels[1:4, 1:4, 1:4] = KIDNEY * (kidneys > 1)
+    before = labels.copy()
+    labels[20:22, 20:22, 20] = KIDNEY_TUMOR
+
+    (note,) = clean(labels, TASK, MM)
+
+    assert (labels == before).all()
+    assert "1 speck that the network took for kidney tumor went to what lies around" in note
 
 
 def test_pieces_of_an_organ_in_a_single_slice_are_kept():
@@ -78,9 +91,38 @@ def test_pieces_of_an_organ_in_a_single_slice_are_kept():
     assert clean(labels, TASK, MM) == []
     assert (labels == before).all()
 
-    volume = np.repeat(labels, 3, axis=0)
-    clean(volume, TASK, MM)
-    assert not volume[:, 5:15, 25:35].any()
+
+def lobes(slices, first, last):
+    """A liver and, in some slices, a lobe apart from it."""
+    labels = np.zeros((slices, 40, 40), np.uint8)
+    labels[:, 5:35, 5:20] = LIVER
+    labels[first : last + 1, 5:15, 25:35] = LIVER
+    return labels
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (4, 9), (0, 9)])
+def test_a_lobe_that_the_end_of_the_ct_cuts_from_the_liver_is_kept(first, last):
+    labels = lobes(10, first, last)
+
+    assert clean(labels, TASK, MM) == []
+    assert (labels == lobes(10, first, last)).all()
+
+
+def test_what_lies_apart_within_the_ct_or_at_another_end_than_the_liver_is_dropped():
+    within, other_end = lobes(10, 2, 7), lobes(10, 7, 9)
+    other_end[6:, 5:35, 5:20] = 0
+
+    for labels in (within, other_end):
+        clean(labels, TASK, MM)
+        assert not labels[:, 5:15, 25:35].any()
+
+
+def test_a_small_piece_at_the_end_of_the_ct_is_dropped():
+    labels = lobes(10, 9, 9)
+
+    clean(labels, TASK, MM)
+
+    assert not labels[:, 5:15, 25:35].any()
 
 
 def test_tumor_that_lies_apart_is_told_by_its_name(labels):

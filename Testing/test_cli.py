@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import resource
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
+from HLFDSegmentationLib import pipeline
+from HLFDSegmentationLib.errors import OutputError
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.commands import segmenting
 from test_bad_ct import SERIES, write_series
 
 LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
@@ -387,6 +391,63 @@ def test_models_are_imported_listed_verified_and_removed(untrained_package, tmp_
 def test_help_does_not_wait_for_torch():
     code = "import sys; from HLFDTrainingLib.cli import _parser; _parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "nope"), "no model 'nope'"),
+        (("--device", "cuda:99"), "no device"),
+        (("--tumor-threshold", "2"), "0 and 1"),
+    ],
+)
+def test_demo_generates_nothing_that_cannot_be_segmented(options, words, tmp_path, capsys):
+    assert_refused(main(["demo", "-o", str(tmp_path / "demo"), *options]), capsys, tmp_path / "demo", words)
+
+
+def test_demo_refuses_a_seed_that_is_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["demo", "--seed", "-1"])
+    assert "no whole number from 0 on" in capsys.readouterr().err
+
+
+def test_demo_takes_the_current_folder_for_one_that_is_there(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert segmenting._unused(Path(".").absolute()) == tmp_path / "here-2"
+
+
+def test_a_name_that_the_output_cannot_show_is_no_failure(ct_file, tmp_path, untrained_package):
+    command = ["segment", ct_file, "-o", tmp_path / "结果", "--model", untrained_package, "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "HLFDTrainingLib.cli", *map(str, command)],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\\u7ed3\\u679c" in done.stdout
+
+
+def test_a_disk_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    with pytest.raises(OutputError, match="Connect the disk"):
+        pipeline._check_makeable(Path("/gone/results"))
+
+
+def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkeypatch):
+    def locked(part, path):
+        raise PermissionError(13, "used by another program")
+
+    monkeypatch.setattr(pipeline, "replace_waiting", locked)
+    with (
+        pytest.raises(OutputError, match="complete and lie in") as refused,
+        pipeline.new_folder(tmp_path / "new") as part,
+    ):
+        (part / "work.txt").write_text("minutes")
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in str(refused.value)
+    assert (kept / "work.txt").read_text() == "minutes"
 
 
 def test_demo_segments_a_generated_ct(tmp_path, default_package, capsys):

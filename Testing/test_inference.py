@@ -211,7 +211,7 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(patient(pieces=body)))
     assert np.array_equal(result.network_labels[:, :60, :80], expected(patient(pieces=body)))
     speck, apart = other_notes(result)  # The piece of kidney is 0.1 mL and needs no words.
-    assert speck.startswith("1 speck that the network took for liver tumor went to the liver")
+    assert speck.startswith("1 speck that the network took for liver tumor went to what lies around")
     assert apart.startswith("2.0 mL that the network took for liver were left out")
 
 

@@ -135,6 +135,7 @@ def test_folder_that_may_not_be_written_to():
 WRITE = """
 import resource, signal, sys
 import numpy as np, SimpleITK as sitk
+from HLFDSegmentationLib import phantom
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
@@ -142,7 +143,10 @@ labels = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 3, (40, 60,
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
-    if sys.argv[1].endswith(".nii.gz"):
+    if sys.argv[1].endswith("ct.nii.gz"):
+        phantom.make_phantom = lambda seed: phantom.Phantom(labels, labels)
+        phantom.write_phantom(sys.argv[1].removesuffix("ct.nii.gz"))
+    elif sys.argv[1].endswith(".nii.gz"):
         write_segmentation_nifti(labels, sys.argv[1])
     else:
         write_segmentation_nrrd(labels, TASKS["kidney-tumor"], sys.argv[1])
@@ -151,7 +155,7 @@ except OutputError as error:
 """
 
 
-@pytest.mark.parametrize("name", ["segmentation.nii.gz", "segmentation.seg.nrrd"])
+@pytest.mark.parametrize("name", ["segmentation.nii.gz", "segmentation.seg.nrrd", "ct.nii.gz"])
 @pytest.mark.parametrize("limit", [0, 20_000])
 def test_disk_full(tmp_path, name, limit):
     """No room for the file: a limit on the size of files stands for the full disk."""

@@ -257,6 +257,20 @@ def test_only_the_region_of_interest_is_segmented(client, scene_with_ct, untrain
             assert np.array_equal(exported(result, label.name), expected == label.value)
 
 
+def test_a_region_within_one_organ_is_not_taken_for_what_is_not_in_hu(client, untrained_package):
+    rng = np.random.default_rng(20261126)
+    ct = np.full((8, 96, 96), -100, np.float32)
+    ct[:, 20:76, 20:76] = 100
+    ct_node = add_volume(sitk.GetImageFromArray((ct + rng.normal(0, 20, ct.shape)).astype(np.int16)))
+    bounds = np.zeros(6)
+    ct_node.GetRASBounds(bounds)
+    middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
+    within_the_organ = add_roi(middle, (size[0] / 3, size[1] / 3, size[2]))
+    told = Told(client, ct_node, untrained_package, roi_node=within_the_organ).drive()
+    assert told.questions == []
+    assert told.finished[0].not_hu is None
+
+
 def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scene_with_ct, untrained_package):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
     node.GetSegmentation().AddEmptySegment("mine", "liver")

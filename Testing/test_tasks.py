@@ -140,7 +140,8 @@ def without(entry: str) -> dict:
     [
         (changed_label(1, value=3), "label values must be 1, 2, 3"),
         (changed_label(0, value=2), "label values must be 1, 2, 3"),
-        (changed_label(1, name="pancreas"), "two labels have the same name. Give each its own"),
+        (changed_label(1, name="pancreas"), "two labels have the same name"),
+        (changed_label(1, name="Pancreas"), "names that differ in spaces or capitals only"),
         (changed_label(1, name="../../tumor"), "'../../tumor' cannot be the name of a label"),
         (changed_label(1, name="tumor~1^2"), "cannot be the name of a label"),
         (changed(spacing=10**400), "has a wrong entry"),

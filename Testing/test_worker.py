@@ -151,6 +151,7 @@ def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
         "probabilities": False,
         "folder": str(results),
         "allow_not_hu": False,
+        "whole_in_hu": False,
     }
     return SegmentRequest(**arguments | changes)
 
@@ -432,6 +433,37 @@ def test_too_little_memory(untrained_package):
         failed = failure(client, segment_request(folder, untrained_package, huge))
         assert failed.kind == "memory" and "crop the CT" in failed.message
         assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    finally:
+        client.close()
+
+
+def test_a_network_that_is_too_large_for_the_memory_is_told_as_that(folder, untrained_package):
+    shortage = """
+import torch
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+def forward(self, images):
+    raise torch.OutOfMemoryError("out of memory")
+SegmentationNetwork.forward = forward
+"""
+    client = WorkerClient(running_as(shortage))
+    try:
+        failed = failure(client, segment_request(folder, untrained_package))
+        assert failed.kind == "memory" and "not enough memory to run the network on a single slice" in failed.message
+    finally:
+        client.close()
+
+
+def test_a_failure_that_is_nobodys_leaves_its_traceback_in_the_log(folder, untrained_package):
+    no_numbers = """
+import torch
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+SegmentationNetwork.forward = lambda self, images: torch.full((len(images), 3, *images.shape[2:]), torch.nan)
+"""
+    client = WorkerClient(running_as(no_numbers))
+    try:
+        failed = failure(client, segment_request(folder, untrained_package))
+        assert failed.kind == "unexpected" and "values that are no numbers" in failed.message
+        wait_until(lambda: "inference.py" in client.log, "the log tells where")
     finally:
         client.close()
 

@@ -15,9 +15,11 @@ are measured from 10 mm on (RECIST 1.1, Eisenhauer et al. 2009)."""
 
 SMALLEST_PIECE = 0.1
 
+TOUCHING = np.ones((3, 3, 3))
+
 
 def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -> list[str]:
-    """Gives specks of tumor to their organ, then drops what lies apart from an organ. Changes the labels.
+    """Gives specks of tumor to what they lie in, then drops what lies apart from an organ. Changes the labels.
 
     Args:
         labels: uint8 (Z, Y, X).
@@ -34,10 +36,10 @@ def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -
 
 
 def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float]) -> str | None:
-    """Gives pieces of a tumor smaller than a ball of `SMALLEST_LESION_MM` to its organ, in place.
+    """Gives pieces of a tumor smaller than a ball of `SMALLEST_LESION_MM` to what they lie in, in place.
 
-    In a CT of a single slice, those smaller than a disk of this diameter. A tumor without an organ loses them to the
-    background. Voxels that touch at a corner belong together.
+    In a CT of a single slice, those smaller than a disk of this diameter. A speck goes to the tumor's organ where it
+    touches it, and else to most of what is around it. Voxels that touch at a corner belong together.
 
     Returns:
         A sentence for the user, where there were any.
@@ -45,27 +47,48 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[f
     box = ndimage.find_objects(labels, tumor.value)[tumor.value - 1]
     if box is None:
         return None
-    pieces, sizes = _pieces(labels[box] == tumor.value)
+    around = _grown(box)
+    near = labels[around]
+    pieces, sizes = _pieces(near == tumor.value)
     single = len(labels) == 1
     smallest = np.pi / 4 * SMALLEST_LESION_MM**2 if single else np.pi / 6 * SMALLEST_LESION_MM**3
     specks = (sizes > 0) & (sizes * np.prod(spacing[:2] if single else spacing) < smallest)
     if not specks.any():
         return None
-    labels[box][specks[pieces]] = tumor.organ or BACKGROUND
-    goes_to = task.label(tumor.organ).name if tumor.organ else "background"
+    for number, place in enumerate(ndimage.find_objects(pieces), start=1):
+        if specks[number]:
+            there = _grown(place)
+            speck = pieces[there] == number
+            near[there][speck] = _surroundings(near[there], speck, task, tumor)
     found = "1 speck" if specks.sum() == 1 else f"{specks.sum()} specks"
     return (
-        f"{found} that the network took for {tumor.name} went to the {goes_to}: smaller than a "
+        f"{found} that the network took for {tumor.name} went to what lies around: smaller than a "
         f"{'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm, and so not to be told from noise."
     )
+
+
+def _grown(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The box with a voxel more on each side."""
+    return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+
+
+def _surroundings(labels: np.ndarray, speck: np.ndarray, task: Task, tumor: Label) -> int:
+    """The value that a speck of tumor gets."""
+    organ_of = np.arange(task.num_classes)
+    for one in task.tumors:
+        organ_of[one.value] = one.organ or BACKGROUND
+    around = organ_of[labels[ndimage.binary_dilation(speck, TOUCHING) & ~speck]]
+    if tumor.organ in around:
+        return tumor.organ
+    return int(np.bincount(around, minlength=1).argmax())
 
 
 def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float) -> str | None:
     """Sets all but the largest pieces of an organ with its tumors to background, in place.
 
-    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together. In a CT of a
-    single slice every piece of at least `SMALLEST_PIECE` of the largest is kept: an organ that is one piece in the body
-    may be cut into several there.
+    As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together. An organ that is
+    one piece in the body may be cut into several by the border of the CT, as in a single slice: a piece that reaches
+    the same side of the CT as one of the largest is kept as well, if it has at least `SMALLEST_PIECE` of the largest.
 
     Returns:
         A sentence for the user, where more than 1 mL was dropped, or any tumor: it may be a lesion.
@@ -80,8 +103,9 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         return None
     box = tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in zip(*boxes))
     pieces, sizes = _pieces(np.isin(labels[box], values))
-    dropped = sizes < SMALLEST_PIECE * sizes.max() if len(labels) == 1 else np.ones(len(sizes), dtype=bool)
+    dropped = np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
+    dropped[_cut_from(pieces, box, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
     dropped[0] = False
     lost = np.bincount(labels[box][dropped[pieces]], minlength=task.num_classes) * voxel_ml
     labels[box][dropped[pieces]] = BACKGROUND
@@ -94,9 +118,27 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     return f"{what} were left out, because they lie apart from {kept} of the {organ.name}."
 
 
+def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], largest: np.ndarray) -> np.ndarray:
+    """Which pieces reach a side of the CT that one of the largest reaches, too.
+
+    Args:
+        pieces: the number of each voxel's piece, in the box.
+        box: where it lies in the CT.
+        shape: of the CT.
+        largest: for each piece, whether it is one of them.
+    """
+    cut = np.zeros(len(largest), dtype=bool)
+    for axis, side in enumerate(box):
+        for at, is_border in ((0, side.start == 0), (-1, side.stop == shape[axis])):
+            there = np.setdiff1d(pieces.take(at, axis), 0)
+            if is_border and largest[there].any():
+                cut[there] = True
+    return cut
+
+
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of the piece that each voxel belongs to, and how many voxels each piece has; piece 0 is outside."""
-    pieces, found = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    pieces, found = ndimage.label(mask, structure=TOUCHING)
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
     sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)
     sizes[0] = 0

@@ -99,6 +99,11 @@ class AttentionColors:
         visible = (strength >= self.threshold) & ~holds_zero
         return np.concatenate([rgb, np.ones((STEPS, 1))], axis=1) * visible[:, None]
 
+    @property
+    def rgb(self) -> np.ndarray:
+        """The colors (STEPS, 3) of `table`, 0 to 255."""
+        return 255 * self.table[:, :3]
+
     def steps(self, values: np.ndarray) -> np.ndarray:
         """The row of `table` for each attention value, as uint8."""
         low, high = self.range

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_series import MODALITY, check_dicom, read_dicom_folder, tell_thickness
+from .dicom_series import check_dicom, read_dicom_folder, tell_thickness
 from .errors import HLFDError, InputError
+from .hounsfield import MODALITY
 from .image_headers import check_header, check_numbers, read_header, voxels_of
 from .nifti_files import check_nifti
 from .text_headers import check_text_header

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .hounsfield import MODALITY
 from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header, unreadable, voxels_of
 
-MODALITY = "0008|0060"
 SERIES_DESCRIPTION = "0008|103e"
 PIXEL_SPACING = "0028|0030"
 SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"

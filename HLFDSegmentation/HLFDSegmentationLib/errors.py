@@ -17,6 +17,10 @@ class OutputError(HLFDError):
     """A result cannot be written."""
 
 
+class MemoryShortError(HLFDError):
+    """The memory does not suffice."""
+
+
 class TaskError(HLFDError):
     """A task name or task file cannot be used."""
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import SimpleITK as sitk
+from typing import TYPE_CHECKING
 
-from .dicom_series import MODALITY
+import numpy as np
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+MODALITY = "0008|0060"
+"""The DICOM tag, as SimpleITK has it among an image's metadata."""
 
 # Fat lies in the first range, muscle, organs and blood with or without contrast medium in the second (HU). The range
 # between lung and fat is nearly empty in a CT, and full in an image that only happens to reach that far.
@@ -25,14 +30,21 @@ SAMPLES_AN_AXIS = 128
 
 
 def hu_problem(ct: sitk.Image) -> str | None:
-    """A sentence why the values of an image do not look like CT in HU, or nothing where they do.
+    """A sentence why an image does not look like CT in HU, or nothing where it does; see `voxels_problem`."""
+    # Here, because Slicer looks at values and does not want to wait for it.
+    import SimpleITK as sitk
+
+    if ct.HasMetaDataKey(MODALITY) and ct.GetMetaData(MODALITY) not in ("CT", ""):
+        return f"The DICOM files say that this is {ct.GetMetaData(MODALITY)}, not CT. Give a CT."
+    return voxels_problem(sitk.GetArrayViewFromImage(ct))
+
+
+def voxels_problem(voxels: np.ndarray) -> str | None:
+    """A sentence why values (Z, Y, X) do not look like HU, or nothing where they do.
 
     A CT shows fat and soft tissue at their HU, whatever is cropped away or padded around; MR, photographs and scaled
     images have no negative values there. A few voxels are too few to tell and pass.
     """
-    if ct.HasMetaDataKey(MODALITY) and ct.GetMetaData(MODALITY) not in ("CT", ""):
-        return f"The DICOM files say that this is {ct.GetMetaData(MODALITY)}, not CT. Give a CT."
-    voxels = sitk.GetArrayViewFromImage(ct)
     if voxels.size < FEW_VOXELS:
         return None
     rows, columns, slices = (-(-size // SAMPLES_AN_AXIS) for size in reversed(voxels.shape))

@@ -15,7 +15,7 @@ from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
 from .doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
-from .errors import HLFDError, InputError
+from .errors import HLFDError, InputError, MemoryShortError
 from .networks.network import SegmentationNetwork
 from .tasks import Task
 from .volumes import AxialSlices
@@ -98,10 +98,10 @@ class Segmenter:
 
         Raises:
             InputError: the threshold is not between 0 and 1.
-            HLFDError: the network gives no numbers, or the memory does not suffice for a single slice.
+            HLFDError: the network gives no numbers.
+            MemoryShortError: the memory does not suffice for a single slice.
         """
-        if tumor_threshold is not None and not 0 < tumor_threshold < 1:
-            raise InputError(f"The tumor threshold must lie between 0 and 1; it is {tumor_threshold:g}.")
+        check_threshold(tumor_threshold)
         slices = AxialSlices(ct, self.task)
         runner = _Runner(self._network, self.device)
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
@@ -140,7 +140,7 @@ class Segmenter:
             progress: see `Progress`.
 
         Raises:
-            HLFDError: the network gives no numbers, or the memory does not suffice for a single slice.
+            MemoryShortError: the memory does not suffice for a single slice.
         """
         slices = AxialSlices(ct, self.task)
         runner = _Runner(self._network, self.device)
@@ -165,6 +165,12 @@ class Segmenter:
 
         runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
         return collector.result()
+
+
+def check_threshold(tumor_threshold: float | None) -> None:
+    """Raises InputError for a threshold that is not between 0 and 1."""
+    if tumor_threshold is not None and not 0 < tumor_threshold < 1:
+        raise InputError(f"The tumor threshold must lie between 0 and 1; it is {tumor_threshold:g}.")
 
 
 def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
@@ -272,7 +278,7 @@ class _Runner:
             self._half = False
             self._use(torch.device("cpu"))
         else:
-            raise HLFDError(
+            raise MemoryShortError(
                 "There is not enough memory to run the network on a single slice. "
                 "Close other programs, or use a computer with more memory."
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import OutputError, PackageError
 from .model_package import ModelPackage, read_package
 from .package_files import copy_files, is_package_name, naming
+from .safe_files import replace_waiting
 
 DEFAULT_TASK = "abdomen"
 LIBRARY = Path(__file__).resolve().parent
@@ -109,7 +110,7 @@ def import_package(source: str | Path) -> ModelPackage:
                 f"Segmentation or with `hlfd models remove {package.name}`; a model that ships with HLFD stays, so "
                 "package yours under another name."
             )
-        os.replace(copy, store / package.name)
+        replace_waiting(copy, store / package.name)
     return read_package(store / package.name)
 
 
@@ -124,7 +125,7 @@ def remove_package(name: str) -> None:
     found = _folders_named(name)
     if store / name in found:
         with _workshop(store) as workshop:
-            os.replace(store / name, workshop / name)
+            replace_waiting(store / name, workshop / name)
     elif found:
         raise PackageError(f"The model '{name}' ships with HLFD and cannot be removed; only imported ones can.")
     else:

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from .phantom_anatomy import paint_patient
 from .phantom_shapes import Canvas
-from .safe_files import replacing
+from .segmentation_files import write_image
 
 FINEST_MM = 2.8
 SLAB_VOXELS = 3_000_000
@@ -84,8 +84,7 @@ def write_phantom(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:
     phantom = make_phantom(seed)
     paths = Path(folder) / "ct.nii.gz", Path(folder) / "label.nii.gz"
     for image, path in zip((phantom.ct, phantom.labels), paths):
-        with replacing(path) as part:
-            sitk.WriteImage(image, str(part))
+        write_image(image, path)
     return paths
 
 

@@ -21,7 +21,9 @@ from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
 from .quantification import SegmentMeasures, measure, write_measures_csv
 from .report import write_report
+from .safe_files import replace_waiting
 from .segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
+from .tasks import file_name
 from .volumes import AxialSlices, hu_problem, read_ct
 
 NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "
@@ -157,7 +159,7 @@ def write_attention(attention: Iterable[LayerAttention], slices: AxialSlices, fo
     """Writes attention/LABEL_LAYER.nii.gz for each map, on its layer's own grid, and attention.csv with the focus."""
     rows = []
     for layer in attention:
-        name = f"{layer.label.replace(' ', '_')}_{layer.layer}.nii.gz"
+        name = f"{file_name(layer.label)}_{layer.layer}.nii.gz"
         write_image(slices.layer_image(layer.maps), folder / "attention" / name)
         rows.append({"label": layer.label, "layer": layer.layer, "file": f"attention/{name}", **_focus_columns(layer)})
     columns = ("label", "layer", "file", *FOCUS_COLUMNS)
@@ -202,7 +204,12 @@ def _check_new(folder: Path) -> None:
 
 def _check_makeable(folder: Path) -> None:
     """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
-    above = folder if folder.is_dir() else next(one for one in folder.absolute().parents if one.exists())
+    above = folder if folder.is_dir() else next((one for one in folder.absolute().parents if one.exists()), None)
+    if above is None:
+        raise OutputError(
+            f"{folder} cannot be made: there is no {folder.absolute().anchor} now. Connect the disk or the network "
+            "share, or choose another folder."
+        )
     if not above.is_dir():
         raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
     if not os.access(above, os.W_OK):
@@ -214,6 +221,8 @@ def _check_makeable(folder: Path) -> None:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a folder to fill; it becomes `folder` when the block ends without an error, and vanishes otherwise.
+
+    Where only the last step fails, it stays, for it holds minutes of work, and the error says where it lies.
 
     An empty folder that is there already is kept, for it may be the current one, a link, or a disk: it is filled at the
     end.
@@ -232,26 +241,38 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
     try:
         yield part
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OutputError):
+            # The user knows the folder, and not the hidden one beside it.
+            raise OutputError(str(error).replace(str(part), str(folder))) from error
+        if isinstance(error, OSError):
+            raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
+        raise
+    try:
         if there:
             _fill(folder, part)
         else:
-            os.replace(part, folder)
-    except OutputError as error:
-        # The user knows the folder, and not the hidden one beside it.
-        raise OutputError(str(error).replace(str(part), str(folder))) from error
+            replace_waiting(part, folder)
     except OSError as error:
-        raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        raise OutputError(
+            f"{folder} could not be given its name: {error.strerror}. The results are complete and lie in {part}."
+        ) from error
 
 
 def _fill(folder: Path, part: Path) -> None:
-    """Moves what is in `part`, which lies in the folder, into the folder itself. Raises OutputError."""
+    """Moves what is in `part`, which lies in the folder, into the folder itself.
+
+    Raises:
+        OutputError: there is something in the folder now.
+        OSError: something could not be moved.
+    """
     others = [path.name for path in folder.iterdir() if path != part]
     if others:
-        raise OutputError(f"{folder} was empty and now holds {others[0]}. Choose another folder.")
+        raise OutputError(f"{folder} was empty and now holds {others[0]}. The results are complete and lie in {part}.")
     for path in sorted(part.iterdir()):
-        os.replace(path, folder / path.name)
+        replace_waiting(path, folder / path.name)
+    part.rmdir()
 
 
 def _umask() -> int:

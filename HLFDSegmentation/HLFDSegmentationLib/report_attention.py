@@ -9,14 +9,17 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 import SimpleITK as sitk
 
+from .color_maps import AttentionColors
 from .report_elements import add_image, add_section, add_swatch, add_text, css_color
-from .report_figures import COLD, HEAT, AxialPictures
+from .report_figures import AxialPictures
 from .tasks import Label
 
 if TYPE_CHECKING:
     from .attention import LayerAttention
     from .inference import Segmentation
 
+NOT_FOUND = "No {} was found, so no layer attends to it."
+TOO_SMALL = "It lies between the pixels that the network sees, so no layer's attention to it can be told."
 NO_POSITIVE_ATTENTION = "no positive attention in this layer"
 NO_FOCUS = "focus not defined: the segment lies outside the body"
 HOW_TO_READ = (
@@ -42,7 +45,8 @@ def add_attention(
     """
     section = add_section(page, "What each layer looks at")
     add_text(section, "p", HOW_TO_READ)
-    _add_color_scale(section, signed=any(layer.signed for layer in segmentation.attention))
+    colors = AttentionColors(signed=any(layer.signed for layer in segmentation.attention))
+    _add_color_scale(section, colors)
     for label in segmentation.task.labels:
         block = SubElement(section, "section")
         heading = SubElement(block, "h3")
@@ -51,7 +55,7 @@ def add_attention(
         own = [(layer, image) for layer, image in zip(segmentation.attention, map_images) if layer.label == label.name]
         z = pictures.largest_slice(label)
         if not own or z is None:
-            add_text(block, "p", f"No {label.name} was found, so no layer attends to it.", class_="quiet")
+            add_text(block, "p", NOT_FOUND.format(label.name) if z is None else TOO_SMALL, class_="quiet")
             continue
         add_text(
             block,
@@ -63,7 +67,7 @@ def add_attention(
         grid = SubElement(block, "div", {"class": "layers"})
         for layer, image in own:
             figure = SubElement(grid, "figure")
-            picture = pictures.attention(z, label, image)
+            picture = pictures.attention(z, label, image, colors)
             alt = f"Attention of {layer.layer} for {label.name} over the CT slice at {pictures.place(z)}."
             add_image(figure, picture, alt)
             caption = SubElement(figure, "figcaption")
@@ -87,13 +91,10 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f}×"
 
 
-def _add_color_scale(parent: Element, signed: bool) -> None:
+def _add_color_scale(parent: Element, colors: AttentionColors) -> None:
     scale = SubElement(parent, "p", {"class": "colors quiet"})
-    if signed:
-        add_text(scale, "span", "−1, against the label")
-        _add_color_bar(scale, COLD[::-1], "colors from −1 to 0")
-    add_text(scale, "span", "0")
-    _add_color_bar(scale, HEAT, "colors from 0 to 1")
+    add_text(scale, "span", "−1, against the label" if colors.signed else "0")
+    _add_color_bar(scale, colors.rgb, f"colors from {'−1' if colors.signed else '0'} to 1")
     add_text(scale, "span", "1, the layer's strongest attention for this label in the whole CT")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from .color_maps import AttentionColors
 from .errors import OutputError
 from .quantification import Point
 from .tasks import Label, Task
@@ -20,19 +21,6 @@ SOFT_TISSUE = (-150.0, 250.0)
 
 SCALE_BAR_MM = 50.0
 WHITE = (255, 255, 255)
-
-_HEAT_ANCHORS = (
-    (9, 1, 39), (30, 1, 58), (54, 2, 72), (80, 4, 81), (108, 5, 86), (137, 8, 86), (166, 12, 80), (195, 23, 66),
-    (216, 54, 49), (234, 81, 17), (240, 116, 21), (248, 144, 24), (253, 172, 45), (254, 200, 86), (254, 226, 124),
-    (255, 250, 171),
-)  # fmt: skip
-HEAT = np.stack(
-    [np.interp(np.linspace(0, 1, 256), np.linspace(0, 1, len(_HEAT_ANCHORS)), c) for c in zip(*_HEAT_ANCHORS)], axis=1
-)
-"""Colors (256, 3) of attention from 0 to 1. Their lightness rises evenly (in Oklab, Ottosson 2020), so that equal
-steps of attention look equal, in grayscale print and to color-blind readers too."""
-COLD = HEAT[:, ::-1]
-"""Colors of attention from 0 to -1: the same with red and blue exchanged."""
 
 VISIBLE_FROM = 0.3
 OPACITY = 0.65
@@ -93,16 +81,13 @@ class AxialPictures:
         _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 2)
 
-    def attention(self, z: int, label: Label, layer: sitk.Image, width: int = 240) -> Picture:
+    def attention(self, z: int, label: Label, layer: sitk.Image, colors: AttentionColors, width: int = 240) -> Picture:
         """A slice in the colors of a layer's attention (an image placed on the CT), and the outline of a segment."""
         panel = self._panel(z, 3 * width // 2)
         pixels = panel.gray(self._ct)
         values = np.clip(panel.sample(layer), -1.0, 1.0)
-        strength = np.abs(values)
-        index = np.rint(strength * 255).astype(np.intp)
-        colors = np.where((values >= 0)[..., None], HEAT[index], COLD[index])
-        opacity = OPACITY * np.minimum(strength / VISIBLE_FROM, 1.0)[..., None]
-        pixels = (1 - opacity) * pixels + opacity * colors
+        opacity = OPACITY * np.minimum(np.abs(values) / VISIBLE_FROM, 1.0)[..., None]
+        pixels = (1 - opacity) * pixels + opacity * colors.rgb[colors.steps(values)]
         _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)
         return _picture(pixels, 1.5)
 

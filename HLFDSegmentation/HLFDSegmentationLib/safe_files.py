@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import OutputError
 
-WAITS = (0.01, 0.05, 0.1, 0.2, 0.4)
+WAITS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.4)
 
 
 @contextmanager
@@ -37,15 +37,22 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         part = folder / path.name
         yield part
-        _replace(part, path)
+        replace_waiting(part, path)
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replace(part: Path, path: Path) -> None:
-    """Windows refuses while somebody has the old file open, as a panel that looks at it twice a second."""
+def replace_waiting(part: Path, path: Path) -> None:
+    """Renames a file or folder, after some tries where that is needed.
+
+    Windows refuses while somebody has the old file or one in the folder open: a panel that looks at it twice a second,
+    or a virus scanner.
+
+    Raises:
+        OSError: it could not be renamed in about a second.
+    """
     for seconds in WAITS:
         try:
             os.replace(part, path)

@@ -18,6 +18,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError, InputError
+from .hounsfield import voxels_problem
 from .slicer_attention_maps import add_map
 from .slicer_ct import CtPart, part_of, write_raw
 from .slicer_results import (
@@ -151,6 +152,7 @@ class SegmentationRun:
             "probabilities": probabilities,
         }
         self._allow_not_hu = allow_not_hu
+        self._whole_in_hu = False
         self._on_progress = on_progress
         self._on_not_hu = on_not_hu
         self._on_finished = on_finished
@@ -212,6 +214,8 @@ class SegmentationRun:
     def _run(self) -> Steps[SceneResult]:
         self._on_progress(PREPARING, 0.0, None)
         part = self._look_at_nodes()
+        if self._roi is not None:
+            self._whole_in_hu = (yield from self._in_thread(voxels_problem, part_of(self._ct).voxels)) is None
         folder = self._client.private_folder()
         self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
         task = yield from self._in_thread(_read_task, Path(self._request["model"]))
@@ -235,7 +239,13 @@ class SegmentationRun:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            request = SegmentRequest(ct=image, folder=str(folder), allow_not_hu=allow_not_hu, **self._request)
+            request = SegmentRequest(
+                ct=image,
+                folder=str(folder),
+                allow_not_hu=allow_not_hu,
+                whole_in_hu=self._whole_in_hu,
+                **self._request,
+            )
             self._job = self._client.submit(request)
             event = yield from self._end_of_job()
             if isinstance(event, Finished):

@@ -18,11 +18,9 @@ NAME = "HLFD generated CT"
 FILE = "HLFD-generated-CT-1.nii.gz"
 GENERATE = """
 import sys
-import SimpleITK
 from HLFDSegmentationLib.phantom import make_phantom
-from HLFDSegmentationLib.safe_files import replacing
-with replacing(sys.argv[1]) as part:
-    SimpleITK.WriteImage(make_phantom().ct, part, useCompression=True)
+from HLFDSegmentationLib.segmentation_files import write_image
+write_image(make_phantom().ct, sys.argv[1])
 """
 
 

@@ -73,6 +73,11 @@ FORBIDDEN = set('/\\:*?"<>|~^')
 """In names of labels: no file can be named so everywhere, or Slicer's terminology strings have another use for it."""
 
 
+def file_name(label: str) -> str:
+    """What a label's name is in the names of files."""
+    return label.replace(" ", "_")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a network segments and what it is given to see.
@@ -105,8 +110,11 @@ class Task:
                     f"Task '{self.name}': '{label.name}' cannot be the name of a label, after which files are named. "
                     f"Leave out {' '.join(sorted(FORBIDDEN))} and what cannot be printed."
                 )
-        if len({label.name for label in self.labels}) != len(self.labels):
-            raise TaskError(f"Task '{self.name}': two labels have the same name. Give each its own.")
+        if len({file_name(label.name).casefold() for label in self.labels}) != len(self.labels):
+            raise TaskError(
+                f"Task '{self.name}': two labels have the same name, or names that differ in spaces or capitals only, "
+                "and files are named after them. Give each its own."
+            )
         organs = {label.value for label in self.labels if label.role == "organ"}
         for label in self.labels:
             if label.role not in ("organ", "tumor"):

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .errors import HLFDError, InputError, OutputError, PackageError
+from .errors import HLFDError, InputError, MemoryShortError, OutputError, PackageError
 from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
 from .worker_forecast import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING, Forecast
@@ -213,7 +213,13 @@ def _phases(request: Request) -> list[str]:
 def _kind(error: HLFDError) -> str:
     if type(error).__name__ == "NotHUError":
         return "not_hu"
-    kinds = {MissingError: "missing", PackageError: "model", OutputError: "output", InputError: "input"}
+    kinds = {
+        MissingError: "missing",
+        PackageError: "model",
+        OutputError: "output",
+        InputError: "input",
+        MemoryShortError: "memory",
+    }
     return next((name for kind, name in kinds.items() if isinstance(error, kind)), "unexpected")
 
 
@@ -231,7 +237,7 @@ def _log(error: BaseException) -> None:
     """Writes where an error came from, without what could name the user's files."""
     names_files = isinstance(error, OSError) or (isinstance(error, HLFDError) and not isinstance(error, MissingError))
     print(type(error).__name__ if names_files else f"{type(error).__name__}: {error}", file=sys.stderr)
-    if not isinstance(error, HLFDError):
+    if not isinstance(error, HLFDError) or _kind(error) == "unexpected":
         print("".join(traceback.format_tb(error.__traceback__)), file=sys.stderr)
 
 

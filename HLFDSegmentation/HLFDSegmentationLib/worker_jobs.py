@@ -77,7 +77,7 @@ class Jobs:
         begun = time.monotonic()
         tell(LOADING, 0)
         ct = _read_ct(request.ct)
-        not_hu = hu_problem(ct)
+        not_hu = None if request.whole_in_hu else hu_problem(ct)
         if not_hu and not request.allow_not_hu:
             raise NotHUError(not_hu)
         package, segmenter = self._model.load(request.model, request.device)

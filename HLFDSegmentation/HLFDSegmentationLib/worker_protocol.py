@@ -132,6 +132,8 @@ class SegmentRequest:
         probabilities: also make the probability of each label.
         folder: an existing private folder; the results are written there.
         allow_not_hu: segment an image that does not look like CT in HU. Otherwise it fails with kind "not_hu".
+        whole_in_hu: this is a part of a CT that looks like HU as a whole. A part may show nothing but one organ, whose
+            values do not tell.
     """
 
     ct: RawImage
@@ -142,6 +144,7 @@ class SegmentRequest:
     probabilities: bool
     folder: str
     allow_not_hu: bool
+    whole_in_hu: bool
 
 
 @dataclass(frozen=True)

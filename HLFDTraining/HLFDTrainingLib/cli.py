@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from .commands.training import add_train
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, or 1 after an error, whose sentence goes to standard error."""
+    _print_any_name()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -45,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     return 1
+
+
+def _print_any_name() -> None:
+    """A name that a redirected output's code page does not have, as on Windows, is written with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

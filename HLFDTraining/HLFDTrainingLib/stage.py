@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.devices import is_out_of_memory
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import replacing
 from torch import nn
@@ -239,7 +240,7 @@ class Stage:
                 return work()
             except (RuntimeError, MemoryError) as error:
                 # Processes that train together would no longer be at the same step.
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if not waits or self.processes.world > 1:
                     raise self._too_little_memory() from error
@@ -351,12 +352,6 @@ class Stage:
 
     def _report(self, **event: Any) -> None:
         self.report({"stage": self.name, **event})
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # Only CUDA has a type of its own for it; MPS and the CPU tell it in the text.
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)
 
 
 def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:

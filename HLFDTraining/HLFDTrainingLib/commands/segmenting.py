@@ -116,7 +116,7 @@ def _explain(options: argparse.Namespace) -> int:
         bar.close()
     _tell_notes(result)
     for layer in result.segmentation.attention:
-        told = "no positive attention"
+        told = "no positive attention" if layer.empty else "focus not defined, the segment lies outside the body"
         if layer.focus:
             told = f"{layer.focus.segment:.0%} inside, {layer.focus.segment_ratio:.1f} times its share of the body"
         print(f"{layer.label:<14} {layer.layer:<9} {told}")
@@ -131,16 +131,29 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("ct", nargs="?", help="your own CT; without it one is generated")
     parser.add_argument("-o", "--output", type=Path, default=Path("hlfd-demo"), help="folder (default: hlfd-demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of the generated CT: another seed, another patient")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the generated CT: another seed, another patient")
     _add_segment_options(parser)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 on")
+    return int(text)
+
+
 def _demo(options: argparse.Namespace) -> int:
-    output = _unused(options.output)
+    output = _unused(options.output.absolute())
     ct = options.ct
     if ct is None:
+        from HLFDSegmentationLib.devices import choose_device
+        from HLFDSegmentationLib.inference import check_threshold
+        from HLFDSegmentationLib.model_store import find_package
         from HLFDSegmentationLib.phantom import write_phantom
 
+        # What could not be segmented with is told before a CT is generated for it.
+        find_package(options.model)
+        choose_device(options.device)
+        check_threshold(options.tumor_threshold)
         print("Generating a CT ...", file=sys.stderr, flush=True)
         ct, _ = write_phantom(output / "generated_ct", options.seed)
     _segment_and_tell(options, ct, output / "result", attention=True)
