@@ -134,6 +134,16 @@ def test_decathlon_tumor_of_an_unnamed_or_unclear_organ(tmp_path):
         find_cases(write_msd(tmp_path, {"0": "background", "1": "liver", "2": "kidney", "3": "tumour"}), ABDOMEN)
 
 
+@pytest.mark.parametrize("task", [LIVER_TUMOR, KIDNEY_TUMOR, ABDOMEN])
+@pytest.mark.parametrize("other", ["liver", "pancreas"])
+def test_a_tumor_among_several_organs_is_nobodys_whatever_the_task_knows(task, other, tmp_path):
+    labels = {"0": "background", "1": other, "2": "tumor", "3": "kidney" if other == "liver" else "liver"}
+    if task is KIDNEY_TUMOR and other == "pancreas":
+        labels["3"] = "kidney"
+    with pytest.raises(CasesError, match="not known whose tumor"):
+        find_cases(write_msd(tmp_path, labels), task)
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 def test_own_pairs_have_the_values_of_the_task(tmp_path, suffix):
     for name in ("anna", "bert"):

@@ -11,10 +11,13 @@ from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "experiments"))
 
+import averaged_student
 import default_model
+import torch
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from marked_slices import MARKS, from_runs, liver_of, marks_of, to_runs
 from without_contrast import without_contrast
@@ -42,6 +45,28 @@ def test_no_ct_is_painted_on_a_patient_of_whom_there_is_a_real_slice(tmp_path, m
     real = [Case("kidney_case00028_z027", "case00028", tmp_path, tmp_path, {})]
     painted = default_model.painted_cases(tmp_path, tmp_path / "cases", real)
     assert [case.patient for case in painted] == ["painted case_00030"]
+
+
+@pytest.mark.parametrize(
+    ("alone", "averaged", "kept"),
+    [(0.5, 0.7, True), (0.5, 0.6, False), (0.8, 0.7, False)],
+)
+def test_a_mean_is_kept_only_where_it_is_better_than_what_it_is_made_of(alone, averaged, kept, tmp_path, monkeypatch):
+    run = RunFolder(tmp_path)
+    for name, value in (("student/best.pt", 0.0), ("given/student.pt", 2.0)):
+        (tmp_path / name).parent.mkdir()
+        torch.save({"network": {"w": torch.tensor(value)}, "criterion": 0.6, "dice": {}}, tmp_path / name)
+    torch.save({"learner": {"student.w": torch.tensor(0.0)}}, tmp_path / "student" / "last.pt")
+    run.write("result.json", {"student": "mobilenetv2-unet"})
+    measured = {0.0: 0.6, 1.0: averaged, 2.0: alone}
+    monkeypatch.setattr(
+        averaged_student, "validated", lambda _, weights: {"dice": {}, "criterion": measured[float(weights["w"])]}
+    )
+    averaged_student.keep_mean_if_better(run)
+    assert averaged_student.is_mean(run) == kept
+    assert float(run.best("student")["network"]["w"]) == (1.0 if kept else 0.0)
+    averaged_student.keep_mean_if_better(run)
+    assert averaged_student.is_mean(run) == kept
 
 
 def test_runs_are_start_and_length():

@@ -104,6 +104,27 @@ def test_two_processes_give_the_gradient_of_one_with_the_doubled_batch(tmp_path)
             assert (theirs - ours).norm() < 2e-3 * ours.norm()
 
 
+def _normalise(rank: int, folder: Path, port: int) -> None:
+    from HLFDTrainingLib.processes import joined_processes
+
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
+    with joined_processes() as processes:
+        network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+        processes.wrap(network)(torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(rank)))
+        before = network[1].running_mean.clone()
+        processes.share_buffers(network)
+        torch.save([before, network[1].running_mean], folder / f"means{rank}.pt")
+
+
+def test_every_process_validates_the_network_that_the_first_one_keeps(tmp_path):
+    """Normalisation layers have seen other slices in each."""
+    multiprocessing.spawn(_normalise, (tmp_path, free_port()), nprocs=2)
+    (kept, of_first), (seen, of_second) = (torch.load(tmp_path / f"means{rank}.pt") for rank in range(2))
+    assert not torch.equal(kept, seen)
+    assert torch.equal(of_first, kept) and torch.equal(of_second, kept)
+
+
 def test_torchrun_trains_one_student(tmp_path):
     import json
 

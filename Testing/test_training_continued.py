@@ -149,6 +149,27 @@ def test_weights_that_do_not_fit_are_told_before_any_training(change, told, fini
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_stages_own_file_is_compared_with_the_task_as_its_run_is(role, finished):
+    kidneys = replace(TASKS["kidney-tumor"], input_size=TASK.input_size, spacing=TASK.spacing, window=TASK.window)
+    file = finished[0].stage(role) / "best.pt"
+    check_plan(replace(PLAN, **{f"{role}_weights": str(file)}))
+    with pytest.raises(TrainingError, match="tells liver, liver tumor, and this run is for kidney"):
+        check_plan(replace(PLAN, task=kidneys, **{f"{role}_weights": str(file)}))
+
+
+def test_whoever_chose_a_student_is_not_tested_on_later(finished, cases_folder):
+    before = finished[0].split(PLAN)
+    with pytest.raises(TrainingError, match=f"was chosen by patient {before.validation[0].patient}"):
+        check_patients(finished[0].path, "student", Split(before.train, (), (*before.validation, *before.test)))
+    check_patients(finished[0].path, "student", Split((*before.train, *before.test), before.validation, ()))
+
+
+def test_checkpoints_of_the_head_hold_no_teacher(finished):
+    learner = torch.load(finished[0].stage("head") / "last.pt", weights_only=True)["learner"]
+    assert learner and all(name.startswith("student.head.") for name in learner)
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
 def test_student_is_not_judged_by_a_patient_that_it_or_its_teacher_has_learned_from(
     role, finished, cases_folder, tmp_path
 ):

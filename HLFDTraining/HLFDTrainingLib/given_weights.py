@@ -16,7 +16,7 @@ from HLFDSegmentationLib.tasks import Task
 from .distillers import needs_teacher
 from .plan import TrainingPlan
 from .run_folder import RunFolder, read_weights, run_of_weights, writing
-from .split import Split
+from .split import PARTS, Split
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -65,8 +65,8 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
     network_name = getattr(plan, role)
     run = RunFolder(Path(source))
     file = Path(source) / role / "best.pt"
-    if run.started:
-        _check_task(run.plan().task, source, role, plan)
+    if trained := run_of_weights(Path(source)):
+        _check_task(trained.plan().task, source, role, plan)
     if run.started or file.is_file():
         weights = read_weights(file if file.is_file() or not run.given(role).is_file() else run.given(role))
     elif Path(source).suffix == ".pt":
@@ -110,7 +110,7 @@ def _seen(task: Task) -> str:
 def check_patients(source: Path, role: str, split: Split) -> None:
     """Refuses a network that would be judged on what it has learned from, where its run tells who that was.
 
-    That run's own first weights count too.
+    Nor may those help to judge it now by whom it was chosen. That run's own first weights count too.
 
     Args:
         source: of the weights.
@@ -118,13 +118,16 @@ def check_patients(source: Path, role: str, split: Split) -> None:
         split: of the run that gets them.
 
     Raises:
-        TrainingError: the network has learned from a patient who is not among those to learn from.
+        TrainingError: the network has learned from a patient who is not among those to learn from, or was chosen by
+            one who is among those to test on.
     """
     run = run_of_weights(source)
-    learned = {patient for patient, part in run.parts().items() if part == "train"} if run else set()
-    judged = sorted({case.patient for case in (*split.validation, *split.test)} & learned)
-    if judged:
-        raise TrainingError(
-            f"The {role} in {source} has learned from patient {judged[0]}, whom this run would judge it by. "
-            f"Use for training whom it has learned from, or take another {role}."
-        )
+    before = run.parts() if run else {}
+    judged = {case.patient: part for part in ("validation", "test") for case in getattr(split, part)}
+    for patient in sorted(judged.keys() & before.keys()):
+        if PARTS.index(before[patient]) < PARTS.index(judged[patient]):
+            done = "has learned from" if before[patient] == "train" else "was chosen by"
+            raise TrainingError(
+                f"The {role} in {source} {done} patient {patient}, whom this run would judge it by. "
+                f"Leave the patient in the part '{before[patient]}', or take another {role}."
+            )

@@ -170,6 +170,12 @@ def _msd_labels(folder: Path, task: Task) -> LabelNames:
         ) from error
     names.pop(BACKGROUND, None)
     organs = [organ for organ in task.organs if any(_is_organ(organ, name) for name in names.values())]
+    structures = [name for name in names.values() if name != "tumor"]
+    if "tumor" in names.values() and organs and len(structures) > 1:
+        raise CasesError(
+            f"dataset.json names a tumor and {', '.join(structures)}, so it is not known whose tumor it is. "
+            "Describe the cases in a cases.json (see docs/cases.md)."
+        )
     labels: LabelNames = {value: _named(name, organs, task) for value, name in names.items()}
     if not any(labels.values()):
         raise CasesError(_nothing_in_common(f"{folder / 'dataset.json'}", ", ".join(names.values()), task))
@@ -182,13 +188,8 @@ def _named(name: str, organs: list[Label], task: Task) -> tuple[str, ...]:
         if _plain_name(label.name) == name or (label.role == "organ" and _is_organ(label, name)):
             return (label.name,)
     for organ in organs:
-        if name == f"{_plain_name(organ.name)} tumor" or (name == "tumor" and len(organs) == 1):
+        if name in ("tumor", f"{_plain_name(organ.name)} tumor"):
             return (_tumor_of(task, organ).name,)
-    if name == "tumor" and organs:
-        raise CasesError(
-            "dataset.json names a tumor and several organs, so it is not known whose tumor it is. "
-            "Describe the cases in a cases.json (see docs/cases.md)."
-        )
     return ()
 
 

@@ -78,7 +78,7 @@ def package_run(
 
 def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     """Name of a stage's network, and the method by which it learned."""
-    return (plan.teacher if stage == "teacher" else plan.student, plan.method if stage == "student" else "none")
+    return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
 
 
 def _measured(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
@@ -119,7 +119,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "stude
             "## How it was made",
             "",
             f"- Network: {network_name}, {origin}.",
-            *(["- It went on from an earlier student, which had its own cases."] if went_on else []),
+            *(["- It went on from an earlier student, which had learned from its cases before."] if went_on else []),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
             f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",

@@ -87,6 +87,12 @@ class TrainingPlan:
             )
 
     @property
+    def written_method(self) -> str:
+        """The method with its options as `hlfd compare` writes it: "hlfd:beta=0.5"."""
+        options = (f"{name}={value}".replace(",", "+") for name, value in self.method_options.items())
+        return ":".join([self.method, *options])
+
+    @property
     def stages(self) -> dict[str, int]:
         """Epochs of each stage by its name, in the order of training. Raises TrainingError for an unknown method."""
         from .distillers import needs_teacher, needs_unified_head  # a plan can be made before torch is installed

@@ -40,6 +40,12 @@ class Processes:
         """The module with its gradients averaged over the processes."""
         return DistributedDataParallel(module) if self.world > 1 else module
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """Gives every process the first one's buffers, such as the means that normalisation layers have seen."""
+        if self.world > 1:
+            for buffer in module.buffers():
+                distributed.broadcast(buffer, src=0)
+
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of ranks."""
         if self.world == 1:

@@ -24,7 +24,7 @@ from .processes import Processes
 from .run_folder import writing
 from .slices import EpochBatches, SliceDataset, collate
 from .teacher_constants import TeacherConstants
-from .validation import case_dice, count_overlaps
+from .validation import count_overlaps, mean_dice
 
 CRITERION = "mean validation Dice over the labels"
 WARM_UP_STEPS = 100
@@ -208,7 +208,7 @@ class Stage:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for name, term in terms.items():
-            self.state.terms[name] = self.state.terms.get(name, 0.0) + float(term.detach())
+            self.state.terms[name] = self.state.terms.get(name, 0.0) + share * float(term.detach())
 
     def _gradients(
         self,
@@ -283,7 +283,7 @@ class Stage:
         value = float(measured.mean()) if len(measured) else math.nan
         entry = {
             "epoch": self.state.epoch + 1,
-            "terms": {name: total / self.batches.steps for name, total in self.state.terms.items()},
+            "terms": self._mean_terms(),
             "dice": {
                 label.name: None if math.isnan(dice[label.value]) else round(float(dice[label.value]), 5)
                 for label in self.plan.task.labels
@@ -307,7 +307,14 @@ class Stage:
             **entry,
         )
 
+    def _mean_terms(self) -> dict[str, float]:
+        """Over the slices of the epoch, and so over the processes."""
+        of_all = self.processes.gather(self.state.terms)
+        steps = self.batches.steps * len(of_all)
+        return {name: sum(terms[name] for terms in of_all) / steps for name in self.state.terms}
+
     def _validate(self) -> np.ndarray:
+        self.processes.share_buffers(self.learner.student)
         numbers = range(self.processes.rank, len(self.validation), self.processes.world)
         with self._precision():
             counts = count_overlaps(self.learner.student, self.validation, numbers, self.device)
@@ -318,7 +325,7 @@ class Stage:
         for part in self.processes.gather(counts):
             for name, rows in part.items():
                 merged[name] = merged[name] + rows if name in merged else rows
-        return case_dice(merged)
+        return mean_dice(merged)
 
     def _save_best(self, entry: dict[str, Any]) -> None:
         best = {"network": _trained_state(self.learner.student), "chosen_by": CRITERION, **entry}
@@ -356,7 +363,8 @@ class Stage:
 
 def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:
     """What a checkpoint needs: the teacher does not change and is kept with its own stage."""
-    return {name: value for name, value in learner.state_dict().items() if not name.startswith("teacher.")}
+    teachers = ("teacher.", "student.teacher.")  # the second is that of the head, which is read through it
+    return {name: value for name, value in learner.state_dict().items() if not name.startswith(teachers)}
 
 
 def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:

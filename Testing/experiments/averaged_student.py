@@ -1,4 +1,4 @@
-"""The mean of a student's best weights and others of it, where it is better than they are on the validation cases.
+"""The mean of a student's best weights and others of it, where it is better than any of them on the validation cases.
 
 Epochs of one run lie around a wide minimum, and their mean nearer to its middle (Izmailov et al. 2018, Averaging
 Weights Leads to Wider Optima and Better Generalization, arXiv 1803.05407). A student that went on learning and the one
@@ -17,7 +17,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDTrainingLib.run_folder import RunFolder, read_weights
 from HLFDTrainingLib.slices import SliceDataset, list_slices
-from HLFDTrainingLib.validation import case_dice, count_overlaps
+from HLFDTrainingLib.validation import count_overlaps, mean_dice
 
 Weights = Mapping[str, torch.Tensor]
 STUDENT = "student."
@@ -31,16 +31,20 @@ def keep_mean_if_better(run: RunFolder) -> None:
         return
     best = read_weights(folder / "best.pt")
     print(f"Best epoch: {best['criterion']}")
-    figures, network, name = max(
-        ((validated(run, weights), weights, name) for name, weights in means(run, best["network"]).items()),
-        key=lambda found: found[0]["criterion"],
-    )
-    if figures["criterion"] <= best["criterion"]:
+    alone, means = {}, {}
+    for name, other in others(run).items():
+        alone[name] = validated(run, other)["criterion"]
+        weights = mean(best["network"], other)
+        means[name] = validated(run, weights), weights
+    name = max(means, key=lambda one: means[one][0]["criterion"])
+    figures, network = means[name]
+    if figures["criterion"] <= max(best["criterion"], *alone.values()):
         return
     print(f"Kept: the mean with the {name}.")
-    shutil.copyfile(folder / "best.pt", folder / KEPT)
+    with replacing(folder / KEPT) as part:
+        shutil.copyfile(folder / "best.pt", part)
     with replacing(folder / "best.pt") as part:
-        torch.save({**best, **figures, "network": network}, part)
+        torch.save({**best, **figures, "network": network, "mean_with": name}, part)
     result = run.result()
     run.write(
         "result.json",
@@ -48,19 +52,19 @@ def keep_mean_if_better(run: RunFolder) -> None:
     )
 
 
-def means(run: RunFolder, best: Weights) -> dict[str, Weights]:
-    """The means of the best weights with each of the others that there are, by their names."""
+def others(run: RunFolder) -> dict[str, Weights]:
+    """The weights that the best ones may be averaged with, by their names."""
     last = torch.load(run.stage("student") / "last.pt", map_location="cpu", weights_only=True)["learner"]
     last = {name.removeprefix(STUDENT): value for name, value in last.items() if name.startswith(STUDENT)}
-    others = {"last epoch": last}
+    found: dict[str, Weights] = {"last epoch": last}
     if run.given("student").is_file():
-        others["student that it started from"] = read_weights(run.given("student"))["network"]
-    return {name: mean(best, other) for name, other in others.items()}
+        found["student that it started from"] = read_weights(run.given("student"))["network"]
+    return found
 
 
 def is_mean(run: RunFolder) -> bool:
-    """Whether the run's best student is the mean; the best epoch's is kept beside it then."""
-    return (run.stage("student") / KEPT).is_file()
+    """Whether the run's best student is a mean; the best epoch's is kept beside it then."""
+    return "mean_with" in read_weights(run.stage("student") / "best.pt")
 
 
 def mean(one: Weights, other: Weights) -> dict[str, torch.Tensor]:
@@ -76,7 +80,7 @@ def validated(run: RunFolder, weights: Weights) -> dict[str, object]:
     network = build_network(plan.student, plan.task.num_classes)
     network.load_state_dict(weights)
     slices = SliceDataset(list_slices(run.split(plan).validation, plan.task), plan.task, run.cache)
-    dice = case_dice(count_overlaps(network.eval(), slices, range(len(slices)), torch.device("cpu")))
+    dice = mean_dice(count_overlaps(network.eval(), slices, range(len(slices)), torch.device("cpu")))
     shutil.rmtree(run.cache, ignore_errors=True)
     by_label = {label.name: round(float(dice[label.value]), 5) for label in plan.task.labels}
     criterion = round(float(np.nanmean(dice[1:])), 5)

@@ -90,7 +90,7 @@ TRAINING_DATA = (
         "patients": 33,
     },
     {
-        "name": "KiTS23: label maps only, with CT painted on them; four of the patients are among those of KiTS19",
+        "name": "KiTS23: label maps only, with CT painted on them",
         "source": "https://kits-challenge.org/kits23",
         "license": "CC-BY-NC-SA-4.0",
         "patients": 100,
@@ -111,9 +111,12 @@ are an adaptation of their training data is not settled. They are offered for re
 not for diagnosis.
 """
 CARD_MEAN = """
-The weights are the mean of those of the best epoch and of the {other}, which is better than either on the validation
+The weights are the mean of those of the best epoch and of the {other}, which is better than both on the validation
 cases.
 """
+SAME_PEOPLE = """ Four of these patients are also
+  among those of KiTS19, which was noticed late: nothing is measured on the one who is for testing (case 28), and one of
+  those to learn from (case 133) also helped, painted, to choose the model."""
 CARD_LIMITS = """
 ## Data and licences
 
@@ -123,9 +126,7 @@ CARD_LIMITS = """
   painted lesions, slices with kidneys a second time as they might look without contrast medium.
 - KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors. The liver was marked for this model in 40 of
   those that are learned from, in the same way.
-- KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them. Four of these patients are also
-  among those of KiTS19, which was noticed late: nothing is measured on the one who is for testing (case 28), and one of
-  those to learn from (case 133) also helped, painted, to choose the model.
+- KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them.{same_people}
 - HCC-TACE-Seg (TCIA, DOI 10.7937/TCIA.5FNA-0924), CC BY 4.0: 24 slices of one patient above the kidneys.
 - 100 computed slices of head, chest, pelvis, thighs and air.
 
@@ -375,6 +376,11 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
     return {metric: round(mean.mean, 4) if mean.n else None for metric, mean in means.items()}
 
 
+def limits_in_card(run: RunFolder) -> str:
+    """What the card says of data and limits. What goes on from the shipped weights has met the same people twice."""
+    return CARD_LIMITS.format(same_people=SAME_PEOPLE if run.plan().student_weights else "")
+
+
 def mean_in_card(run: RunFolder) -> str:
     """What the card says where the weights are a mean."""
     return CARD_MEAN.format(other=run.result().get("mean_with", "last epoch")) if is_mean(run) else ""
@@ -401,7 +407,7 @@ def main() -> None:
         license_text=LICENSE_TEXT,
         training_data=TRAINING_DATA,
         metrics=metrics,
-        card=model_card(run, TITLE, metrics) + mean_in_card(run) + CARD_LIMITS,
+        card=model_card(run, TITLE, metrics) + mean_in_card(run) + limits_in_card(run),
         authors="the HLFD developers",
     )
     print(f"Wrote {package}. Copy it to HLFDSegmentation/Resources/Models to ship it.")

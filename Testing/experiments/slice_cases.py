@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.segmentation_files import write_image
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.layouts import LabelNames
 
@@ -52,7 +53,7 @@ def write_case(
         for path, array in ((case.ct, hu.round().astype(np.int16)), (case.label, label.astype(np.uint8))):
             image = sitk.GetImageFromArray(array)
             image.SetSpacing([float(step) for step in spacing[::-1]])
-            sitk.WriteImage(image, str(path))
+            write_image(image, path)
     return case
 
 
