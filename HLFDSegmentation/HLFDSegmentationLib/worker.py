@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from .busy_processor import wait_asleep
 from .errors import HLFDError, InputError, MemoryShortError, OutputError, PackageError
 from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
@@ -257,6 +258,7 @@ def main() -> None:
     parser.add_argument("--idle-seconds", type=float, default=600, help="end after so long without a request")
     options = parser.parse_args()
     lead_own_group()
+    wait_asleep()
     Worker(*_own_streams(), options.folder).run(options.idle_seconds)
     # The thread that listens is still reading: an ordinary end would wait for it.
     os._exit(0)

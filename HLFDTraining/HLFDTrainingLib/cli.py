@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from HLFDSegmentationLib import __version__
+from HLFDSegmentationLib.busy_processor import wait_asleep
 from HLFDSegmentationLib.errors import HLFDError
 
 from .commands.comparing import add_compare
@@ -22,6 +23,7 @@ from .commands.training import add_train
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, or 1 after an error, whose sentence goes to standard error."""
     _print_any_name()
+    wait_asleep()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
