@@ -134,6 +134,19 @@ def test_decathlon_tumor_of_an_unnamed_or_unclear_organ(tmp_path):
         find_cases(write_msd(tmp_path, {"0": "background", "1": "liver", "2": "kidney", "3": "tumour"}), ABDOMEN)
 
 
+@pytest.mark.parametrize(
+    ("task", "organ", "others"),
+    [
+        (KIDNEY_TUMOR, "kidney", {"3": "cyst"}),
+        (ABDOMEN, "kidney", {"3": "cyst", "4": "kidney"}),
+        (LIVER_TUMOR, "liver", {"3": "hepatic vessel", "4": "liver tumor"}),
+    ],
+)
+def test_a_tumor_beside_what_has_none_is_the_organs(task, organ, others, tmp_path):
+    [first, _] = find_cases(write_msd(tmp_path, {"0": "background", "1": organ, "2": "tumour", **others}), task)
+    assert (first.labels[1], first.labels[2]) == ((organ,), (f"{organ} tumor",))
+
+
 @pytest.mark.parametrize("task", [LIVER_TUMOR, KIDNEY_TUMOR, ABDOMEN])
 @pytest.mark.parametrize("other", ["liver", "pancreas"])
 def test_a_tumor_among_several_organs_is_nobodys_whatever_the_task_knows(task, other, tmp_path):

@@ -68,6 +68,16 @@ def test_a_speck_at_its_organ_becomes_that_organ_though_other_things_are_around(
     assert labels[34, 20, 20] == KIDNEY
 
 
+def test_a_speck_within_another_organs_tumor_makes_no_hole_in_it(labels):
+    labels[10:25, 10:25, 10:25] = LIVER_TUMOR
+    before = labels.copy()
+    labels[18, 18, 18] = KIDNEY_TUMOR
+
+    clean(labels, TASK, MM)
+
+    assert (labels == before).all()
+
+
 @pytest.mark.parametrize("kidneys", [0, 1, 2])
 def test_a_speck_of_kidney_tumor_in_the_liver_makes_no_kidney_and_no_hole(labels, kidneys):
     labels[36:39, 36:39, 36:39] = KIDNEY * (kidneys > 0)

@@ -8,6 +8,7 @@ import torch
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks import build_network
+from HLFDTrainingLib.compare.rows import read_method
 from HLFDTrainingLib.distillers import (
     DISTILLERS,
     UnifiedHead,
@@ -15,6 +16,7 @@ from HLFDTrainingLib.distillers import (
     find_distiller,
     needs_teacher,
     needs_unified_head,
+    written,
 )
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target
@@ -208,6 +210,23 @@ def test_terms_have_the_values_of_their_formulas(name, classes):
     assert set(terms) == {"segmentation", *expected}
     for term, value in expected.items():
         assert terms[term].item() == pytest.approx(value, rel=1e-4), term
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("none", {}, "none"),
+        ("hlfd", {"temperature": 4.0, "beta": 0.9, "lambda_": 0.1}, "hlfd"),
+        ("hlfd:full", {"beta": 0.5}, "hlfd:full:beta=0.5"),
+        ("hlfd", {"variant": "full", "resize": "smaller"}, "hlfd:full:resize=smaller"),
+        ("hlfd", {"terms": "ufd,ifd"}, "hlfd:terms=ufd+ifd"),
+    ],
+)
+def test_a_method_is_told_as_a_comparison_takes_it(name, options, told):
+    """With what differs from the usual options, and so that the same comes of it again."""
+    assert written(name, options) == told
+    again, given = read_method(told)
+    assert written(again, given) == told
 
 
 def test_hlfd_options_weigh_and_soften():

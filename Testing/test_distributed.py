@@ -6,13 +6,20 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from generated_cases import TASK, write_cases
+from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import EpochBatches, SliceDataset, collate, list_slices
+from HLFDTrainingLib.stage import Stage
+from HLFDTrainingLib.validation import count_overlaps, mean_dice
 from torch import multiprocessing
 
 
@@ -125,6 +132,17 @@ def test_every_process_validates_the_network_that_the_first_one_keeps(tmp_path):
     assert torch.equal(of_first, kept) and torch.equal(of_second, kept)
 
 
+def test_the_network_is_made_the_same_before_it_is_validated(monkeypatch):
+    done = []
+    monkeypatch.setattr(stage_file, "count_overlaps", lambda *_: done.append("validated") or {"a": np.zeros((2, 3))})
+    second = SimpleNamespace(rank=1, world=2, first=False, gather=lambda counts: [counts])
+    second.share_buffers = lambda network: done.append(f"{network} shared")
+    learner = SimpleNamespace(student="student")
+    stage = SimpleNamespace(processes=second, learner=learner, validation=[0], device=None, _precision=nullcontext)
+    Stage._validate(stage)
+    assert done == ["student shared", "validated"]
+
+
 def test_torchrun_trains_one_student(tmp_path):
     import json
 
@@ -167,3 +185,24 @@ def test_torchrun_trains_one_student(tmp_path):
     ends = [(event["stage"], event["epoch"]) for event in events if event["event"] == "epoch"]
     assert ends == [("teacher", 1), ("teacher", 2), ("head", 1), ("head", 2), ("student", 1), ("student", 2)]
     assert (run / "result.json").is_file()
+    # What is kept is what was measured, though the other process's normalisation layers have seen other slices.
+    folder = RunFolder(run)
+    plan, best = folder.plan(), folder.best("student")
+    slices = SliceDataset(list_slices(folder.split(plan).validation, plan.task), plan.task, tmp_path / "cache")
+    counts = count_overlaps(folder.network("student"), slices, range(len(slices)), torch.device("cpu"))
+    dice = mean_dice(counts)
+    for label in plan.task.labels:
+        assert best["dice"][label.name] == pytest.approx(float(dice[label.value]), abs=2e-3)
+
+
+@pytest.mark.parametrize("shares", [(1.0, 1.0), (1.5, 0.5)])
+def test_terms_of_an_epoch_are_the_mean_over_all_slices(shares):
+    """Of two processes that had so much of the slices of one step."""
+    sums = [{"segmentation": share * value} for share, value in zip(shares, (0.2, 0.6))]
+    stage = SimpleNamespace(
+        processes=SimpleNamespace(gather=lambda own: sums),
+        batches=SimpleNamespace(steps=1),
+        state=SimpleNamespace(terms=sums[0]),
+    )
+    expected = (shares[0] * 0.2 + shares[1] * 0.6) / 2
+    assert Stage._mean_terms(stage) == {"segmentation": pytest.approx(expected)}

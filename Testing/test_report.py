@@ -16,7 +16,7 @@ from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.report import LISTED_LESIONS, RESEARCH_ONLY, write_report
-from HLFDSegmentationLib.report_attention import HOW_TO_READ, NO_POSITIVE_ATTENTION, TOO_SMALL
+from HLFDSegmentationLib.report_attention import HOW_TO_READ, MAPS_GONE, NO_POSITIVE_ATTENTION, TOO_SMALL
 from HLFDSegmentationLib.report_figures import AxialPictures
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
@@ -372,10 +372,13 @@ def test_attention_has_the_colors_of_the_panel_in_slicer(signed):
     assert np.ptp(pixels[2, 2] - 0.65 * strongest) < 3
 
 
-def test_a_label_that_lies_between_the_networks_pixels_is_not_called_absent(tmp_path):
+@pytest.mark.parametrize(("seen", "told"), [(False, TOO_SMALL), (True, MAPS_GONE)])
+def test_a_label_without_maps_is_not_called_absent(seen, told, tmp_path):
     ct, labels = body()
     found = segmented(ct, labels)
     found.attention[:] = [layer for layer in found.attention if layer.label != "kidney"]
+    if not seen:  # between the network's pixels
+        found.network_labels[found.network_labels == KIDNEY] = 0
     page = write(tmp_path / "report.html", ct, found)
-    assert TOO_SMALL in page.text and "No kidney was found" not in page.text
+    assert told in page.text and "No kidney was found" not in page.text
     assert "No kidney tumor was found" in page.text

@@ -453,6 +453,26 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
+def test_its_threads_leave_the_processor_to_others(folder, untrained_package, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    tell = """
+import os, sys
+from HLFDSegmentationLib.worker import Worker
+run = Worker.run
+def told(self, seconds):
+    print("turns", os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules, file=sys.stderr)
+    run(self, seconds)
+Worker.run = told
+"""
+    command = [sys.executable, "-c", f"{tell}\nfrom HLFDSegmentationLib.worker import main; main()"]
+    client = WorkerClient(command)
+    try:
+        answer(client, DevicesRequest())
+        wait_until(lambda: "turns 3000 False" in client.log, "the log tells it")
+    finally:
+        client.close()
+
+
 def test_a_failure_that_is_nobodys_leaves_its_traceback_in_the_log(folder, untrained_package):
     no_numbers = """
 import torch

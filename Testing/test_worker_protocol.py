@@ -53,8 +53,8 @@ LESION = {
 SEGMENT = {"name": "liver", "value": 1, "volume_ml": 9.0, "volume_with_tumors_ml": None, "mean_hu": None}
 
 REQUESTS = [
-    SegmentRequest(IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False),
-    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True),
+    SegmentRequest(IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True),
+    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, False),
     CheckRequest(IMAGE),
     DevicesRequest(),
     ReportRequest(

@@ -249,11 +249,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise OutputError(f"{folder} could not be written: {error.strerror}. Choose another folder.") from error
         raise
+    if there:
+        _fill(folder, part)
+        return
     try:
-        if there:
-            _fill(folder, part)
-        else:
-            replace_waiting(part, folder)
+        replace_waiting(part, folder)
     except OSError as error:
         raise OutputError(
             f"{folder} could not be given its name: {error.strerror}. The results are complete and lie in {part}."
@@ -264,15 +264,20 @@ def _fill(folder: Path, part: Path) -> None:
     """Moves what is in `part`, which lies in the folder, into the folder itself.
 
     Raises:
-        OutputError: there is something in the folder now.
-        OSError: something could not be moved.
+        OutputError: there is something in the folder now, or something could not be moved.
     """
     others = [path.name for path in folder.iterdir() if path != part]
     if others:
         raise OutputError(f"{folder} was empty and now holds {others[0]}. The results are complete and lie in {part}.")
     for path in sorted(part.iterdir()):
-        replace_waiting(path, folder / path.name)
-    part.rmdir()
+        try:
+            replace_waiting(path, folder / path.name)
+        except OSError as error:
+            raise OutputError(
+                f"{path.name} could not be moved into {folder}: {error.strerror}. It lies in {part}, as does what "
+                "else is missing of the results."
+            ) from error
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = "No {} was found, so no layer attends to it."
 TOO_SMALL = "It lies between the pixels that the network sees, so no layer's attention to it can be told."
+MAPS_GONE = "Its attention maps are not there any more."
 NO_POSITIVE_ATTENTION = "no positive attention in this layer"
 NO_FOCUS = "focus not defined: the segment lies outside the body"
 HOW_TO_READ = (
@@ -55,7 +56,7 @@ def add_attention(
         own = [(layer, image) for layer, image in zip(segmentation.attention, map_images) if layer.label == label.name]
         z = pictures.largest_slice(label)
         if not own or z is None:
-            add_text(block, "p", NOT_FOUND.format(label.name) if z is None else TOO_SMALL, class_="quiet")
+            add_text(block, "p", _why_nothing(segmentation, label, z), class_="quiet")
             continue
         add_text(
             block,
@@ -75,6 +76,12 @@ def add_attention(
             for line in _focus_lines(layer, label, organ):
                 add_text(caption, "span", line, class_="quiet")
         _add_focus_chart(block, label, [layer for layer, _ in own])
+
+
+def _why_nothing(segmentation: Segmentation, label: Label, z: int | None) -> str:
+    if z is None:
+        return NOT_FOUND.format(label.name)
+    return MAPS_GONE if (segmentation.network_labels == label.value).any() else TOO_SMALL
 
 
 def _focus_lines(layer: LayerAttention, label: Label, organ: Label | None) -> list[str]:

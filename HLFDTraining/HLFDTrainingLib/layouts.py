@@ -159,6 +159,10 @@ def _own_labels(_folder: Path, task: Task) -> LabelNames:
     return {label.value: (label.name,) for label in task.labels}
 
 
+WITHOUT_TUMORS = {"tumor", "cyst", "cysts", "vessel", "vessels", "vein", "veins", "artery", "arteries"}
+"""Words in names of structures of which a tumor that is only called "tumor" cannot be one."""
+
+
 def _msd_labels(folder: Path, task: Task) -> LabelNames:
     """Labels matched by name; a structure that the task does not have is background."""
     try:
@@ -170,10 +174,10 @@ def _msd_labels(folder: Path, task: Task) -> LabelNames:
         ) from error
     names.pop(BACKGROUND, None)
     organs = [organ for organ in task.organs if any(_is_organ(organ, name) for name in names.values())]
-    structures = [name for name in names.values() if name != "tumor"]
-    if "tumor" in names.values() and organs and len(structures) > 1:
+    owners = sorted({name for name in names.values() if not WITHOUT_TUMORS & set(name.split())})
+    if "tumor" in names.values() and organs and len(owners) > 1:
         raise CasesError(
-            f"dataset.json names a tumor and {', '.join(structures)}, so it is not known whose tumor it is. "
+            f"dataset.json names a tumor and {', '.join(owners)}, so it is not known whose tumor it is. "
             "Describe the cases in a cases.json (see docs/cases.md)."
         )
     labels: LabelNames = {value: _named(name, organs, task) for value, name in names.items()}

@@ -88,9 +88,10 @@ class TrainingPlan:
 
     @property
     def written_method(self) -> str:
-        """The method with its options as `hlfd compare` writes it: "hlfd:beta=0.5"."""
-        options = (f"{name}={value}".replace(",", "+") for name, value in self.method_options.items())
-        return ":".join([self.method, *options])
+        """The method with those of its options that are not the usual ones, see `distillers.written`."""
+        from .distillers import written
+
+        return written(self.method, self.method_options)
 
     @property
     def stages(self) -> dict[str, int]:

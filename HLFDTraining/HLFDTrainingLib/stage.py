@@ -26,7 +26,7 @@ from .slices import EpochBatches, SliceDataset, collate
 from .teacher_constants import TeacherConstants
 from .validation import count_overlaps, mean_dice
 
-CRITERION = "mean validation Dice over the labels"
+CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100
 LARGEST_GRADIENT_NORM = 5.0
 MEMORY_WAITS = (1, 5, 15, 30)
@@ -338,6 +338,7 @@ class Stage:
             "scaler": self.scaler.state_dict(),
             "state": vars(self.state),
             "world": self.processes.world,
+            "chosen_by": CRITERION,
         }
         self._write(self.last, checkpoint)
 
@@ -355,7 +356,11 @@ class Stage:
             self.scaler.load_state_dict(checkpoint["scaler"])
         self.state = StageState(**checkpoint["state"])
         # Another number of processes takes other steps through the same slices; a few may be seen twice, none is lost.
-        self.state.step = self.state.step * checkpoint.get("world", 1) // self.processes.world
+        share = checkpoint.get("world", 1) / self.processes.world
+        self.state.step = int(self.state.step * share)
+        self.state.terms = {name: total * share for name, total in self.state.terms.items()}
+        if checkpoint.get("chosen_by") != CRITERION:  # of an earlier version: its figures cannot be compared
+            self.state.best, self.state.best_epoch = -math.inf, -1
 
     def _report(self, **event: Any) -> None:
         self.report({"stage": self.name, **event})

@@ -30,15 +30,14 @@ def keep_mean_if_better(run: RunFolder) -> None:
     if is_mean(run):
         return
     best = read_weights(folder / "best.pt")
-    print(f"Best epoch: {best['criterion']}")
-    alone, means = {}, {}
+    alone, means = {"best epoch": validated(run, best["network"])["criterion"]}, {}
     for name, other in others(run).items():
         alone[name] = validated(run, other)["criterion"]
         weights = mean(best["network"], other)
         means[name] = validated(run, weights), weights
     name = max(means, key=lambda one: means[one][0]["criterion"])
     figures, network = means[name]
-    if figures["criterion"] <= max(best["criterion"], *alone.values()):
+    if figures["criterion"] <= max(alone.values()):
         return
     print(f"Kept: the mean with the {name}.")
     with replacing(folder / KEPT) as part:
@@ -64,7 +63,9 @@ def others(run: RunFolder) -> dict[str, Weights]:
 
 def is_mean(run: RunFolder) -> bool:
     """Whether the run's best student is a mean; the best epoch's is kept beside it then."""
-    return "mean_with" in read_weights(run.stage("student") / "best.pt")
+    # The result tells it of runs whose mean was made before the weights did.
+    told = read_weights(run.stage("student") / "best.pt").keys() | run.result().keys()
+    return not told.isdisjoint({"mean_with", "mean"})
 
 
 def mean(one: Weights, other: Weights) -> dict[str, torch.Tensor]:

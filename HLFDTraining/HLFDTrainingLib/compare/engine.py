@@ -65,8 +65,8 @@ def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterato
             client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"No dask scheduler answers at {scheduler}: {error}. Start one with 'dask scheduler', and workers with "
-                f"'dask worker --nthreads 1 {scheduler}'; or leave out --scheduler."
+                f"No dask scheduler answers at {scheduler}: {error}. Start one with 'dask scheduler', and workers as "
+                "docs/compare.md tells; or leave out --scheduler."
             ) from error
         with client:
             yield client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -45,6 +46,22 @@ def find_distiller(name: str, variant: str | None = None) -> type[Distiller]:
     if key not in DISTILLERS:
         raise TrainingError(f"There is no distillation method '{key}'. Use one of {', '.join(DISTILLERS)}.")
     return DISTILLERS[key]
+
+
+def written(name: str, options: Mapping[str, Any]) -> str:
+    """A method as `hlfd compare` takes it, without options that have their default: "hlfd:full:beta=0.5".
+
+    Raises:
+        TrainingError: there is no such method.
+    """
+    variant = options.get("variant")
+    usual = signature(find_distiller(name, variant)).parameters
+    told = (
+        f"{option}={value}".replace(",", "+")
+        for option, value in options.items()
+        if option != "variant" and not (option in usual and usual[option].default == value)
+    )
+    return ":".join([name, *([variant] if variant else []), *told])
 
 
 def needs_teacher(name: str, variant: str | None = None) -> bool:
