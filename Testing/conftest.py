@@ -1,5 +1,11 @@
 """What several test files share."""
 
+# ruff: noqa: E402  tests train and segment in several processes at once, and torch looks at this when it is imported
+
+from HLFDSegmentationLib.busy_processor import wait_asleep
+
+wait_asleep()
+
 from pathlib import Path
 
 import pytest

@@ -268,7 +268,7 @@ def test_a_region_within_one_organ_is_not_taken_for_what_is_not_in_hu(client, un
     within_the_organ = add_roi(middle, (size[0] / 3, size[1] / 3, size[2]))
     told = Told(client, ct_node, untrained_package, roi_node=within_the_organ).drive()
     assert told.questions == []
-    assert told.finished[0].not_hu is None
+    assert not told.finished[0].not_hu
 
 
 def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scene_with_ct, untrained_package):
