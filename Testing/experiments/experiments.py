@@ -5,7 +5,7 @@
 EXPERIMENT is one of liver_slices, kidney_slices, painted_liver_lesions, painted_kidney_volumes and ablation. DATA is
 the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
 experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
-cores and about two hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
 `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 
