@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDTrainingLib.compare.charts import learning_charts
+from HLFDTrainingLib.compare.charts import focus_charts, learning_charts
 from HLFDTrainingLib.compare.label_slices import on_label_slices
+from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Record, method_order, write_records
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method, rows_of
 from HLFDTrainingLib.compare.statistics import difference, spread
@@ -184,6 +185,26 @@ def test_learning_curve_ends_where_a_fold_ends():
     (chart,) = learning_charts(learning)
     (line,) = (one for one in chart.iter() if one.tag == "polyline")
     assert len(line.get("points").split()) == 2
+
+
+def test_focus_of_early_layers_can_be_told_apart_beside_that_of_the_last():
+    focus = {"none": {"encoder1": 1.0, "decoder2": 40.0}, "hlfd": {"encoder1": 2.0, "decoder2": 40.0}}
+    records = [
+        replace(record(method, 0, "a", 0.0), layer=layer, values=dict.fromkeys(FOCUS_FIGURES, ratio))
+        for method, layers in focus.items()
+        for layer, ratio in layers.items()
+    ]
+    (chart,) = focus_charts(summarize_records(records, FOCUS_FIGURES))
+    lines = [one.get("points").split() for one in chart.iter() if one.tag == "polyline"]
+    first, last = ([float(points[at].split(",")[1]) for points in lines] for at in (0, -1))
+    assert abs(first[0] - first[1]) > 20 and last[0] == last[1]
+    assert {"1", "4", "16"} <= {one.text for one in chart.iter() if one.tag == "text"}
+
+
+def test_a_focus_of_nothing_is_drawn_at_the_bottom():
+    nothing = replace(record("none", 0, "a", 0.0), layer="encoder1", values=dict.fromkeys(FOCUS_FIGURES, 0.0))
+    (chart,) = focus_charts(summarize_records([nothing], FOCUS_FIGURES))
+    assert "nan" not in "".join(one.get("points", "") for one in chart.iter())
 
 
 def test_records_are_kept_case_by_case(tmp_path):

@@ -164,6 +164,20 @@ def test_whoever_chose_a_student_is_not_tested_on_later(finished, cases_folder):
     check_patients(finished[0].path, "student", Split((*before.train, *before.test), before.validation, ()))
 
 
+def test_a_run_of_an_earlier_version_chooses_its_best_epoch_by_figures_that_can_be_compared(cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    last = folder.stage("student") / "last.pt"
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=last.is_file).run()
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["state"]["epoch"] == 1
+    checkpoint["state"]["best"] = 2.0
+    del checkpoint["chosen_by"]
+    torch.save(checkpoint, last)
+    train(folder)
+    assert folder.result()["best_epoch"] == 2
+
+
 def test_checkpoints_of_the_head_hold_no_teacher(finished):
     learner = torch.load(finished[0].stage("head") / "last.pt", weights_only=True)["learner"]
     assert learner and all(name.startswith("student.head.") for name in learner)

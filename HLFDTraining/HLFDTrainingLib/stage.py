@@ -356,10 +356,11 @@ class Stage:
             self.scaler.load_state_dict(checkpoint["scaler"])
         self.state = StageState(**checkpoint["state"])
         # Another number of processes takes other steps through the same slices; a few may be seen twice, none is lost.
-        share = checkpoint.get("world", 1) / self.processes.world
-        self.state.step = int(self.state.step * share)
-        self.state.terms = {name: total * share for name, total in self.state.terms.items()}
-        if checkpoint.get("chosen_by") != CRITERION:  # of an earlier version: its figures cannot be compared
+        before, now = checkpoint.get("world", 1), self.processes.world
+        self.state.step = self.state.step * before // now
+        self.state.terms = {name: total * before / now for name, total in self.state.terms.items()}
+        # The figures of an earlier version cannot be compared with those of the epochs to come.
+        if checkpoint.get("chosen_by") != CRITERION and self.state.epoch < self.epochs:
             self.state.best, self.state.best_epoch = -math.inf, -1
 
     def _report(self, **event: Any) -> None:

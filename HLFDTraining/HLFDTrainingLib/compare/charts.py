@@ -21,6 +21,9 @@ TEXT, QUIET = "#1b1f24", "#57606a"
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#4d9221")
 """Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
 
+SMALLEST_RATIO = 1 / 32
+"""A focus below it is drawn there: its logarithm has no end."""
+
 Charts = list[Element]
 
 
@@ -45,20 +48,28 @@ def dice_charts(table: Sequence[TableRow]) -> Charts:
 
 
 def focus_charts(table: Sequence[TableRow]) -> Charts:
-    """For each label and student the focus of each layer, a line for each method."""
+    """For each label and student the focus of each layer, a line for each method, on a logarithmic scale.
+
+    The last layer's focus is often ten times that of all others, which would lie on one line otherwise.
+    """
     charts = []
     for label, student in dict.fromkeys((row.label, row.student) for row in table):
         rows = [row for row in table if (row.label, row.student) == (label, student)]
         layers = list(dict.fromkeys(row.layer for row in rows))
         methods = list(dict.fromkeys(row.method for row in rows))
         series = [
-            _series(method, methods, [(layers.index(r.layer), r.figures["focus_ratio"].mean) for r in of_method])
+            _series(method, methods, [(layers.index(row.layer), _logarithm(row)) for row in of_method])
             for method in methods
             if (of_method := [row for row in rows if row.method == method])
         ]
         title = f"Focus of {student} on {label}, as a multiple of evenly spread attention"
-        charts.append(_line_chart(title, series, list(enumerate(layers)), lowest=0.0))
+        charts.append(_line_chart(title, series, list(enumerate(layers)), powers_of_two=True))
     return charts
+
+
+def _logarithm(row: TableRow) -> float:
+    """Of a mean focus, to the base 2."""
+    return math.log2(max(row.figures["focus_ratio"].mean, SMALLEST_RATIO))
 
 
 def learning_charts(learning: Mapping[Row, Mapping[int, Sequence[float]]]) -> Charts:
@@ -148,16 +159,19 @@ def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
 
 
 def _line_chart(
-    title: str, series: Sequence[Series], x_ticks: Sequence[tuple[float, str]], lowest: float | None = None
+    title: str,
+    series: Sequence[Series],
+    x_ticks: Sequence[tuple[float, str]],
+    powers_of_two: bool = False,
 ) -> Element:
     values = [y for one in series for _, y in one.points] or [0.0]
-    ticks = _ticks(min(values) if lowest is None else lowest, max(values))
+    ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
     left, right, bottom = 50, WIDTH - 190, TOP + PLOT_HEIGHT
     chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
     for tick in ticks:
         y = _place(tick, ticks, bottom, TOP)
         _line(chart, left, y, right, y, "#d8dee4")
-        _text(chart, f"{tick:g}", left - 6, y, "end", QUIET)
+        _text(chart, f"{2**tick if powers_of_two else tick:g}", left - 6, y, "end", QUIET)
     places = [x for x, _ in x_ticks]
     for x, name in x_ticks:
         at = _place(x, places, left + 12, right - 12)
@@ -177,11 +191,12 @@ def _line_chart(
     return chart
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers, at least two, that enclose the values."""
+def _ticks(low: float, high: float, finest: float = 0) -> list[float]:
+    """Round numbers, at least two and so far apart, that enclose the values."""
     span = max(high - low, 1e-3)
     step = 10.0 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    step = max(step, finest)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.3
 CONNECT_SECONDS = 30
 TOPIC = "hlfd"
-# dask has glibc give memory back at once, for which a step of training takes up to 2.7 times as long.
+# dask has glibc give memory back at once, for which a step of training takes up to 2.8 times as long.
 MEMORY_KEPT = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 
 
