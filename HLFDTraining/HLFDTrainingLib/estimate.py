@@ -25,6 +25,7 @@ from .given_weights import keep_given_weights
 from .memory import DeviceMemory
 from .plan import TrainingPlan
 from .run_folder import RunFolder
+from .slice_loading import helpers_for
 from .slices import SliceItem, collate, list_slices, training_slices
 from .split import Split
 from .stage import Report, Stage, StageState
@@ -300,10 +301,14 @@ class _TrialStage(Stage):
         return sum(times) / len(times)
 
     def _step_seconds(self, slices: int) -> float:
-        started = time.monotonic()
         requests = [(0, number % len(self.training)) for number in range(slices)]
-        self._step(self.learner, requests, *collate([self.training[request] for request in requests]), 1.0, 0)
-        return time.monotonic() - started
+        started = time.monotonic()
+        batch = collate([self.training[request] for request in requests])
+        loaded = time.monotonic()
+        self._step(self.learner, requests, *batch, 1.0, 0)
+        loading, step = loaded - started, time.monotonic() - loaded
+        helpers = helpers_for(self.device)
+        return max(loading / helpers, step) if helpers else loading + step
 
     def _validation_seconds(self, slices: int) -> float:
         started = time.monotonic()

@@ -18,7 +18,7 @@ ATTENTION_EXPONENT = 4
 TEMPERATURE = 4.0
 EPSILON = 1e-12
 CACHED_VALUES = 1 << 20
-"""So many float32 are worked on at a time, 4 MB."""
+"""So many float32 a processor works on at a time, 4 MB."""
 
 
 class SegmentationLoss(nn.Module):
@@ -91,11 +91,16 @@ def attention_map(features: torch.Tensor) -> torch.Tensor:
     # The map does not depend on the features' scale, so dividing by it is exact and keeps the fourth power in range.
     highest, lowest = (extreme(features.detach(), dim=(1, 2, 3), keepdim=True) for extreme in (torch.amax, torch.amin))
     scale = torch.maximum(highest, -lowest).clamp_min(EPSILON)
-    # A few rows at a time: large layers go through the processor's cache once, and not once for each operation.
-    rows = max(1, CACHED_VALUES * features.shape[2] // features.numel())
+    rows = _rows_at_a_time(features)
     parts = features.split(rows, dim=2)
     energy = torch.cat([(part / scale).pow(ATTENTION_EXPONENT).mean(dim=1) for part in parts], dim=1)
     return F.normalize(energy.flatten(1), dim=1, eps=EPSILON).view_as(energy)
+
+
+def _rows_at_a_time(features: torch.Tensor) -> int:
+    """Few on a processor: large layers go through its cache once, and not once for each operation. All on a GPU."""
+    rows = features.shape[2]
+    return max(1, CACHED_VALUES * rows // features.numel()) if features.device.type == "cpu" else rows
 
 
 def attention_transfer(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,8 @@ from .plan import TrainingPlan
 from .preview import write_preview
 from .processes import Processes
 from .run_folder import writing
-from .slices import EpochBatches, SliceDataset, collate
+from .slice_loading import helpers_for, load_batches
+from .slices import EpochBatches, SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import count_overlaps, mean_dice
 
@@ -167,10 +168,10 @@ class Stage:
     def _train_epoch(self, parallel: nn.Module) -> None:
         self.learner.train()
         epoch, started, first_step = self.state.epoch, time.monotonic(), self.state.step
-        for step, (requests, share) in enumerate(self.batches.epoch(epoch)):
-            if step < first_step:
-                continue
-            images, target = collate([self.training[request] for request in requests])
+        steps = list(self.batches.epoch(epoch))[first_step:]
+        helpers = helpers_for(self.device, self.processes.world)
+        loaded = load_batches(self.training, [requests for requests, _ in steps], helpers)
+        for step, ((requests, share), (images, target)) in enumerate(zip(steps, loaded), start=first_step):
             if not share:  # This slice only keeps the process in step with the others.
                 target = target.forgotten()
             self._step(parallel, requests, images, target, share, step)
@@ -208,7 +209,7 @@ class Stage:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for name, term in terms.items():
-            self.state.terms[name] = self.state.terms.get(name, 0.0) + share * float(term.detach())
+            self.state.terms[name] = self.state.terms.get(name, 0.0) + share * term
 
     def _gradients(
         self,
@@ -218,7 +219,7 @@ class Stage:
         target: Target,
         share: float,
         step: int,
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, float]:
         """The terms of the loss, whose gradients are left with the parameters."""
         # Methods that draw random numbers draw the same ones after a resume.
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
@@ -226,11 +227,13 @@ class Stage:
             given = (self.constants(images, target, requests),) if self.constants else ()
             images = images.to(self.device, memory_format=torch.channels_last)
             _, terms = parallel(images, target.to(self.device), *given)
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
-        self._check(loss, terms, step)
+        stacked = torch.stack([term.float() for term in terms.values()])
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss * share).backward()
-        return terms
+        self.scaler.scale(stacked.sum() * share).backward()
+        # All at once, when everything is under way: a GPU stands still while somebody waits for a number.
+        values = dict(zip(terms, stacked.detach().tolist()))
+        self._check(values, step)
+        return values
 
     def _when_there_is_memory(self, work: Callable[[], Result]) -> Result:
         """The work's result, begun again while another program fills the device's memory."""
@@ -259,10 +262,10 @@ class Stage:
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
 
-    def _check(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> None:
-        if bool(torch.isfinite(loss)):
+    def _check(self, terms: dict[str, float], step: int) -> None:
+        if math.isfinite(sum(terms.values())):
             return
-        values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
+        values = ", ".join(f"{name} {term:.4g}" for name, term in terms.items())
         raise TrainingError(
             f"The loss of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: "
             f"{values}). Training stopped; the state after the last whole epoch is kept. Start again with a lower "

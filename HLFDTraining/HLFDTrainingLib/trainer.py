@@ -215,8 +215,11 @@ class TrainingRun:
         return self._stage("student", learner, self.plan.student_epochs, training, validation, constants)
 
     def _teacher_constants(self, learner: Distiller, training: SliceDataset) -> TeacherConstants | None:
-        """Where slices come back, what gives the teacher's part of the loss of them."""
-        if self.plan.augmentation != "orientations" or learner.teacher is None:
+        """Where slices come back, what gives the teacher's part of the loss of them.
+
+        A GPU runs the teacher on a whole batch in less time than what was kept of its slices is read in.
+        """
+        if self.plan.augmentation != "orientations" or learner.teacher is None or self.device.type == "cuda":
             return None
         if self.constants is None:
             return TeacherConstants(learner, training)

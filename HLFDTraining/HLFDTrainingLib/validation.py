@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
-from .partial_labels import merged_classes, representatives
-from .slices import SliceDataset
+from .partial_labels import Target, merged_classes, representatives
+from .slices import SliceDataset, collate
+
+GPU_BATCH = 16
 
 _Counts = dict[str, np.ndarray]
 """For each patient (C, 3): pixels of each class in both segmentations, in the prediction and in the truth."""
@@ -24,19 +26,41 @@ def count_overlaps(network: nn.Module, slices: SliceDataset, numbers: Iterable[i
     """
     network.eval()
     counts: _Counts = defaultdict(lambda: np.zeros(()))
-    for number in numbers:
-        image, target = slices[(0, number)]
-        logits = network(image.to(device, memory_format=torch.channels_last))
+    for batch, images, target in _same_sized(slices, numbers, GPU_BATCH if device.type == "cuda" else 1):
+        logits = network(images.to(device, memory_format=torch.channels_last))
         predicted = merged_classes(logits.argmax(1).cpu(), target.groups)
-        known = representatives(target.groups)[0].numpy()
-        rows = np.zeros((len(known), 3))
-        for label in np.flatnonzero(known):
-            of_prediction, of_truth = predicted == label, target.classes == label
-            both = (of_prediction & of_truth).sum()
-            rows[label] = [float(both), float(of_prediction.sum()), float(of_truth.sum())]
-        patient = slices.items[number].case.patient
-        counts[patient] = counts[patient] + rows
+        for place, number in enumerate(batch):
+            rows = _overlaps(predicted[place], target.classes[place], representatives(target.groups)[place])
+            patient = slices.items[number].case.patient
+            counts[patient] = counts[patient] + rows
     return dict(counts)
+
+
+def _overlaps(predicted: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> np.ndarray:
+    """Counts (C, 3) of one slice, of classes (H, W); `known` (C,) are those that its annotator told apart."""
+    rows = np.zeros((len(known), 3))
+    for label in np.flatnonzero(known.numpy()):
+        of_prediction, of_truth = predicted == label, truth == label
+        both = (of_prediction & of_truth).sum()
+        rows[label] = [float(both), float(of_prediction.sum()), float(of_truth.sum())]
+    return rows
+
+
+def _same_sized(
+    slices: SliceDataset, numbers: Iterable[int], most: int
+) -> Iterator[tuple[list[int], torch.Tensor, Target]]:
+    """Slices that follow each other and have one size, at most so many at a time, and their numbers."""
+    batch: list[int] = []
+    samples: list[tuple[torch.Tensor, Target]] = []
+    for number in numbers:
+        sample = slices[(0, number)]
+        if samples and (len(samples) == most or sample[0].shape != samples[0][0].shape):
+            yield batch, *collate(samples)
+            batch, samples = [], []
+        batch.append(number)
+        samples.append(sample)
+    if samples:
+        yield batch, *collate(samples)
 
 
 def mean_dice(counts: _Counts) -> np.ndarray:

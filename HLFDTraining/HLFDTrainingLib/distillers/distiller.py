@@ -109,8 +109,7 @@ class Distiller(nn.Module):
             return teacher[OUT]
         layers = {layer: teacher[layer].float() for layer in constant.layers}
         if constant.kind == "attention":
-            # Sample by sample: unified teacher layers at a student's resolution are large.
-            samples = zip(*(features.split(1) for features in layers.values()))
+            samples = zip(*(_samples(features) for features in layers.values()))
             return torch.cat([_attention(unify(sample), constant) for sample in samples])
         if constant.kind == "prediction":
             return self.unified_head(layers)
@@ -160,8 +159,7 @@ class Distiller(nn.Module):
         teaches = constants[self.constant_of(edge, (learns.shape[2], learns.shape[3]))]
         if edge.level == "prediction":
             return self.prediction_loss(edge, learns, teaches.float())
-        # Sample by sample: layers at a larger resolution fit into the processor's cache then.
-        samples = zip(learns.split(1), teaches.split(1))
+        samples = zip(_samples(learns), _samples(teaches))
         losses = [attention_transfer(resize(layer, teaches.shape[1:]), taught) for layer, taught in samples]
         return torch.stack(losses).mean()
 
@@ -205,6 +203,11 @@ def _run(network: nn.Module, images: torch.Tensor, layers: tuple[str, ...]) -> t
     with LayerTap(network, layers) as tap:
         logits = network(images)
         return logits, {**tap.outputs, OUT: logits}
+
+
+def _samples(features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """One by one on a processor, in whose cache layers at a larger resolution fit then; all in one on a GPU."""
+    return features.split(1 if features.device.type == "cpu" else len(features))
 
 
 def _attention(features: torch.Tensor, constant: Constant) -> torch.Tensor:
