@@ -29,8 +29,9 @@ class Target:
     groups: torch.Tensor
 
     def to(self, device: torch.device | str) -> Target:
-        """The same on another device."""
-        return Target(self.classes.to(device, non_blocking=True), self.groups.to(device, non_blocking=True))
+        """The same on another device, with classes of 64 bits, whatever they had on the way there."""
+        classes = self.classes.to(device, non_blocking=True).long()
+        return Target(classes, self.groups.to(device, non_blocking=True))
 
     def forgotten(self) -> Target:
         """The target of the same slices when nothing is known of them."""

@@ -38,8 +38,8 @@ class TrainingPlan:
             the eight flips and quarter turns, nothing else; what the teacher says of them can be kept from run to run.
         seed: of weights, order and random changes.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: "auto" is float16 on CUDA and float32 elsewhere. bfloat16 is faster on some CPUs and many times
-            slower on others, so it has to be asked for.
+        precision: "auto" is bfloat16 on GPUs that have it and float32 elsewhere. bfloat16 is faster on some CPUs and
+            many times slower on others, so it has to be asked for there.
     """
 
     task: Task

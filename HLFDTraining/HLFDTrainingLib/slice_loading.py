@@ -1,4 +1,4 @@
-"""Batches of training slices, made by helpers while a GPU trains: it would wait for a single process."""
+"""Batches of training slices, made by helper processes while a GPU trains: it would wait for a single process."""
 
 from __future__ import annotations
 
@@ -13,42 +13,57 @@ from torch.utils.data import DataLoader
 from .partial_labels import Target
 from .slices import SliceDataset, collate
 
-MOST_HELPERS = 8
+MOST_HELPERS = 10
 
 Requests = Sequence[tuple[int, int]]
+Batch = tuple[torch.Tensor, Target]
 
 
-def load_batches(
-    slices: SliceDataset, steps: Sequence[Requests], helpers: int
-) -> Iterator[tuple[torch.Tensor, Target]]:
-    """The batch of each step, in their order. It is the same whoever makes it.
+class SliceLoader:
+    """Makes the batches of a stage. A batch is the same whoever makes it.
 
     Args:
         slices: to take them from.
-        steps: the requests of each step, see `SliceDataset`.
         helpers: processes that make batches beside this one; 0 makes each here when it is asked for.
     """
-    made = _made_by_helpers(slices, steps, helpers) if helpers else iter(())
-    for requests in steps:
-        batch = next(made, None)
-        yield collate([slices[request] for request in requests]) if batch is None else batch
+
+    def __init__(self, slices: SliceDataset, helpers: int) -> None:
+        self.slices = slices
+        self._wanted: list[Requests] = []
+        self._loader = None
+        if helpers:
+            # They stay from epoch to epoch, and read from the list which batches an epoch has.
+            self._loader = DataLoader(
+                slices,
+                batch_sampler=self._wanted,
+                collate_fn=_small,
+                num_workers=helpers,
+                multiprocessing_context="fork",
+                persistent_workers=True,
+            )
+
+    def batches(self, steps: Sequence[Requests]) -> Iterator[Batch]:
+        """The batch of each step, in their order; the requests are those of `SliceDataset`."""
+        self._wanted[:] = steps
+        made = self._made_by_helpers()
+        for requests in steps:
+            batch = next(made, None)
+            yield collate([self.slices[request] for request in requests]) if batch is None else batch
+
+    def _made_by_helpers(self) -> Iterator[Batch]:
+        """Ends early where helpers fail; what they could not make, as of a file that is gone, fails here as well."""
+        if self._loader is None:
+            return
+        try:
+            yield from self._loader
+        except (OSError, RuntimeError, ValueError):  # also where shared memory is too small for the batches
+            self._loader = None
 
 
-def _made_by_helpers(
-    slices: SliceDataset, steps: Sequence[Requests], helpers: int
-) -> Iterator[tuple[torch.Tensor, Target]]:
-    """Ends early where helpers fail: what they could not make, such as a missing file's slice, fails here as well."""
-    loader = DataLoader(
-        slices,
-        batch_sampler=steps,
-        collate_fn=collate,
-        num_workers=helpers,
-        multiprocessing_context="fork",
-    )
-    try:
-        yield from loader
-    except (OSError, RuntimeError, ValueError):  # also where there is too little shared memory for the batches
-        return
+def _small(samples: Sequence[Batch]) -> Batch:
+    """A batch whose classes take a byte each on their way from one process to another, see `Target.to`."""
+    images, target = collate(samples)
+    return images, Target(target.classes.to(torch.uint8), target.groups)
 
 
 def helpers_for(device: torch.device, processes_here: int = 1) -> int:

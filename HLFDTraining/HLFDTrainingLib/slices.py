@@ -54,9 +54,10 @@ def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceI
 
 
 def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
-    """Of all slices those of an epoch: all with a label, `case.repeat` times, and a seeded share of those without."""
-    labelled = [item for item in items if item.labelled for _ in range(item.case.repeat)]
-    empty = [item for item in items if not item.labelled]
+    """Of all slices, each `case.repeat` times, those of an epoch: all with a label and a seeded share of the others."""
+    repeated = [item for item in items for _ in range(item.case.repeat)]
+    labelled = [item for item in repeated if item.labelled]
+    empty = [item for item in repeated if not item.labelled]
     count = min(len(empty), round(EMPTY_SLICES * len(labelled)))
     chosen = np.random.default_rng(seed).choice(len(empty), count, replace=False) if count else []
     return labelled + [empty[number] for number in sorted(chosen)]

@@ -22,7 +22,7 @@ from .plan import TrainingPlan
 from .preview import write_preview
 from .processes import Processes
 from .run_folder import writing
-from .slice_loading import helpers_for, load_batches
+from .slice_loading import SliceLoader, helpers_for
 from .slices import EpochBatches, SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import count_overlaps, mean_dice
@@ -127,6 +127,7 @@ class Stage:
         self.shown = shown
         self.constants = constants
         self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
+        self.loader = SliceLoader(training, helpers_for(device, processes.world))
         self.optimizer = torch.optim.AdamW(
             learner.trainable_parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )
@@ -169,9 +170,8 @@ class Stage:
         self.learner.train()
         epoch, started, first_step = self.state.epoch, time.monotonic(), self.state.step
         steps = list(self.batches.epoch(epoch))[first_step:]
-        helpers = helpers_for(self.device, self.processes.world)
-        loaded = load_batches(self.training, [requests for requests, _ in steps], helpers)
-        for step, ((requests, share), (images, target)) in enumerate(zip(steps, loaded), start=first_step):
+        batches = self.loader.batches([requests for requests, _ in steps])
+        for step, ((requests, share), (images, target)) in enumerate(zip(steps, batches), start=first_step):
             if not share:  # This slice only keeps the process in step with the others.
                 target = target.forgotten()
             self._step(parallel, requests, images, target, share, step)
@@ -377,7 +377,11 @@ def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """The lower precision that the network's forward pass runs in, or none."""
+    """The lower precision that the network's forward pass runs in, or none.
+
+    "auto" never takes float16: a teacher's features can grow beyond its largest number, 65504.
+    """
     if precision == "auto":
-        return torch.float16 if device.type == "cuda" else None
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bfloat16 else None
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]

@@ -48,6 +48,8 @@ KIDNEY_REPEATS = 5
 TIP_PIXELS = 1000
 TIP_REPEATS = 3
 PAINTED_SLICES = 8
+# An epoch shows every slice so often, each time changed anew: after it, everything waits for the validation.
+PASSES = 3
 LESION_PAINTINGS = 2
 # The weights that ship go back to a run that did not know this test patient by KiTS23's name: it has learned from CT
 # painted on their label map, so nothing is measured on them.
@@ -153,9 +155,9 @@ PLAN = TrainingPlan(
     # "full": the teacher's output also tells of the organs that a slice's annotator did not look for. "smaller": at the
     # smaller resolution a step takes less time.
     method_options={"variant": "full", "resize": "smaller"},
-    teacher_epochs=40,
-    head_epochs=2,
-    student_epochs=70,
+    teacher_epochs=8,
+    head_epochs=1,
+    student_epochs=20,
     batch=32,
     learning_rate=2e-3,
     seed=SEED,
@@ -334,8 +336,9 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
             for part in (parts[0].train, parts[0].validation)
         ]
         negative = [*negative_cases(data, work / "cases"), *empty_cases(work / "cases")]
+        shown = [*chain(*(part.train for part in parts)), *changed[0], *negative]
         split = Split(
-            train=(*chain(*(part.train for part in parts)), *changed[0], *negative),
+            train=tuple(replace(case, repeat=PASSES * case.repeat) for case in shown),
             validation=(*chain(*(part.validation for part in parts)), *changed[1]),
             test=(*chain(*(part.test for part in parts)),),
             seed=SEED,
