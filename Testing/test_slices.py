@@ -135,7 +135,8 @@ def test_slices_without_a_label_are_a_share(tmp_path):
     assert len(labelled) == 4 * 5
     assert len(items) - len(labelled) == 4  # there are four, and five would be allowed
     repeated = training_slices([replace(cases[0], repeat=3)], TASK, seed=0)
-    assert sum(item.labelled for item in repeated) == 15
+    assert [item.labelled for item in repeated].count(True) == 15
+    assert len(repeated) == 15 + 3  # the slice without a label is repeated as well
 
 
 # Partial labels

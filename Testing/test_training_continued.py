@@ -22,7 +22,7 @@ from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
 from HLFDTrainingLib.split import PARTS, Split, split_onward
-from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(
@@ -347,6 +347,15 @@ def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp
         TrainingRun(folder, stop_requested=lambda: folder.stage("student").is_dir()).run()
     folder.write("plan.json", replace(ALONE, precision="float16").to_dict())
     assert train(folder)[-1]["event"] == "finished"
+
+
+@pytest.mark.parametrize(("has_bfloat16", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_a_gpu_never_trains_in_float16_unless_it_is_asked_for(monkeypatch, has_bfloat16, expected):
+    """A teacher of an experiment grew beyond float16's largest number in its twelfth epoch."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
+    assert autocast_type("auto", torch.device("cuda")) == expected
+    assert autocast_type("float16", torch.device("cuda")) == torch.float16
+    assert autocast_type("auto", torch.device("cpu")) is None
 
 
 def test_epoch_begun_by_several_processes_is_gone_on_with_at_the_same_slice(cases_folder, tmp_path):

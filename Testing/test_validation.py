@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
+from HLFDTrainingLib import validation
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.slices import SliceDataset, list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
@@ -57,3 +59,32 @@ def test_slices_of_one_patient_count_together(tmp_path):
         own = [slices[(0, n)][1].classes for n, item in enumerate(slices.items) if item.case.patient == patient]
         pixels, true = sum(one.numel() for one in own), sum(int((one == LIVER).sum()) for one in own)
         assert counts[patient][LIVER].tolist() == [true, pixels, true]
+
+
+class Liverish(nn.Module):
+    """Liver where a slice is bright; keeps how many slices it saw at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append(tuple(images.shape))
+        logits = torch.zeros(len(images), TASK.num_classes, *images.shape[2:])
+        logits[:, LIVER] = images[:, 0] - 0.4
+        return logits
+
+
+def test_several_slices_at_a_time_count_as_one_by_one(tmp_path, monkeypatch):
+    cases = find_cases(write_cases(tmp_path / "cases", 3, slices=3), TASK)
+    for path in (cases[2].ct, cases[2].label):
+        wider = sitk.ZeroFluxNeumannPad(sitk.ReadImage(str(path)), (16, 0, 0), (16, 0, 0))
+        sitk.WriteImage(wider, str(path))
+    slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
+    alone, together = Liverish(), Liverish()
+    expected = count_overlaps(alone, slices, range(len(slices)), torch.device("cpu"))
+    monkeypatch.setattr(validation, "at_a_time", lambda device: 4)
+    counts = count_overlaps(together, slices, range(len(slices)), torch.device("cpu"))
+    assert [shape[0] for shape in together.batches] == [4, 2, 3] and len(alone.batches) == 9
+    assert set(counts) == set(expected) and all((counts[one] == expected[one]).all() for one in expected)
+    assert sum(rows[LIVER].sum() for rows in counts.values()) > 0

@@ -51,12 +51,12 @@ class SliceLoader:
             yield collate([self.slices[request] for request in requests]) if batch is None else batch
 
     def _made_by_helpers(self) -> Iterator[Batch]:
-        """Ends early where helpers fail; what they could not make, as of a file that is gone, fails here as well."""
+        """Ends early where helpers fail, as for too little shared memory."""
         if self._loader is None:
             return
         try:
             yield from self._loader
-        except (OSError, RuntimeError, ValueError):  # also where shared memory is too small for the batches
+        except Exception:  # What is wrong with a slice is found here again, and told without a helper's traceback.
             self._loader = None
 
 

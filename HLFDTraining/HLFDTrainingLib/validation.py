@@ -26,7 +26,7 @@ def count_overlaps(network: nn.Module, slices: SliceDataset, numbers: Iterable[i
     """
     network.eval()
     counts: _Counts = defaultdict(lambda: np.zeros(()))
-    for batch, images, target in _same_sized(slices, numbers, GPU_BATCH if device.type == "cuda" else 1):
+    for batch, images, target in _same_sized(slices, numbers, at_a_time(device)):
         logits = network(images.to(device, memory_format=torch.channels_last))
         predicted = merged_classes(logits.argmax(1).cpu(), target.groups)
         for place, number in enumerate(batch):
@@ -34,6 +34,11 @@ def count_overlaps(network: nn.Module, slices: SliceDataset, numbers: Iterable[i
             patient = slices.items[number].case.patient
             counts[patient] = counts[patient] + rows
     return dict(counts)
+
+
+def at_a_time(device: torch.device) -> int:
+    """How many slices are validated at once: on a CPU one is as fast as several."""
+    return GPU_BATCH if device.type == "cuda" else 1
 
 
 def _overlaps(predicted: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> np.ndarray:

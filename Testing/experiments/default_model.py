@@ -125,13 +125,13 @@ CARD_LIMITS = """
 
 - Medical Segmentation Decathlon, Task03 Liver (from LiTS), CC BY-SA 4.0: 511 slices of 99 patients; the liver mask
   holds the tumors undivided. Kidneys and liver tumors were marked in them for this model: proposals of a program,
-  accepted, rejected or redrawn by eye, not by a radiologist. Slices with an even liver are shown a second time with
-  painted lesions, slices with kidneys a second time as they might look without contrast medium.
+  accepted, rejected or redrawn by eye, not by a radiologist. Slices with an even liver are shown again with painted
+  lesions, slices with kidneys again as they might look without contrast medium.
 - KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors. The liver was marked for this model in 40 of
   those that are learned from, in the same way.
 - KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them.{same_people}
 - HCC-TACE-Seg (TCIA, DOI 10.7937/TCIA.5FNA-0924), CC BY 4.0: 24 slices of one patient above the kidneys.
-- 100 computed slices of head, chest, pelvis, thighs and air.
+- {empty_slices} computed slices of head, chest, pelvis, thighs and air.
 
 The slices are split by patient; the numbers of patients above are those of the whole sets.
 
@@ -382,8 +382,9 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
 
 
 def limits_in_card(run: RunFolder) -> str:
-    """What the card says of data and limits. What goes on from the shipped weights has met the same people twice."""
-    return CARD_LIMITS.format(same_people=SAME_PEOPLE if run.plan().student_weights else "")
+    """What the card says of data and limits. What goes on from a shipped student has met the same people twice."""
+    same_people = SAME_PEOPLE if run.plan().student_weights else ""
+    return CARD_LIMITS.format(same_people=same_people, empty_slices=EMPTY_SLICES)
 
 
 def mean_in_card(run: RunFolder) -> str:
