@@ -48,10 +48,10 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
     assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.88
-    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.80
+    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.84
 
 
-@pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("thighs", 0), ("chest", 35)])
+@pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("pelvis", 0), ("thighs", 0), ("chest", 5)])
 def test_hardly_an_organ_where_there_is_none_and_never_without_a_word(part, most_ml, default_package, monkeypatch):
     """A computed volume of another patient than those that were learned from."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
@@ -114,6 +114,6 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
     livers = summarize(case for case in figures if case.case.startswith("liver_"))
     kidneys = summarize(case for case in figures if case.case.startswith("kidney_"))
     # A little below what docs/default_model.md reports. The project's goal of 0.92 for the liver is not reached.
-    assert livers["liver with tumors"]["dice"].mean >= 0.90
-    assert kidneys["kidney with tumors"]["dice"].mean >= 0.80
+    assert livers["liver with tumors"]["dice"].mean >= 0.91
+    assert kidneys["kidney with tumors"]["dice"].mean >= 0.88
     assert kidneys["kidney tumor"]["dice"].mean >= 0.55

@@ -18,6 +18,7 @@ from HLFDTrainingLib.distillers import (
     needs_unified_head,
     written,
 )
+from HLFDTrainingLib.distillers import distiller as distiller_file
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target
 from torch import nn
@@ -103,6 +104,29 @@ def batch(classes, height=9, width=7, count=2):
 def distiller_of(name, student, teacher, classes, **options):
     torch.manual_seed(11)
     return build_distiller(name, student, teacher, classes, unified_head=UnifiedHead(teacher, classes), **options)
+
+
+@pytest.mark.parametrize("name", ["hlfd:full", "dkd"])
+def test_how_many_samples_are_compared_at_a_time_changes_nothing(name, monkeypatch):
+    """A GPU takes as many as its memory holds, and three are not a multiple of two."""
+    student, teacher = SmallNetwork(3), SmallNetwork(3, width=4)
+    images, target = batch(3, 64, 64, count=3)
+    distiller = distiller_of(name, student, teacher, 3)
+    asked = []
+    _, alone = distiller(images, target)
+    monkeypatch.setattr(distiller_file, "samples_at_a_time", lambda *what: asked.append(what) or 2)
+    _, together = distiller(images, target)
+    assert asked and together.keys() == alone.keys()
+    for term in alone:
+        assert float(together[term].detach()) == pytest.approx(float(alone[term].detach()), rel=1e-4), term
+
+
+def test_a_gpu_compares_no_more_at_a_time_than_its_memory_holds():
+    at_a_time, gpu = distiller_file.samples_at_a_time, torch.device("cuda")
+    assert at_a_time(torch.device("cpu"), 100, 8) == 1
+    assert at_a_time(gpu, 100, 8) == 8
+    assert at_a_time(gpu, 1792 * 192**2, 8) == 1  # a large teacher's middle layers for slices of 384x384
+    assert at_a_time(gpu, 10**9, 8) == 1
 
 
 def taught(terms):

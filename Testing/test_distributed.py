@@ -138,7 +138,8 @@ def test_the_network_is_made_the_same_before_it_is_validated(monkeypatch):
     second = SimpleNamespace(rank=1, world=2, first=False, gather=lambda counts: [counts])
     second.share_buffers = lambda network: done.append(f"{network} shared")
     learner = SimpleNamespace(student="student")
-    stage = SimpleNamespace(processes=second, learner=learner, validation=[0], device=None, _precision=nullcontext)
+    stage = SimpleNamespace(processes=second, learner=learner, validation=[0], device=None, validated=1)
+    stage._precision = nullcontext
     Stage._validate(stage)
     assert done == ["student shared", "validated"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -349,13 +350,21 @@ def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp
     assert train(folder)[-1]["event"] == "finished"
 
 
-@pytest.mark.parametrize(("has_bfloat16", "expected"), [(True, torch.bfloat16), (False, None)])
-def test_a_gpu_never_trains_in_float16_unless_it_is_asked_for(monkeypatch, has_bfloat16, expected):
+def test_a_gpu_never_trains_in_float16_unless_it_is_asked_for(monkeypatch):
     """A teacher of an experiment grew beyond float16's largest number in its twelfth epoch."""
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
-    assert autocast_type("auto", torch.device("cuda")) == expected
-    assert autocast_type("float16", torch.device("cuda")) == torch.float16
+    used = []
+
+    @contextmanager
+    def using(device: torch.device):
+        used.append(device)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device", using)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: used[-1].index == 1)
+    assert autocast_type("auto", torch.device("cuda:1")) == torch.bfloat16
+    assert autocast_type("auto", torch.device("cuda:0")) is None
     assert autocast_type("auto", torch.device("cpu")) is None
+    assert autocast_type("float16", torch.device("cuda:0")) == torch.float16
 
 
 def test_epoch_begun_by_several_processes_is_gone_on_with_at_the_same_slice(cases_folder, tmp_path):

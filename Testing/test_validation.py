@@ -10,7 +10,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
-from HLFDTrainingLib import validation
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.slices import SliceDataset, list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
@@ -75,7 +74,7 @@ class Liverish(nn.Module):
         return logits
 
 
-def test_several_slices_at_a_time_count_as_one_by_one(tmp_path, monkeypatch):
+def test_several_slices_at_a_time_count_as_one_by_one(tmp_path):
     cases = find_cases(write_cases(tmp_path / "cases", 3, slices=3), TASK)
     for path in (cases[2].ct, cases[2].label):
         wider = sitk.ZeroFluxNeumannPad(sitk.ReadImage(str(path)), (16, 0, 0), (16, 0, 0))
@@ -83,8 +82,7 @@ def test_several_slices_at_a_time_count_as_one_by_one(tmp_path, monkeypatch):
     slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
     alone, together = Liverish(), Liverish()
     expected = count_overlaps(alone, slices, range(len(slices)), torch.device("cpu"))
-    monkeypatch.setattr(validation, "at_a_time", lambda device: 4)
-    counts = count_overlaps(together, slices, range(len(slices)), torch.device("cpu"))
+    counts = count_overlaps(together, slices, range(len(slices)), torch.device("cpu"), at_a_time=4)
     assert [shape[0] for shape in together.batches] == [4, 2, 3] and len(alone.batches) == 9
     assert set(counts) == set(expected) and all((counts[one] == expected[one]).all() for one in expected)
     assert sum(rows[LIVER].sum() for rows in counts.values()) > 0

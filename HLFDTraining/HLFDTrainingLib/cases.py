@@ -35,7 +35,7 @@ class Case:
             the liver with its tumors. None: something else, background to the task. A label of the task that stands
             under no value was not looked for, and is unknown in this case.
         window: HU range that the stored image was cut to; none for full CT.
-        repeat: how often training sees the case's labeled slices in an epoch, to balance data sets of unlike size.
+        repeat: how often training sees the case's slices in an epoch, to balance data sets of unlike size.
     """
 
     name: str

@@ -313,7 +313,7 @@ class _TrialStage(Stage):
     def _validation_seconds(self, slices: int) -> float:
         started = time.monotonic()
         with self._precision():
-            count_overlaps(self.learner.student, self.validation, range(slices), self.device)
+            count_overlaps(self.learner.student, self.validation, range(slices), self.device, self.validated)
         return time.monotonic() - started
 
 

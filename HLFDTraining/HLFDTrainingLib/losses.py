@@ -98,7 +98,7 @@ def attention_map(features: torch.Tensor) -> torch.Tensor:
 
 
 def _rows_at_a_time(features: torch.Tensor) -> int:
-    """Few on a processor: large layers go through its cache once, and not once for each operation. All on a GPU."""
+    """Few on a processor: large layers go through its cache once, and not once for each operation. All on others."""
     rows = features.shape[2]
     return max(1, CACHED_VALUES * rows // features.numel()) if features.device.type == "cpu" else rows
 

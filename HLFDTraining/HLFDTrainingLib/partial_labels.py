@@ -21,7 +21,8 @@ class Target:
     """What is known of a batch of slices.
 
     Attributes:
-        classes: (N, H, W) long, the representative class of each pixel's group.
+        classes: (N, H, W), the representative class of each pixel's group; long, but a byte each on the way from a
+            helper of `slice_loading`.
         groups: (N, C) long, for each class the representative of its group in this slice.
     """
 

@@ -25,11 +25,13 @@ class Processes:
         rank: number of this process; 0 writes the files.
         world: how many there are.
         local_rank: number of this process on its machine, which is its GPU.
+        local_world: how many there are on its machine.
     """
 
     rank: int = 0
     world: int = 1
     local_rank: int = 0
+    local_world: int = 1
 
     @property
     def first(self) -> bool:
@@ -75,6 +77,8 @@ def joined_processes() -> Iterator[Processes]:
         torch.cuda.set_device(local_rank)
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size(), local_rank)
+        world = distributed.get_world_size()
+        local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        yield Processes(distributed.get_rank(), world, local_rank, local_world)
     finally:
         distributed.destroy_process_group()

@@ -30,6 +30,8 @@ from .validation import count_overlaps, mean_dice
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100
 LARGEST_GRADIENT_NORM = 5.0
+MOST_VALIDATED = 16
+"""Slices at a time."""
 MEMORY_WAITS = (1, 5, 15, 30)
 """Seconds between the trials of a step for which the device's memory was too full, as by a segmentation."""
 
@@ -127,13 +129,15 @@ class Stage:
         self.shown = shown
         self.constants = constants
         self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
-        self.loader = SliceLoader(training, helpers_for(device, processes.world))
+        self.loader = SliceLoader(training, helpers_for(device, processes.local_world))
         self.optimizer = torch.optim.AdamW(
             learner.trainable_parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )
         self.autocast = autocast_type(plan.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
         self.state = StageState()
+        # A CPU validates one slice as fast as several; a GPU takes no more than it trains on.
+        self.validated = min(MOST_VALIDATED, plan.batch) if device.type == "cuda" else 1
 
     @property
     def last(self) -> Path:
@@ -320,7 +324,7 @@ class Stage:
         self.processes.share_buffers(self.learner.student)
         numbers = range(self.processes.rank, len(self.validation), self.processes.world)
         with self._precision():
-            counts = count_overlaps(self.learner.student, self.validation, numbers, self.device)
+            counts = count_overlaps(self.learner.student, self.validation, numbers, self.device, self.validated)
             if self.processes.first:
                 path = self.folder / "preview.npz"
                 write_preview(path, self.learner.student, self.validation, self.shown, self.device)
@@ -382,6 +386,10 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     "auto" never takes float16: a teacher's features can grow beyond its largest number, 65504.
     """
     if precision == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if has_bfloat16 else None
+        return torch.bfloat16 if device.type == "cuda" and _has_bfloat16(device) else None
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -43,7 +43,7 @@ class TrainingRun:
             `stage.Stopped` raised.
         processes: this process among those that train together.
         constants: folder for what the teacher says of the slices, see `teacher_constants`; runs that share it compute
-            it once. Only with the augmentation "orientations".
+            it once. Only with the augmentation "orientations"; not used on CUDA.
         slices: folder for slices that other runs read too; without it, the run keeps them to itself until it ends.
 
     Raises:

@@ -12,21 +12,21 @@ from torch import nn
 from .partial_labels import Target, merged_classes, representatives
 from .slices import SliceDataset, collate
 
-GPU_BATCH = 16
-
 _Counts = dict[str, np.ndarray]
 """For each patient (C, 3): pixels of each class in both segmentations, in the prediction and in the truth."""
 
 
 @torch.no_grad()
-def count_overlaps(network: nn.Module, slices: SliceDataset, numbers: Iterable[int], device: torch.device) -> _Counts:
+def count_overlaps(
+    network: nn.Module, slices: SliceDataset, numbers: Iterable[int], device: torch.device, at_a_time: int = 1
+) -> _Counts:
     """Counts (C, 3) for each patient: pixels of each class in both, in the prediction and in the truth.
 
     Slices in which an annotator did not look for a class, or did not tell it from another, count nothing for it.
     """
     network.eval()
     counts: _Counts = defaultdict(lambda: np.zeros(()))
-    for batch, images, target in _same_sized(slices, numbers, at_a_time(device)):
+    for batch, images, target in _same_sized(slices, numbers, at_a_time):
         logits = network(images.to(device, memory_format=torch.channels_last))
         predicted = merged_classes(logits.argmax(1).cpu(), target.groups)
         for place, number in enumerate(batch):
@@ -34,11 +34,6 @@ def count_overlaps(network: nn.Module, slices: SliceDataset, numbers: Iterable[i
             patient = slices.items[number].case.patient
             counts[patient] = counts[patient] + rows
     return dict(counts)
-
-
-def at_a_time(device: torch.device) -> int:
-    """How many slices are validated at once: on a CPU one is as fast as several."""
-    return GPU_BATCH if device.type == "cuda" else 1
 
 
 def _overlaps(predicted: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> np.ndarray:

@@ -18,6 +18,10 @@ from .probing import channels, sizes
 from .resizing import grid_size, on_grid, resize, unify
 from .unified_head import UnifiedHead
 
+GPU_VALUES = 1 << 26
+"""So many float32 of a layer a GPU works on at a time, 256 MB: a teacher's unified layers at a student's resolution are
+large."""
+
 Features = Mapping[str, torch.Tensor]
 Constants = Mapping[Constant, torch.Tensor]
 
@@ -109,7 +113,10 @@ class Distiller(nn.Module):
             return teacher[OUT]
         layers = {layer: teacher[layer].float() for layer in constant.layers}
         if constant.kind == "attention":
-            samples = zip(*(_samples(features) for features in layers.values()))
+            own = next(iter(layers.values()))
+            pixels = max(*own.shape[-2:], *(constant.size or ())) ** 2
+            count = samples_at_a_time(own.device, sum(one.shape[1] for one in layers.values()) * pixels, len(own))
+            samples = zip(*(features.split(count) for features in layers.values()))
             return torch.cat([_attention(unify(sample), constant) for sample in samples])
         if constant.kind == "prediction":
             return self.unified_head(layers)
@@ -159,9 +166,13 @@ class Distiller(nn.Module):
         teaches = constants[self.constant_of(edge, (learns.shape[2], learns.shape[3]))]
         if edge.level == "prediction":
             return self.prediction_loss(edge, learns, teaches.float())
-        samples = zip(_samples(learns), _samples(teaches))
-        losses = [attention_transfer(resize(layer, teaches.shape[1:]), taught) for layer, taught in samples]
-        return torch.stack(losses).mean()
+        pixels = max(*learns.shape[-2:], *teaches.shape[1:]) ** 2
+        count = samples_at_a_time(learns.device, learns.shape[1] * pixels, len(learns))
+        samples = zip(learns.split(count), teaches.split(count))
+        losses = [
+            len(taught) * attention_transfer(resize(layer, teaches.shape[1:]), taught) for layer, taught in samples
+        ]
+        return torch.stack(losses).sum() / len(learns)
 
     def _frozen(self, module: nn.Module | None, what: str, needed: bool) -> nn.Module | None:
         if not needed:
@@ -205,9 +216,12 @@ def _run(network: nn.Module, images: torch.Tensor, layers: tuple[str, ...]) -> t
         return logits, {**tap.outputs, OUT: logits}
 
 
-def _samples(features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """One by one on a processor, in whose cache layers at a larger resolution fit then; all in one on a GPU."""
-    return features.split(1 if features.device.type == "cpu" else len(features))
+def samples_at_a_time(device: torch.device, values: int, samples: int) -> int:
+    """Into how large parts layers are split that hold, at the resolution they are compared at, so many values a sample.
+
+    On a processor samples go one by one: they fit into its cache then.
+    """
+    return 1 if device.type == "cpu" else max(1, min(samples, GPU_VALUES // values))
 
 
 def _attention(features: torch.Tensor, constant: Constant) -> torch.Tensor:
