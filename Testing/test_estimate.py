@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDTrainingLib import estimate as estimate_file
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for, estimate, memory_problem
@@ -186,3 +188,16 @@ def test_command_refuses_a_time_that_is_none(arguments, wrong, capsys):
     with pytest.raises(SystemExit):
         main([*arguments, f"--hours={wrong}"])
     assert "hours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("helpers", "expected"), [(0, 9.0), (2, 4.0), (16, 1.0)])
+def test_with_helpers_a_step_takes_what_takes_longer(monkeypatch, helpers, expected):
+    """Making a batch takes eight seconds here, and the step itself one."""
+    times = iter([0.0, 8.0, 9.0])
+    monkeypatch.setattr(estimate_file, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(estimate_file, "collate", lambda samples: (None, None))
+    monkeypatch.setattr(estimate_file, "helpers_for", lambda device: helpers)
+    stage = SimpleNamespace(
+        training={(0, 0): None, (0, 1): None}, device=None, learner=None, _step=lambda *arguments: None
+    )
+    assert estimate_file._TrialStage._step_seconds(stage, 2) == expected

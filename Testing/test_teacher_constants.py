@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -226,3 +227,10 @@ def test_processes_fill_a_store_together_and_one_of_them_is_killed(tmp_path):
     assert all(value is not None and bool((value == row).all()) for row, value in enumerate(values))
     assert 0 < len(written.split()) <= 400
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", TeacherConstants), ("cuda", type(None))])
+def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept):
+    run = SimpleNamespace(plan=PLAN, device=torch.device(device), constants=None)
+    learner = SimpleNamespace(teacher=object())
+    assert isinstance(TrainingRun._teacher_constants(run, learner, None), kept)
