@@ -16,7 +16,7 @@ from .records import method_order
 from .rows import BASELINE, Row
 from .summary import TableRow
 
-WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 720, 22, 250, 80, 30, 240
+WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 760, 22, 290, 80, 30, 240
 TEXT, QUIET = "#1b1f24", "#57606a"
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#4d9221")
 """Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
