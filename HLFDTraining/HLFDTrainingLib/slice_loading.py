@@ -80,9 +80,10 @@ def _begun(loader: DataLoader) -> Iterator[Batch]:
     if threading.current_thread() is not threading.main_thread():
         return iter(loader)
     before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
-    return batches
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
 def _stand_apart(_helper: int) -> None:
