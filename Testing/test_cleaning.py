@@ -153,3 +153,36 @@ def test_in_a_single_slice_a_lesion_is_judged_by_its_area(diameter_mm, stays, th
     clean(labels, TASK, (1.0, 1.0, thickness_mm))
 
     assert (labels == LIVER_TUMOR).any() == stays
+
+
+@pytest.mark.parametrize(
+    ("first", "thickness", "distance_mm", "stays"),
+    [
+        (10, 1, 1.0, False),
+        (10, 2, 1.0, True),
+        (10, 1, 2.5, False),
+        (10, 1, 2.5000001, False),
+        (10, 1, 3.0, True),
+        (0, 1, 1.0, True),
+        (19, 1, 1.0, True),
+    ],
+)
+def test_what_one_thin_slice_alone_shows_is_no_lesion(first, thickness, distance_mm, stays):
+    """However wide it is; but for the ends of the CT, where the rest of it may not be seen."""
+    labels = np.zeros((20, 60, 60), np.uint8)
+    labels[:, 5:55, 5:55] = LIVER
+    labels[first : first + thickness, 20:40, 20:40] = LIVER_TUMOR
+
+    notes = clean(labels, TASK, (1.0, 1.0, distance_mm))
+
+    assert (labels == LIVER_TUMOR).sum() == 20 * 20 * thickness * stays
+    assert [note.startswith("1 speck that the network took for liver tumor") for note in notes] == [True] * (not stays)
+
+
+def test_how_much_of_it_there_was_is_told():
+    labels = np.full((20, 60, 60), LIVER, np.uint8)
+    labels[10, 10:50, 10:50] = LIVER_TUMOR
+
+    (note,) = clean(labels, TASK, (1.0, 1.0, 2.0))
+
+    assert note.endswith("and so not to be told from noise (3.2 mL in all).")
