@@ -47,8 +47,8 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     assert main(["segment", str(folder / "ct.nii.gz"), "-o", str(tmp_path / "result"), "--device", "cpu"]) == 0
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
-    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.88
-    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.84
+    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.89
+    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.85
 
 
 @pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("pelvis", 0), ("thighs", 0), ("chest", 5)])
@@ -113,7 +113,7 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
     sys.modules.pop("default_model")
     livers = summarize(case for case in figures if case.case.startswith("liver_"))
     kidneys = summarize(case for case in figures if case.case.startswith("kidney_"))
-    # A little below what docs/default_model.md reports. The project's goal of 0.92 for the liver is not reached.
-    assert livers["liver with tumors"]["dice"].mean >= 0.91
-    assert kidneys["kidney with tumors"]["dice"].mean >= 0.88
+    # The first is the project's goal, the others lie a little below what docs/default_model.md reports.
+    assert livers["liver with tumors"]["dice"].mean >= 0.92
+    assert kidneys["kidney with tumors"]["dice"].mean >= 0.84
     assert kidneys["kidney tumor"]["dice"].mean >= 0.55

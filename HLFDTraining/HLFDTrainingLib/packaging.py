@@ -29,6 +29,7 @@ def package_run(
     training_data: Sequence[Mapping[str, Any]] | None = None,
     metrics: Metrics | None = None,
     card: str | None = None,
+    method: str | None = None,
     authors: str = "not stated",
 ) -> Path:
     """Packages the best network of a stage of a finished run.
@@ -45,6 +46,7 @@ def package_run(
         metrics: measured figures; by default the validation Dice, and the means over the test cases where the run's
             networks were compared.
         card: the model card; one filled in from the run by default.
+        method: by which the network learned; the run's by default, which may be the last of several.
         authors: who made the model.
 
     Raises:
@@ -55,7 +57,8 @@ def package_run(
     run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
     metrics = metrics or _measured(run, stage)
-    network_name, method = _made(plan, stage)
+    network_name, run_method = _made(plan, stage)
+    method = method or run_method
     title = title or f"{plan.task.title} ({network_name}, {method})"
     return write_package(
         destination,

@@ -117,6 +117,10 @@ CARD_MEAN = """
 The weights are the mean of those of the best epoch and of the {other}, which is better than both on the validation
 cases.
 """
+CARD_LABELS_ALONE = """
+The student that it went on from was distilled from {teacher} by {method}. Since then
+it has learned from the labels alone.
+"""
 SAME_PEOPLE = """ Four of these patients are also
   among those of KiTS19, which was noticed late: nothing is measured on the one who is for testing (case 28), and one of
   those to learn from (case 133) also helped, painted, to choose the model."""
@@ -392,6 +396,23 @@ def mean_in_card(run: RunFolder) -> str:
     return CARD_MEAN.format(other=run.result().get("mean_with", "last epoch")) if is_mean(run) else ""
 
 
+def method_of(run: RunFolder) -> str:
+    """All methods by which the student learned. One that goes on with labels alone was distilled before."""
+    method = run.plan().written_method
+    return method if not goes_on_with_labels_alone(run) else f"{PLAN.written_method}, then labels alone"
+
+
+def goes_on_with_labels_alone(run: RunFolder) -> bool:
+    """Whether an earlier student of this script learned on without a teacher."""
+    return run.plan().method == "none" and run.plan().student_weights is not None
+
+
+def labels_alone_in_card(run: RunFolder) -> str:
+    """What the card says of a student that learned on without a teacher."""
+    said = CARD_LABELS_ALONE.format(teacher=PLAN.teacher, method=PLAN.written_method)
+    return said if goes_on_with_labels_alone(run) else ""
+
+
 def main() -> None:
     """Prepares, trains, measures and packages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -413,7 +434,8 @@ def main() -> None:
         license_text=LICENSE_TEXT,
         training_data=TRAINING_DATA,
         metrics=metrics,
-        card=model_card(run, TITLE, metrics) + mean_in_card(run) + limits_in_card(run),
+        card=model_card(run, TITLE, metrics) + labels_alone_in_card(run) + mean_in_card(run) + limits_in_card(run),
+        method=method_of(run),
         authors="the HLFD developers",
     )
     print(f"Wrote {package}. Copy it to HLFDSegmentation/Resources/Models to ship it.")
