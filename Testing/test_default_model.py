@@ -32,6 +32,7 @@ def test_package_is_whole_small_and_says_where_it_comes_from(default_package):
     assert default_package.task.name == "abdomen"
     assert (default_package.path / "models" / "model.pt").stat().st_size < 15_000_000
     assert default_package.license == "CC-BY-NC-SA-4.0"
+    assert default_package.method == "hlfd:full:resize=smaller, then labels alone"
     assert {data["license"] for data in default_package.training_data} == {
         "CC-BY-SA-4.0",
         "CC-BY-NC-SA-4.0",
