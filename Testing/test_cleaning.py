@@ -155,34 +155,56 @@ def test_in_a_single_slice_a_lesion_is_judged_by_its_area(diameter_mm, stays, th
     assert (labels == LIVER_TUMOR).any() == stays
 
 
+def liver_with_tumor_in(slices, side=20, count=20):
+    """A liver through a whole CT, with a square of tumor in the middle of some slices."""
+    labels = np.full((count, 60, 60), LIVER, np.uint8)
+    middle = slice(30 - side // 2, 30 + side // 2)
+    for index in slices:
+        labels[index, middle, middle] = LIVER_TUMOR
+    return labels
+
+
 @pytest.mark.parametrize(
-    ("first", "thickness", "distance_mm", "stays"),
+    ("slices", "distance_mm", "stays"),
     [
-        (10, 1, 1.0, False),
-        (10, 2, 1.0, True),
-        (10, 1, 2.5, False),
-        (10, 1, 2.5000001, False),
-        (10, 1, 3.0, True),
-        (0, 1, 1.0, True),
-        (19, 1, 1.0, True),
+        ([10], 1.0, False),
+        ([10], 2.5, False),
+        ([10], 2.5000001, False),
+        ([10], 3.0, True),
+        ([10, 11], 1.0, True),
+        ([1], 1.0, False),
+        ([18], 1.0, False),
+        ([0], 1.0, True),
+        ([19], 1.0, True),
     ],
 )
-def test_what_one_thin_slice_alone_shows_is_no_lesion(first, thickness, distance_mm, stays):
+def test_what_one_of_many_close_slices_shows_alone_is_no_lesion(slices, distance_mm, stays):
     """However wide it is; but for the ends of the CT, where the rest of it may not be seen."""
-    labels = np.zeros((20, 60, 60), np.uint8)
-    labels[:, 5:55, 5:55] = LIVER
-    labels[first : first + thickness, 20:40, 20:40] = LIVER_TUMOR
+    labels = liver_with_tumor_in(slices)
 
     notes = clean(labels, TASK, (1.0, 1.0, distance_mm))
 
-    assert (labels == LIVER_TUMOR).sum() == 20 * 20 * thickness * stays
-    assert [note.startswith("1 speck that the network took for liver tumor") for note in notes] == [True] * (not stays)
+    assert (labels == LIVER_TUMOR).sum() == 20 * 20 * len(slices) * stays
+    assert (labels > 0).all()
+    assert [note[:48] for note in notes] == ["1 place that the network took for liver tumor we"] * (not stays)
 
 
-def test_how_much_of_it_there_was_is_told():
-    labels = np.full((20, 60, 60), LIVER, np.uint8)
-    labels[10, 10:50, 10:50] = LIVER_TUMOR
+def test_places_in_one_slice_and_specks_are_told_apart():
+    labels = liver_with_tumor_in([5], side=40)
+    labels[12, 10, 10] = LIVER_TUMOR
 
-    (note,) = clean(labels, TASK, (1.0, 1.0, 2.0))
+    speck, place = clean(labels, TASK, (1.0, 1.0, 2.0))
 
-    assert note.endswith("and so not to be told from noise (3.2 mL in all).")
+    assert speck == (
+        "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm, and so "
+        "not to be told from noise."
+    )
+    assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_in_a_ct_of_one_or_two_slices_every_slice_is_an_end(count):
+    labels = liver_with_tumor_in([0], count=count)
+
+    assert clean(labels, TASK, MM) == []
+    assert (labels == LIVER_TUMOR).sum() == 20 * 20

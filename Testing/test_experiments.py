@@ -20,6 +20,7 @@ import experiments
 import experiments_pictures
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
 from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
+from painted_liver_lesions import LESION, with_lesions
 from painted_metastases import KINDS, with_metastases
 from slice_cases import patient_of
 
@@ -130,6 +131,22 @@ def test_metastases_lie_in_the_liver_and_look_like_their_kind(kind):
     assert 10 < len(darker) < 21
     brighter = KINDS[kind].contrast[0] > 0
     assert np.mean(np.array(darker) < 0) > 0.9 if brighter else np.mean(np.array(darker) > 0) > 0.9
+
+
+def test_lesions_for_the_default_model_are_of_all_sizes_dark_and_bright_and_leave_liver_around_them():
+    hu, liver = np.full((200, 200), 100.0, np.float32), ellipse((200, 200), (100, 100), (60, 80))
+    areas, brighter = [], []
+    for seed in range(60):
+        painted, label = with_lesions(hu, liver, np.random.default_rng(seed))
+        assert np.array_equal(label > 0, liver) and painted.min() >= 0 and painted.max() <= 250
+        lesions, count = ndimage.label(label == LESION)
+        areas += np.bincount(lesions.ravel())[1:].tolist()
+        brighter += [painted[lesions == number].mean() > 100 for number in range(1, count + 1)]
+        assert (label == LESION).sum() < 0.8 * liver.sum()
+    assert max(areas) > np.pi * 20**2 and min(areas) < np.pi * 5**2
+    assert 0.2 < np.mean(brighter) < 0.6
+    again, _ = with_lesions(hu, liver, np.random.default_rng(59))
+    assert np.array_equal(again, painted)
 
 
 def test_every_patient_is_tested_on_in_one_fold(public_data, tmp_path):

@@ -9,7 +9,10 @@ import shutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.packaging import package_run
+from HLFDTrainingLib.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,13 @@ def test_card_tells_how_the_model_was_made(run, tmp_path):
     card = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
     for words in ("Research only", "mobilenetv2-unet", "seed 0", "split by patient", "validation dice"):
         assert words in card
+
+
+def test_card_and_package_tell_all_methods_of_a_student_that_went_on(run, tmp_path):
+    method = "hlfd, then labels alone"
+    package = read_package(package_run(RunFolder(run), tmp_path / "model", name="went-on", method=method))
+    assert package.method == method
+    assert "trained by hlfd, then labels alone." in package.card and "trained on the labels alone" not in package.card
 
 
 def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):

@@ -10,8 +10,11 @@ from .tasks import BACKGROUND, Label, Task
 MIN_NOTED_ML = 1.0
 
 SMALLEST_LESION_MM = 5.0
-"""Diameter of the ball that the smallest piece of tumor must fill, and be in two slices where that ball is. A smaller
-one cannot be told from noise: lesions are measured from 10 mm on (RECIST 1.1, Eisenhauer et al. 2009)."""
+"""Diameter of the ball that the smallest piece of tumor must fill. A smaller one cannot be told from noise: lesions are
+measured from 10 mm on (RECIST 1.1, Eisenhauer et al. 2009)."""
+
+CLOSE_SLICES_MM = 2.5
+"""Slices this far apart or less show a lesion that counts in more than one of them."""
 
 SMALLEST_PIECE = 0.1
 
@@ -19,7 +22,7 @@ TOUCHING = np.ones((3, 3, 3))
 
 
 def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -> list[str]:
-    """Gives specks of tumor to what they lie in, then drops what lies apart from an organ. Changes the labels.
+    """Gives tumor that is no lesion to what it lies in, then drops what lies apart from an organ. Changes the labels.
 
     Args:
         labels: uint8 (Z, Y, X).
@@ -29,59 +32,64 @@ def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -
     Returns:
         Sentences for the user about what was changed.
     """
-    specks = [absorb_specks(labels, task, tumor, spacing) for tumor in task.tumors]
+    absorbed = [note for tumor in task.tumors for note in absorb_specks(labels, task, tumor, spacing)]
     voxel_ml = float(np.prod(spacing)) / 1000
     apart = [keep_largest_pieces(labels, task, organ, voxel_ml) for organ in task.organs]
-    return [note for note in (*specks, *apart) if note]
+    return [*absorbed, *(note for note in apart if note)]
 
 
-def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float]) -> str | None:
-    """Gives pieces of a tumor smaller than a ball of `SMALLEST_LESION_MM` to what they lie in, in place.
+def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float]) -> list[str]:
+    """Gives pieces of a tumor that are no lesion to what they lie in, in place: specks, and what one slice alone shows.
 
-    So it does with those in one slice, however wide, where such a ball is seen in two: the network sees one slice at a
-    time, and noise or a vessel in a thin one makes it call tumor what it does not in the slices beside it. At the ends
-    of the CT the rest of a lesion may not be seen. In a CT of a single slice, pieces smaller than a disk of this
-    diameter are specks. A speck goes to the tumor's organ where it touches it, and else to most of what is around it.
-    Voxels that touch at a corner belong together.
+    A speck is smaller than a ball of `SMALLEST_LESION_MM`; in a CT of a single slice, than a disk of this diameter.
+    Where slices are `CLOSE_SLICES_MM` apart or less, so is a piece in one of them, however wide: the network sees one
+    slice at a time, and noise or a vessel makes it call tumor what it does not in the slices beside it. At the ends of
+    the CT the rest of a lesion may not be seen.
+
+    A piece goes to the tumor's organ where it touches it, and else to most of what is around it. Voxels that touch at
+    a corner belong together.
 
     Returns:
-        A sentence for the user, where there were any.
+        Sentences for the user.
     """
     box = ndimage.find_objects(labels, tumor.value)[tumor.value - 1]
     if box is None:
-        return None
+        return []
     around = _grown(box)
     near = labels[around]
+    # A distance of 2.5 mm comes as 2.5000001 at times.
+    close = spacing[2] < CLOSE_SLICES_MM * 1.001
     pieces, sizes = _pieces(near == tumor.value)
+    places = ndimage.find_objects(pieces)
     single = len(labels) == 1
     smallest = np.pi / 4 * SMALLEST_LESION_MM**2 if single else np.pi / 6 * SMALLEST_LESION_MM**3
-    places = ndimage.find_objects(pieces)
     specks = (sizes > 0) & (sizes * np.prod(spacing[:2] if single else spacing) < smallest)
-    specks[1:] |= [_is_flat(place[0], around[0].start, len(labels), spacing[2]) for place in places]
-    if not specks.any():
-        return None
-    for number, place in enumerate(places, start=1):
-        if specks[number]:
-            there = _grown(place)
-            speck = pieces[there] == number
-            near[there][speck] = _surroundings(near[there], speck, tumor)
-    found = "1 speck" if specks.sum() == 1 else f"{specks.sum()} specks"
-    smaller = f"a disk of {SMALLEST_LESION_MM:g} mm"
-    if not single:
-        smaller = f"a ball of {SMALLEST_LESION_MM:g} mm, or in one slice where such a ball is in two"
-    ml = sizes[specks].sum() * np.prod(spacing) / 1000
-    return (
-        f"{found} that the network took for {tumor.name} went to what lies around: smaller than {smaller}, and so not "
-        f"to be told from noise{f' ({ml:.1f} mL in all)' if ml > MIN_NOTED_ML else ''}."
+    alone = np.array([False, *(close and _is_alone(place[0], around[0].start, len(labels)) for place in places)])
+    alone &= ~specks
+    for number in np.flatnonzero(specks | alone):
+        there = _grown(places[number - 1])
+        piece = pieces[there] == number
+        near[there][piece] = _surroundings(near[there], piece, tumor)
+    ml = sizes[alone].sum() * np.prod(spacing) / 1000
+    small = f"smaller than a {'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm"
+    in_one_slice = f"in one slice alone, while slices are {spacing[2]:.3g} mm apart ({ml:.1f} mL)"
+    return [*_told(specks.sum(), "speck", tumor, small), *_told(alone.sum(), "place", tumor, in_one_slice)]
+
+
+def _told(count: int, kind: str, tumor: Label, reason: str) -> list[str]:
+    """The sentence about pieces that are no lesion, if there were any."""
+    found = f"1 {kind}" if count == 1 else f"{count} {kind}s"
+    sentence = (
+        f"{found} that the network took for {tumor.name} went to what lies around: {reason}, and so not to be told "
+        "from noise."
     )
+    return [sentence] if count else []
 
 
-def _is_flat(slices: slice, offset: int, count: int, distance_mm: float) -> bool:
-    """Whether a piece, in `slices` from `offset` on, lies in one slice of a CT where the smallest lesion is in two."""
+def _is_alone(slices: slice, offset: int, count: int) -> bool:
+    """Whether a piece, in `slices` from `offset` on, lies in one slice alone, with others of the CT on both sides."""
     first, last = offset + slices.start, offset + slices.stop - 1
-    # A distance of 2.5 mm comes as 2.5000001 at times.
-    two_expected = 2 * distance_mm < SMALLEST_LESION_MM * 1.001
-    return two_expected and first == last and 0 < first < count - 1
+    return first == last and 0 < first < count - 1
 
 
 def _grown(box: tuple[slice, ...]) -> tuple[slice, ...]:

@@ -93,7 +93,7 @@ class Segmenter:
             signed: make them signed.
             probabilities: arrays that are filled slab by slab, one for each label in the task's order: float32, in
                 the shape of the CT's own array. Give memory-mapped ones for a large CT. They hold what the network
-                says, before pieces that lie apart are dropped; outside of what it saw they are 0.
+                says, before anything is cleaned away; outside of what it saw they are 0.
             progress: see `Progress`.
 
         Raises:

@@ -61,7 +61,7 @@ class ModelPackage:
         license_text: the license itself.
         training_data: each data set as {"name", "source", "license": str, "patients": int}.
         metrics: measured figures by label name, for example {"liver": {"dice": 0.95}}; None where undefined.
-        method: how it was distilled, for example "hlfd".
+        method: by which it learned, for example "hlfd"; all of them in order where there were several.
         seeds: the random seeds of its training, by what they were used for.
         card: the model card, Markdown.
         metadata: all of configs/metadata.json.

@@ -46,7 +46,7 @@ def package_run(
         metrics: measured figures; by default the validation Dice, and the means over the test cases where the run's
             networks were compared.
         card: the model card; one filled in from the run by default.
-        method: by which the network learned; the run's by default, which may be the last of several.
+        method: by which the network learned; the run's by default. Of a student that went on, tell all of them.
         authors: who made the model.
 
     Raises:
@@ -72,7 +72,7 @@ def package_run(
         training_data=training_data
         or [{"name": "own cases", "source": "not stated", "license": "not stated", "patients": patients}],
         metrics=metrics,
-        card=card or model_card(run, title, metrics, stage),
+        card=card or model_card(run, title, metrics, stage, method),
         method=method,
         seeds={"training": plan.seed},
         authors=authors,
@@ -96,11 +96,13 @@ def _measured(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
     return figures
 
 
-def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "student") -> str:
-    """A model card, Markdown, of what the run knows."""
+def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "student", method: str | None = None) -> str:
+    """A model card, Markdown, of what the run knows; see `package_run` for the method."""
     plan, best = run.plan(), run.best(stage)
-    network_name, method = _made(plan, stage)
-    origin = "trained on the labels alone" if method == "none" else f"distilled from {plan.teacher} by {method}"
+    network_name, run_method = _made(plan, stage)
+    origin = "trained on the labels alone" if run_method == "none" else f"distilled from {plan.teacher} by {run_method}"
+    if method not in (None, run_method):
+        origin = f"trained by {method}"
     epochs = plan.teacher_epochs if stage == "teacher" else plan.student_epochs
     split = run.split(plan)
     counts = ", ".join(

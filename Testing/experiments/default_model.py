@@ -4,7 +4,7 @@
 
 DATA is the folder with msd_liver_slices, kits19_slices, kits23_labels and volumes; WORK receives the cases, the
 training run and the package. --plan tells what differs from the plan below, so that a student goes on from an earlier
-run of this script; its patients are divided by the same seed.
+package of this script; its patients are divided by the same seed.
 Run again with the same WORK to go on after an interruption. docs/default_model.md tells the result.
 """
 
@@ -23,6 +23,7 @@ import SimpleITK as sitk
 from averaged_student import is_mean, keep_mean_if_better
 from empty_slices import empty_slice
 from HLFDSegmentationLib.model_package import ModelPackage
+from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.evaluation import evaluate, summary_table, write_metrics_csv
@@ -116,10 +117,6 @@ not for diagnosis.
 CARD_MEAN = """
 The weights are the mean of those of the best epoch and of the {other}, which is better than both on the validation
 cases.
-"""
-CARD_LABELS_ALONE = """
-The student that it went on from was distilled from {teacher} by {method}. Since then
-it has learned from the labels alone.
 """
 SAME_PEOPLE = """ Four of these patients are also
   among those of KiTS19, which was noticed late: nothing is measured on the one who is for testing (case 28), and one of
@@ -397,20 +394,12 @@ def mean_in_card(run: RunFolder) -> str:
 
 
 def method_of(run: RunFolder) -> str:
-    """All methods by which the student learned. One that goes on with labels alone was distilled before."""
-    method = run.plan().written_method
-    return method if not goes_on_with_labels_alone(run) else f"{PLAN.written_method}, then labels alone"
-
-
-def goes_on_with_labels_alone(run: RunFolder) -> bool:
-    """Whether an earlier student of this script learned on without a teacher."""
-    return run.plan().method == "none" and run.plan().student_weights is not None
-
-
-def labels_alone_in_card(run: RunFolder) -> str:
-    """What the card says of a student that learned on without a teacher."""
-    said = CARD_LABELS_ALONE.format(teacher=PLAN.teacher, method=PLAN.written_method)
-    return said if goes_on_with_labels_alone(run) else ""
+    """All methods by which the student learned, in their order: that of the package that it went on from as well."""
+    plan = run.plan()
+    if plan.student_weights is None:
+        return plan.written_method
+    last = "labels alone" if plan.method == "none" else plan.written_method
+    return f"{find_package(plan.student_weights).method}, then {last}"
 
 
 def main() -> None:
@@ -418,13 +407,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--plan", type=json.loads, default={}, help='as {"student_weights": "EARLIER/run", "seed": 1}')
+    parser.add_argument(
+        "--plan", type=json.loads, default={}, help='as {"student_weights": "EARLIER/abdomen-…", "seed": 1}'
+    )
     arguments = parser.parse_args()
     run = start(arguments.data, arguments.work, replace(PLAN, **arguments.plan))
     TrainingRun(run, report=run.logging(json_lines)).run()
     keep_mean_if_better(run)
     with student_as_package(run) as package:
         metrics = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
+    method = method_of(run)
     package = package_run(
         run,
         arguments.work / NAME,
@@ -434,8 +426,8 @@ def main() -> None:
         license_text=LICENSE_TEXT,
         training_data=TRAINING_DATA,
         metrics=metrics,
-        card=model_card(run, TITLE, metrics) + labels_alone_in_card(run) + mean_in_card(run) + limits_in_card(run),
-        method=method_of(run),
+        card=model_card(run, TITLE, metrics, method=method) + mean_in_card(run) + limits_in_card(run),
+        method=method,
         authors="the HLFD developers",
     )
     print(f"Wrote {package}. Copy it to HLFDSegmentation/Resources/Models to ship it.")
