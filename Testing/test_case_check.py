@@ -9,6 +9,7 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from HLFDTrainingLib.cases import Case, find_cases
+from test_bad_ct import stack, write_series
 
 TASK = load_task("kidney-tumor")
 ABDOMEN = load_task("abdomen")
@@ -217,6 +218,18 @@ def test_thick_slices_whatever_the_order_of_the_axes(kits):
         ("case_00006", "warning"),
     ]
     assert all("12 mm apart" in finding.problem for finding in findings)
+
+
+def test_a_slice_that_is_missing_in_a_dicom_folder(tmp_path):
+    case = tmp_path / "cases" / "one"
+    case.mkdir(parents=True)
+    write_series(case / "ct", stack(0, 2.5, 7.5, 10))
+    label = sitk.Image(16, 12, 4, sitk.sitkUInt8)
+    label[5:9, 5:9, 1:3] = 2
+    sitk.WriteImage(label, str(case / "label.nii.gz"))
+    finding = only([finding for finding in check(tmp_path / "cases") if finding.case == "one"])
+    assert finding.severity == "error"
+    assert "5.00 mm lie between slice001.dcm and slice002.dcm" in finding.problem
 
 
 def write_slicer_segmentation(folder: Path, names: dict[int, str]) -> None:

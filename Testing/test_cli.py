@@ -405,6 +405,14 @@ def test_demo_generates_nothing_that_cannot_be_segmented(options, words, tmp_pat
     assert_refused(main(["demo", "-o", str(tmp_path / "demo"), *options]), capsys, tmp_path / "demo", words)
 
 
+def test_demo_of_a_ct_of_ones_own(ct_file, tmp_path, untrained_package):
+    options = ["--model", str(untrained_package), "--device", "cpu"]
+    assert main(["demo", str(ct_file), "-o", str(tmp_path / "demo"), *options]) == 0
+    written = {path.name for path in (tmp_path / "demo" / "result").iterdir()}
+    assert {"segmentation.nii.gz", "segments.csv", "report.html", "attention"} <= written
+    assert not (tmp_path / "demo" / "generated_ct").exists()
+
+
 def test_demo_refuses_a_seed_that_is_none(capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--seed", "-1"])

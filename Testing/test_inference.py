@@ -336,6 +336,41 @@ def test_too_little_memory_for_one_slice():
         segmenter(OutOfMemory(0)).segment(patient())
 
 
+class OutOfMemoryUntilOnTheCPU(NearestTissue):
+    """On a GPU that is none: what is brought there stays where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_cpu = False
+
+    def to(self, device: torch.device, **_options) -> NearestTissue:
+        self.on_cpu = device.type == "cpu"
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.on_cpu:
+            raise torch.OutOfMemoryError("MPS backend out of memory")
+        return super().forward(images)
+
+
+def test_the_cpu_takes_over_from_a_gpu_without_memory_and_says_so():
+    body = OutOfMemoryUntilOnTheCPU()
+    runner = inference._Runner(body, torch.device("mps"))
+    runner.to_device = torch.from_numpy
+    images, batches = np.random.default_rng(0).random((3, 1, 32, 32), dtype=np.float32), []
+
+    def work(start: int, stop: int):
+        logits = runner.logits(images[start:stop])
+        batches.append((start, stop, logits))
+        yield 1.0
+
+    runner.run(range(3), work, lambda share: None)
+    assert [batch[:2] for batch in batches] == [(0, 1), (1, 2), (2, 3)]
+    assert torch.equal(torch.cat([logits for *_, logits in batches]), NearestTissue()(torch.from_numpy(images)))
+    assert runner.device == torch.device("cpu")
+    assert runner.notes == ["The memory of mps was too small; the CPU computed the rest."]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_gpu_gives_the_same_and_the_cpu_takes_over():
     ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))

@@ -46,30 +46,51 @@ def json_lines(event: dict[str, Any]) -> None:
 
 
 class TrainingProgress:
-    """Shows training events at a terminal."""
+    """Shows training events at a terminal. What `error` tells is left to the command, which ends with it."""
 
-    def __init__(self) -> None:
-        self.bar = ProgressBar()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.bar = ProgressBar(stream)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Takes one event."""
+        """Takes one event; docs/training.md has its entries."""
         kind = event["event"]
         if kind == "step":
             self.bar(f"{event['stage']} {event['epoch']}/{event['epochs']}", event["step"] / event["steps"])
         elif kind == "reading":
             self.bar("reading", event["done"] / max(1, event["of"]))
-        elif kind == "measuring":
-            self.bar.close()
-            print(f"measuring the {event['stage']} ...", flush=True)
-        elif kind == "plan":
-            self.bar.close()
-            stages = ", ".join(f"{stage['stage']} {stage['epochs']}" for stage in event["stages"])
-            print(f"epochs: {stages}", flush=True)
-        elif kind == "epoch":
-            self.bar.close()
-            dice = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items() if value is not None)
-            print(f"{event['stage']}: epoch {event['epoch']} of {event['epochs']}, validation Dice {dice}", flush=True)
         else:
             self.bar.close()
-            text = ", ".join(f"{name}: {value}" for name, value in event.items() if name != "event")
-            print(f"{kind}. {text}", flush=True)
+            if kind in SENTENCES:
+                print(SENTENCES[kind](event), flush=True)
+
+
+def _stages(event: dict[str, Any]) -> str:
+    return "epochs: " + ", ".join(f"{stage['stage']} {stage['epochs']}" for stage in event["stages"])
+
+
+def _epoch(event: dict[str, Any]) -> str:
+    return f"{event['stage']}: epoch {event['epoch']} of {event['epochs']}, {_dice(event['dice'])}"
+
+
+def _finished(event: dict[str, Any]) -> str:
+    alone = event.get("undistilled")
+    beside = f"\nWithout distillation, epoch {alone['best_epoch']}: {_dice(alone['validation_dice'])}" if alone else ""
+    return (
+        f"Finished. The student {event['student']} (method {event['method']}) is that of epoch {event['best_epoch']}, "
+        f"chosen by the {event['chosen_by']}: {_dice(event['validation_dice'])}{beside}"
+    )
+
+
+def _dice(by_label: dict[str, float | None]) -> str:
+    measured = ", ".join(f"{name} {value:.3f}" for name, value in by_label.items() if value is not None)
+    return f"validation Dice {measured}" if measured else "validation Dice could not be measured"
+
+
+SENTENCES = {
+    "measuring": lambda event: f"measuring the {event['stage']} ...",
+    "plan": _stages,
+    "epoch": _epoch,
+    "stopped": lambda event: f"Stopped. To go on: {event['resume']}",
+    "finished": _finished,
+}
+"""What a person reads of an event."""

@@ -135,14 +135,12 @@ def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[
         folder.start(plan, cases, split)
         return
     plan, measured = _measured(plan, split, folder, options, report)
-    report({"event": "estimate", **measured.to_dict()})
+    _tell(measured, options, report)
     folder.start(plan, cases, split)
     folder.write("estimate.json", measured.to_dict())
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
-    from ..estimate import estimate_text
-
     report = _reporter(options)
     if options.resume:
         plan = folder.plan()
@@ -150,11 +148,17 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     else:
         plan, _, split = _new_run(folder, options)
     _, measured = _measured(plan, split, folder, options, report)
+    _tell(measured, options, report)
+    return 0
+
+
+def _tell(measured: Estimate, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+    from ..estimate import estimate_text
+
     if _as_json(options):
         report({"event": "estimate", **measured.to_dict()})
     else:
-        print(estimate_text(measured))
-    return 0
+        print(estimate_text(measured), flush=True)
 
 
 def _measured(

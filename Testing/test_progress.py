@@ -1,0 +1,92 @@
+"""What a person at a terminal reads of a training."""
+
+from __future__ import annotations
+
+import argparse
+import io
+
+import pytest
+from HLFDTrainingLib.commands import training
+from HLFDTrainingLib.progress import ProgressBar, TrainingProgress, json_lines
+
+EPOCH = {"event": "epoch", "stage": "student", "epoch": 3, "epochs": 9, "terms": {"segmentation": 0.2}, "seconds": 4.0}
+FINISHED = {
+    "event": "finished",
+    "student": "mobilenetv2-unet",
+    "method": "hlfd",
+    "chosen_by": "mean validation Dice over labels and patients",
+    "best_epoch": 7,
+    "validation_dice": {"liver": 0.91234, "liver tumor": None},
+    "criterion": 0.9,
+}
+CHOSEN = (
+    "Finished. The student mobilenetv2-unet (method hlfd) is that of epoch 7, chosen by the mean validation Dice over "
+    "labels and patients"
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"event": "measuring", "stage": "teacher"}, "measuring the teacher ..."),
+        (
+            {
+                "event": "plan",
+                "stages": [{"stage": "head", "epochs": 2, "steps": 5}, {"stage": "student", "epochs": 9}],
+            },
+            "epochs: head 2, student 9",
+        ),
+        (
+            {**EPOCH, "dice": {"liver": 0.91234, "liver tumor": None}},
+            "student: epoch 3 of 9, validation Dice liver 0.912",
+        ),
+        ({**EPOCH, "dice": {"liver": None}}, "student: epoch 3 of 9, validation Dice could not be measured"),
+        ({"event": "stopped", "resume": "hlfd train -o RUN --resume"}, "Stopped. To go on: hlfd train -o RUN --resume"),
+        (
+            FINISHED,
+            f"{CHOSEN}: validation Dice liver 0.912",
+        ),
+        (
+            {**FINISHED, "undistilled": {"best_epoch": 5, "validation_dice": {"liver": 0.8}, "criterion": 0.8}},
+            f"{CHOSEN}: validation Dice liver 0.912\nWithout distillation, epoch 5: validation Dice liver 0.800",
+        ),
+        # The command ends with its sentence.
+        ({"event": "error", "message": "The loss is no number."}, ""),
+    ],
+)
+def test_events_are_told_in_sentences(event, said, capsys):
+    TrainingProgress()(event)
+    assert capsys.readouterr().out.strip() == said
+
+
+def test_steps_move_one_line_and_end_before_the_next_sentence(capsys):
+    terminal = Terminal()
+    progress = TrainingProgress(terminal)
+    for step in (1, 2, 4):
+        progress({"event": "step", "stage": "teacher", "epoch": 1, "epochs": 2, "step": step, "steps": 4})
+    assert "\n" not in terminal.getvalue()
+    assert terminal.getvalue().split("\r")[2].startswith("teacher 1/2  [###############...............]  50%")
+    progress({**EPOCH, "stage": "teacher", "dice": {"liver": 0.5}})
+    assert terminal.getvalue().endswith("\n") and "teacher: epoch 3 of 9" in capsys.readouterr().out
+
+
+def test_a_file_gets_a_line_a_phase():
+    stream = io.StringIO()
+    bar = ProgressBar(stream)
+    for phase, share in (("segmenting", 0.0), ("segmenting", 0.7), ("explaining", 0.2)):
+        bar(phase, share)
+    bar.close()
+    assert stream.getvalue() == "segmenting ...\nexplaining ...\n"
+
+
+def test_a_terminal_gets_sentences_unless_json_is_asked_for(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert isinstance(training._reporter(argparse.Namespace(json=False)), TrainingProgress)
+    assert training._reporter(argparse.Namespace(json=True)) is json_lines
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert training._reporter(argparse.Namespace(json=False)) is json_lines
