@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import subprocess
 import sys
@@ -40,6 +41,12 @@ def test_package_is_whole_small_and_says_where_it_comes_from(default_package):
     }
     assert "not for diagnosis" in default_package.card.lower()
     assert find_package().name == default_package.name
+
+
+@pytest.mark.parametrize("page", ["default_model.md", "attention.md"])
+def test_the_docs_tell_figures_of_these_weights(page, default_package):
+    (digest,) = (hashlib.sha256(path.read_bytes()).hexdigest() for path in default_package.path.glob("models/*.pt"))
+    assert f"SHA-256 {digest[:8]}…" in (EXPERIMENTS.parents[1] / "docs" / page).read_text(encoding="utf-8")
 
 
 def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
