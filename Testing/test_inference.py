@@ -366,7 +366,8 @@ def test_the_cpu_takes_over_from_a_gpu_without_memory_and_says_so():
 
     runner.run(range(3), work, lambda share: None)
     assert [batch[:2] for batch in batches] == [(0, 1), (1, 2), (2, 3)]
-    assert torch.equal(torch.cat([logits for *_, logits in batches]), NearestTissue()(torch.from_numpy(images)))
+    expected_logits = NearestTissue()(torch.from_numpy(images))
+    assert torch.allclose(torch.cat([logits for *_, logits in batches]), expected_logits, atol=1e-3)
     assert runner.device == torch.device("cpu")
     assert runner.notes == ["The memory of mps was too small; the CPU computed the rest."]
 
