@@ -369,3 +369,26 @@ def test_split_without_a_part_is_told():
     rows = [replace(row, part="train") for row in fine_rows(3)]
     assert "choose the best model with" in sentences(check_rows(rows, LIVER), "error")
     assert "measure the result" in sentences(check_rows(rows, LIVER), "warning")
+
+
+@pytest.mark.parametrize(
+    ("part", "consequence"),
+    [
+        ("train", "cannot be learned"),
+        ("validation", "chosen without regard to it"),
+        ("test", "not be known how well it is found"),
+    ],
+)
+def test_a_part_whose_cases_show_no_tumor_is_told(part, consequence):
+    rows = fine_rows()
+    healthy = [
+        replace(row, segmentation=replace(row.segmentation, segments=drawn("Liver", "Lesion A", empty=("Lesion A",))))
+        if row.part == part
+        else row
+        for row in rows
+    ]
+    [problem] = check_rows(healthy, LIVER)
+    assert problem.severity == "warning"
+    assert "shows liver tumor" in problem.sentence and consequence in problem.sentence
+    sick = next(row.patient for row in healthy if row.part != part)
+    assert "shows liver tumor" not in sentences(check_rows(move_patient(healthy, sick, part), LIVER), "warning")

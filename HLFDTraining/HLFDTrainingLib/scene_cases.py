@@ -36,6 +36,13 @@ NOT_USED = ""
 LARGELY_INSIDE = 0.5
 MOST_NAMES = 4
 
+USES = {"train": "learn from", "validation": "choose the best model with", "test": "measure the result on"}
+WITHOUT_LABEL = {
+    "train": "it cannot be learned",
+    "validation": "the best model is chosen without regard to it",
+    "test": "it will not be known how well it is found",
+}
+
 
 @dataclass(frozen=True)
 class CaseRow:
@@ -294,6 +301,7 @@ def _check_together(rows: Sequence[CaseRow], task: Task) -> Iterator[RowProblem]
         )
     yield from _check_labels(rows, task)
     yield from _check_parts(rows)
+    yield from _check_labels_of_parts(rows, task)
 
 
 def _check_labels(rows: Sequence[CaseRow], task: Task) -> Iterator[RowProblem]:
@@ -313,11 +321,22 @@ def _check_parts(rows: Sequence[CaseRow]) -> Iterator[RowProblem]:
     parts = {row.part for row in rows}
     if None in parts or len(rows) == 1:
         return
-    for part, use in (("train", "learn from"), ("validation", "choose the best model with")):
+    for part in ("train", "validation"):
         if part not in parts:
-            yield _error(f"No case is left to {use}. Move a patient to the part '{part}'.")
+            yield _error(f"No case is left to {USES[part]}. Move a patient to the part '{part}'.")
     if "test" not in parts:
-        yield _warning("No case is left to measure the result on. Add patients, or move one to the part 'test'.")
+        yield _warning(f"No case is left to {USES['test']}. Add patients, or move one to the part 'test'.")
+
+
+def _check_labels_of_parts(rows: Sequence[CaseRow], task: Task) -> Iterator[RowProblem]:
+    for part, use in USES.items():
+        shown = [row for row in rows if row.part == part]
+        for label in task.labels if shown else ():
+            if any(row.shows(label.name) for row in rows) and not any(row.shows(label.name) for row in shown):
+                yield _warning(
+                    f"None of the cases to {use} shows {label.name}, so {WITHOUT_LABEL[part]}. Move a patient who has "
+                    f"it to the part '{part}'."
+                )
 
 
 def _named(names: Iterable[str]) -> str:

@@ -350,8 +350,10 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
     return run
 
 
-def measured(package: ModelPackage, test: Sequence[Case], table: Path) -> dict[str, dict[str, float | None]]:
-    """Mean Dice on the test patients' slices, which took no part in training or in choosing the model.
+def measured(
+    package: ModelPackage, test: Sequence[Case], table: Path
+) -> tuple[list[CaseMetrics], dict[str, dict[str, float | None]]]:
+    """All figures of the test patients' slices, which took no part in training or in choosing the model; mean Dice.
 
     Kidneys and their tumors: KiTS19's own labels. Liver tumors: the marks, on the slices that show one.
     """
@@ -366,12 +368,13 @@ def measured(package: ModelPackage, test: Sequence[Case], table: Path) -> dict[s
         ("KiTS19 slices", kidneys),
     ):
         print(f"{title}: {len(cases)}\n{summary_table(summarize(cases), SHOWN_METRICS)}\n")
-    return {
+    means = {
         "liver": dice_of(livers, "liver"),
         "kidney": dice_of(kidneys, "kidney"),
         "liver tumor": dice_of(with_liver_tumors, "liver tumor"),
         "kidney tumor": dice_of(kidneys, "kidney tumor"),
     }
+    return figures, means
 
 
 def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]:
@@ -415,7 +418,7 @@ def main() -> None:
     TrainingRun(run, report=run.logging(json_lines)).run()
     keep_mean_if_better(run)
     with student_as_package(run) as package:
-        metrics = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
+        _, metrics = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
     method = method_of(run)
     package = package_run(
         run,
