@@ -23,8 +23,9 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import compare
 from HLFDTrainingLib.compare.costs import measure_costs
-from HLFDTrainingLib.compare.engine import cluster
+from HLFDTrainingLib.compare.engine import cluster, workers_here
 from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.jobs import Jobs
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.plan import TrainingPlan
@@ -72,8 +73,8 @@ def scheduler():
 
 @pytest.fixture(scope="module")
 def compare_here(cases, split, scheduler):
-    def run(folder: Path, rows=ROWS, plan=PLAN, **options) -> list[dict]:
-        events = []
+    def run(folder: Path, rows=ROWS, plan=PLAN, events=None, **options) -> list[dict]:
+        events = [] if events is None else events
         compare(folder, plan, cases, split, rows, scheduler=scheduler, report=events.append, **options)
         return events
 
@@ -253,6 +254,36 @@ def test_row_that_fails_does_not_hold_up_the_others(tmp_path, compare_here):
     with pytest.raises(TrainingError, match=r"1 of 5 jobs failed, first hlfd-beta=1e38.*no longer a number"):
         compare_here(tmp_path / "failing", [wrong, *rows], plan)
     assert {row["method"] for row in read_csv(tmp_path / "failing" / "table.csv")} == {"teacher", "none", "at"}
+
+
+def test_rows_that_need_a_failed_teacher_say_so(tmp_path, compare_here, monkeypatch):
+    def fail(self) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("HLFDTrainingLib.compare.jobs.TeacherRun.run", fail)
+    events = []
+    with pytest.raises(TrainingError, match=r"3 of 3 jobs failed, first teacher: MemoryError: no room\. What is"):
+        compare_here(tmp_path / "failing", rows_of(["kd", "at"], [NETWORK], [0]), events=events)
+    told = {event["job"]: event["message"] for event in events if event.get("state") == "failed"}
+    assert [message for name, message in told.items() if name != "teacher"] == [
+        "It needs the teacher, which failed."
+    ] * 2
+
+
+def test_worker_that_does_not_see_the_folder_is_no_success(tmp_path, compare_here, monkeypatch):
+    def elsewhere(path: Path, token: str, threads: int) -> Jobs:
+        return Jobs(tmp_path / "elsewhere", token, threads)
+
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.Jobs", elsewhere)
+    with pytest.raises(TrainingError, match=r"none_mobilenetv2-unet_seed0: the worker does not see .* same path"):
+        compare_here(tmp_path / "here", [NONE])
+
+
+@pytest.mark.parametrize(("device", "workers"), [("cpu", 2), ("cuda:0", 1)])
+def test_a_gpu_has_one_process_and_the_processor_one_for_each_core(device, workers, monkeypatch):
+    monkeypatch.setattr("HLFDSegmentationLib.devices.available_devices", lambda: ["cuda:0", "cpu"])
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    assert workers_here(1, device) == workers
 
 
 def test_given_teacher_is_measured_and_not_trained(finished, tmp_path, compare_here):

@@ -16,9 +16,9 @@ from HLFDTrainingLib.compare.label_slices import on_label_slices
 from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Record, method_order, write_records
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method, rows_of
-from HLFDTrainingLib.compare.statistics import difference, spread
+from HLFDTrainingLib.compare.statistics import adjusted, difference, spread
 from HLFDTrainingLib.compare.summary import summarize_records
-from HLFDTrainingLib.compare.wording import figure_table
+from HLFDTrainingLib.compare.wording import figure_table, focus_table
 from HLFDTrainingLib.plan import TrainingPlan
 
 NAN = math.nan
@@ -112,6 +112,20 @@ def test_no_difference_at_all_is_no_proof():
     assert difference(values, values, {"a": "a", "b": "b"}).p == 1.0
 
 
+def test_median_is_not_moved_by_one_case():
+    base = {0: dict.fromkeys("abcde", 0.5)}
+    ours = {0: {**dict.fromkeys("abcd", 0.49), "e": 0.9}}
+    found = difference(ours, base, {case: case for case in "abcde"})
+    assert found.mean > 0 and found.median == pytest.approx(-0.01)
+
+
+def test_p_is_adjusted_for_the_number_of_tests():
+    # By hand: each p times the number of tests by its rank, and no more than those after it.
+    assert adjusted([0.01, NAN, 0.04, 0.03, 0.005]) == pytest.approx([0.02, NAN, 0.04, 0.04, 0.02], nan_ok=True)
+    assert adjusted([0.2]) == [0.2]
+    assert adjusted([]) == []
+
+
 # The table
 
 
@@ -144,7 +158,9 @@ def test_one_lucky_seed_does_not_rank_before_three():
     assert table["skd"].figures["dice"].mean > table["hlfd"].figures["dice"].mean
     assert [table[method].rank for method in ("hlfd", "skd", "none")] == [1, 2, 3]
     assert table["hlfd"].behind is None
+    assert table["hlfd"].behind_method == ""
     assert table["skd"].behind.mean == pytest.approx(-0.04) and table["skd"].behind.seeds == 1
+    assert table["skd"].behind_method == table["none"].behind_method == "hlfd"
     assert table["none"].behind.mean == pytest.approx(-0.1) and table["none"].behind.seeds == 3
 
 
@@ -152,6 +168,45 @@ def test_case_without_the_figure_is_left_out_of_the_pairs(table):
     of_hlfd = next(row for row in table if row.method == "hlfd")
     assert of_hlfd.difference.mean == pytest.approx(0.05)
     assert of_hlfd.difference.cases == 1 and of_hlfd.figures["dice"].cases == 1
+
+
+def of_patients(method: str, values: dict[str, list[float]], layer: str = "") -> list[Record]:
+    """Six patients with these figures."""
+    return [
+        Record(
+            method, "mobilenetv2-unet", 0, f"p{n}", f"p{n}", "liver", layer, {name: v[n] for name, v in values.items()}
+        )
+        for n in range(6)
+    ]
+
+
+def test_every_further_method_makes_a_p_count_for_less():
+    better = {"dice": [0.51, 0.52, 0.53, 0.54, 0.55, 0.56]}
+    records = of_patients("none", {"dice": [0.5] * 6}) + of_patients("hlfd", better)
+
+    def of_hlfd(records):
+        return next(row.difference for row in summarize_records(records, ("dice",)) if row.method == "hlfd")
+
+    alone = of_hlfd(records)
+    others = [
+        one for method in ("kd", "at") for one in of_patients(method, {"dice": [0.49, 0.52, 0.47, 0.54, 0.45, 0.56]})
+    ]
+    among_three = of_hlfd(records + others)
+    assert alone.adjusted_p == alone.p == among_three.p == pytest.approx(2 / 2**6)
+    assert among_three.adjusted_p == pytest.approx(3 * 2 / 2**6)
+
+
+def test_star_is_of_the_focus_that_is_shown():
+    """More of the attention lies on the tumor, by a smaller multiple: the tumors are of different sizes."""
+    none = {"focus_ratio": [2.0] * 6, "focus": [0.1] * 6}
+    less = {"focus_ratio": [1.9, 1.8, 1.7, 1.6, 1.5, 1.4], "focus": [0.11, 0.09, 0.11, 0.09, 0.11, 0.09]}
+    records = [
+        replace(one, values={**dict.fromkeys(FOCUS_FIGURES, 0.0), **one.values})
+        for method, values in (("none", none), ("hlfd", less))
+        for one in of_patients(method, values, layer="encoder1")
+    ]
+    _, lines = focus_table(summarize_records(records, FOCUS_FIGURES), "liver")
+    assert {line[0]: line[2] for line in lines} == {"none": "2.00", "hlfd": "1.65*"}
 
 
 def test_figure_that_not_all_cases_have_tells_how_many_have_it():

@@ -174,3 +174,5 @@ def _tell(event: dict[str, Any]) -> None:
         more = f", {event['seconds']:.0f} s of training" if "seconds" in event else ""
         more += f": {event['message']}" if "message" in event else ""
         print(f"[{event['done']}/{event['of']}] {event['job']}: {event['state']}{more}", flush=True)
+    elif event["event"] == "waiting":
+        print(event["message"], flush=True)

@@ -27,6 +27,11 @@ from .tables import write_tables
 
 Report = Callable[[dict[str, Any]], None]
 
+WAITING = (
+    "No worker is at {scheduler}; waiting for one. Start it on any computer that sees the same disk: "
+    "dask worker --nthreads 1 --memory-limit 0 {scheduler}"
+)
+
 
 def compare(
     folder: Path,
@@ -77,7 +82,7 @@ def compare(
         jobs = _jobs(files, plan, cases, split, rows, threads)
         report({"event": "comparison", "rows": len(rows), "to_do": [job.name for job in jobs]})
         if jobs:
-            _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads)
+            _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads, plan.device)
         measure_costs(files, threads)
         write_tables([files.path], files.path)
         report({"event": "compared", "table": str(files.path / "table.md"), "report": str(files.path / "report.html")})
@@ -124,13 +129,26 @@ class _Course:
         self.report = report
         self.stop_requested = stop_requested
         self.done = 0
+        self._needs = {job.name: job.needs for job in jobs}
         self.begun: set[str] = set()
         self.failed: dict[str, BaseException] = {}
+        self.stopped: list[str] = []
 
-    def run(self, scheduler: str | None, workers: int | None, threads: int) -> None:
+    def run(self, scheduler: str | None, workers: int | None, threads: int, device: str) -> None:
         """Returns when every job is done; raises as `compare` does."""
-        with cluster(scheduler, workers, threads) as client:
-            run_jobs(client, self.jobs, self.files.token(), tell=self._tell, stopping=self._stopping)
+
+        def no_workers() -> None:
+            self.report({"event": "waiting", "message": WAITING.format(scheduler=scheduler)})
+
+        with cluster(scheduler, workers, threads, device) as client:
+            run_jobs(
+                client,
+                self.jobs,
+                self.files.token(),
+                tell=self._tell,
+                stopping=self._stopping,
+                no_workers=no_workers if scheduler else lambda: None,
+            )
         if self.files.stop_file.exists():
             self.files.stop_file.unlink()
             raise Stopped
@@ -141,6 +159,12 @@ class _Course:
                 f"{len(self.failed)} of {len(self.jobs)} jobs failed, first {name}: {sentence_of(error)} "
                 "What is finished is kept; repeat the command to go on."
             ) from error
+        if self.stopped:
+            raise TrainingError(
+                f"{', '.join(self.stopped)}: the worker does not see that a comparison runs in {self.files.path}, and "
+                "has not begun. CASES and DIR must lie on a disk that all computers see under the same path, and in "
+                "step. What is finished is kept; repeat the command to go on."
+            )
 
     def _stopping(self) -> bool:
         if self.stop_requested():
@@ -156,10 +180,13 @@ class _Course:
             self.done += 1
             self._report(name, "done", seconds=round(result, 1))
         elif isinstance(result, Stopped):
+            self.stopped.append(name)
             self._report(name, "stopped")
         else:
-            self.failed[name] = result
-            self._report(name, "failed", message=sentence_of(result))
+            missing = next((need for need in self._needs[name] if need in self.failed), None)
+            error = TrainingError(f"It needs the {missing}, which failed.") if missing else result
+            self.failed[name] = error
+            self._report(name, "failed", message=sentence_of(error))
 
     def _report(self, name: str, state: str, **more: Any) -> None:
         self.report({"event": "job", "job": name, "state": state, "done": self.done, "of": len(self.jobs), **more})

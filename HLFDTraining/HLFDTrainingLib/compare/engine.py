@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import HLFDError, InputError, TrainingError
 
 if TYPE_CHECKING:
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.3
 CONNECT_SECONDS = 30
+LOOK_FOR_WORKERS_SECONDS = 10
 TOPIC = "hlfd"
+"""Of the events by which workers tell that they begin a job."""
+
 # dask has glibc give memory back at once, for which a step of training takes up to 2.8 times as long.
 MEMORY_KEPT = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 
@@ -40,14 +46,15 @@ class Job:
 
 
 @contextmanager
-def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterator[Client]:
+def cluster(scheduler: str | None, workers: int | None, threads: int, device: str = "auto") -> Iterator[Client]:
     """The processes that do the jobs: those of a scheduler, or new ones on this computer, which end with the block.
 
     Args:
         scheduler: its address, "tcp://HOST:8786"; none starts processes here.
-        workers: how many processes are started here; by default as many as the processor's cores allow, and one where
-            there is a GPU.
+        workers: how many processes are started here; by default as many as the processor's cores allow, and one for a
+            GPU.
         threads: of each job.
+        device: of each job, see `choose_device`.
 
     Raises:
         InputError: dask.distributed is not installed, or nobody answers at the address.
@@ -74,7 +81,7 @@ def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterato
     with (
         dask.config.set(MEMORY_KEPT),
         LocalCluster(
-            n_workers=workers or _workers_here(threads),
+            n_workers=workers or workers_here(threads, device),
             threads_per_worker=1,
             processes=True,
             memory_limit=None,  # A job takes what memory it needs; the operating system is the judge of it.
@@ -87,10 +94,9 @@ def cluster(scheduler: str | None, workers: int | None, threads: int) -> Iterato
         yield client
 
 
-def _workers_here(threads: int) -> int:
-    import torch
-
-    if torch.cuda.is_available():
+def workers_here(threads: int, device: str) -> int:
+    """How many processes this computer has room for: one for a GPU, or as many as the cores allow."""
+    if choose_device(device).type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // threads)
@@ -103,6 +109,7 @@ def run_jobs(
     *,
     tell: Callable[[str, str, Any], None],
     stopping: Callable[[], bool],
+    no_workers: Callable[[], None] = lambda: None,
 ) -> None:
     """Does the jobs, each after those that it needs. One whose worker is lost is done again by another.
 
@@ -113,7 +120,28 @@ def run_jobs(
         tell: receives a job's name, "begun", "done" or "failed", and its result or its exception.
         stopping: asked several times a second: whether the jobs were told to stop. They are waited for, unless nobody
             is left to do them.
+        no_workers: called when nobody is there to do the jobs, once until somebody comes.
+
+    Raises:
+        InputError: the connection to the scheduler was lost.
     """
+    try:
+        _do_jobs(client, jobs, token, tell, stopping, _Absence(client, no_workers))
+    except CancelledError as error:
+        raise InputError(
+            "The connection to the dask scheduler was lost. What is finished is kept: start the scheduler and its "
+            "workers again, and repeat the command to go on."
+        ) from error
+
+
+def _do_jobs(
+    client: Client,
+    jobs: Sequence[Job],
+    token: str,
+    tell: Callable[[str, str, Any], None],
+    stopping: Callable[[], bool],
+    absence: _Absence,
+) -> None:
     from distributed import TimeoutError as NotYet
     from distributed import wait
 
@@ -131,6 +159,7 @@ def run_jobs(
                 priority=-number,
             )
         names = {future.key: name for name, future in futures.items()}
+        order = list(futures)
         pending = set(futures.values())
         while pending and not (stopping() and not client.scheduler_info()["workers"]):
             try:
@@ -139,10 +168,31 @@ def run_jobs(
                 done = set()
             while not begun.empty():
                 tell(begun.get(), "begun", None)
-            for future in done:
+            # What a job failed by is told before that of those which need it.
+            for future in sorted(done, key=lambda one: order.index(names[one.key])):
                 _tell_end(names[future.key], future, tell)
+            absence.look()
     finally:
         client.unsubscribe_topic(TOPIC)
+
+
+class _Absence:
+    """Tells once, each time that no worker is there, until one is."""
+
+    def __init__(self, client: Client, tell: Callable[[], None]) -> None:
+        self._client = client
+        self._tell = tell
+        self._told = False
+        self._next = time.monotonic() + LOOK_FOR_WORKERS_SECONDS
+
+    def look(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next += LOOK_FOR_WORKERS_SECONDS
+        absent = not self._client.scheduler_info()["workers"]
+        if absent and not self._told:
+            self._tell()
+        self._told = absent
 
 
 def _tell_end(name: str, future: Future, tell: Callable[[str, str, Any], None]) -> None:
@@ -163,4 +213,6 @@ def _tell_end(name: str, future: Future, tell: Callable[[str, str, Any], None]) 
 
 def sentence_of(error: BaseException) -> str:
     """What a user reads of a job's error."""
-    return str(error) if isinstance(error, HLFDError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, HLFDError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".rstrip(".") + "."

@@ -18,6 +18,7 @@ from ..run_events import all_events
 from ..run_folder import RunFolder
 from ..run_lock import RunLock, training_in
 from ..stage import Stopped
+from .engine import TOPIC
 from .folder import ComparisonFolder
 from .measuring import measure_network
 from .rows import Row
@@ -138,6 +139,6 @@ def _tell_begun(name: str) -> None:
     from distributed import get_worker
 
     try:
-        get_worker().log_event("hlfd", {"job": name})
+        get_worker().log_event(TOPIC, {"job": name})
     except ValueError:  # no worker: called directly
         return

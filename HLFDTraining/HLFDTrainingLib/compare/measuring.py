@@ -24,7 +24,8 @@ from ..evaluation import SegmentedCase, segment_case
 from .focus import CaseFocus, Chosen, focus_of_case
 from .label_slices import on_label_slices
 
-FOCUS_FIGURES = ("focus", "focus_ratio", "organ_focus", "organ_focus_ratio")
+FOCUS_FIGURES = ("focus_ratio", "focus", "organ_focus_ratio", "organ_focus")
+"""The first is the one that is shown, and that methods are compared by."""
 
 
 def measure_network(
@@ -104,7 +105,7 @@ def _axial(slices: AxialSlices, classes: np.ndarray, segmented: SegmentedCase) -
 def _focus(one: CaseFocus) -> dict[str, float | None]:
     if one.focus is None:
         return dict.fromkeys(FOCUS_FIGURES)
-    values = (one.focus.segment, one.focus.segment_ratio, one.focus.organ, one.focus.organ_ratio)
+    values = (one.focus.segment_ratio, one.focus.segment, one.focus.organ_ratio, one.focus.organ)
     return dict(zip(FOCUS_FIGURES, values))
 
 

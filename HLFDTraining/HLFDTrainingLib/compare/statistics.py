@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import false_discovery_control, wilcoxon
 
 from ..metrics import NAN
 from .records import Record
@@ -49,16 +49,20 @@ class Difference:
         mean: over the cases.
         standard_error: of `mean`, from patient to patient: the cases of one, such as single slices, depend on each
             other.
+        median: over the cases; one case that differs much does not move it.
         p: of the two-sided Wilcoxon signed-rank test over the patients' means.
         patients, cases, seeds: those that both have.
+        adjusted_p: for the number of tests in a table, see `adjusted`; NaN for a difference alone.
     """
 
     mean: float
     standard_error: float
+    median: float
     p: float
     patients: int
     cases: int
     seeds: int
+    adjusted_p: float = NAN
 
 
 def by_seed(records: Iterable[Record], figure: str) -> BySeed:
@@ -105,17 +109,29 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
     seeds = values.keys() & base.keys()
     differences = _differences(values, base)
     if not differences:
-        return Difference(NAN, NAN, NAN, 0, 0, len(seeds))
+        return Difference(NAN, NAN, NAN, NAN, 0, 0, len(seeds))
     patients = _by_patient(differences, patient_of)
     of_patients = np.array([np.mean(cases) for cases in patients])
     return Difference(
         mean=float(np.mean(list(differences.values()))),
         standard_error=_standard_error(patients),
+        median=float(np.median(list(differences.values()))),
         p=_signed_rank_p(of_patients[of_patients != 0]),
         patients=len(patients),
         cases=len(differences),
         seeds=len(seeds),
     )
+
+
+def adjusted(ps: Sequence[float]) -> list[float]:
+    """The p of several tests, adjusted for their number; NaN stays.
+
+    Of the differences with an adjusted p below a bound, at most that share is expected to be chance (the false
+    discovery rate: Benjamini and Hochberg 1995, Controlling the False Discovery Rate).
+    """
+    known = [p for p in ps if not math.isnan(p)]
+    found = iter(false_discovery_control(known).tolist() if known else ())
+    return [p if math.isnan(p) else next(found) for p in ps]
 
 
 def _signed_rank_p(differences: np.ndarray) -> float:

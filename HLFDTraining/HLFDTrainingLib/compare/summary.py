@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..metrics import NAN
 from .jobs import TEACHER
 from .records import Record
 from .rows import BASELINE
-from .statistics import BySeed, Difference, Spread, by_seed, difference, mean_difference, spread
+from .statistics import BySeed, Difference, Spread, adjusted, by_seed, difference, mean_difference, spread
 
 _Key = tuple[str, str, str, str]
 """Label, layer, student and method."""
@@ -27,6 +28,7 @@ class TableRow:
         difference: of the leading figure to the same student alone; none for the student alone and the teacher.
         rank: 1 and one more for each method with the same student whose leading figure is higher; none for the teacher.
         behind: of the leading figure to the method that is the farthest ahead; none where none is.
+        behind_method: that method; "" where none is.
     """
 
     label: str
@@ -38,6 +40,7 @@ class TableRow:
     difference: Difference | None
     rank: int | None = None
     behind: Difference | None = None
+    behind_method: str = ""
 
     @property
     def title(self) -> str:
@@ -66,7 +69,16 @@ def summarize_records(records: Sequence[Record], figures: Sequence[str]) -> list
         )
     labels = list(dict.fromkeys((record.label, record.layer) for record in records))
     rows.sort(key=lambda row: labels.index((row.label, row.layer)))
-    return [_ranked(row, leading, patient_of) for row in rows]
+    return [_ranked(row, leading, patient_of) for row in _adjusted(rows)]
+
+
+def _adjusted(rows: Sequence[TableRow]) -> list[TableRow]:
+    """The rows with each p adjusted for all tests of the table: of every label, layer, student and method."""
+    ps = adjusted([row.difference.p if row.difference else NAN for row in rows])
+    return [
+        replace(row, difference=replace(row.difference, adjusted_p=p)) if row.difference else row
+        for row, p in zip(rows, ps)
+    ]
 
 
 def _alone(method: str) -> bool:
@@ -82,11 +94,14 @@ def _ranked(row: TableRow, leading: Mapping[_Key, BySeed], patient_of: Mapping[s
     own = leading[row.label, row.layer, row.student, row.method]
     if row.method == TEACHER or not own:
         return row
-    rivals = [
-        values
+    rivals = {
+        method: values
         for (label, layer, student, method), values in leading.items()
         if (label, layer, student) == (row.label, row.layer, row.student) and method != TEACHER and values is not own
-    ]
-    behind = {number: mean for number, rival in enumerate(rivals) if (mean := mean_difference(own, rival)) < 0}
-    farthest = difference(own, rivals[min(behind, key=lambda number: behind[number])], patient_of) if behind else None
-    return replace(row, rank=1 + len(behind), behind=farthest)
+    }
+    behind = {method: mean for method, rival in rivals.items() if (mean := mean_difference(own, rival)) < 0}
+    if not behind:
+        return replace(row, rank=1)
+    farthest = min(behind, key=lambda method: behind[method])
+    gap = difference(own, rivals[farthest], patient_of)
+    return replace(row, rank=1 + len(behind), behind=gap, behind_method=farthest)

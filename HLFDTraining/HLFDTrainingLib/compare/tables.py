@@ -63,7 +63,8 @@ def _cells(row: TableRow) -> dict[str, Any]:
     for figure, found in row.figures.items():
         cells |= {f"{figure}_{name}": value for name, value in asdict(found).items()}
     cells |= _difference_cells("difference", row.difference)
-    return {**cells, "rank": row.rank or "", **_difference_cells("behind", row.behind)}
+    behind = {"behind_method": row.behind_method, **_difference_cells("behind", row.behind)}
+    return {**cells, "rank": row.rank or "", **behind}
 
 
 def _difference_cells(title: str, found: Difference | None) -> dict[str, Any]:

@@ -27,19 +27,22 @@ FIGURES = (
 
 HOW_TO_READ = (
     "Mean over the test cases (of each case's mean over the seeds) ± standard deviation over the cases; after the "
-    "slash, where there are several seeds, the standard deviation over the seeds. The interval is the 95 % interval of "
-    "the mean Dice, by drawing patients. The difference is that of the Dice to the same student without distillation "
-    "(none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon test over the "
-    "patients, without a correction for the number of methods. The rank is by Dice, among the methods with the same "
-    "student, two of which are compared over the seeds and cases that both have; behind is the difference to the one "
-    "that is the farthest ahead, ± its standard error. Lower is better for VOE, absolute RVD, HD95 and false lesions. "
-    "A number in brackets tells how many cases have a figure, where not all have: there is no HD95 where nothing was "
-    "found, which flatters who misses much, and a row that was not finished in every fold has the cases of some folds."
+    "slash, where there are several seeds, the standard deviation over the seeds. The interval is the 95 % interval "
+    "of the mean Dice, by drawing patients. The difference is that of the Dice to the same student without "
+    "distillation (none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon "
+    "test over the patients. The adjusted p allows for the number of labels, students and methods: of the "
+    "differences where it is below 0.05, at most one in twenty is expected to be chance. None of this tells how much "
+    "a student differs when it is trained again; the deviation over the seeds does. The rank is by Dice, among the "
+    "methods with the same student, two of which are compared over the seeds and cases that both have, so that two "
+    "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
+    "Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how many cases have a "
+    "figure, where not all have: there is no HD95 where nothing was found, which flatters who misses much, and a row "
+    "that was not finished in every fold has the cases of some folds."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
-    "the body: mean over the cases. A star tells a difference of the focus to none with p below 0.05 (paired Wilcoxon "
-    "test over the patients, without a correction for the number of layers and methods)."
+    "the body: mean over the cases. A star tells a difference of it to none with an adjusted p below 0.05: of the "
+    "paired Wilcoxon test over the patients, and for the number of labels, layers and methods."
 )
 
 
@@ -53,7 +56,7 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     rows = [row for row in rows if row.label == label]
     dice, *others = FIGURES
     others = [figure for figure in others if any(row.figures[figure[0]].cases for row in rows)]
-    compared = ("interval", "difference", "p", "rank", "behind")
+    compared = ("interval", "difference", "p", "adjusted p", "rank", "behind")
     heading = ["method", "student", "seeds", dice[1], *compared, *(title for _, title, _ in others)]
     most = max((row.figures["dice"].cases for row in rows), default=0)
     cells = []
@@ -71,8 +74,9 @@ def _counted(found: Spread, digits: int, cases: int) -> str:
 
 
 def _compared(row: TableRow) -> list[str]:
-    p = p_text(row.difference.p) if row.difference else NOTHING
-    return [difference_text(row.difference), p, str(row.rank or NOTHING), difference_text(row.behind)]
+    ps = [p_text(p) for p in (row.difference.p, row.difference.adjusted_p)] if row.difference else [NOTHING, NOTHING]
+    behind = difference_text(row.behind) + (f" ({row.behind_method})" if row.behind_method else "")
+    return [difference_text(row.difference), *ps, str(row.rank or NOTHING), behind]
 
 
 def focus_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[list[str]]]:
@@ -90,7 +94,7 @@ def _focus_text(row: TableRow | None) -> str:
     mean = row.figures["focus_ratio"].mean if row else NAN
     if row is None or math.isnan(mean):
         return NOTHING
-    star = "*" if row.difference and row.difference.p < SIGNIFICANT else ""
+    star = "*" if row.difference and row.difference.adjusted_p < SIGNIFICANT else ""
     return f"{mean:.2f}{star}"
 
 

@@ -1,0 +1,138 @@
+"""A comparison on the workers of a dask scheduler, in processes of their own, as on several computers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import InputError
+from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.rows import Row
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_events import all_events
+from HLFDTrainingLib.run_lock import RunLock
+from HLFDTrainingLib.split import split_by_patient
+
+pytestmark = pytest.mark.slow
+
+NETWORK = "mobilenetv2-unet"
+NONE = Row("none", NETWORK, 0)
+PLAN = TrainingPlan(task=TASK, teacher=NETWORK, student_epochs=15, batch=4, device="cpu", augmentation="orientations")
+DASK = (sys.executable, "-m", "dask")
+WORKER = ("worker", "--nthreads", "1", "--memory-limit", "0", "--no-nanny", "--no-dashboard")
+
+
+@contextmanager
+def started(*line: str) -> Iterator[subprocess.Popen]:
+    process = subprocess.Popen([*DASK, *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """The process of a scheduler and its address."""
+    told = tmp_path / "scheduler.json"
+    with started(
+        "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)
+    ) as one:
+        while not told.is_file():
+            assert one.poll() is None
+            time.sleep(0.1)
+        yield one, json.loads(told.read_text())["address"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    cases = find_cases(write_cases(tmp_path_factory.mktemp("cases"), 4, slices=3), TASK)
+    split = split_by_patient(cases, fractions=(0.5, 0.25, 0.25))
+
+    def compare_at(folder: Path, address: str | None, report=lambda event: None, **options) -> None:
+        compare(folder, PLAN, cases, split, [NONE], scheduler=address, report=report, **options)
+
+    return compare_at
+
+
+def epochs(folder: Path) -> list[int]:
+    events = all_events(ComparisonFolder(folder).row(NONE).events)
+    return [event["epoch"] for event in events if event["event"] == "epoch"]
+
+
+def figures(folder: Path) -> dict:
+    files = ComparisonFolder(folder)
+    found = json.loads(files.figures_file(files.row(NONE)).read_text())
+    return {name: found[name] for name in ("cases", "focus")}
+
+
+def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(run, scheduler, tmp_path):
+    _, address = scheduler
+    states, killed = [], []
+
+    def kill_once() -> bool:
+        holder = RunLock(ComparisonFolder(tmp_path / "lost").row(NONE).path).holder()
+        if not killed and holder and epochs(tmp_path / "lost"):
+            ((pid, _),) = holder.processes
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        return False
+
+    def report(event: dict) -> None:
+        if event["event"] == "job":
+            states.append(event["state"])
+
+    with started(*WORKER, address) as one, started(*WORKER, address) as other:
+        run(tmp_path / "lost", address, report, stop_requested=kill_once)
+        assert killed and killed[0] in (one.pid, other.pid)
+    assert states == ["begun", "begun again", "done"]
+    run(tmp_path / "undisturbed", None, workers=1)
+    assert figures(tmp_path / "lost") == figures(tmp_path / "undisturbed")
+
+
+def test_scheduler_without_workers_is_told_and_the_first_worker_begins(run, scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.compare.engine.LOOK_FOR_WORKERS_SECONDS", 0.5)
+    _, address = scheduler
+    workers, events = [], []
+
+    def report(event: dict) -> None:
+        events.append(event)
+        if event["event"] == "waiting":
+            workers.append(subprocess.Popen([*DASK, *WORKER, address], stderr=subprocess.DEVNULL))
+
+    try:
+        run(tmp_path / "waiting", address, report)
+    finally:
+        for worker in workers:
+            worker.kill()
+    [waiting] = [event for event in events if event["event"] == "waiting"]
+    assert f"dask worker --nthreads 1 --memory-limit 0 {address}" in waiting["message"]
+    assert events[-1]["event"] == "compared"
+
+
+def test_lost_scheduler_is_told_and_what_is_done_is_kept(run, scheduler, tmp_path):
+    process, address = scheduler
+
+    def kill() -> bool:
+        if epochs(tmp_path / "lost"):
+            process.kill()
+        return False
+
+    with started(*WORKER, address), pytest.raises(InputError, match="connection to the dask scheduler was lost"):
+        run(tmp_path / "lost", address, stop_requested=kill)
+    done = epochs(tmp_path / "lost")
+    assert done
+    run(tmp_path / "lost", None, workers=1)
+    assert epochs(tmp_path / "lost")[: len(done)] == done and epochs(tmp_path / "lost")[-1] == PLAN.student_epochs
