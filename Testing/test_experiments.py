@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 
 import experiments
 import experiments_pictures
+import experiments_results
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
 from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
 from painted_liver_lesions import LESION, with_lesions
@@ -230,19 +231,41 @@ def test_experiment_runs_from_data_to_tables(public_data, work, name):
 
 
 @pytest.mark.slow
-def test_pictures_and_pages_of_all_experiments(work, tmp_path, monkeypatch):
+def test_pictures_of_all_experiments(work, tmp_path, monkeypatch):
     """After the experiments above."""
-    images, pages = tmp_path / "images/experiments", tmp_path / "experiments"
     monkeypatch.setattr(sys, "argv", ["experiments_pictures.py", str(work), str(tmp_path)])
     experiments_pictures.main()
-    for name in experiments.EXPERIMENTS:
-        assert "| hlfd |" in (pages / f"{name}.md").read_text(encoding="utf-8")
-        assert {path.name for path in images.glob(f"{name}_*.svg")} == {
-            f"{name}_{kind}.svg" for kind in ("dice", "focus", "learning")
-        }
-        assert (images / f"{name}_examples.png").is_file()
-    assert (images / "painted_kidney_volumes_painted.png").is_file()
+    expected = {f"{name}_examples.png" for name in experiments.EXPERIMENTS}
+    painted = {"painted_liver_lesions_painted.png", "painted_kidney_volumes_painted.png"}
+    assert {path.name for path in tmp_path.iterdir()} == expected | painted
     with open(work / "kidney_slices/comparison/cases.csv", encoding="utf-8") as stream:
         assert len({row["patient"] for row in csv.DictReader(stream)}) == PATIENTS
-    assert "terms=ufd" in (pages / "ablation.md").read_text(encoding="utf-8")
-    assert "terms=ufd" not in (pages / "painted_kidney_volumes.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_figures_of_an_experiment_are_kept_and_told(name, work, tmp_path, monkeypatch):
+    """After the experiments above."""
+    command = ["experiments_results.py", str(tmp_path), "--keep", name, str(work), "--about", "Very small."]
+    monkeypatch.setattr(sys, "argv", command)
+    experiments_results.main()
+    kept = (tmp_path / f"experiments/{name}.zip").read_bytes()
+    page = (tmp_path / f"experiments/{name}.md").read_text(encoding="utf-8")
+    assert "| hlfd |" in page and "Very small." in page
+    assert ("terms=ufd" in page) == (name == "ablation")
+    images = {path.name for path in (tmp_path / "images/experiments").glob(f"{name}_*.svg")}
+    assert {f"{name}_{kind}.svg" for kind in ("dice", "focus", "learning")} <= images
+    experiments_results.main()
+    assert (tmp_path / f"experiments/{name}.zip").read_bytes() == kept
+
+
+def test_pages_and_charts_of_the_docs_are_those_of_the_figures_that_are_kept(tmp_path):
+    docs = Path(__file__).parents[1] / "docs"
+    for folder in ("experiments", "images/experiments"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in experiments_results.RESULTS:
+        experiments_results.write_result(name, docs, tmp_path)
+    for pattern in ("experiments/*.md", "images/experiments/*.svg"):
+        written, in_docs = ({path.name: path.read_bytes() for path in one.glob(pattern)} for one in (tmp_path, docs))
+        assert sorted(written) == sorted(in_docs)
+        assert [name for name in written if written[name] != in_docs[name]] == []

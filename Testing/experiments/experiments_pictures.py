@@ -1,9 +1,9 @@
-"""Draws the figures and writes the tables of docs/experiments.md from experiments that are finished.
+"""Draws slices of the experiments: what was painted, and what the networks make of test slices.
 
-    python Testing/experiments/experiments_pictures.py WORK docs
+    python Testing/experiments/experiments_pictures.py WORK FOLDER
 
-WORK is that of experiments.py. docs/images/experiments receives the pictures, docs/experiments a page of tables for
-each experiment. An experiment that has no result in WORK is left out.
+WORK is that of experiments.py. The pictures in FOLDER hold slices of the data sets, whose licences they come under. An
+experiment that WORK does not have is left out.
 """
 
 from __future__ import annotations
@@ -16,20 +16,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from experiments import ABLATION, ALL_SEEDS, EXPERIMENTS, FULL_PIXELS, STUDENT
+from experiments import EXPERIMENTS, FULL_PIXELS, STUDENT
+from experiments_results import comparisons
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
 from HLFDTrainingLib.cases import Case, target_values
-from HLFDTrainingLib.compare.charts import dice_charts, focus_charts, learning_charts, write_svg
 from HLFDTrainingLib.compare.folder import ComparisonFolder
-from HLFDTrainingLib.compare.jobs import TEACHER
-from HLFDTrainingLib.compare.markdown import markdown
-from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
-from HLFDTrainingLib.compare.records import CASE_FIGURES, Records, read_records
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.shared_runs import teacher_network
-from HLFDTrainingLib.compare.summary import summarize_records
 from scipy import ndimage
 
 WHITE = 255
@@ -38,74 +33,29 @@ EXAMPLES = 3
 SHOWN_WINDOW = (0.0, 250.0)
 """What the real slices were cut to."""
 
-HEADING = """\
-# {title}
-
-Written by `Testing/experiments/experiments_pictures.py`; [experiments.md](../experiments.md) tells what was compared.
-
-"""
-
 
 def main() -> None:
     """Draws whatever WORK has."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("docs", type=Path)
+    parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    images = arguments.docs / "images" / "experiments"
-    for folder in (images, arguments.docs / "experiments"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name in EXPERIMENTS:
-        folders = comparisons(arguments.work, name)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for name, experiment in EXPERIMENTS.items():
+        folders = comparisons(arguments.work / experiment.folder)
         if folders:
-            write_results(name, folders, arguments.docs / "experiments" / f"{name}.md", images)
-            write_picture(examples(folders[0]), images / f"{name}_examples.png")
+            write_picture(examples(folders[0]), arguments.folder / f"{name}_examples.png")
     for name, draw in PAINTED.items():
         if (arguments.work / name / "cases").is_dir():
-            write_picture(draw(arguments.work), images / f"{name}_painted.png")
-
-
-def comparisons(work: Path, name: str) -> list[Path]:
-    """The folders of an experiment's comparison, one for each fold; empty where it has no result."""
-    folder = work / EXPERIMENTS[name].folder
-    found = sorted(folder.glob("fold*")) or [folder / "comparison"]
-    telling = set(ABLATION) - set(ALL_SEEDS) if name == "ablation" else set(ALL_SEEDS)
-    return [one for one in found if any(is_measured(ComparisonFolder(one), row) for row in telling)]
-
-
-def is_measured(files: ComparisonFolder, row: Row) -> bool:
-    """Whether a row is finished."""
-    return files.figures_file(files.row(row)).is_file()
-
-
-def write_results(name: str, folders: Sequence[Path], page: Path, images: Path) -> None:
-    """Tables and charts of an experiment."""
-    # The ablation's rows lie in one folder with those of the experiment whose teacher they have.
-    records = of_rows(read_records(folders), set(ABLATION if name == "ablation" else ALL_SEEDS))
-    table = summarize_records(records.cases, CASE_FIGURES)
-    focus = summarize_records(records.focus, FOCUS_FIGURES)
-    charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}
-    for kind, drawn in charts.items():
-        write_svg(drawn, images / f"{name}_{kind}.svg")
-    text = HEADING.format(title=name.replace("_", " ").capitalize()) + markdown(table, focus, records.costs)
-    page.write_text(text, encoding="utf-8")
-
-
-def of_rows(records: Records, rows: set[Row]) -> Records:
-    """The records of some rows, and those of the teacher."""
-    cases, focus = (
-        [one for one in found if one.method == TEACHER or Row(one.method, one.student, one.seed) in rows]
-        for found in (records.cases, records.focus)
-    )
-    learning = {row: epochs for row, epochs in records.learning.items() if row in rows}
-    return replace(records, cases=cases, focus=focus, learning=learning)
+            write_picture(draw(arguments.work), arguments.folder / f"{name}_painted.png")
 
 
 def examples(folder: Path) -> list[list[np.ndarray]]:
-    """Rows of pictures: a test slice with its annotation, and what teacher, none and HLFD make of it."""
+    """Rows of pictures: a test slice as annotated, and as teacher, none and HLFD say, of those that are there."""
     files = ComparisonFolder(folder)
-    networks = [teacher_network(files.teacher)]
-    networks += [files.row(Row(method, STUDENT, 0)).network("student") for method in ("none", "hlfd")]
+    rows = [files.row(Row(method, STUDENT, 0)) for method in ("none", "hlfd")]
+    networks = [teacher_network(files.teacher)] if files.figures_file(files.teacher).is_file() else []
+    networks += [run.network("student") for run in rows if files.figures_file(run).is_file()]
     plan = files.plan
     tests = files.teacher.split(plan).test
     chosen = [tests[len(tests) * number // EXAMPLES] for number in range(min(EXAMPLES, len(tests)))]

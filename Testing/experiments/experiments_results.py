@@ -1,0 +1,148 @@
+"""Writes the tables and charts of docs/experiments.md from the figures that are kept there.
+
+    python Testing/experiments/experiments_results.py docs
+    python Testing/experiments/experiments_results.py docs --keep EXPERIMENT WORK --about "how it was run"
+
+docs/experiments has the kept figures of each experiment (every case, label, layer and epoch) and a page of tables made
+of them, and docs/images/experiments the charts. The second form first keeps those of an experiment that is finished;
+WORK is that of experiments.py, and --about tells sizes, computer and commit, for the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments import ABLATION, ALL_SEEDS, EXPERIMENTS
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDTrainingLib.compare.charts import dice_charts, focus_charts, learning_charts, write_svg
+from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.jobs import TEACHER
+from HLFDTrainingLib.compare.markdown import markdown
+from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
+from HLFDTrainingLib.compare.records import CASE_FIGURES, Records, read_records
+from HLFDTrainingLib.compare.rows import Row
+from HLFDTrainingLib.compare.summary import summarize_records
+
+ABOUT = "about.txt"
+KEPT = ("comparison.json", "costs.json", "*/figures.json", "rows/*/figures.json", "rows/*/events.jsonl")
+# So that the same figures make the same file.
+DATE = (2000, 1, 1, 0, 0, 0)
+
+HEADING = """\
+# {title}
+
+{about}
+
+Written by `Testing/experiments/experiments_results.py` from the figures in `{kept}`;
+[experiments.md](../experiments.md) tells what was compared.
+
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a page tells.
+
+    Attributes:
+        title: of the page.
+        kept: the experiment whose kept figures it is made from.
+        rows: those of them that it shows, beside the teacher.
+    """
+
+    title: str
+    kept: str
+    rows: frozenset[Row]
+
+
+RESULTS = {
+    **{
+        name: Result(name.replace("_", " ").capitalize(), name, frozenset(ALL_SEEDS))
+        for name in EXPERIMENTS
+        if name != "ablation"
+    },
+    "ablation": Result("Ablation", "ablation", frozenset(ABLATION)),
+    # The ablation's rows lie beside those of the experiment whose teacher they have.
+    "painted_kidney_volumes_128": Result("Painted kidney volumes at 128x128", "ablation", frozenset(ALL_SEEDS)),
+}
+
+
+def comparisons(folder: Path) -> list[Path]:
+    """The folders of an experiment's comparison, one for each fold that was measured."""
+    found = sorted(folder.glob("fold*")) or [folder / "comparison"]
+    return [one for one in found if ComparisonFolder(one).measured_runs()]
+
+
+def keep(name: str, work: Path, about: str, docs: Path) -> None:
+    """Keeps the figures of a finished experiment."""
+    root = work / EXPERIMENTS[name].folder
+    folders = comparisons(root)
+    if not folders:
+        raise SystemExit(f"{root} has no finished row of {name}.")
+    with (
+        replacing(kept_file(name, docs)) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as archive,
+    ):
+        archive.writestr(zipfile.ZipInfo(ABOUT, DATE), about + "\n", zipfile.ZIP_LZMA)
+        for path in sorted({path for one in folders for pattern in KEPT for path in one.glob(pattern)}):
+            place = zipfile.ZipInfo(path.relative_to(root).as_posix(), DATE)
+            archive.writestr(place, path.read_bytes(), zipfile.ZIP_LZMA)
+
+
+def kept_file(name: str, docs: Path) -> Path:
+    """The file of an experiment's kept figures."""
+    return docs / "experiments" / f"{name}.zip"
+
+
+def write_result(name: str, docs: Path, output: Path) -> None:
+    """Writes an experiment's page and charts from its kept figures."""
+    result = RESULTS[name]
+    kept = kept_file(result.kept, docs)
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        with zipfile.ZipFile(kept) as archive:
+            archive.extractall(folder)
+        about = (Path(folder) / ABOUT).read_text(encoding="utf-8").strip()
+        records = of_rows(read_records(comparisons(Path(folder))), result.rows)
+    table = summarize_records(records.cases, CASE_FIGURES)
+    focus = summarize_records(records.focus, FOCUS_FIGURES)
+    charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}
+    for kind, drawn in charts.items():
+        write_svg(drawn, output / "images" / "experiments" / f"{name}_{kind}.svg")
+    text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(table, focus, records.costs)
+    (output / "experiments" / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def of_rows(records: Records, rows: frozenset[Row]) -> Records:
+    """The records of some rows, and those of the teacher."""
+    cases, focus = (
+        [one for one in found if one.method == TEACHER or Row(one.method, one.student, one.seed) in rows]
+        for found in (records.cases, records.focus)
+    )
+    learning = {row: epochs for row, epochs in records.learning.items() if row in rows}
+    return replace(records, cases=cases, focus=focus, learning=learning)
+
+
+def main() -> None:
+    """Keeps what is asked for, and writes whatever has kept figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("docs", type=Path)
+    parser.add_argument("--keep", nargs=2, metavar=("EXPERIMENT", "WORK"))
+    parser.add_argument("--about", default="")
+    arguments = parser.parse_args()
+    for folder in ("experiments", "images/experiments"):
+        (arguments.docs / folder).mkdir(parents=True, exist_ok=True)
+    if arguments.keep:
+        name, work = arguments.keep
+        if name not in EXPERIMENTS or not arguments.about:
+            parser.error(f"--keep takes one of {', '.join(EXPERIMENTS)}, and needs --about.")
+        keep(name, Path(work), arguments.about, arguments.docs)
+    for name, result in RESULTS.items():
+        if kept_file(result.kept, arguments.docs).is_file():
+            write_result(name, arguments.docs, arguments.docs)
+
+
+if __name__ == "__main__":
+    main()
