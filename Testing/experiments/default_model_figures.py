@@ -53,9 +53,10 @@ def slices_of_test_patients(package: ModelPackage, data: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
         sets = liver_cases(data, Path(folder)), kidney_cases(data, Path(folder))
         test = [case for part in sets for case in split_by_patient(part, fractions=FRACTIONS, seed=SEED).test]
-        figures, _ = measured(package, test, Path(folder) / "figures.csv")
+        found = measured(package, test, Path(folder) / "figures.csv")
+    print(found.tables)
     patients, by_patient = {case.name: case.patient for case in test}, defaultdict(list)
-    for each in figures:
+    for each in found.cases:
         if each.case.startswith("liver_"):
             by_patient[patients[each.case]].append(each.labels[with_tumors("liver")].dice)
     slices = np.concatenate(list(by_patient.values()))
@@ -101,6 +102,8 @@ def clinical_ct(model: str | None, ct: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
         command = [sys.executable, "-m", "HLFDTrainingLib.cli", "segment", str(ct), "-o", str(Path(folder) / "result")]
         command += ["--attention", "--device", "cpu", *(["--model", model] if model else [])]
+        # What the process prints comes after what was printed here.
+        sys.stdout.flush()
         begun = time.perf_counter()
         process = subprocess.Popen(command)
         _, status, usage = os.wait4(process.pid, 0)
