@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
 from scipy import ndimage
@@ -25,53 +25,11 @@ from painted_liver_lesions import LESION, with_lesions
 from painted_metastases import KINDS, with_metastases
 from slice_cases import patient_of
 
-KIDNEY, TUMOR, CYST = 1, 2, 3
-PATIENTS = 6
-
-
-def ellipse(shape, center, radii):
-    grid = np.ogrid[tuple(slice(0, length) for length in shape)]
-    return sum(((axis - middle) / radius) ** 2 for axis, middle, radius in zip(grid, center, radii)) < 1
-
-
-def label_volume():
-    """Two kidneys, one with a tumor and a cyst: [z, y, x], voxels of 5 x 1.6 x 1.6 mm, to superior, posterior, left."""
-    shape = (30, 256, 256)
-    label = np.zeros(shape, np.uint8)
-    for x in (88, 168):
-        label[ellipse(shape, (15, 140, x), (9, 16, 12))] = KIDNEY
-    label[ellipse(shape, (15, 124, 90), (5, 12, 14))] = TUMOR
-    label[ellipse(shape, (12, 150, 172), (3, 8, 8))] = CYST
-    return label
-
-
-def write_label_volume(path):
-    """In the grid of KiTS: the file's first axis goes from superior to inferior."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(label_volume()[::-1].transpose(2, 1, 0)))
-    image.SetSpacing((5.0, 1.6, 1.6))
-    image.SetDirection((0, 0, 1, 0, 1, 0, -1, 0, 0))
-    sitk.WriteImage(image, str(path))
-
 
 @pytest.fixture(scope="module")
 def public_data(tmp_path_factory):
-    """A folder in the form of the public data, with generated content."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("msd_liver_slices", "kits19_slices", "kits23_labels"):
-        (folder / name).mkdir()
-    rng = np.random.default_rng(0)
-    for patient in range(PATIENTS):
-        for z in (40, 50):
-            liver = ellipse((256, 256), (120, 90), (50 + patient, 45))
-            image = np.where(liver, 110, np.where(ellipse((256, 256), (128, 128), (80, 110)), 40, 0))
-            image = (image + rng.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
-            np.savez(folder / f"msd_liver_slices/patient{patient:05}_z{z:03}.npz", image=image, label=liver)
-            kidney = ellipse((256, 256), (150, 70), (25, 20)).astype(np.uint8)
-            kidney[ellipse((256, 256), (140, 70), (10, 10 + patient))] = TUMOR
-            np.savez(
-                folder / f"kits19_slices/case{patient:05}_z{z:03}.npz", image=image, label=kidney, spacing=[1.5, 1.5]
-            )
-        write_label_volume(folder / f"kits23_labels/case_{patient:05}.nii.gz")
+    write_public_data(folder)
     return folder
 
 
