@@ -162,8 +162,8 @@ class _Course:
         if self.stopped:
             raise TrainingError(
                 f"{', '.join(self.stopped)}: the worker does not see that a comparison runs in {self.files.path}, and "
-                "has not begun. CASES and DIR must lie on a disk that all computers see under the same path, and in "
-                "step. What is finished is kept; repeat the command to go on."
+                "has not begun. CASES and DIR must lie on a disk that all computers see under the same path. What is "
+                "finished is kept; repeat the command to go on."
             )
 
     def _stopping(self) -> bool:
