@@ -106,7 +106,8 @@ def _compare(options: argparse.Namespace) -> int:
                 stop_requested=lambda: stop.requested,
             )
         except Stopped:
-            print("Stopped. Repeat the command to go on.")
+            if not options.json:
+                print("Stopped. Repeat the command to go on.")
             return STOPPED
     if not options.json:
         print(_printable((options.output / "table.md").read_text(encoding="utf-8")))

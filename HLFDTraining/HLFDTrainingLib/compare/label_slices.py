@@ -18,7 +18,7 @@ def on_label_slices(
 ) -> dict[str, dict[str, float]]:
     """`SLICE_METRICS` of each label (and organ with its tumors) on the axial slices whose annotation shows it.
 
-    What is predicted in other slices does not count, so these figures are higher than those of the whole volume.
+    What is predicted in other slices does not count: the Dice is never lower than that of the whole volume.
 
     Args:
         prediction: predicted classes (Z, Y, X) in axial order.
