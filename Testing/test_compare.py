@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import LocalCluster
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import InputError, TrainingError
@@ -30,7 +31,6 @@ from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_lock import RunLock
 from HLFDTrainingLib.split import Split
 from HLFDTrainingLib.stage import Stopped
 
@@ -112,13 +112,6 @@ def assert_same_student(folder: Path, reference: Path, row: Row) -> None:
     assert figures(folder, row) == figures(reference, row)
 
 
-def figures(folder: Path, row: Row) -> dict:
-    files = ComparisonFolder(folder)
-    found = json.loads(files.figures_file(files.row(row)).read_text())
-    del found["measuring_seconds"]
-    return found
-
-
 def first_segmentation_loss(folder: Path, row: Row) -> float:
     events = all_events(ComparisonFolder(folder).row(row).events)
     return next(event["terms"]["segmentation"] for event in events if event["event"] == "epoch")
@@ -127,11 +120,6 @@ def first_segmentation_loss(folder: Path, row: Row) -> float:
 def read_csv(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
-
-
-def epochs(folder: Path, row: Row) -> list[int]:
-    events = all_events(ComparisonFolder(folder).row(row).events)
-    return [event["epoch"] for event in events if event["event"] == "epoch"]
 
 
 # What comes out
@@ -213,23 +201,15 @@ def test_stopped_comparison_goes_on_where_it_was(finished_long, tmp_path, compar
 
 
 def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished_long, tmp_path, cases, split):
-    folder = tmp_path / "killed"
-    states, killed = [], []
-
-    def kill_once() -> bool:
-        run = ComparisonFolder(folder).row(NONE)
-        if not killed and epochs(folder, NONE):
-            ((pid, _),) = RunLock(run.path).holder().processes
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-        return False
+    folder, states = tmp_path / "killed", []
+    kill_once = KillsWorkerOnce(folder, NONE)
 
     def report(event: dict) -> None:
         if event["event"] == "job":
             states.append(event["state"])
 
     compare(folder, LONG_PLAN, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
-    assert killed
+    assert kill_once.killed
     assert states == ["begun", "begun again", "done"]
     assert_same_student(folder, finished_long, NONE)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,15 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from comparison_runs import KillsWorkerOnce, epochs, figures
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import InputError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.compare.comparison import compare
-from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_lock import RunLock
 from HLFDTrainingLib.split import split_by_patient
 
 pytestmark = pytest.mark.slow
@@ -67,28 +63,9 @@ def run(tmp_path_factory):
     return compare_at
 
 
-def epochs(folder: Path) -> list[int]:
-    events = all_events(ComparisonFolder(folder).row(NONE).events)
-    return [event["epoch"] for event in events if event["event"] == "epoch"]
-
-
-def figures(folder: Path) -> dict:
-    files = ComparisonFolder(folder)
-    found = json.loads(files.figures_file(files.row(NONE)).read_text())
-    return {name: found[name] for name in ("cases", "focus")}
-
-
 def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(run, scheduler, tmp_path):
     _, address = scheduler
-    states, killed = [], []
-
-    def kill_once() -> bool:
-        holder = RunLock(ComparisonFolder(tmp_path / "lost").row(NONE).path).holder()
-        if not killed and holder and epochs(tmp_path / "lost"):
-            ((pid, _),) = holder.processes
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-        return False
+    states, kill_once = [], KillsWorkerOnce(tmp_path / "lost", NONE)
 
     def report(event: dict) -> None:
         if event["event"] == "job":
@@ -96,10 +73,10 @@ def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(ru
 
     with started(*WORKER, address) as one, started(*WORKER, address) as other:
         run(tmp_path / "lost", address, report, stop_requested=kill_once)
-        assert killed and killed[0] in (one.pid, other.pid)
+        assert kill_once.killed in (one.pid, other.pid)
     assert states == ["begun", "begun again", "done"]
     run(tmp_path / "undisturbed", None, workers=1)
-    assert figures(tmp_path / "lost") == figures(tmp_path / "undisturbed")
+    assert figures(tmp_path / "lost", NONE) == figures(tmp_path / "undisturbed", NONE)
 
 
 def test_scheduler_without_workers_is_told_and_the_first_worker_begins(run, scheduler, tmp_path, monkeypatch):
@@ -126,13 +103,16 @@ def test_lost_scheduler_is_told_and_what_is_done_is_kept(run, scheduler, tmp_pat
     process, address = scheduler
 
     def kill() -> bool:
-        if epochs(tmp_path / "lost"):
+        if epochs(tmp_path / "lost", NONE):
             process.kill()
         return False
 
     with started(*WORKER, address), pytest.raises(InputError, match="connection to the dask scheduler was lost"):
         run(tmp_path / "lost", address, stop_requested=kill)
-    done = epochs(tmp_path / "lost")
+    done = epochs(tmp_path / "lost", NONE)
     assert done
     run(tmp_path / "lost", None, workers=1)
-    assert epochs(tmp_path / "lost")[: len(done)] == done and epochs(tmp_path / "lost")[-1] == PLAN.student_epochs
+    assert (
+        epochs(tmp_path / "lost", NONE)[: len(done)] == done
+        and epochs(tmp_path / "lost", NONE)[-1] == PLAN.student_epochs
+    )

@@ -112,7 +112,8 @@ def write_result(name: str, docs: Path, output: Path) -> None:
     for kind, drawn in charts.items():
         write_svg(drawn, output / "images" / "experiments" / f"{name}_{kind}.svg")
     text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(table, focus, records.costs)
-    (output / "experiments" / f"{name}.md").write_text(text, encoding="utf-8")
+    with replacing(output / "experiments" / f"{name}.md") as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def of_rows(records: Records, rows: frozenset[Row]) -> Records:
