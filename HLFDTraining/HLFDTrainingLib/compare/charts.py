@@ -21,6 +21,7 @@ TEXT, QUIET = "#1b1f24", "#57606a"
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#4d9221")
 """Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
 
+DASHES = "5 3"
 SMALLEST_RATIO = 1 / 32
 """A focus below it is drawn there: its logarithm has no end."""
 
@@ -166,7 +167,7 @@ def _line_chart(
 ) -> Element:
     values = [y for one in series for _, y in one.points] or [0.0]
     ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
-    left, right, bottom = 50, WIDTH - 190, TOP + PLOT_HEIGHT
+    left, right, bottom = 70, WIDTH - 220, TOP + PLOT_HEIGHT
     chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
     for tick in ticks:
         y = _place(tick, ticks, bottom, TOP)
@@ -182,11 +183,11 @@ def _line_chart(
         line = SubElement(chart, "polyline", points=path, fill="none", stroke=one.color)
         line.set("stroke-width", "1.8")
         if one.dashed:
-            line.set("stroke-dasharray", "5 3")
+            line.set("stroke-dasharray", DASHES)
         for x, y in at if len(at) < 20 else ():
             _dot(chart, x, y, 2.2, one.color)
         y = TOP + ROW * (number + 0.5)
-        _line(chart, right + 14, y, right + 34, y, one.color, width=2)
+        _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashed=one.dashed)
         _text(chart, one.name, right + 40, y, "start")
     return chart
 
@@ -214,10 +215,14 @@ def _chart(title: str, height: float) -> Element:
     return chart
 
 
-def _line(chart: Element, x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1) -> None:
+def _line(
+    chart: Element, x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, dashed: bool = False
+) -> None:
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     line = SubElement(chart, "line", {name: f"{value:.1f}" for name, value in ends.items()}, stroke=color)
     line.set("stroke-width", f"{width:g}")
+    if dashed:
+        line.set("stroke-dasharray", DASHES)
 
 
 def _dot(chart: Element, x: float, y: float, radius: float, color: str) -> None:
