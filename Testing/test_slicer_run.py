@@ -21,7 +21,7 @@ from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.process_tree import end_tree
 from HLFDSegmentationLib.readings import Reading
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_protocol import DevicesRequest, Failed, Finished, Progress
+from HLFDSegmentationLib.worker_protocol import DevicesRequest, Finished
 from slicer_cases import (
     Later,
     add_bending_transform,
@@ -102,14 +102,21 @@ class Told:
         return len(self.finished) + len(self.failed) + self.cancelled
 
 
+def answer_of(client, request):
+    """How a job without a run ends. No other may be asked for meanwhile."""
+    job, events = client.submit(request), []
+    deadline = time.monotonic() + ENOUGH_SECONDS
+    while client.running:
+        events += [event for event in client.poll() if event.job == job]
+        time.sleep(0.005)
+        assert time.monotonic() < deadline
+    return events[-1]
+
+
 @contextmanager
 def paused(client):
     """The worker stands still, so that a fast machine is not done before the test looks."""
-    client.submit(DevicesRequest())
-    deadline = time.monotonic() + ENOUGH_SECONDS
-    while not client.poll():
-        time.sleep(0.005)
-        assert time.monotonic() < deadline
+    answer_of(client, DevicesRequest())
     worker = psutil.Process(client._process._worker_pid)
     worker.suspend()
     try:
@@ -364,13 +371,7 @@ def test_the_report_arises_from_what_the_scene_shows(client, scene_with_ct, untr
     assert all_ids() == before
     labels = np.fromfile(request.labels.file, np.uint8).reshape(request.labels.grid.shape)
     assert np.array_equal(labels, segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0]))
-    job, events = client.submit(request), []
-    deadline = time.monotonic() + ENOUGH_SECONDS
-    while not any(isinstance(event, Finished | Failed) for event in events):
-        events += [event for event in client.poll() if event.job == job and not isinstance(event, Progress)]
-        time.sleep(0.01)
-        assert time.monotonic() < deadline
-    assert isinstance(events[-1], Finished), events
+    assert isinstance(answer_of(client, request), Finished)
     shutil.rmtree(folder)
     page = destination.read_text(encoding="utf-8")
     for text in ("CT 1", "Untrained", "liver tumor", "decoder3", "looks at the table"):
