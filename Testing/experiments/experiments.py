@@ -2,10 +2,11 @@
 
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
-EXPERIMENT is one of liver_slices, kidney_slices, painted_liver_lesions, painted_kidney_volumes and ablation. DATA is
-the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
-experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
-cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+EXPERIMENT is one of liver_slices, larger_networks, kidney_slices, painted_liver_lesions, painted_kidney_volumes and
+ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
+in a folder of the experiment; run again with the same WORK to go on after an interruption. The sizes below are those
+for two processor cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps
+4000 --all-seeds.
 `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 
@@ -49,6 +50,7 @@ PAYABLE = (
 )
 # Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -128,6 +130,10 @@ VOLUMES = Experiment(
 )
 EXPERIMENTS = {
     "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 900, 1200), "liver_slices"),
+    # The same slices and steps as were kept of liver_slices, from a larger teacher to a small and a larger student.
+    "larger_networks": Experiment(
+        LIVER_TASK, liver_slices, Extent(), Budget(128, 600, 900, LARGER_NETWORKS), "larger_networks"
+    ),
     "kidney_slices": Experiment(
         KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 400, 500, OF_A_FOLD), "kidney_slices"
     ),
@@ -144,7 +150,8 @@ def small(experiment: Experiment) -> Experiment:
     """The experiment made so small that it shows nothing but that everything runs."""
     extent = replace(experiment.extent, patients=6, paintings=1, training_slices=3, test_slices=4)
     extent = replace(extent, folds=min(2, extent.folds))
-    of_first_student = (row for row in experiment.budget.rows if (row.student, row.seed) == (STUDENT, SEEDS[0]))
+    rows = experiment.budget.rows
+    of_first_student = (row for row in rows if (row.student, row.seed) == (rows[0].student, rows[0].seed))
     rows = tuple(row for row in of_first_student if row.method in SMALL_METHODS)
     return replace(experiment, extent=extent, budget=Budget(64, 2, 2, rows))
 
