@@ -286,16 +286,33 @@ def test_what_is_predicted_in_other_slices_does_not_count():
     truth[0, :2, :2] = 2
     prediction[0, :2, :1] = 2
     prediction[1, :, :] = 2
-    figures = on_label_slices(prediction, truth, [0, 1, 2], TASK)
+    figures = on_label_slices(prediction, truth, (5, 1, 1), [0, 1, 2], TASK)
     assert figures["liver tumor"]["slices_dice"] == pytest.approx(2 * 2 / (4 + 2))
     assert figures["liver tumor"]["slices_voe"] == pytest.approx(0.5)
     assert figures["liver tumor"]["slices_rvd"] == pytest.approx(-0.5)
+    assert figures["liver tumor"]["slices_false_positive_lesions"] == 0
+    assert figures["liver tumor"]["slices_hd95_mm"] == pytest.approx(1)  # The outlines: in 3-D all pixels are surface.
     assert math.isnan(figures["liver"]["slices_dice"])
+
+
+def test_lesions_and_distances_reach_from_slice_to_slice():
+    truth, prediction = np.zeros((5, 9, 9), np.uint8), np.zeros((5, 9, 9), np.uint8)
+    truth[1:3, :3, :3] = 2
+    prediction[1:4, :3, :3] = 2
+    prediction[1:3, 6:, 6:] = 2
+    prediction[4, 5, 0] = 2
+    figures = on_label_slices(prediction, truth, (5, 1, 1), [0, 1, 2], TASK)["liver tumor"]
+    assert figures["slices_lesion_sensitivity"] == 1
+    assert figures["slices_false_positive_lesions"] == 1
+    assert figures["slices_rvd"] == pytest.approx(1)
+    prediction[:, 6:, 6:] = 0
+    figures = on_label_slices(prediction, truth, (5, 1, 1), [0, 1, 2], TASK)["liver tumor"]
+    assert (figures["slices_dice"], figures["slices_hd95_mm"]) == (1, 0)
 
 
 def test_label_that_was_not_looked_for_has_no_figures():
     full = np.ones((1, 2, 2), np.uint8)
-    assert math.isnan(on_label_slices(full, full, [0, 1, 0], TASK)["liver tumor"]["slices_dice"])
+    assert math.isnan(on_label_slices(full, full, (1, 1, 1), [0, 1, 0], TASK)["liver tumor"]["slices_dice"])
 
 
 # Rows

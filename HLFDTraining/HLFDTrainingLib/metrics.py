@@ -109,8 +109,8 @@ def measure_case(
         masks = class_masks(classes, prediction, truth, groups)
         labels[name] = LabelMetrics()
         if masks:
-            distance = _hd95(*masks, spacing, _single_slice(truth.shape))
-            labels[name] = _agreement(*masks, distance, lesions=name in tumor_names)
+            across = _single_slice(truth.shape)
+            labels[name] = agreement(*masks, spacing, across=across, lesions=name in tumor_names)
     return CaseMetrics(case, labels)
 
 
@@ -140,11 +140,21 @@ def class_masks(
     return predicted[box], annotated[box]
 
 
-def _agreement(predicted: np.ndarray, annotated: np.ndarray, hd95_mm: float, *, lesions: bool = False) -> LabelMetrics:
+def agreement(
+    predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float], *, across: int | None, lesions: bool
+) -> LabelMetrics:
+    """All figures of two masks.
+
+    Args:
+        predicted, annotated: (Z, Y, X).
+        spacing: voxel size in mm (z, y, x).
+        across: the axis across a single slice, so that its outlines are compared; none for a volume.
+        lesions: also tell how many lesions were found.
+    """
     sensitivity, false_positives = _lesion_detection(predicted, annotated) if lesions else (NAN, NAN)
     return replace(
         overlap(predicted, annotated),
-        hd95_mm=hd95_mm,
+        hd95_mm=_hd95(predicted, annotated, spacing, across),
         lesion_sensitivity=sensitivity,
         false_positive_lesions=false_positives,
     )

@@ -66,7 +66,7 @@ def measure_network(
         slices = AxialSlices(segmented.ct, task)
         prediction, truth = (_axial(slices, classes, segmented) for classes in (segmented.prediction, segmented.truth))
         place = {"patient": case.patient, "case": case.name}
-        of_slices = on_label_slices(prediction, truth, case_groups(case, task), task)
+        of_slices = on_label_slices(prediction, truth, slices.spacing[::-1], case_groups(case, task), task)
         for label, metrics in segmented.figures().labels.items():
             values = {**asdict(metrics), **of_slices[label]}
             found["cases"].append({**place, "label": label, **_without_nan(values)})

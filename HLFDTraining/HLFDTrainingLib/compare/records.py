@@ -99,7 +99,8 @@ def read_records(folders: Sequence[Path]) -> Records:
 
 
 def _record(about: dict[str, Any], entry: dict[str, Any], figures: Sequence[str]) -> Record:
-    values = {name: NAN if entry[name] is None else float(entry[name]) for name in figures}
+    # A row that an earlier version measured lacks the figures that came later.
+    values = {name: NAN if entry.get(name) is None else float(entry[name]) for name in figures}
     place = {name: entry[name] for name in ("patient", "case", "label")}
     return Record(**about, **place, layer=entry.get("layer", ""), values=values)
 

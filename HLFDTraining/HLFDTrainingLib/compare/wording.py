@@ -23,6 +23,8 @@ FIGURES = (
     ("hd95_mm", "HD95 mm", 1),
     ("lesion_sensitivity", "lesions found", 2),
     ("false_positive_lesions", "false lesions", 2),
+    ("slices_hd95_mm", "HD95 mm on its slices", 1),
+    ("slices_false_positive_lesions", "false lesions on its slices", 2),
 )
 
 HOW_TO_READ = (
