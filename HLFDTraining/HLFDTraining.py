@@ -351,8 +351,9 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
         found = find_cases(Path(cases), plan.task)
         run = RunFolder(Path(runFolder))
-        check_usable(found, plan.task, None)
-        run.start(plan, found, split or split_for(plan, found))
+        split = split or split_for(plan, found)
+        check_usable(found, plan.task, split, None)
+        run.start(plan, found, split)
         if name:
             rename_run(run.path, name)
         return self.continueTraining(run.path)

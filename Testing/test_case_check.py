@@ -9,6 +9,7 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from HLFDTrainingLib.cases import Case, find_cases
+from HLFDTrainingLib.split import PARTS, Split
 from test_bad_ct import stack, write_series
 
 TASK = load_task("kidney-tumor")
@@ -299,6 +300,29 @@ def test_a_label_that_is_said_to_be_there_and_is_nowhere(tmp_path):
     assert [finding.severity for finding in findings] == ["warning", "warning"]
     assert "'kidney tumor' was looked for, but has no voxel" in findings[0].problem
     assert "values (2) stand for none" in findings[1].problem
+
+
+@pytest.mark.parametrize(
+    ("part", "consequence"),
+    [
+        ("train", "cannot be learned"),
+        ("validation", "chosen without regard to it"),
+        ("test", "not be known how well it is found"),
+    ],
+)
+def test_a_part_whose_cases_show_no_tumor_is_told(part, consequence, tmp_path):
+    for number in range(6):
+        write_case(tmp_path / f"case_{number:05}", number, values=(1,) if number < 2 else (1, 2))
+    cases = find_cases(tmp_path, TASK)
+    others = [one for one in PARTS if one != part]
+
+    def of_all_cases(first: int, second: int) -> list[Finding]:
+        shares = {part: tuple(cases[:first]), others[0]: tuple(cases[first:second]), others[1]: tuple(cases[second:])}
+        return [one for one in check_cases(cases, TASK, split=Split(**shares)) if one.case == ALL_CASES]
+
+    finding = only(of_all_cases(2, 4))
+    assert finding.severity == "warning" and "shows kidney tumor" in finding.problem and consequence in finding.problem
+    assert of_all_cases(3, 4) == []
 
 
 def test_contradicting_labels_of_a_case(kits):

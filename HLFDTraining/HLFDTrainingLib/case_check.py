@@ -23,6 +23,7 @@ from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 
 from .cases import Case, target_values
+from .split import PARTS, Split, label_gap
 
 ALL_CASES = "all cases"
 """Stands for the case's name in what concerns them together."""
@@ -62,16 +63,22 @@ class _Seen:
     Attributes:
         same_ct: cases by a fingerprint of their CT's voxels.
         labels: names of the task's labels that have a voxel in some case.
+        by_itself: names of the cases in which a label has voxels and is told from all others, by label.
         others: values with a voxel in some case that stand for none of the task's labels.
     """
 
     same_ct: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
     labels: set[str] = field(default_factory=set)
+    by_itself: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     others: set[int] = field(default_factory=set)
 
 
 def check_cases(
-    cases: Sequence[Case], task: Task, progress: Callable[[str, float], None] | None = None
+    cases: Sequence[Case],
+    task: Task,
+    progress: Callable[[str, float], None] | None = None,
+    *,
+    split: Split | None = None,
 ) -> list[Finding]:
     """Reads every case and lists what is wrong or strange: case by case, then in all of them together.
 
@@ -79,6 +86,7 @@ def check_cases(
         cases: the cases; one at a time is held in memory.
         task: what a network is to learn from them.
         progress: called with the name of the next case and the share of the cases that are done.
+        split: what they are for; its parts are looked at, too.
     """
     findings: list[Finding] = []
     seen = _Seen()
@@ -90,6 +98,7 @@ def check_cases(
     findings += _check_patients(cases)
     findings += _check_same_ct(seen)
     findings += _check_labels(cases, task, seen)
+    findings += _check_parts(split, task, seen) if split else ()
     return findings
 
 
@@ -158,6 +167,9 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
     slices = sitk.GetArrayViewFromImage(label)
     values = set().union(*(np.unique(slice_).tolist() for slice_ in slices)) - {BACKGROUND}
     seen.labels |= {name for value in values for name in case.labels.get(value, ())}
+    for value in values:
+        if len(names := case.labels.get(value, ())) == 1:
+            seen.by_itself[names[0]].add(case.name)
     seen.others |= {value for value in values if case.labels.get(value) == ()}
     if unknown := sorted(values - case.labels.keys()):
         problem = f"The label file has the values {_numbers(unknown)}, and the case does not say what they stand for."
@@ -228,6 +240,16 @@ def _check_labels(cases: Sequence[Case], task: Task, seen: _Seen) -> Iterator[Fi
             f"The values {_numbers(sorted(seen.others))} stand for none of the task's labels: they are background."
         )
         yield Finding(ALL_CASES, "warning", problem, "Nothing, if that is right.")
+
+
+def _check_parts(split: Split, task: Task, seen: _Seen) -> Iterator[Finding]:
+    for part in PARTS:
+        names = {case.name for case in getattr(split, part)}
+        for label in task.labels:
+            shown = seen.by_itself.get(label.name)
+            if names and shown and not names & shown:
+                remedy = "Add patients who have it, or divide the cases by another seed."
+                yield Finding(ALL_CASES, "warning", label_gap(part, label.name), remedy)
 
 
 # The table

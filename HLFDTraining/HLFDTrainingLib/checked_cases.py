@@ -11,20 +11,22 @@ from HLFDSegmentationLib.tasks import Task
 
 from .case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from .cases import Case
+from .split import Split
 
 
-def check_usable(cases: Sequence[Case], task: Task, findings_file: Path | None) -> None:
+def check_usable(cases: Sequence[Case], task: Task, split: Split, findings_file: Path | None) -> None:
     """Shows what is found in the cases to train with on standard error.
 
     Args:
         cases: to be checked.
         task: that they are for.
+        split: that they are divided by.
         findings_file: CSV file for the findings; none to write nothing.
 
     Raises:
         TrainingError: a case cannot be trained with.
     """
-    _show_and_refuse(check_cases(cases, task), findings_file)
+    _show_and_refuse(check_cases(cases, task, split=split), findings_file)
 
 
 def check_measurable(cases: Sequence[Case], task: Task) -> None:

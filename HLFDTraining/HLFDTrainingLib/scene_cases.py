@@ -11,7 +11,7 @@ from HLFDSegmentationLib.tasks import Task
 
 from .scene_pairs import Pair, SceneImage, SceneSegmentation, share_inside, suggest_pairs
 from .segment_roles import SceneSegment, guess_roles, looks_like_tumor
-from .split import PARTS, split_by_patient
+from .split import PARTS, USES, label_gap, split_by_patient
 
 __all__ = [
     "NOT_USED",
@@ -35,13 +35,6 @@ NOT_USED = ""
 
 LARGELY_INSIDE = 0.5
 MOST_NAMES = 4
-
-USES = {"train": "learn from", "validation": "choose the best model with", "test": "measure the result on"}
-WITHOUT_LABEL = {
-    "train": "it cannot be learned",
-    "validation": "the best model is chosen without regard to it",
-    "test": "it will not be known how well it is found",
-}
 
 
 @dataclass(frozen=True)
@@ -329,14 +322,11 @@ def _check_parts(rows: Sequence[CaseRow]) -> Iterator[RowProblem]:
 
 
 def _check_labels_of_parts(rows: Sequence[CaseRow], task: Task) -> Iterator[RowProblem]:
-    for part, use in USES.items():
+    for part in PARTS:
         shown = [row for row in rows if row.part == part]
         for label in task.labels if shown else ():
             if any(row.shows(label.name) for row in rows) and not any(row.shows(label.name) for row in shown):
-                yield _warning(
-                    f"None of the cases to {use} shows {label.name}, so {WITHOUT_LABEL[part]}. Move a patient who has "
-                    f"it to the part '{part}'."
-                )
+                yield _warning(f"{label_gap(part, label.name)} Move a patient who has it to the part '{part}'.")
 
 
 def _named(names: Iterable[str]) -> str:

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from .cases import Case
 
 PARTS = ("train", "validation", "test")
+USES = {"train": "learn from", "validation": "choose the best model with", "test": "measure the result on"}
+"""What the cases of each part are for."""
+_WITHOUT_LABEL = {
+    "train": "it cannot be learned",
+    "validation": "the best model is chosen without regard to it",
+    "test": "it will not be known how well it is found",
+}
+
+
+def label_gap(part: str, label: str) -> str:
+    """For the user: what it means that no case of a part shows a label that cases of other parts do."""
+    return f"None of the cases to {USES[part]} shows {label}, so {_WITHOUT_LABEL[part]}."
 
 
 class OfPatient(Protocol):

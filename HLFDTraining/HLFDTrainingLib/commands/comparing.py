@@ -90,7 +90,7 @@ def _compare(options: argparse.Namespace) -> int:
     rows = rows_of(options.methods, options.students, options.seeds)
     cases, split = _cases_and_split(options, plan)
     ComparisonFolder(options.output).check_unused()
-    check_usable(cases, plan.task, options.output / "checks.csv")
+    check_usable(cases, plan.task, split, options.output / "checks.csv")
     with StopSignal() as stop:
         try:
             compare(

@@ -193,8 +193,9 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
-    check_usable(cases, plan.task, None if options.estimate else folder.path / CHECKS)
-    return plan, cases, split_for(plan, cases)
+    split = split_for(plan, cases)
+    check_usable(cases, plan.task, split, None if options.estimate else folder.path / CHECKS)
+    return plan, cases, split
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
