@@ -150,15 +150,14 @@ def test_teacher_and_head_are_trained_once_for_all_rows(finished):
     assert files.constants.is_dir()
 
 
-def test_students_of_a_seed_begin_with_the_same_weights_and_see_the_same_slices(finished, tmp_path, compare_here):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
+def test_students_of_a_seed_begin_with_the_same_weights_and_see_the_same_slices(tmp_path, compare_here):
+    # AdamW makes whole steps of what rounding leaves of a gradient; at this rate no step changes the loss.
+    plan = replace(PLAN, student_epochs=1, learning_rate=1e-9)
     weightless, other = Row("hlfd:beta=0:lambda_=0", NETWORK, 0), Row("none", NETWORK, 1)
-    compare_here(folder, [weightless, other])
-    first = {row: first_segmentation_loss(folder, row) for row in (NONE, weightless, other)}
-    # Not to the last bit: where gradients of 0 are added, the others are summed in another order.
-    assert first[weightless] == pytest.approx(first[NONE], rel=2e-4)
-    assert first[other] != pytest.approx(first[NONE], rel=2e-3)
+    compare_here(tmp_path / "compared", [NONE, weightless, other], plan)
+    first = {row: first_segmentation_loss(tmp_path / "compared", row) for row in (NONE, weightless, other)}
+    assert first[weightless] == pytest.approx(first[NONE], rel=1e-5)
+    assert first[other] != pytest.approx(first[NONE], rel=1e-3)
 
 
 def test_tables_and_page_are_written(finished):
