@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -88,6 +89,15 @@ def test_run_trains_teacher_head_and_student_and_says_so(finished):
     assert {"segmentation", "ufd_encoder1", "ifd_encoder2", "ipd_decoder2"} <= terms.keys()
     assert folder.result()["student"] == "mobilenetv2-unet"
     assert folder.result()["validation_dice"].keys() == {"liver", "liver tumor"}
+
+
+def test_a_run_tells_what_it_was_begun_with(finished):
+    versions = finished[0].read("software.json")
+    assert (
+        torch.__version__.startswith(versions["torch"].split("+")[0])
+        and versions["python"] == platform.python_version()
+    )
+    assert versions.keys() == {"hlfd", "python", "torch", "monai", "SimpleITK", "numpy"}
 
 
 def test_slices_are_not_kept_after_a_finished_run(finished):

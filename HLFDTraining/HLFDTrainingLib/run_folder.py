@@ -14,6 +14,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
 from .plan import TrainingPlan
+from .software import software_versions
 from .split import PARTS, Split, split_by_patient, split_onward
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ EARLIER = "earlier.json"
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json`, `split.json` and `earlier.json` are written at the start; `given` holds the weights that
-    the plan brings; `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and
-    `preview.npz`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json` is
-    written when the last stage is finished.
+    `plan.json`, `cases.json`, `split.json`, `software.json` and `earlier.json` are written at the start; `given` holds
+    the weights that the plan brings; `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt`
+    and `preview.npz`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json`
+    is written when the last stage is finished.
 
     Attributes:
         comparison: figures of all networks on the test cases, written by `comparison_table`.
@@ -81,6 +82,7 @@ class RunFolder:
             )
         write_cases_json(cases, self.path / "cases.json")
         self.write("split.json", split.to_dict())
+        self.write("software.json", software_versions())
         self.write(EARLIER, parts_met([plan.student_weights, plan.teacher_weights]))
         self.write("plan.json", plan.to_dict())
 
