@@ -16,6 +16,7 @@ from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
 from .doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
 from .errors import HLFDError, InputError, MemoryShortError
+from .neighboring_slices import NeighboringSlices
 from .networks.network import SegmentationNetwork
 from .tasks import Task
 from .volumes import AxialSlices
@@ -82,8 +83,9 @@ class Segmenter:
     ) -> Segmentation:
         """Segments a CT in HU, slab by slab.
 
-        Logits are brought to the CT's voxels before they are compared, which gives smooth edges at the CT's
-        resolution. The labels are then cleaned, see `cleaning.clean`.
+        Probabilities are averaged over neighboring slices (`NeighboringSlices`) and brought to the CT's voxels, as
+        logarithms, before they are compared, which gives smooth edges at the CT's resolution. The labels are then
+        cleaned, see `cleaning.clean`.
 
         Args:
             ct: any orientation, spacing and field of view.
@@ -92,8 +94,8 @@ class Segmenter:
             attention: also make the attention maps of every layer for every label found.
             signed: make them signed.
             probabilities: arrays that are filled slab by slab, one for each label in the task's order: float32, in
-                the shape of the CT's own array. Give memory-mapped ones for a large CT. They hold what the network
-                says, before anything is cleaned away; outside of what it saw they are 0.
+                the shape of the CT's own array. Give memory-mapped ones for a large CT. They hold what is compared,
+                before anything is cleaned away; outside of what the network saw they are 0.
             progress: see `Progress`.
 
         Raises:
@@ -106,13 +108,15 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
         to_fill = slices.volumes_to_fill(probabilities)
+        neighboring = NeighboringSlices(slices.count, slices.spacing[2])
 
         def label_slab(start: int, stop: int) -> Iterator[float]:
-            logits = slices.to_grid(runner.logits(slices.images(start, stop)))
-            labels[start:stop] = classify(logits, self.task, tumor_threshold).to(torch.uint8).cpu().numpy()
-            if to_fill:
-                for target, values in zip(to_fill, logits.softmax(dim=1).swapaxes(0, 1)[1:], strict=True):
-                    target[start:stop] = values.cpu().numpy()
+            for number, averaged in neighboring.averaged(start, runner.logits(slices.images(start, stop))):
+                logits = slices.to_grid(averaged)
+                labels[number] = classify(logits, self.task, tumor_threshold)[0].to(torch.uint8).cpu().numpy()
+                if to_fill:
+                    for target, values in zip(to_fill, logits[0].softmax(dim=0)[1:], strict=True):
+                        target[number] = values.cpu().numpy()
             yield 1.0
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
