@@ -66,7 +66,9 @@ def split(cases):
 def scheduler():
     """Workers without processes of their own, which would take seconds to start."""
     threads = torch.get_num_threads()
-    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as here:
+    with LocalCluster(
+        1, threads_per_worker=1, processes=False, memory_limit=None, dashboard_address="127.0.0.1:0"
+    ) as here:
         yield here.scheduler_address
     torch.set_num_threads(threads)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,10 +46,13 @@ def scheduler(tmp_path):
     with started(
         "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)
     ) as one:
-        while not told.is_file():
+        address = None
+        while not address:
             assert one.poll() is None
             time.sleep(0.1)
-        yield one, json.loads(told.read_text())["address"]
+            with suppress(FileNotFoundError, json.JSONDecodeError):  # It is not written at once.
+                address = json.loads(told.read_text())["address"]
+        yield one, address
 
 
 @pytest.fixture(scope="module")

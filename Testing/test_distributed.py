@@ -193,7 +193,7 @@ def test_torchrun_trains_one_student(tmp_path):
     counts = count_overlaps(folder.network("student"), slices, range(len(slices)), torch.device("cpu"))
     dice = mean_dice(counts)
     for label in plan.task.labels:
-        assert best["dice"][label.name] == pytest.approx(float(dice[label.value]), abs=2e-3)
+        assert best["dice"][label.name] == pytest.approx(float(dice[label.value]), abs=1e-2)
 
 
 @pytest.mark.parametrize("shares", [(1.0, 1.0), (1.5, 0.5)])

@@ -1,6 +1,7 @@
 """The report's page and pictures, from a generated CT with real segmentation and attention objects."""
 
 import base64
+import re
 import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -196,7 +197,8 @@ def test_names_are_escaped_and_folders_left_out(page):
     assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
     assert "jane doe" not in page.source
     assert "/somewhere" not in page.source
-    assert tempfile.gettempdir() not in page.source
+    # The letters of a picture can be any.
+    assert tempfile.gettempdir() not in re.sub(r"base64,[\w+/=]+", "", page.source)
 
 
 def test_pictures_decode_have_texts_and_the_promised_size(page):

@@ -28,6 +28,7 @@ slicer_worker = Later("HLFDSegmentationLib.slicer_worker")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process (prlimit)")
 
 SLICES = 4
+MANY_SLICES = 100
 FULL_AT_BYTES = 1000
 LITTLE_MEMORY = 1000
 DIED = "segmentation process ended|ended by the system"
@@ -42,7 +43,6 @@ PHASES = (
     "adding the results",
 )
 IN_WORKER = PHASES[2:4]
-"""Early enough: the worker is not at its end when the fault comes."""
 
 
 def users_nodes() -> dict:
@@ -114,6 +114,12 @@ class Session:
         for _ in range(self._random.randrange(4)):
             slicer.app.processEvents()
         assert self.panel.running, "the run was over before the fault came"
+
+    def run_in_worker(self) -> None:
+        """Starts a run with a CT so long that the worker is not at its end when the fault comes."""
+        self.panel.parameters.inputVolume = add_volume(blob_case(0, MANY_SLICES)[0], "Long CT")
+        self.before |= users_nodes()
+        self.run_until(*IN_WORKER)
 
     def segment(self) -> None:
         """A run to its end."""
@@ -199,10 +205,11 @@ def session(slicer_shell, untrained_package, tmp_path, monkeypatch):
 
 def worker_killed(session):
     """As the system does where memory runs out."""
-    session.run_until(*IN_WORKER)
+    session.run_in_worker()
     for worker in session.workers():
         worker.kill()
     session.tells(DIED)
+    session.panel.parameters.inputVolume = session.ct
 
 
 def worker_killed_before_it_is_needed(session):
@@ -215,10 +222,11 @@ def worker_killed_before_it_is_needed(session):
 
 
 def worker_ended_politely(session):
-    session.run_until(*IN_WORKER)
+    session.run_in_worker()
     for worker in session.workers():
         worker.terminate()
     session.tells(DIED)
+    session.panel.parameters.inputVolume = session.ct
 
 
 def out_of_memory(session):
@@ -265,11 +273,12 @@ def disk_full_before_the_worker(session):
 
 
 def disk_full_in_the_worker(session):
-    session.run_until(*IN_WORKER)
+    session.run_in_worker()
     lift = session.limit_worker(resource.RLIMIT_FSIZE, FULL_AT_BYTES)
     session.panel.wait_for_end()
     lift()
     session.tells("space")
+    session.panel.parameters.inputVolume = session.ct
 
 
 def ct_deleted(session):

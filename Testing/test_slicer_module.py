@@ -366,7 +366,7 @@ def test_from_the_click_to_the_report(quick, tmp_path):
     assert str(destination) in panel.message
 
     panel.ui.segmentButton.click()
-    panel.wait(lambda: "Segmenting" in panel.ui.phaseLabel.text or not panel.running)
+    panel.wait(lambda: "Preparing" not in panel.ui.phaseLabel.text)
     panel.ui.segmentButton.click()
     panel.wait_for_end()
     assert len(panel.results()) == 1 and panel.message == ""

@@ -244,6 +244,9 @@ def test_a_new_task_that_is_cancelled_changes_nothing(panel):
 def test_a_folder_that_is_typed_is_looked_into_when_it_is_whole(panel, tmp_path):
     other = tmp_path / "other trainings"
     begin_run(other / "first")
+    typing = panel.widget.planPanel._typing
+    usual = typing.interval
+    typing.setInterval(60_000)  # Longer than any machine takes for one letter.
     seen = set()
     for length in range(len(str(tmp_path)), len(str(other)) + 1):
         panel.ui.runFolderEdit.setCurrentPath(str(other)[:length])
@@ -251,6 +254,8 @@ def test_a_folder_that_is_typed_is_looked_into_when_it_is_whole(panel, tmp_path)
         panel.slicer.app.processEvents()
         seen.add(panel.parameters.runsFolder)
     assert seen == {str(panel.runs_folder)}
+    typing.setInterval(usual)
+    typing.start()
     panel.wait(lambda: panel.parameters.runsFolder == str(other))
     assert texts(panel.ui.runsCombo)[0].startswith("first")
 
@@ -361,7 +366,7 @@ def preparing(panel):
     panel.ui.addFromSceneButton.click()
     panel.wait(lambda: panel.ui.estimateButton.enabled, 30)
     panel.ui.estimateButton.click()
-    panel.wait(lambda: "Measuring" in panel.ui.stageLabel.text, 60)
+    panel.wait(lambda: "Measuring" in panel.ui.stageLabel.text)
     assert panel.ui.estimateButton.text == "Cancel" and not panel.ui.trainButton.enabled
     return panel
 

@@ -396,7 +396,7 @@ def test_a_real_training_is_started_stopped_continued_and_finished(panel, tmp_pa
 
     from slicer_shell.screenshots import grab
 
-    plan = replace(PLAN, teacher_epochs=1, student_epochs=2, undistilled=False)
+    plan = replace(PLAN, teacher_epochs=1, student_epochs=8, undistilled=False)
     run = begin_run(tmp_path / "run", plan)
     panel.panel.set_folder(tmp_path)
     panel.panel.start(run.path, "small livers")
@@ -412,6 +412,6 @@ def test_a_real_training_is_started_stopped_continued_and_finished(panel, tmp_pa
     assert panel.texts() == ["small livers (finished)"] and "finished" in panel.ui.stageLabel.text
     assert panel.ui.trainingProgress.value == 1000 and run.finished
     dice, loss = panel.panel._charts.chart_nodes
-    assert len(column(dice, "liver")) == 2 and "segmentation" in series_names(loss)
+    assert len(column(dice, "liver")) == 8 and "segmentation" in series_names(loss)
     assert not panel.ui.continueButton.enabled
     assert grab(panel.widget, "training_finished").stat().st_size > 4000

@@ -55,6 +55,13 @@ def processes_of(run: Path) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in wait_until(both)]
 
 
+def gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.fixture
 def started():
     """Starts processes, and ends those that a failed test leaves."""
@@ -248,7 +255,7 @@ signal.signal(signal.SIGTERM, lambda *_: print("terminated", flush=True))
 print("ready", flush=True)
 while True: time.sleep(1)
 """
-    process = started(tmp_path, python(code), terminate_after=0.1, kill_after=1.5)
+    process = started(tmp_path, python(code), terminate_after=0.1, kill_after=6)
     wait_until(lambda: trainer_ready(process))
     process.stop()
     assert ended(process).name == "stopped"
@@ -267,7 +274,7 @@ child.wait()
     child = psutil.Process(int(process.log.split()[1]))
     processes_of(tmp_path)[1].kill()
     ended(process)
-    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: gone(child))
 
 
 def test_new_start_forgets_an_old_request_to_stop(tmp_path, started):
@@ -425,7 +432,7 @@ def resume(run: Path) -> TrainingProcess:
 
 def test_killed_and_stopped_trainer_goes_on_and_finishes(tmp_path):
     run = tmp_path / "run"
-    process = begin(tmp_path, run)
+    process = begin(tmp_path, run, epochs=12)
     wait_until(lambda: any(event["event"] == "epoch" for event in process.events()))
     processes_of(run)[1].kill()
     assert "kept" in ended(process).sentence

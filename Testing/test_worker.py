@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -96,7 +97,10 @@ def wait_until(condition, what: str):
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def events_until_end(client, *jobs) -> list:
@@ -271,7 +275,9 @@ def test_report_with_readings(client, folder, untrained_package, tmp_path):
     page = destination.read_text(encoding="utf-8")
     for text in ("CT 3", "A note.", "Not HU.", "on target", "misled", "lesion 3", "whole segment", "Gefäß", "encoder5"):
         assert text in page
-    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    # The letters of a picture can be any.
+    page = re.sub(r"base64,[\w+/=]+", "", page).replace("http-equiv", "")
+    assert "<script" not in page and "http" not in page
     assert [path.name for path in tmp_path.iterdir()] == [destination.name]
 
 
@@ -364,7 +370,7 @@ def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_pac
 
 
 def test_a_waiting_job_is_cancelled_and_the_running_one_goes_on(client, folder, untrained_package):
-    running = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=12)))
+    running = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=100)))
     waiting = client.submit(DevicesRequest())
     client.cancel(waiting)
     ends = [event for event in events_until_end(client, running, waiting) if not isinstance(event, Progress)]
@@ -548,7 +554,14 @@ def test_close_leaves_nothing(temporary_folder, untrained_package):
 LAUNCHER = "import subprocess, sys; sys.exit(subprocess.call([sys.executable] + sys.argv[1:]))"
 """As Slicer's own: the process that is started is not the one that works."""
 
-WITH_CHILD = "import threading, subprocess; threading.Timer(1, subprocess.Popen, [['sleep', '1000']]).start()"
+WITH_CHILD = """
+import os, subprocess, threading, time
+def start_child():
+    while os.getpgrp() != os.getpid():  # The worker does not lead its own group yet.
+        time.sleep(0.01)
+    subprocess.Popen(['sleep', '1000'])
+threading.Thread(target=start_child, daemon=True).start()
+"""
 
 PARENT = """
 import sys, time
