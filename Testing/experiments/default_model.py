@@ -430,8 +430,9 @@ def method_of(run: RunFolder) -> str:
     plan = run.plan()
     if plan.student_weights is None:
         return plan.written_method
+    before = find_package(plan.student_weights).method
     last = "labels alone" if plan.method == "none" else plan.written_method
-    return f"{find_package(plan.student_weights).method}, then {last}"
+    return before if before.split(", then ")[-1] == last else f"{before}, then {last}"
 
 
 def main() -> None:
