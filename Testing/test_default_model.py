@@ -55,8 +55,8 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     assert main(["segment", str(folder / "ct.nii.gz"), "-o", str(tmp_path / "result"), "--device", "cpu"]) == 0
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
-    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.89
-    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.85
+    assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.9
+    assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.86
 
 
 @pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("pelvis", 0), ("thighs", 0), ("chest", 5)])
@@ -125,7 +125,7 @@ def test_slices_of_held_out_patients(data, default_package, tmp_path, monkeypatc
     kidneys = summarize(case for case in figures if case.case.startswith("kidney_"))
     # The first is the project's goal, the others lie a little below what docs/default_model.md reports.
     assert livers["liver with tumors"]["dice"].mean >= 0.92
-    assert kidneys["kidney with tumors"]["dice"].mean >= 0.84
-    assert kidneys["kidney tumor"]["dice"].mean >= 0.55
+    assert kidneys["kidney with tumors"]["dice"].mean >= 0.87
+    assert kidneys["kidney tumor"]["dice"].mean >= 0.6
     # What the docs warn of: not more than they say.
-    assert livers["liver tumor"]["false_positive_lesions"].mean <= 0.55
+    assert livers["liver tumor"]["false_positive_lesions"].mean <= 0.4
