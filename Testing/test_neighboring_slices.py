@@ -52,6 +52,13 @@ def test_without_a_neighbor_in_reach_nothing_changes(logits, count, spacing_mm):
     assert torch.equal(averaged(logits[:count], spacing_mm=spacing_mm), logits[:count])
 
 
+def test_a_spacing_that_is_none_does_not_bring_all_slices_together():
+    logits = torch.zeros(40, 2, 1, 1)
+    changed = logits.clone()
+    changed[30:, 0] = 9
+    assert torch.equal(averaged(logits, spacing_mm=0.001)[:15], averaged(changed, spacing_mm=0.001)[:15])
+
+
 def test_certain_slices_stay_finite():
     logits = torch.tensor([500.0, -500.0]).reshape(1, 2, 1, 1).expand(3, 2, 1, 1)
     assert torch.isfinite(averaged(logits)).all()

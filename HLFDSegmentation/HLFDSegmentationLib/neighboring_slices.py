@@ -13,6 +13,9 @@ SIGMA_MM = 2.5
 REACH = 2.5
 """In sigmas; slices further away do not count."""
 
+MOST_SLICES = 12
+"""On either side: enough for slices 0.5 mm apart, and an end where a CT tells a spacing that is none."""
+
 SMALLEST = 1e-12
 """Probabilities below are as good as none, and have a logarithm."""
 
@@ -31,7 +34,7 @@ class NeighboringSlices:
 
     def __init__(self, count: int, spacing_mm: float) -> None:
         self._count = count
-        self._reach = min(math.floor(REACH * SIGMA_MM / spacing_mm), count - 1)
+        self._reach = min(math.floor(REACH * SIGMA_MM / spacing_mm), MOST_SLICES, count - 1)
         self._weights = [math.exp(-((z * spacing_mm / SIGMA_MM) ** 2) / 2) for z in range(self._reach + 1)]
         self._probabilities: dict[int, torch.Tensor] = {}
 
