@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
@@ -20,6 +21,7 @@ import experiments
 import experiments_pictures
 import experiments_results
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
+from lesions_in_volumes import with_balls
 from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
 from painted_liver_lesions import LESION, with_lesions
 from painted_metastases import KINDS, with_metastases
@@ -143,6 +145,19 @@ def test_cases_of_an_interrupted_call_are_not_mixed_with_others(public_data, tmp
     with pytest.raises(CasesError, match="another extent"):
         stored_cases(painted_liver_lesions, public_data, tmp_path, replace(extent, paintings=1), task)
     assert stored_cases(painted_liver_lesions, public_data, tmp_path, extent, task)
+
+
+def test_balls_are_painted_into_the_liver_and_nowhere_else():
+    liver = np.zeros((20, 60, 60), bool)
+    liver[2:18, 5:55, 5:55] = True
+    ct = sitk.GetImageFromArray(np.full(liver.shape, 100, np.int16))
+    ct.SetSpacing((1.0, 1.0, 2.5))
+    painted, balls = with_balls(ct, liver, 10.0, -50.0, np.random.default_rng(1))
+    hu = sitk.GetArrayFromImage(painted)
+    assert balls.max() >= 2 and not balls[~liver].any()
+    assert (hu[~liver] == 100).all() and hu.min() == 50
+    for number in range(1, balls.max() + 1):
+        assert (balls == number).sum() * 2.5 == pytest.approx(np.pi / 6 * 10**3, rel=0.15)
 
 
 def test_person_with_several_numbers_is_one_patient():
