@@ -2,8 +2,8 @@
 
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
-EXPERIMENT is one of liver_slices, larger_networks, kidney_slices, painted_liver_lesions, painted_kidney_volumes and
-ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
+EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, painted_liver_lesions,
+painted_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
 in a folder of the experiment; run again with the same WORK to go on after an interruption. The sizes below are those
 for two processor cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps
 4000 --all-seeds.
@@ -51,6 +51,7 @@ PAYABLE = (
 # Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
+LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -133,6 +134,14 @@ EXPERIMENTS = {
     # The same slices and steps as were kept of liver_slices, from a larger teacher to a small and a larger student.
     "larger_networks": Experiment(
         LIVER_TASK, liver_slices, Extent(), Budget(128, 600, 900, LARGER_NETWORKS), "larger_networks"
+    ),
+    # The same slices and networks as were kept of liver_slices, four times the steps.
+    "longer_training": Experiment(
+        LIVER_TASK,
+        liver_slices,
+        Extent(),
+        Budget(128, 2400, 2700, LONGER_TRAINING, teacher="resnet18-unet"),
+        "longer_training",
     ),
     "kidney_slices": Experiment(
         KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 400, 500, OF_A_FOLD), "kidney_slices"
