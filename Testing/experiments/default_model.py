@@ -36,6 +36,7 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 from marked_slices import liver_of, marks_of
+from painted_kidney_tumors import TUMOR, with_kidney_tumor
 from painted_kidneys import painted_slices
 from painted_liver_lesions import LESION, is_even, with_lesions
 from slice_cases import LIVER_SPACING_MM, SAME_PERSON, WINDOW_HU
@@ -52,6 +53,7 @@ PAINTED_SLICES = 8
 # An epoch shows every slice so often, each time changed anew: after it, everything waits for the validation.
 PASSES = 3
 LESION_PAINTINGS = 2
+TUMOR_PAINTINGS = 2
 # The weights that ship go back to a run that did not know this test patient by KiTS23's name: it has learned from CT
 # painted on their label map, so nothing is measured on them.
 LEARNED_BY_SHIPPED = {"case00028"}
@@ -66,7 +68,7 @@ EMPTY_SLICES = 300
 EMPTY_SHAPE = (256, 256)
 EMPTY_SPACING_MM = 1.6
 # Values of the liver slices' labels as they are written here.
-LIVER, KIDNEY, LIVER_TUMOR = 1, 2, 3
+LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
 KIDNEYS = {1: ("kidney",), 2: ("kidney tumor",), 3: ("kidney",)}
 # Of the KiTS19 slices' labels.
 MARKED_LIVER = 4
@@ -133,7 +135,7 @@ CARD_LIMITS = """
 - Medical Segmentation Decathlon, Task03 Liver (from LiTS), CC BY-SA 4.0: 511 slices of 99 patients; the liver mask
   holds the tumors undivided. Kidneys and liver tumors were marked in them for this model: proposals of a program,
   accepted, rejected or redrawn by eye, not by a radiologist. Slices with an even liver are shown again with painted
-  lesions, slices with kidneys again as they might look without contrast medium.
+  lesions, slices with kidneys again with a painted kidney tumor, and as they might look without contrast medium.
 - KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors. The liver was marked for this model in 40 of
   those that are learned from, in the same way.
 - KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them.{same_people}
@@ -156,7 +158,7 @@ The slices are split by patient; the numbers of patients above are those of the 
 
 - **Liver tumors were learned from marks that no radiologist made, and from painted lesions.** Cysts, vessels and
   partial volume are taken for tumors at times. A liver without a liver tumor here means nothing.
-- Kidney tumors were learned from few real slices and from computed ones. Small ones are missed.
+- Kidney tumors were learned from few real slices, from painted tumors and from computed slices. Small ones are missed.
 - CT without contrast medium was learned from computed slices only.
 - Head, chest, pelvis and thighs were learned from computed slices. On real ones it may find organs that are not there.
 - Dice is measured on single slices that show the organ or a tumor, not on whole CTs.
@@ -260,6 +262,26 @@ def lesion_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     return cases
 
 
+def kidney_tumor_cases(livers: Sequence[Case], work: Path) -> list[Case]:
+    """Slices with kidneys again, now with a painted kidney tumor; to learn from only.
+
+    What else was marked as kidney is taken for kidney: hardly one patient with liver tumors has a kidney tumor, too.
+    """
+    cases = []
+    for number, case in enumerate(livers):
+        hu, label = read_slice(case)
+        for painting in range(TUMOR_PAINTINGS):
+            rng = np.random.default_rng([SEED, number, 4, painting])
+            found = with_kidney_tumor(hu, label == KIDNEY, np.isin(label, (LIVER, LIVER_TUMOR)), LIVER_SPACING_MM, rng)
+            if found is not None:
+                painted, masses = found
+                shown = np.where(masses == TUMOR, KIDNEY_TUMOR, np.where(masses > 0, KIDNEY, label))
+                labels = case.labels | {KIDNEY: ("kidney",), KIDNEY_TUMOR: ("kidney tumor",)}
+                folder = work / f"tumor_{case.name}_{painting}"
+                cases.append(write_case(folder, painted, shown, LIVER_SPACING_MM, case.patient, labels))
+    return cases
+
+
 def unenhanced_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     """Slices with kidneys again, as they might look without contrast medium; their tumors may then not be seen."""
     cases = []
@@ -352,8 +374,9 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
             [*lesion_cases(part, work / "cases"), *unenhanced_cases(part, work / "cases")]
             for part in (parts[0].train, parts[0].validation)
         ]
+        tumors = kidney_tumor_cases(parts[0].train, work / "cases")
         negative = [*negative_cases(data, work / "cases"), *empty_cases(work / "cases")]
-        shown = [*chain(*(part.train for part in parts)), *changed[0], *negative]
+        shown = [*chain(*(part.train for part in parts)), *changed[0], *tumors, *negative]
         split = Split(
             train=tuple(replace(case, repeat=PASSES * case.repeat) for case in shown),
             validation=(*chain(*(part.validation for part in parts)), *changed[1]),

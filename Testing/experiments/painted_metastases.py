@@ -18,6 +18,7 @@ from scipy import ndimage
 
 SMALLEST_MM, LARGEST_MM = 3.0, 28.0
 MOST_LESIONS = 7
+WOBBLE = 0.14
 WITHOUT_LESION = 0.1
 
 Range = tuple[float, float]
@@ -85,15 +86,29 @@ def draw_kind(rng: Generator) -> str:
 
 
 def lobulated(
-    center: tuple[int, int], radius: float, shape: tuple[int, int], spacing: float, rng: Generator
+    center: tuple[float, float],
+    radius: float,
+    shape: tuple[int, int],
+    spacing: float,
+    rng: Generator,
+    wobble: float = WOBBLE,
 ) -> np.ndarray:
-    """How deep (mm, negative outside) each pixel lies in a lobulated ellipse of about this radius in mm."""
+    """How deep (mm, negative outside) each pixel lies in a lobulated ellipse of about this radius in mm.
+
+    Args:
+        center: row and column.
+        radius: in mm.
+        shape: of the slice (H, W).
+        spacing: pixel size in mm.
+        rng: draws angle, width and outline.
+        wobble: how uneven the outline is, as a share of the radius.
+    """
     y, x = ((np.arange(length) - middle) * spacing for length, middle in zip(shape, center))
     y, x = y[:, None], x[None]
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(0.65, 1.0)
     along, across = y * np.cos(angle) + x * np.sin(angle), x * np.cos(angle) - y * np.sin(angle)
     around = np.arctan2(across, along)
-    outline = 1 + sum(rng.normal(0, 0.14 / n) * np.cos(n * around + rng.uniform(0, 2 * np.pi)) for n in (2, 3, 4, 5))
+    outline = 1 + sum(rng.normal(0, wobble / n) * np.cos(n * around + rng.uniform(0, 2 * np.pi)) for n in (2, 3, 4, 5))
     return (outline.clip(0.5, 1.5) - np.hypot(along, across / stretch) / radius) * radius
 
 
