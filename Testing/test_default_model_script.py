@@ -34,7 +34,7 @@ def data(tmp_path):
     # Soft tissue in fat in air, in HU.
     body = np.where(ellipse((64, 64), (32, 32), (20, 24)), 50, -100)
     body[~ellipse((64, 64), (32, 32), (24, 28))] = -1000
-    for name in ("hcc_011_acq1", "totalseg_example_3mm"):
+    for name in ("hcc_011_acq1", "totalseg_example_3mm", "totalseg_dicom20"):
         (folder / "volumes" / name).mkdir(parents=True)
         for file, array in (
             ("ct", np.broadcast_to(body, label.shape) + rng.normal(0, 10, label.shape).astype(np.int16)),

@@ -21,7 +21,8 @@ import experiments
 import experiments_pictures
 import experiments_results
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
-from lesions_in_volumes import with_balls
+from lesions_in_volumes import with_balls, with_balls_on_kidneys
+from painted_kidney_tumors import with_kidney_tumor
 from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
 from painted_liver_lesions import LESION, with_lesions
 from painted_metastases import KINDS, with_metastases
@@ -110,6 +111,34 @@ def test_lesions_for_the_default_model_are_of_all_sizes_dark_and_bright_and_leav
     assert np.array_equal(again, painted)
 
 
+def test_kidney_tumors_for_the_default_model_grow_at_a_kidney_and_nowhere_else():
+    body = ellipse((200, 200), (100, 100), (80, 95))
+    kidneys = ellipse((200, 200), (120, 60), (18, 14)) | ellipse((200, 200), (120, 140), (18, 14))
+    liver = ellipse((200, 200), (80, 40), (25, 20)) & ~kidneys
+    spine = ellipse((200, 200), (125, 100), (12, 12))
+    hu = np.where(body, 50.0, 0.0)
+    hu[kidneys], hu[liver], hu[spine] = 160, 100, 240
+    hu += np.random.default_rng(0).normal(0, 5, hu.shape)
+    beside_kidney, areas, cysts = [], [], 0
+    for seed in range(60):
+        painted, label = with_kidney_tumor(hu, kidneys, liver, 1.5, np.random.default_rng(seed))
+        tumor = label == 2
+        assert painted.min() >= 0 and painted.max() <= 250
+        assert not label[liver | spine | ~body].any() and label[kidneys].all()
+        assert (tumor & kidneys).any() and ndimage.label(tumor | kidneys)[1] == 2
+        far = ndimage.distance_transform_edt(~(label > 0)) > 6
+        np.testing.assert_allclose(painted[far], hu[far].clip(0, 250), atol=1)
+        areas.append(tumor.sum() * 1.5**2)
+        beside_kidney.append((tumor & ~kidneys).sum() / tumor.sum())
+        cysts += ((label == 1) & ~kidneys).any()
+    assert min(areas) < np.pi * 10**2 and max(areas) > np.pi * 20**2
+    assert min(beside_kidney) < 0.2 and max(beside_kidney) > 0.5
+    assert 3 < cysts < 30
+    again, _ = with_kidney_tumor(hu, kidneys, liver, 1.5, np.random.default_rng(59))
+    assert np.array_equal(again, painted)
+    assert with_kidney_tumor(hu, np.zeros_like(kidneys), liver, 1.5, np.random.default_rng(0)) is None
+
+
 def test_every_patient_is_tested_on_in_one_fold(public_data, tmp_path):
     parts = kidney_slices(public_data, tmp_path, Extent())
     folds = folds_of(parts.train, 3)
@@ -158,6 +187,24 @@ def test_balls_are_painted_into_the_liver_and_nowhere_else():
     assert (hu[~liver] == 100).all() and hu.min() == 50
     for number in range(1, balls.max() + 1):
         assert (balls == number).sum() * 2.5 == pytest.approx(np.pi / 6 * 10**3, rel=0.15)
+
+
+def test_balls_on_kidneys_lie_half_in_fat_and_touch_no_other_organ():
+    kidney = np.zeros((24, 80, 80), bool)
+    kidney[4:20, 30:50, 30:50] = True
+    hu = np.where(kidney, 150, -100).astype(np.int16)
+    hu[:, :, 55:] = 60
+    ct = sitk.GetImageFromArray(hu)
+    ct.SetSpacing((1.0, 1.0, 2.5))
+    painted, balls = with_balls_on_kidneys(ct, kidney, 15.0, 70.0, np.random.default_rng(1))
+    changed = sitk.GetArrayFromImage(painted)
+    assert balls.max() >= 2 and sitk.GetArrayFromImage(ct).max() == 150
+    for number in range(1, balls.max() + 1):
+        ball = balls == number
+        assert 0.2 < kidney[ball].mean() < 0.8 and (hu[ball] == 60).mean() < 0.15
+        assert changed[ndimage.binary_erosion(ball)].mean() == pytest.approx(70, abs=5)
+    away = ndimage.distance_transform_edt(balls == 0) > 3
+    assert (changed[away] == hu[away]).all()
 
 
 def test_person_with_several_numbers_is_one_patient():

@@ -3,8 +3,8 @@
     python Testing/experiments/default_model_figures.py DATA [--model NAME|FOLDER]
 
 DATA is the folder with msd_liver_slices, kits19_slices and volumes. The slices are of the patients who took no part in
-training or in choosing the model; the whole CT and the computed volumes took none either. The clinical CT did, in part:
-docs/default_model.md tells how. Time and memory are of a process of its own, so run nothing beside it.
+training or in choosing the model; the two CTs with labels and the computed volumes took none either. The clinical CT
+did, in part: docs/default_model.md tells how. Time and memory are of a process of its own, so run nothing beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,11 @@ from HLFDTrainingLib.metrics import with_tumors
 from HLFDTrainingLib.split import split_by_patient
 
 LIVER, KIDNEYS = (1, 3), (2, 4)
-WHOLE_CT = "volumes/totalseg_example_3mm"
-# Values of that CT's own labels.
-WHOLE_CT_LABELS = {"liver with tumors": (LIVER, (1,)), "kidneys with tumors": (KIDNEYS, (3, 4))}
+# Of each CT: what is measured, the model's values of it, and those of the CT's own labels.
+CTS = {
+    "volumes/totalseg_example_3mm": {"liver with tumors": (LIVER, (1,)), "kidneys with tumors": (KIDNEYS, (3, 4))},
+    "volumes/totalseg_dicom20": {"liver with tumors": (LIVER, (1,))},
+}
 CLINICAL_CT = "volumes/hcc_011_acq1/ct.nii.gz"
 # Where organs were found by earlier models, more volumes are computed.
 SEEDS, MORE_SEEDS = range(7, 12), range(100, 120)
@@ -67,11 +70,11 @@ def slices_of_test_patients(package: ModelPackage, data: Path) -> None:
     print(f"Mean over the {len(patient_means)} patients of each one's mean: {np.mean(patient_means):.3f}\n")
 
 
-def whole_ct(segmenter: Segmenter, folder: Path) -> None:
-    """Prints the Dice in a whole CT."""
+def dice_in_ct(segmenter: Segmenter, folder: Path, labels: dict[str, tuple[Sequence[int], Sequence[int]]]) -> None:
+    """Prints the Dice in a CT."""
     found = sitk.GetArrayFromImage(segmenter.segment(read_ct(folder / "ct.nii.gz")).labels)
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
-    for name, (values, true_values) in WHOLE_CT_LABELS.items():
+    for name, (values, true_values) in labels.items():
         one, other = np.isin(found, values), np.isin(truth, true_values)
         print(f"{folder.name}, {name}: Dice {2 * (one & other).sum() / (one.sum() + other.sum()):.3f}")
 
@@ -123,7 +126,8 @@ def main() -> None:
     package = find_package(arguments.model)
     slices_of_test_patients(package, arguments.data)
     segmenter = Segmenter(package, "cpu")
-    whole_ct(segmenter, arguments.data / WHOLE_CT)
+    for folder, labels in CTS.items():
+        dice_in_ct(segmenter, arguments.data / folder, labels)
     empty_volumes(segmenter)
     clinical_ct(arguments.model, arguments.data / CLINICAL_CT)
 
