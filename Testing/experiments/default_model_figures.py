@@ -21,7 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from default_model import FRACTIONS, SEED, kidney_cases, liver_cases, measured
+from default_model import (
+    FRACTIONS,
+    KIDNEY_TUMOR,
+    LIVER_SPACING_MM,
+    SEED,
+    kidney_cases,
+    kidney_tumor_cases,
+    liver_cases,
+    measured,
+    read_slice,
+)
 from empty_slices import empty_slice
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
@@ -31,6 +41,7 @@ from HLFDTrainingLib.metrics import with_tumors
 from HLFDTrainingLib.split import split_by_patient
 
 LIVER, KIDNEYS = (1, 3), (2, 4)
+LARGE_TUMOR_MM2 = np.pi * 15**2
 # Of each CT: what is measured, the model's values of it, and those of the CT's own labels.
 CTS = {
     "volumes/totalseg_example_3mm": {"liver with tumors": (LIVER, (1,)), "kidneys with tumors": (KIDNEYS, (3, 4))},
@@ -70,13 +81,35 @@ def slices_of_test_patients(package: ModelPackage, data: Path) -> None:
     print(f"Mean over the {len(patient_means)} patients of each one's mean: {np.mean(patient_means):.3f}\n")
 
 
+def painted_kidney_tumors(segmenter: Segmenter, data: Path) -> None:
+    """Prints how well tumors are found that are painted onto the test patients' kidneys as for those to learn from."""
+    dice, touched = defaultdict(list), defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        test = split_by_patient(liver_cases(data, Path(folder)), fractions=FRACTIONS, seed=SEED).test
+        for case in kidney_tumor_cases(test, Path(folder)):
+            tumor = read_slice(case)[1] == KIDNEY_TUMOR
+            found = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0] == KIDNEY_TUMOR
+            size = "of 3 cm or more" if tumor.sum() * LIVER_SPACING_MM**2 >= LARGE_TUMOR_MM2 else "smaller"
+            dice[size].append(dice_of_masks(found, tumor))
+            touched[size].append((found & tumor).any())
+    for size, values in sorted(dice.items()):
+        print(
+            f"painted kidney tumors, {size}: Dice {np.mean(values):.3f}, {sum(touched[size])} of {len(values)} touched"
+        )
+
+
+def dice_of_masks(one: np.ndarray, other: np.ndarray) -> float:
+    """Dice of two masks, bool."""
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
 def dice_in_ct(segmenter: Segmenter, folder: Path, labels: dict[str, tuple[Sequence[int], Sequence[int]]]) -> None:
     """Prints the Dice in a CT."""
     found = sitk.GetArrayFromImage(segmenter.segment(read_ct(folder / "ct.nii.gz")).labels)
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
     for name, (values, true_values) in labels.items():
         one, other = np.isin(found, values), np.isin(truth, true_values)
-        print(f"{folder.name}, {name}: Dice {2 * (one & other).sum() / (one.sum() + other.sum()):.3f}")
+        print(f"{folder.name}, {name}: Dice {dice_of_masks(one, other):.3f}")
 
 
 def empty_volume(part: str, seed: int) -> sitk.Image:
@@ -126,6 +159,7 @@ def main() -> None:
     package = find_package(arguments.model)
     slices_of_test_patients(package, arguments.data)
     segmenter = Segmenter(package, "cpu")
+    painted_kidney_tumors(segmenter, arguments.data)
     for folder, labels in CTS.items():
         dice_in_ct(segmenter, arguments.data / folder, labels)
     empty_volumes(segmenter)

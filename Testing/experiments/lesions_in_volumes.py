@@ -3,7 +3,7 @@
     python Testing/experiments/lesions_in_volumes.py DATA [--model NAME|FOLDER]
 
 DATA is the folder with volumes. Balls are painted into the livers and onto the kidneys of its contrast-enhanced CTs,
-where the model that ships finds these organs. CTs with balls in the liver are segmented slice by slice, and as users
+where the model itself finds these organs. CTs with balls in the liver are segmented slice by slice, and as users
 get it; those with balls on the kidneys as users get it. docs/default_model.md tells the result.
 """
 
@@ -150,9 +150,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", help="the one that ships by default")
     arguments = parser.parse_args()
-    shipped, segmenter = (Segmenter(find_package(model), "cpu") for model in (None, arguments.model))
+    segmenter = Segmenter(find_package(arguments.model), "cpu")
     cts = {name: read_ct(arguments.data / "volumes" / name / "ct.nii.gz") for name in CTS}
-    organs = {name: sitk.GetArrayFromImage(shipped.segment(ct).labels) for name, ct in cts.items()}
+    organs = {name: sitk.GetArrayFromImage(segmenter.segment(ct).labels) for name, ct in cts.items()}
     kidneys = np.isin(organs[CT_WITH_KIDNEYS], (KIDNEY, KIDNEY_TUMOR))
     found_on_kidneys(segmenter, cts[CT_WITH_KIDNEYS], kidneys)
     livers = {name: np.isin(labels, (LIVER, LIVER_TUMOR)) for name, labels in organs.items()}
