@@ -3,8 +3,8 @@
     python Testing/experiments/default_model_figures.py DATA [--model NAME|FOLDER]
 
 DATA is the folder with msd_liver_slices, kits19_slices and volumes. The slices are of the patients who took no part in
-training or in choosing the model; the two CTs with labels and the computed volumes took none either. The clinical CT
-did, in part: docs/default_model.md tells how. Time and memory are of a process of its own, so run nothing beside it.
+training or in choosing the model; the two CTs with labels and the computed volumes took none in training. The clinical
+CT did, in part: docs/default_model.md tells how. Time and memory are of a process of its own, so run nothing beside it.
 """
 
 from __future__ import annotations
