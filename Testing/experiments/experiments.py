@@ -135,7 +135,7 @@ EXPERIMENTS = {
     "larger_networks": Experiment(
         LIVER_TASK, liver_slices, Extent(), Budget(128, 600, 900, LARGER_NETWORKS), "larger_networks"
     ),
-    # The same slices and networks as were kept of liver_slices; students learn four times, the teacher three times as long.
+    # The slices and networks kept of liver_slices; students learn four times, the teacher three times as long.
     "longer_training": Experiment(
         LIVER_TASK,
         liver_slices,
