@@ -193,7 +193,7 @@ def test_balls_on_kidneys_lie_half_in_fat_and_touch_no_other_organ():
     kidney = np.zeros((24, 80, 80), bool)
     kidney[4:20, 30:50, 30:50] = True
     hu = np.where(kidney, 150, -100).astype(np.int16)
-    hu[:, :, 55:] = 60
+    hu[:, :, 51:] = 60
     ct = sitk.GetImageFromArray(hu)
     ct.SetSpacing((1.0, 1.0, 2.5))
     painted, balls = with_balls_on_kidneys(ct, kidney, 15.0, 70.0, np.random.default_rng(1))
