@@ -3,7 +3,7 @@
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
 EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, painted_liver_lesions,
-painted_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK
+longer_painted_lesions, painted_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK
 receives cases and comparison in a folder of the experiment; run again with the same WORK to go on after an
 interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU take
 --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
@@ -148,6 +148,14 @@ EXPERIMENTS = {
     ),
     "painted_liver_lesions": Experiment(
         LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 900, 1200), "painted_liver_lesions"
+    ),
+    # The slices and networks kept of painted_liver_lesions, with the steps of longer_training.
+    "longer_painted_lesions": Experiment(
+        LIVER_TUMOR_TASK,
+        painted_liver_lesions,
+        Extent(),
+        Budget(128, 2400, 2700, LONGER_TRAINING, teacher="resnet18-unet"),
+        "longer_painted_lesions",
     ),
     "painted_kidney_volumes": VOLUMES,
     # Its rows join those of the volumes, of which it needs the teacher.
