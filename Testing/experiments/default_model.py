@@ -48,7 +48,7 @@ KIDNEY_REPEATS = 5
 # Slices with so little of the liver are shown more often: a tip that is missed costs a slice all of its Dice, and the
 # loss, which pools the pixels of a batch, hardly anything.
 TIP_PIXELS = 1000
-TIP_REPEATS = 3
+TIP_REPEATS = 5
 PAINTED_SLICES = 8
 # An epoch shows every slice so often, each time changed anew: after it, everything waits for the validation.
 PASSES = 3
@@ -282,6 +282,23 @@ def kidney_tumor_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     return cases
 
 
+def mirrored_cases(cases: Sequence[Case], work: Path) -> list[Case]:
+    """Slices again with left and right exchanged, for their kidneys and kidney tumors; to learn from only.
+
+    Real tumors are so few that a network learns on which side they were. Of liver and liver tumors, which do not lie
+    there in patients, nothing is told.
+    """
+    mirrored = []
+    for case in cases:
+        labels = {value: names for value, names in case.labels.items() if names[0] in ("kidney", "kidney tumor")}
+        hu, label = (np.fliplr(array) for array in read_slice(case))
+        label = np.where(np.isin(label, list(labels)), label, 0)
+        spacing = sitk.ReadImage(str(case.ct)).GetSpacing()[0]
+        folder = work / f"mirrored_{case.name}"
+        mirrored.append(write_case(folder, hu, label, spacing, case.patient, labels, case.repeat))
+    return mirrored
+
+
 def unenhanced_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     """Slices with kidneys again, as they might look without contrast medium; their tumors may then not be seen."""
     cases = []
@@ -375,6 +392,7 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
             for part in (parts[0].train, parts[0].validation)
         ]
         tumors = kidney_tumor_cases(parts[0].train, work / "cases")
+        tumors += mirrored_cases([*parts[1].train, *tumors[::TUMOR_PAINTINGS]], work / "cases")
         negative = [*negative_cases(data, work / "cases"), *empty_cases(work / "cases")]
         shown = [*chain(*(part.train for part in parts)), *changed[0], *tumors, *negative]
         split = Split(
