@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "experiments"))
@@ -121,6 +122,23 @@ def test_marked_kidneys_are_brighter_than_the_muscles_and_lie_in_the_back(data):
             bright += np.median(image[kidneys]) > 75
             behind += np.nonzero(kidneys)[0].mean() > np.nonzero(body)[0].mean()
     assert bright > 0.95 * count and behind > 0.9 * count
+
+
+def test_a_mirrored_slice_shows_its_kidney_tumor_on_the_other_side_and_tells_nothing_of_the_liver(tmp_path):
+    """A liver taught on the left would spoil what the network knows of the right."""
+    tumor, kidney, liver = disk((40, 60), 6), disk((40, 64), 10), disk((25, 20), 12)
+    label = np.select([tumor, kidney, liver], [2, 1, default_model.MARKED_LIVER], 0)
+    labels = default_model.KIDNEYS | default_model.LIVERS
+    hu = np.where(tumor, 80.0, np.where(kidney, 180.0, np.where(liver, 110.0, 0.0)))
+    case = default_model.write_case(tmp_path / "kidney_a_z001", hu, label, 0.8, "a", labels, 5)
+    (mirrored,) = default_model.mirrored_cases([case], tmp_path)
+    shown, truth = default_model.read_slice(mirrored)
+    np.testing.assert_array_equal(truth, np.select([tumor, kidney], [2, 1], 0)[:, ::-1])
+    np.testing.assert_array_equal(shown, hu[:, ::-1])
+    assert mirrored.labels == default_model.KIDNEYS
+    assert (mirrored.patient, mirrored.repeat, mirrored.window) == (case.patient, case.repeat, case.window)
+    assert sitk.ReadImage(str(mirrored.ct)).GetSpacing() == pytest.approx((0.8, 0.8, 5.0))
+    assert mirrored.ct != case.ct and default_model.read_slice(case)[1].max() == default_model.MARKED_LIVER
 
 
 def test_a_slice_without_contrast_has_grey_organs_and_keeps_fat_and_bone():

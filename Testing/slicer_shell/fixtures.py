@@ -23,7 +23,7 @@ def require_shell() -> ModuleType:
     """The module `slicer` of the stand-in, started once a process; skips where it cannot be."""
     for package, name in (("slicer", "slicer-core"), ("PySide6", "PySide6-Essentials")):
         if find_spec(package) is None:
-            cannot_run(f"{name} is not installed; pip install 'hlfd[test]' brings it")
+            cannot_run(f"{name} is not installed; pip install -e '.[test]' brings it")
     try:
         from slicer_shell.shell import start
     except ImportError as error:

@@ -65,7 +65,7 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
     except ImportError as error:
         raise InputError(
             "Comparing methods needs dask.distributed, which is not installed. Install it: "
-            "python -m pip install 'hlfd[compare]'"
+            "python -m pip install distributed"
         ) from error
     if scheduler:
         try:
