@@ -325,6 +325,29 @@ def test_a_part_whose_cases_show_no_tumor_is_told(part, consequence, tmp_path):
     assert of_all_cases(3, 4) == []
 
 
+def test_a_split_that_cannot_be_trained_is_an_error_before_anything_is_begun(kits):
+    first, second = find_cases(kits, TASK)
+
+    def errors(split: Split) -> list[str]:
+        return [one.problem for one in check_cases([first, second], TASK, split=split) if one.severity == "error"]
+
+    assert errors(Split(train=(first,), validation=(second,), test=())) == []
+    assert "no case to choose the best model with" in only(errors(Split(train=(first, second), validation=(), test=())))
+    empty = sitk.ReadImage(str(first.label)) * 0
+    sitk.WriteImage(empty, str(first.label))
+    assert "nothing to learn" in only(errors(Split(train=(first,), validation=(second,), test=())))
+
+
+def test_a_label_with_a_fourth_axis_of_one_is_that_of_its_volume(kits):
+    """As some programs write them; the CT of such a pair is read, too."""
+    case = find_cases(kits, TASK)[0]
+    label = kits / "label.mha"
+    sitk.WriteImage(sitk.JoinSeries(sitk.ReadImage(str(case.label))), str(label))
+    assert sitk.ReadImage(str(label)).GetDimension() == 4
+    findings = check_cases([dataclasses.replace(case, label=label), *find_cases(kits, TASK)[1:]], TASK)
+    assert [one for one in findings if one.severity == "error"] == []
+
+
 def test_contradicting_labels_of_a_case(kits):
     first, second = find_cases(kits, TASK)
     first = dataclasses.replace(first, labels={1: ("kidney", "kidney tumor"), 2: ("kidney tumor",)})

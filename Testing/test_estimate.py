@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import SimpleITK as sitk
 import torch
-from generated_cases import TASK, write_cases
+from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib import estimate as estimate_file
 from HLFDTrainingLib.cases import find_cases, split_by_patient
@@ -84,6 +85,15 @@ def test_disk_is_what_the_run_takes(cases_folder, tmp_path):
     TrainingRun(folder, report=look).run()
     beside = (folder.stage("student") / "last.pt").stat().st_size
     assert found.disk_bytes == pytest.approx(taken[0] + beside, rel=0.02)
+
+
+def test_the_largest_case_may_be_one_without_any_label(tmp_path):
+    folder = write_cases(tmp_path / "cases", 3, slices=3)
+    split = split_by_patient(find_cases(folder, TASK), fractions=(0.7, 0.3, 0.0))
+    ct, label = blob_case(7, slices=9)
+    for image, path in ((ct, split.train[0].ct), (label * 0, split.train[0].label)):
+        sitk.WriteImage(image, str(path))
+    assert estimate(ALONE, split, tmp_path / "run").total > 0
 
 
 def test_memory_is_at_least_that_of_the_networks(measured):

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
@@ -39,6 +39,30 @@ def test_stored_slices_are_those_that_were_read(case, tmp_path):
     again = dataset(case, tmp_path)[0, 2]
     assert any(tmp_path.iterdir())
     assert torch.equal(first[0], again[0]) and torch.equal(first[1].classes, again[1].classes)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 400])
+def test_a_stored_slice_that_is_cut_short_is_read_again(kept, case, tmp_path):
+    """As a full disk or a power failure leaves it; the run could never be gone on with."""
+    first = dataset(case, tmp_path)[0, 2][0]
+    (stored,) = tmp_path.iterdir()
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:kept])
+    assert torch.equal(dataset(case, tmp_path)[0, 2][0], first)
+    assert len(stored.read_bytes()) == len(whole)
+
+
+def test_a_slice_that_could_not_be_stored_leaves_nothing(case, tmp_path, monkeypatch):
+    def fill_the_disk(content, path):
+        path.write_bytes(b"begun")
+        raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(torch, "save", fill_the_disk)
+        with pytest.raises(OutputError, match="Free some space"):
+            dataset(case, tmp_path)[0, 2]
+    assert not any(tmp_path.iterdir())
+    dataset(case, tmp_path)[0, 2]
 
 
 def test_changed_case_is_read_anew(tmp_path):

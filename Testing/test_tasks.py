@@ -173,6 +173,13 @@ def test_a_name_that_is_neither_task_nor_file():
         load_task("spleen")
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    """As Notepad and PowerShell write it."""
+    path = write(tmp_path, TASKS["abdomen"].to_dict())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_task(path) == TASKS["abdomen"]
+
+
 @pytest.mark.parametrize("content", [b"not JSON", b"", b"\xff\xfe\x00binary"])
 def test_a_file_that_is_no_json(content, tmp_path):
     path = tmp_path / "photo.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, TrainingError
@@ -177,6 +178,32 @@ def test_a_run_of_an_earlier_version_chooses_its_best_epoch_by_figures_that_can_
     torch.save(checkpoint, last)
     train(folder)
     assert folder.result()["best_epoch"] == 2
+
+
+def test_where_nothing_can_be_measured_the_student_that_has_learned_longest_is_kept(tmp_path):
+    """The only validation case shows neither organ nor tumor: the first epoch is no better than the last."""
+    cases_folder = write_cases(tmp_path / "cases", 3, slices=4)
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=3))
+    label = folder.split(folder.plan()).validation[0].label
+    sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
+    train(folder)
+    assert folder.result()["criterion"] in (None, 0.0)
+    assert folder.result()["best_epoch"] == 3
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda _: b"\0" * 5000])
+def test_a_damaged_checkpoint_is_named_and_deleting_it_helps(damage, cases_folder, tmp_path, capsys):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    last = folder.stage("student") / "last.pt"
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=last.is_file).run()
+    last.write_bytes(damage(last.read_bytes()))
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+    told = capsys.readouterr().err
+    assert str(last) in told and "damaged" in told and "Traceback" not in told
+    last.unlink()
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 0
+    assert folder.finished
 
 
 def test_checkpoints_of_the_head_hold_no_teacher(finished):

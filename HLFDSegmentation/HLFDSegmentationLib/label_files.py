@@ -39,6 +39,8 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             label = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read as an image: the file is damaged, incomplete or no image.") from error
+    if label.GetDimension() == 4 and label.GetSize()[3] == 1:
+        label = label[:, :, :, 0]
     if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path} does not hold one value for each voxel of a volume. A segmentation with overlapping segments is "

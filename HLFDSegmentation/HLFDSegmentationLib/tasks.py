@@ -268,7 +268,7 @@ def load_task(name_or_path: str | Path) -> Task:
             f"There is no task '{name_or_path}'. Use one of {', '.join(TASKS)}, or give the path of a task file."
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise TaskError(f"The task file {path} cannot be read as JSON: {error}. See docs/tasks.md.") from error
     if not isinstance(data, dict):

@@ -23,7 +23,7 @@ from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 
 from .cases import Case, target_values
-from .split import PARTS, Split, label_gap
+from .split import PARTS, USES, Split, label_gap
 
 ALL_CASES = "all cases"
 """Stands for the case's name in what concerns them together."""
@@ -64,12 +64,14 @@ class _Seen:
         same_ct: cases by a fingerprint of their CT's voxels.
         labels: names of the task's labels that have a voxel in some case.
         by_itself: names of the cases in which a label has voxels and is told from all others, by label.
+        labelled: names of the cases in which some label of the task has voxels.
         others: values with a voxel in some case that stand for none of the task's labels.
     """
 
     same_ct: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
     labels: set[str] = field(default_factory=set)
     by_itself: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    labelled: set[str] = field(default_factory=set)
     others: set[int] = field(default_factory=set)
 
 
@@ -98,7 +100,8 @@ def check_cases(
     findings += _check_patients(cases)
     findings += _check_same_ct(seen)
     findings += _check_labels(cases, task, seen)
-    findings += _check_parts(split, task, seen) if split else ()
+    if split:
+        findings += [*_check_needed_parts(split, seen), *_check_parts(split, task, seen)]
     return findings
 
 
@@ -166,7 +169,10 @@ def _numbers(values: Sequence[float]) -> str:
 def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Iterator[Finding]:
     slices = sitk.GetArrayViewFromImage(label)
     values = set().union(*(np.unique(slice_).tolist() for slice_ in slices)) - {BACKGROUND}
-    seen.labels |= {name for value in values for name in case.labels.get(value, ())}
+    names_here = {name for value in values for name in case.labels.get(value, ())}
+    seen.labels |= names_here
+    if names_here:
+        seen.labelled.add(case.name)
     for value in values:
         if len(names := case.labels.get(value, ())) == 1:
             seen.by_itself[names[0]].add(case.name)
@@ -240,6 +246,16 @@ def _check_labels(cases: Sequence[Case], task: Task, seen: _Seen) -> Iterator[Fi
             f"The values {_numbers(sorted(seen.others))} stand for none of the task's labels: they are background."
         )
         yield Finding(ALL_CASES, "warning", problem, "Nothing, if that is right.")
+
+
+def _check_needed_parts(split: Split, seen: _Seen) -> Iterator[Finding]:
+    """Without these there is no training at all."""
+    remedy = "Divide the cases anew, or add cases of other patients."
+    if not any(case.name in seen.labelled for case in split.train):
+        problem = f"None of the cases to {USES['train']} has a label, so there is nothing to learn."
+        yield Finding(ALL_CASES, "error", problem, remedy)
+    if split.train and not split.validation:
+        yield Finding(ALL_CASES, "error", f"There is no case to {USES['validation']}.", remedy)
 
 
 def _check_parts(split: Split, task: Task, seen: _Seen) -> Iterator[Finding]:

@@ -103,7 +103,10 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     training = training_slices(split.train, plan.task, plan.seed)
     validation = list_slices(split.validation, plan.task)
     check_slices(training, validation)
-    sample = Split((_largest(split.train),), (_largest(split.validation),), ())
+    # A case without any label is hardly learned from, and alone not at all.
+    with_label = {item.case.name for item in training if item.labelled}
+    largest = _largest([case for case in split.train if case.name in with_label])
+    sample = Split((largest,), (_largest(split.validation),), ())
     device = choose_device(plan.device)
     memory = DeviceMemory(device)
     cuda = [device] if device.type == "cuda" else []

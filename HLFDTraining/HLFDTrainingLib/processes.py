@@ -75,7 +75,9 @@ def joined_processes() -> Iterator[Processes]:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT)
+    # torch for Windows has no NCCL.
+    backend = "nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+    distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         world = distributed.get_world_size()
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))

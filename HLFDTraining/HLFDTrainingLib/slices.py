@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from HLFDSegmentationLib.label_files import read_label
+from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices, read_ct
-from monai.data import PersistentDataset
-from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
 
 from .augmentation import anatomical_changes
@@ -22,6 +21,7 @@ from .cases import Case, case_groups, target_values
 from .orientations import ORIENTATIONS, cut_to, oriented
 from .partial_labels import Target
 from .plan import Augmentation
+from .run_folder import writing
 
 EMPTY_SLICES = 0.25
 """Share of the slices without any label that training sees, as a fraction of those with one."""
@@ -63,7 +63,7 @@ def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
     return labelled + [empty[number] for number in sorted(chosen)]
 
 
-class ReadSliced(Transform):
+class SliceReader:
     """Reads one slice of a case as segmenting would: `image` float16 and `label` uint8, both (1, H, W).
 
     The image has the task's spacing, its window scaled to 0..1; the label holds the representatives of the task's
@@ -74,9 +74,9 @@ class ReadSliced(Transform):
         self.task = task
         self._last: _AxialCase | None = None
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Takes `case` and `index`."""
-        case, index = data["case"], data["index"]
+    def __call__(self, item: SliceItem) -> dict[str, torch.Tensor]:
+        """The slice."""
+        case, index = item.case, item.index
         # Slices are asked for in order at first, so each case is read once and not once for each of its slices.
         if self._last is None or self._last.case != case:
             self._last = _AxialCase(case, self.task)
@@ -98,19 +98,49 @@ class _AxialCase:
             self.classes[annotation == value] = representative
 
 
-def _cache_key(task: Task) -> Any:
-    """A hash function for a slice of a task, so that a changed file or task is read anew."""
+class StoredSlices:
+    """Slices as `SliceReader` gives them, read once: after that they come from files in a folder.
 
-    def key(data: dict[str, Any]) -> bytes:
-        case: Case = data["case"]
+    MONAI's PersistentDataset does the same, but writes to the system's temporary folder and moves the file. Where that
+    is another disk, a file can be seen, or left behind, half written, and then it is never read again.
+
+    Args:
+        items: the slices.
+        task: their task.
+        folder: where they are kept; several processes may share it.
+    """
+
+    def __init__(self, items: Sequence[SliceItem], task: Task, folder: Path) -> None:
+        self.items = items
+        self.task = task
+        self.folder = folder
+        self.read = SliceReader(task)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """One slice.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        path = self.folder / f"{self._key(self.items[number])}.pt"
+        try:
+            return torch.load(path, weights_only=True)
+        # Not there, or damaged by a disk or a power failure.
+        except (OSError, EOFError, RuntimeError, UnpicklingError):
+            slice_ = self.read(self.items[number])
+        with replacing(path) as part, writing(path):
+            torch.save(slice_, part)
+        return slice_
+
+    def _key(self, item: SliceItem) -> str:
+        """Of a slice as it is now, so that a changed file or task is read anew."""
+        case, task = item.case, self.task
         files = [
             file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])
         ]
         stamp = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        identity = (stamp, data["index"], sorted(case.labels.items()), task.window, task.spacing, task.num_classes)
-        return sha256(repr(identity).encode()).hexdigest().encode()
-
-    return key
+        identity = (stamp, item.index, sorted(case.labels.items()), task.window, task.spacing, task.num_classes)
+        return sha256(repr(identity).encode()).hexdigest()
 
 
 class SliceDataset(torch.utils.data.Dataset):
@@ -141,8 +171,7 @@ class SliceDataset(torch.utils.data.Dataset):
         self.seed = seed
         self.size = task.input_size
         self.groups = {item.case.name: torch.tensor(case_groups(item.case, task)) for item in items}
-        data = [{"case": item.case, "index": item.index} for item in items]
-        self.stored = PersistentDataset(data, Compose([ReadSliced(task)]), cache, hash_func=_cache_key(task))
+        self.stored = StoredSlices(self.items, task, cache)
         self.augmentation = augmentation
         self.anatomical = anatomical_changes(task.input_size) if augmentation == "anatomical" else None
 

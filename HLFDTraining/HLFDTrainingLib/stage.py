@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -298,8 +299,8 @@ class Stage:
             "criterion": None if math.isnan(value) else round(value, 5),
         }
         self.state.history.append(entry)
-        # The first epoch always counts, so that there is a best network even where nothing can be measured.
-        if value > self.state.best or self.state.best_epoch < 0:
+        # Where nothing can be measured, or nothing was found so far, whoever has learned longer is taken for better.
+        if not value < self.state.best:
             self.state.best, self.state.best_epoch = value if not math.isnan(value) else -math.inf, self.state.epoch
             self._save_best(entry)
         seconds = self.state.seconds
@@ -351,12 +352,23 @@ class Stage:
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self.processes.first:
-            with replacing(path) as aside, writing(path):
-                torch.save(content, aside)
+            with replacing(path) as aside, writing(path), aside.open("wb") as file:
+                torch.save(content, file)
+                # A power failure must not leave an empty file in the place of the former checkpoint.
+                file.flush()
+                os.fsync(file.fileno())
         self.processes.wait()
 
     def _load(self) -> None:
-        checkpoint = torch.load(self.last, map_location=self.device, weights_only=True)
+        try:
+            checkpoint = torch.load(self.last, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for damaged files
+            if is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). Delete it and go on "
+                f"with --resume: the {self.name} begins anew, and what was trained before it is kept."
+            ) from error
         self.learner.load_state_dict(checkpoint["learner"], strict=False)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if checkpoint["scaler"]:  # empty where the run was in full precision, as on a CPU

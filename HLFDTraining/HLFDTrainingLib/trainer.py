@@ -23,7 +23,7 @@ from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
 from .processes import Processes
-from .run_folder import RunFolder, read_weights, writing
+from .run_folder import RunFolder, read_weights
 from .slices import EpochBatches, SliceDataset, chosen_slices, list_slices
 from .split import Split
 from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type
@@ -137,8 +137,7 @@ class TrainingRun:
         items = [(dataset, number) for dataset in datasets for number in range(len(dataset))]
         for count, (dataset, number) in enumerate(items):
             if count % self.processes.world == self.processes.rank:
-                with writing(self.slices):
-                    dataset.stored[number]
+                dataset.stored[number]
             if count % 100 == 0:
                 self.report({"event": "reading", "done": count, "of": len(items)})
                 if self.processes.any(self.stop_requested()):
@@ -261,9 +260,16 @@ def _telling_missing_files(split: Split) -> Iterator[None]:
 
 
 def check_slices(training: Sized, validation: Sized) -> None:
-    """Raises TrainingError where there are no slices to learn from or to validate on."""
-    if not len(training) or not len(validation):
-        raise TrainingError("There is nothing to train on: training and validation each need a case with slices.")
+    """Raises TrainingError where there are no slices to learn from or to choose the best network with."""
+    if not len(training):
+        raise TrainingError(
+            "There is nothing to learn from: no slice of the training cases has a label. Annotate one of them, or "
+            "divide the cases anew."
+        )
+    if not len(validation):
+        raise TrainingError(
+            "There is no case to choose the best network with. Add cases of other patients, or divide the cases anew."
+        )
 
 
 def _best(state: StageState) -> dict[str, Any]:

@@ -93,7 +93,9 @@ class Log:
             self.error = text.removeprefix("hlfd: ")
         self.last = text or self.last
         if self.files.log.is_file() and self.files.log.stat().st_size > LOG_BYTES:
-            os.replace(self.files.log, self.files.old_log)
+            # Not renamed: Windows refuses that while the log is this process's own output.
+            shutil.copyfile(self.files.log, self.files.old_log)
+            os.truncate(self.files.log, 0)
         with open(self.files.log, "a", encoding="utf-8") as log:
             log.write(text + "\n")
 

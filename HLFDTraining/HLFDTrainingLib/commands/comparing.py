@@ -155,7 +155,7 @@ def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[l
         shares = {"fractions": options.fractions} if options.fractions else {}
         return cases, split_by_patient(cases, seed=plan.seed, **shares)
     try:
-        return cases, Split.from_dict(json.loads(options.split.read_text(encoding="utf-8")), cases)
+        return cases, Split.from_dict(json.loads(options.split.read_text(encoding="utf-8-sig")), cases)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CasesError(
             f"The split {options.split} cannot be read: {error}. Give the split.json of a training run."
