@@ -123,6 +123,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         # The node selectors know of imported nodes only after the event.
         self.afterImport = qt.QTimer()
@@ -163,6 +164,13 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndClose(self, caller: Any, event: str) -> None:
         """Called just after the scene is closed."""
         self.onSceneReady()
+
+    def onSceneStartImport(self, caller: Any, event: str) -> None:
+        """Called when a scene is about to be loaded, or added to this one.
+
+        Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters.
+        """
+        self._disconnectParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
         """Called when a scene has been loaded."""

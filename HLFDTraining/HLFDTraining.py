@@ -20,7 +20,7 @@ from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
-from HLFDTrainingLib.slicer_own_layout import register_layouts
+from HLFDTrainingLib.slicer_own_layout import look_after
 from HLFDTrainingLib.slicer_plan_panel import PlanPanel
 from HLFDTrainingLib.slicer_trainer import start_trainer
 from HLFDTrainingLib.slicer_training_panel import TrainingPanel
@@ -61,8 +61,8 @@ class HLFDTraining(ScriptedLoadableModule):
             "in Knowledge Distillation for Kidney and Liver Tumor Segmentation</i>. ISBI 2024. "
             "<a href='https://doi.org/10.1109/ISBI56570.2024.10635141'>doi:10.1109/ISBI56570.2024.10635141</a>"
         )
-        # A scene may be loaded before the panel is opened, and Slicer shows no view in a layout that it does not know.
-        slicer.app.connect("startupCompleted()", lambda: register_layouts(slicer.mrmlScene))
+        # A scene may be loaded before the panel is opened.
+        slicer.app.connect("startupCompleted()", lambda: look_after(slicer.mrmlScene))
 
 
 @parameterNodeWrapper

@@ -62,7 +62,8 @@ def save_scene(file: Path) -> Path:
 
 
 def select(monkeypatch, *items: int):
-    """The items are what the user has marked in Slicer's tree of data."""
+    """The items are what the user has marked in Slicer's tree of data. Without any, it names the whole scene."""
+    items = items or (import_module("slicer").mrmlScene.GetSubjectHierarchyNode().GetSceneItemID(),)
 
     class Handler:
         @staticmethod

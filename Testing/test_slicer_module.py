@@ -705,6 +705,20 @@ def test_a_saved_scene_brings_all_back(reviewed, tmp_path):
     assert foreground(panel.slicer) is result.map_node(SEGMENT, "encoder3")
 
 
+def test_a_scene_that_is_added_changes_neither_ct_nor_output(reviewed, tmp_path):
+    """Another patient's CT must not be segmented because a scene was added meanwhile."""
+    panel = reviewed
+    panel.parameters.outputSegmentation = panel.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    chosen = panel.parameters.inputVolume, panel.parameters.outputSegmentation, panel.parameters.result
+    assert None not in chosen
+    file = tmp_path / "other.mrml"
+    file.write_text('<MRML><Volume id="vtkMRMLScalarVolumeNode1" name="A other"/></MRML>')
+    panel.slicer.util.loadScene(str(file))
+    panel.slicer.app.processEvents()
+    assert (panel.parameters.inputVolume, panel.parameters.outputSegmentation, panel.parameters.result) == chosen
+    assert panel.ui.inputSelector.currentNode() is chosen[0]
+
+
 def test_closing_the_scene_with_everything_open(reviewed):
     panel = reviewed
     for button in (panel.ui.showMapCheckBox, panel.ui.chartButton, panel.ui.mosaicButton, panel.ui.show3DButton):

@@ -263,6 +263,39 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
     assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+def limits_of_views(slicer) -> list[bool]:
+    """Of each segmentation, whether it is missing in views that are made from now on."""
+    return [bool(node.GetViewNodeIDs()) for node in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode")]
+
+
+def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_saved_scene(panel, trained, tmp_path):
+    """They were missing in the views of every layout that was chosen later."""
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_own_layout import look_after
+    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+
+    [case] = unseen_cases(trained)
+    task = RunFolder(trained).plan().task
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    result = panel.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "result")
+    result.CreateDefaultDisplayNodes()
+    view = TruthView(panel.slicer.mrmlScene)
+    view.show(ct, truth, result)
+    assert limits_of_views(panel.slicer) == [True, True]
+    panel.slicer.app.layoutManager().setLayout(panel.slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    assert limits_of_views(panel.slicer) == [False, False]
+
+    view.show(ct, truth, result)
+    path = str(tmp_path / "scene.mrb")
+    assert panel.slicer.util.saveScene(path)
+    view.restore()
+    look_after(panel.slicer.mrmlScene)
+    panel.slicer.mrmlScene.Clear(False)
+    panel.slicer.util.loadScene(path)
+    assert limits_of_views(panel.slicer) == [False, False]
+
+
 @pytest.mark.parametrize("name", ["", "My Livers", "../x"])
 def test_a_name_that_no_model_can_have_is_refused(panel, trained, name):
     panel.panel.show(trained)

@@ -202,6 +202,17 @@ def test_what_was_chosen_is_saved_with_the_scene_and_a_training_is_not(panel, tm
     assert panel.ui.methodCombo.currentText.startswith("KD") and panel.ui.batchSpin.value == 5
 
 
+def test_a_training_stays_in_sight_when_the_scene_is_closed(panel, tmp_path):
+    """Its folder was chosen by hand: without it, nobody could stop the training from the panel."""
+    run = begin_run(tmp_path / "elsewhere" / "run")
+    panel.ui.runFolderEdit.setCurrentPath(str(run.path.parent))
+    panel.wait(lambda: panel.widget.trainingPanel.shown == run.path, 10)
+    panel.slicer.mrmlScene.Clear()
+    panel.slicer.app.processEvents()
+    assert panel.widget.trainingPanel.shown == run.path
+    assert Path(panel.ui.runFolderEdit.currentPath) == run.path.parent
+
+
 # Tasks
 
 

@@ -342,6 +342,19 @@ def test_charts_survive_a_closed_scene(charted):
     assert charted.panel._charts.chart_nodes[0].GetScene() is not None
 
 
+def test_charts_do_not_take_over_a_scene_of_another_module(charted):
+    """The scene was closed while another module is open, and the training goes on."""
+    charted.panel.attach(None)
+    charted.slicer.mrmlScene.Clear(False)
+    layout = charted.slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+    charted.slicer.app.layoutManager().setLayout(layout)
+    tell(charted.run, epoch_event("student", 3, 0.6))
+    charted.panel.refresh()
+    assert charted.slicer.app.layoutManager().layout == layout and chart_nodes(charted.slicer) == []
+    charted.panel.attach(True)
+    assert chart_nodes(charted.slicer)
+
+
 # Preview and log
 
 

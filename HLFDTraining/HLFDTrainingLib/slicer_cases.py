@@ -104,6 +104,9 @@ def selected_nodes() -> list[slicer.vtkMRMLNode]:
     slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItems(items)
     found = []
     for item in _ids(items):
+        # Slicer's tree says that the whole scene is selected where nothing is.
+        if item == hierarchy.GetSceneItemID():
+            continue
         hierarchy.GetItemChildren(item, inside, True)
         found += [item, *_ids(inside)]
     nodes = (hierarchy.GetItemDataNode(item) for item in dict.fromkeys(found))

@@ -71,12 +71,29 @@ class OwnLayout:
         self._before = None
 
 
+def look_after(scene: slicer.vtkMRMLScene) -> None:
+    """Makes scenes whole that were saved in one of the layouts. To be called once, when Slicer has started."""
+    register_layouts(scene)
+    scene.AddObserver(scene.EndImportEvent, lambda caller, event: give_views_back(scene))
+
+
 def register_layouts(scene: slicer.vtkMRMLScene) -> None:
     """Makes them known. Slicer does not save descriptions: a scene that was saved with one needs it when loaded."""
     node = layout_node(scene)
     for number, description in _DESCRIPTIONS.items() if node is not None else ():
         if not node.IsLayoutDescription(number):
             node.AddLayoutDescription(number, description)
+
+
+def give_views_back(scene: slicer.vtkMRMLScene) -> None:
+    """Shows those segmentations in all views again of which one is shown beside the other in `TRUTH_LAYOUT`.
+
+    They are limited to the views of that time, so that they would be missing in those of any later layout.
+    """
+    own = {f"vtkMRMLSliceNode{view}" for view in (TRUTH, STUDENT)}
+    for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode", scene):
+        if own & set(display.GetViewNodeIDs()):
+            display.SetViewNodeIDs([])
 
 
 def layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:

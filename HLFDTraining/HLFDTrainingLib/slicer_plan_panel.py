@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import qt
+import slicer
 from HLFDSegmentationLib.errors import HLFDError, TaskError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.slicer_texts import time_text
@@ -24,6 +25,7 @@ from .slicer_new_task import ask_for_task
 from .slicer_texts import size_text, stage_titles
 
 TASKS_FOLDER = "tasks"
+RUNS_FOLDER_SETTING = "HLFDTraining/RunsFolder"
 CROPS = (64, 128, 192, 256, 320, 384, 448, 512)
 HLFD_METHODS = ("hlfd", "hlfd:full", "hlfd:released")
 TYPING_MS = 600
@@ -173,8 +175,12 @@ class PlanPanel:
 
     @property
     def runs_folder(self) -> Path:
-        """The folder in which trainings are kept."""
+        """The folder in which trainings are kept: the scene's, otherwise the one that was chosen last.
+
+        A scene that is closed must not take a training that is going on out of sight.
+        """
         chosen = self._parameters.runsFolder if self._parameters else ""
+        chosen = chosen or slicer.app.userSettings().value(RUNS_FOLDER_SETTING)
         return Path(chosen) if chosen else Path.home() / "HLFD trainings"
 
     @property
@@ -258,6 +264,7 @@ class PlanPanel:
     def _on_folder(self) -> None:
         path = self.ui.runFolderEdit.currentPath
         if self._parameters and path and Path(path) != self.runs_folder:
+            slicer.app.userSettings().setValue(RUNS_FOLDER_SETTING, path)
             self._parameters.runsFolder = path
 
     def _on_new_task(self, clicked: bool) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import slicer
+import vtk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .cases import Case
 from .run_folder import RunFolder
-from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout
+from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout, give_views_back, layout_node
 
 CASE_ATTRIBUTE = "HLFD.Case"
 PATIENT_ATTRIBUTE = "HLFD.Patient"
@@ -105,6 +106,7 @@ class TruthView:
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene
         self._layout = OwnLayout(scene, TRUTH_LAYOUT)
+        self._observed: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
 
     def show(
         self,
@@ -112,8 +114,10 @@ class TruthView:
         truth: slicer.vtkMRMLSegmentationNode,
         result: slicer.vtkMRMLSegmentationNode,
     ) -> None:
-        """Shows a case. In all other views both segmentations are drawn, the truth as a line."""
+        """Shows a case, until another layout is chosen. In other views both are drawn, the truth as a line."""
+        self._end()
         self._layout.take()
+        self._end_with_layout()
         own = {side: self._scene.GetSingletonNode(side, "vtkMRMLSliceNode") for side in (TRUTH, STUDENT)}
         others = [node.GetID() for node in self._views() if node not in own.values()]
         for side, node in ((TRUTH, truth), (STUDENT, result)):
@@ -130,7 +134,25 @@ class TruthView:
 
     def restore(self) -> None:
         """Gives the user's layout back; what was loaded stays."""
+        self._end()
         self._layout.give_back()
+
+    def _end_with_layout(self) -> None:
+        node = layout_node(self._scene)
+        if node is not None:
+            self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout)
+
+    def _on_layout(self, node: slicer.vtkMRMLLayoutNode, event: str) -> None:
+        if node.GetViewArrangement() != TRUTH_LAYOUT:
+            self._end()
+
+    def _end(self) -> None:
+        """Both segmentations are in all views again."""
+        if self._observed:
+            node, tag = self._observed
+            node.RemoveObserver(tag)
+        self._observed = None
+        give_views_back(self._scene)
 
     def _views(self) -> list[slicer.vtkMRMLNode]:
         kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")

@@ -114,6 +114,7 @@ class TrainingPanel:
         self._run: ShownRun | None = None
         self._hint = _("There are no cases yet.")
         self._busy = ""
+        self._has_scene = False
         self._charts = TrainingCharts(slicer.mrmlScene)
         self._timer = qt.QTimer()
         self._timer.setInterval(LOOK_MS)
@@ -136,7 +137,8 @@ class TrainingPanel:
         return self._run is not None and self._run.running
 
     def attach(self, parameters: Any) -> None:
-        """Follows the scene: none while it is closed, when there are no charts."""
+        """Follows the scene: none while it is closed and until the panel is opened again, when there are no charts."""
+        self._has_scene = parameters is not None
         if parameters is None:
             self._charts.hide()
             return
@@ -330,7 +332,7 @@ class TrainingPanel:
         )
 
     def _draw_charts(self) -> None:
-        if not self.ui.showChartsButton.checked or self._run is None:
+        if not self.ui.showChartsButton.checked or self._run is None or not self._has_scene:
             self._charts.hide()
             return
         self._charts.show(self._run.curves, self._run.stage)

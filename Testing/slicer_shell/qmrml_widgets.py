@@ -142,7 +142,15 @@ class qMRMLNodeComboBox(qMRMLWidget):
         self._observers.clear()
         super().setMRMLScene(scene)
         for event in SCENE_EVENTS if scene is not None else ():
-            self._observers.add(scene, event, self._update)
+            self._observers.add(
+                scene, event, self._update_after_import if event == Scene.EndImportEvent else self._update
+            )
+        self._update()
+
+    def _update_after_import(self) -> None:
+        """As in Slicer, whose model takes all its rows away then, and the choice with them (its issue 4570)."""
+        if self.noneEnabled:
+            self._select(None)
         self._update()
 
     def currentNode(self) -> slicer.vtkMRMLNode | None:

@@ -114,6 +114,7 @@ def clear_scene() -> None:
             if node.GetName() not in DEFAULT_SLICE_VIEWS:
                 scene.RemoveNode(node)
     slicer.app.layoutManager().reset()
+    slicer.app.userSettings().clear()
 
 
 def unload_modules() -> None:
