@@ -137,7 +137,7 @@ CARD_LIMITS = """
   accepted, rejected or redrawn by eye, not by a radiologist. Slices with an even liver are shown again with painted
   lesions, slices with kidneys again with a painted kidney tumor, and as they might look without contrast medium.
 - KiTS19, CC BY-NC-SA 4.0: 57 slices of 33 patients; kidneys and tumors. The liver was marked for this model in 40 of
-  those that are learned from, in the same way.
+  those that are learned from, in the same way. They, and half of the painted kidney tumors, are shown mirrored, too.
 - KiTS23, CC BY-NC-SA 4.0: label maps of 100 patients, with computed CT painted on them.{same_people}
 - HCC-TACE-Seg (TCIA, DOI 10.7937/TCIA.5FNA-0924), CC BY 4.0: 24 slices of one patient above the kidneys.
 - {empty_slices} computed slices of head, chest, pelvis, thighs and air.
