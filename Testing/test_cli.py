@@ -419,6 +419,28 @@ def test_demo_refuses_a_seed_that_is_none(capsys):
     assert "no whole number from 0 on" in capsys.readouterr().err
 
 
+def test_demo_refuses_the_root_of_a_disk(capsys):
+    assert main(["demo", "-o", Path("/").absolute().anchor]) == 1
+    assert "Give the name of a new folder" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_made_takes_nothing_else_away(
+    ct_file, tmp_path, untrained_package, monkeypatch, capsys
+):
+    """The segmentation has taken minutes."""
+
+    def no_memory(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr("HLFDSegmentationLib.pipeline.write_report", no_memory)
+    output = tmp_path / "result"
+    options = ["--model", str(untrained_package), "--device", "cpu"]
+    assert main(["segment", str(ct_file), "-o", str(output), *options]) == 0
+    assert {path.name for path in output.iterdir()} == {"segmentation.nii.gz", "segmentation.seg.nrrd", "segments.csv"}
+    told = capsys.readouterr().out
+    assert "There is no report: the memory did not suffice." in told and "report.html" not in told
+
+
 def test_demo_takes_the_current_folder_for_one_that_is_there(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -19,6 +19,7 @@ LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
         ((80, 512, 512), (0.008, 0.008, 2.5), ["show only 4.1 x 4.1 mm"]),
         ((3, 1, 1), (0.8, 0.8, 2.5), ["show only 0.8 x 0.8 mm"]),
         ((20, 512, 512), (0.8, 0.8, 90.0), ["90 mm apart"]),
+        ((400, 20, 512), (0.8, 20.0, 0.8), ["voxels are 20 mm wide within axial slices"]),
     ],
 )
 def test_geometry(shape, spacing, told):

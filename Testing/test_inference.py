@@ -383,6 +383,20 @@ def test_the_cpu_takes_over_from_a_gpu_without_memory_and_says_so():
     assert runner.notes == ["The memory of mps was too small; the CPU computed the rest."]
 
 
+def test_the_cpu_takes_over_from_a_gpu_that_does_not_even_hold_the_network():
+    """As while another program trains there."""
+
+    class TooLarge(OutOfMemoryUntilOnTheCPU):
+        def to(self, device: torch.device, **options) -> NearestTissue:
+            if device.type != "cpu":
+                raise torch.OutOfMemoryError("MPS backend out of memory")
+            return super().to(device, **options)
+
+    runner = inference._Runner(TooLarge(), torch.device("mps"))
+    assert runner.device == torch.device("cpu")
+    assert runner.notes == ["The memory of mps was too small; the CPU computed the rest."]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_gpu_gives_the_same_and_the_cpu_takes_over():
     ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS))

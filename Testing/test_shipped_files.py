@@ -163,3 +163,13 @@ def test_logs_name_no_nodes(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logging."):
             assert "GetName" not in ast.unparse(node) and ".name" not in ast.unparse(node), f"line {node.lineno}"
+
+
+def test_git_never_changes_the_line_ends_of_a_model():
+    """Its manifest names the hashes of texts, too: with other line ends the model would count as damaged."""
+    if not (CHECKOUT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    texts = [str(path) for path in (CHECKOUT / "HLFDSegmentation/Resources/Models").rglob("*") if path.is_file()]
+    command = ["git", "check-attr", "text", "--", *texts]
+    told = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(told) == len(texts) > 3 and all(line.endswith("text: unset") for line in told)

@@ -413,6 +413,29 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel.picture("panel_not_ct")
 
 
+def test_a_new_region_goes_around_the_ct(quick):
+    """Slicer's new box has no size: it cannot be seen, and nothing can be moved."""
+    roi = quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    quick.ui.roiSelector.nodeAddedByUser.emit(roi)
+    of_roi, of_ct = [0.0] * 6, [0.0] * 6
+    roi.GetRASBounds(of_roi)
+    quick.ct.GetRASBounds(of_ct)
+    assert of_roi == pytest.approx(of_ct)
+    assert roi.GetDisplayNode() is not None
+
+
+def test_a_fault_in_the_worker_is_in_slicers_log(quick, caplog):
+    from HLFDSegmentationLib.slicer_worker import shared_worker
+    from HLFDSegmentationLib.worker_protocol import Failed
+
+    worker = shared_worker()
+    worker._client._log.append("Traceback: what the worker said")
+    worker._client._told += [Failed(1, "input", "no CT"), Failed(2, "unexpected", "Something unexpected happened.")]
+    worker._deliver()
+    (record,) = (one for one in caplog.records if one.levelname == "ERROR")
+    assert "unexpected" in record.getMessage() and "what the worker said" in record.getMessage()
+
+
 def test_the_logic_without_a_window(slicer_shell, load, small_model):
     from slicer_cases import add_ct
 

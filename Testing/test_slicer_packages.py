@@ -1,6 +1,9 @@
 """First use: what is missing is named, asked for and installed; every way in which that fails ends in a sentence."""
 
 import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -145,11 +148,36 @@ def test_without_the_extension_that_installs_torch(failing, packages, monkeypatc
 def test_slicer_5_10_has_no_packaging_module(ensure, packages, slicer_shell, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer.packaging", None)
     monkeypatch.delattr(slicer_shell, "packaging", raising=False)
-    monkeypatch.setattr(slicer_shell.util, "pip_install", lambda requirements: packages.install(*requirements))
+
+    def pip_install(arguments: list[str]) -> None:
+        *requirements, option, file = arguments
+        assert option == "--constraint" and f"torch=={version('torch')}" in Path(file).read_text().split()
+        packages.install(*requirements)
+
+    monkeypatch.setattr(slicer_shell.util, "pip_install", pip_install)
     packages.absent = {"monai"}
     accept()
     ensure()
     assert packages.installed == ["monai>=1.5"]
+
+
+def test_pytorch_stays_as_it_is_when_other_packages_are_installed(ensure, packages):
+    """The newest monai asks for a newer PyTorch, which pip would take from where it fits no graphics card."""
+    packages.absent = {"monai"}
+    accept()
+    ensure()
+    assert packages.installed == ["monai>=1.5"]
+    assert f"torch=={version('torch')}" in packages.constraints
+
+
+def test_a_slicer_for_intel_macs_is_told_before_anything_is_downloaded(failing, packages, monkeypatch):
+    from HLFDSegmentationLib import slicer_packages
+
+    monkeypatch.setattr(slicer_packages, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(slicer_packages, "platform", SimpleNamespace(machine=lambda: "x86_64"))
+    packages.absent = {"torch"}
+    assert "Intel" in failing()
+    assert not shown() and not packages.installed
 
 
 def test_tests_install_nothing(failing, packages, slicer_shell):

@@ -515,6 +515,39 @@ def test_a_worker_that_cannot_be_started(command):
         client.close()
 
 
+@POSIX
+def test_a_launcher_whose_python_was_ended_by_the_system_tells_of_the_memory(folder, untrained_package):
+    """Slicer's launcher hides how its Python ended: it ends with 1, and a line on its log."""
+    code = """
+import subprocess, sys
+status = subprocess.call([sys.executable, *sys.argv[1:]])
+if status:
+    print("error: [python-real] exit abnormally - Report the problem.", file=sys.stderr, flush=True)
+sys.exit(1 if status else 0)
+"""
+    client = WorkerClient([sys.executable, "-c", code, *worker_command(sys.executable)[1:]])
+    try:
+        job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400), attention=True))
+        wait_for_phase(client, job, "segmenting")
+        (launcher,) = (one for one in workers() if code in one.cmdline())
+        (launched,) = workers(launcher)
+        launched.kill()
+        failed = last(client, job)
+        assert isinstance(failed, Failed) and failed.kind == "memory"
+    finally:
+        client.close()
+
+
+def test_files_in_the_current_folder_are_not_taken_for_modules(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    client = WorkerClient(worker_command(sys.executable))
+    try:
+        assert answer(client, DevicesRequest()).devices
+    finally:
+        client.close()
+
+
 def test_what_libraries_print_is_no_event():
     noise = "import threading, os; print('hello', flush=True); threading.Timer(1, lambda: os.write(1, b'{')).start()"
     client = WorkerClient(running_as(noise))

@@ -58,7 +58,17 @@ def check_name(path: Path, kind: type[HLFDError]) -> None:
         raise kind(f"The name {shown} has letters that are no UTF-8. Rename the file or folder.") from error
 
 
+def check_readable(path: Path) -> None:
+    """Raises InputError where the file may not be read, which ITK takes for damage."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}. Check that you may read it.") from error
+
+
 def _read_file(path: Path) -> sitk.Image:
+    check_readable(path)
     kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if kind not in READERS:
         what = "is a picture, not a CT" if kind else "is damaged, or not an image file"

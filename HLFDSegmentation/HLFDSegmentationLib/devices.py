@@ -9,9 +9,23 @@ from .errors import InputError
 
 def available_devices() -> list[str]:
     """Names that `choose_device` takes on this computer, the fastest first."""
-    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = [f"cuda:{number}" for number in range(count) if _is_built_for(number)]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
+
+
+def _is_built_for(number: int) -> bool:
+    """Whether this torch holds code for a GPU, or some that the GPU's driver can translate.
+
+    It says that a GPU is available also where it is too old or too new for it; every computation fails then.
+    """
+    built = [arch.partition("_") for arch in torch.cuda.get_arch_list()]
+    nvidia = [(kind, divmod(int(digits.rstrip("af")), 10)) for kind, _, digits in built if kind in ("sm", "compute")]
+    if not nvidia:
+        return True
+    major, minor = torch.cuda.get_device_capability(number)
+    return any(own[0] == major and own[1] <= minor if kind == "sm" else own <= (major, minor) for kind, own in nvidia)
 
 
 def device_title(name: str) -> str:

@@ -43,6 +43,12 @@ def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, floa
             f"The CT's slices are {spacing[2]:.3g} mm apart. Volumes are rough then, and small lesions can lie between "
             "the slices. Check that the spacing is right and that no slices are missing."
         )
+    widest = max(spacing[:2])
+    if widest > WIDEST_SLICES_MM:
+        doubts.append(
+            f"The CT's voxels are {widest:.3g} mm wide within axial slices, as in coronal or sagittal series. Volumes "
+            "and diameters are rough then, and the model, which sees axial slices, may be wrong. Give the axial series."
+        )
     return doubts
 
 

@@ -200,7 +200,14 @@ class _Runner:
         self._batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
         self._half = device.type == "cuda"
         self._notes: dict[str, str] = {}
-        self._use(device)
+        try:
+            self._use(device)
+        except (RuntimeError, MemoryError) as error:
+            if device.type == "cpu" or not is_out_of_memory(error):
+                raise
+            # Not even the network fits, as while another program fills the memory.
+            self._batch = 1
+            self._take_less()
 
     @property
     def notes(self) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .ct_files import check_name, quiet
+from .ct_files import check_name, check_readable, quiet
 from .errors import InputError
 from .image_headers import check_numbers
 from .nifti_files import check_nifti
@@ -29,6 +29,7 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
     check_name(path, InputError)
     if not path.is_file():
         raise InputError(f"There is no label file {path}.")
+    check_readable(path)
     try:
         with quiet():
             reader = sitk.ImageFileReader.GetImageIOFromFileName(str(path))

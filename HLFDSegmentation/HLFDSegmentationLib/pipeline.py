@@ -60,6 +60,8 @@ def segment_to_folder(
 ) -> Result:
     """Segments a CT and writes everything about it into a new folder, which appears only when it is complete.
 
+    A report that cannot be made is told as a warning, and takes nothing else away.
+
     Files: segmentation.nii.gz, segmentation.seg.nrrd, segments.csv, report.html; with attention also
     attention/LABEL_LAYER.nii.gz, each on its layer's own grid, and attention.csv with the focus of every layer.
 
@@ -90,7 +92,11 @@ def segment_to_folder(
         write_measures_csv(result.measures, part / "segments.csv")
         if attention:
             write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
-        _write_report(part, result, ct, ct_path, package)
+        try:
+            _write_report(part, result, ct, ct_path, package)
+        except (OutputError, MemoryError) as error:
+            reason = str(error) or "the memory did not suffice."
+            warnings.append(f"There is no report: {reason} All else is complete.".replace(str(part), str(folder)))
     return result
 
 
@@ -212,10 +218,15 @@ def _check_makeable(folder: Path) -> None:
         )
     if not above.is_dir():
         raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
-    if not os.access(above, os.W_OK):
+    try:
+        # Asking for the right would not do: on Windows, folders seem to have it always.
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
         raise OutputError(
-            f"{folder} cannot be made: {above} may not be changed. Choose a folder that you may write to."
-        )
+            f"{folder} cannot be made: {above} may not be changed ({error.strerror}). Choose a folder that you may "
+            "write to."
+        ) from error
 
 
 @contextmanager

@@ -35,15 +35,16 @@ class PrivateFolder:
     """
 
     def __init__(self) -> None:
-        remove_stale()
         try:
+            remove_stale()
             # Readable by its owner only.
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
             self._lock = os.open(self.path / OWNER, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
+            # None is known where the system finds none that can be written to.
+            name = f"The temporary folder {tempfile.tempdir}" if tempfile.tempdir else "The temporary folder"
             raise OutputError(
-                f"The temporary folder {tempfile.gettempdir()} cannot be used: {error.strerror}. "
-                "Free some space there, or check that you may write to it."
+                f"{name} cannot be used: {error.strerror}. Free some space there, or check that you may write to it."
             ) from error
         _try_lock(self._lock)
 

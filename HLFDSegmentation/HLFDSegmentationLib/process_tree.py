@@ -11,6 +11,9 @@ from typing import Any
 
 WINDOWS = sys.platform == "win32"
 
+LAUNCHED_ENDED = "exit abnormally"
+"""What Slicer's launcher of Python says where the Python was ended by the system; it ends with 1 itself."""
+
 
 def own_group() -> dict[str, Any]:
     """Arguments of `subprocess.Popen` for a process that `end_tree` can end: it leads a group, and has no window."""

@@ -5,7 +5,7 @@ The page is built as a tree of elements, so every text in it is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from .tasks import Label
 from .volumes import AxialSlices
 
 if TYPE_CHECKING:
+    from .attention import LayerAttention
     from .inference import Segmentation
     from .model_package import ModelPackage
 
@@ -43,7 +44,7 @@ def write_report(
     measures: Sequence[SegmentMeasures],
     package: ModelPackage,
     warnings: Sequence[str] = (),
-    map_images: Sequence[sitk.Image] | None = None,
+    image_of: Callable[[LayerAttention], sitk.Image] | None = None,
     readings: Sequence[Reading] = (),
     given: str | None = None,
 ) -> None:
@@ -57,8 +58,7 @@ def write_report(
         measures: what `measure` gave.
         package: the model that segmented.
         warnings: sentences on the input that the reader must not miss, such as that the image is not CT in HU.
-        map_images: where the cells of each of the segmentation's maps lie; without them, the maps are those that the
-            whole CT gave.
+        image_of: places the map of a layer on the CT; without it, the maps are those that the whole CT gave.
         readings: what a reader made of the maps.
         given: name of the file that the segmentation is from; none where the model made it.
 
@@ -76,10 +76,8 @@ def write_report(
     _add_measures(page, measures)
     _add_slices(page, measures, pictures)
     if segmentation.attention:
-        if map_images is None:
-            slices = AxialSlices(ct, task)
-            map_images = [slices.layer_image(layer.maps) for layer in segmentation.attention]
-        add_attention(page, segmentation, pictures, map_images)
+        slices = AxialSlices(ct, task)
+        add_attention(page, segmentation, pictures, image_of or (lambda layer: slices.layer_image(layer.maps)))
     if readings:
         add_readings(page, readings)
     _add_model(page, package, segmentation.device)

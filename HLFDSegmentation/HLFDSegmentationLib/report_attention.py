@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
 
@@ -34,7 +34,10 @@ CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
 
 
 def add_attention(
-    page: Element, segmentation: Segmentation, pictures: AxialPictures, map_images: Sequence[sitk.Image]
+    page: Element,
+    segmentation: Segmentation,
+    pictures: AxialPictures,
+    image_of: Callable[[LayerAttention], sitk.Image],
 ) -> None:
     """Adds every layer's attention for every label, in the slice that holds most of the label, and its focus.
 
@@ -42,7 +45,7 @@ def add_attention(
         page: takes the new section.
         segmentation: with attention.
         pictures: draws the slices.
-        map_images: for each of the attention's maps, the image that tells where its cells lie.
+        image_of: places a layer's map on the CT. All maps at a time would take more memory than the CT.
     """
     section = add_section(page, "What each layer looks at")
     add_text(section, "p", HOW_TO_READ)
@@ -53,7 +56,7 @@ def add_attention(
         heading = SubElement(block, "h3")
         add_swatch(heading, label)
         add_text(heading, "span", label.name)
-        own = [(layer, image) for layer, image in zip(segmentation.attention, map_images) if layer.label == label.name]
+        own = [layer for layer in segmentation.attention if layer.label == label.name]
         z = pictures.largest_slice(label)
         if not own or z is None:
             add_text(block, "p", _why_nothing(segmentation, label, z), class_="quiet")
@@ -66,16 +69,16 @@ def add_attention(
         )
         organ = segmentation.task.label(label.organ) if label.organ else None
         grid = SubElement(block, "div", {"class": "layers"})
-        for layer, image in own:
+        for layer in own:
             figure = SubElement(grid, "figure")
-            picture = pictures.attention(z, label, image, colors)
+            picture = pictures.attention(z, label, image_of(layer), colors)
             alt = f"Attention of {layer.layer} for {label.name} over the CT slice at {pictures.place(z)}."
             add_image(figure, picture, alt)
             caption = SubElement(figure, "figcaption")
             add_text(caption, "b", layer.layer)
             for line in _focus_lines(layer, label, organ):
                 add_text(caption, "span", line, class_="quiet")
-        _add_focus_chart(block, label, [layer for layer, _ in own])
+        _add_focus_chart(block, label, own)
 
 
 def _why_nothing(segmentation: Segmentation, label: Label, z: int | None) -> str:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import importlib
 import logging
+import platform
 import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import CalledProcessError
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 import slicer
@@ -24,6 +27,7 @@ from .errors import HLFDError
 TORCH = Requirement("torch>=2.6")
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 PACKAGE_INDEX = ("pypi.org", 443)
+OF_PYTORCH = ("torch", "torchvision")
 
 _INSTALLING = Lock()
 
@@ -76,6 +80,13 @@ def _ask_and_install(missing: Sequence[Requirement]) -> None:
         raise PackagesMissingError(
             _("These Python packages are missing: {names}. Tests do not install any; install them first.").format(
                 names=names
+            )
+        )
+    if TORCH in missing and sys.platform == "darwin" and platform.machine() == "x86_64":
+        raise PackagesMissingError(
+            _(
+                "PyTorch is no longer made for Intel programs on a Mac, which this Slicer is, also on a Mac with an "
+                "Apple chip. HLFD needs a Slicer that was built for Apple chips (arm64), or another computer."
             )
         )
     _ask(missing, names)
@@ -137,13 +148,24 @@ def _install(requirements: Sequence[Requirement]) -> None:
     if not requirements:
         return
     texts = [str(requirement) for requirement in requirements]
-    with _explaining(", ".join(texts)):
+    with _explaining(", ".join(texts)), TemporaryDirectory() as folder:
+        kept = Path(folder) / "constraints.txt"
+        kept.write_text(_installed_pytorch(), encoding="utf-8")
         try:
             from slicer.packaging import pip_ensure
         except ImportError:  # Slicer 5.10
-            slicer.util.pip_install(texts)
+            slicer.util.pip_install([*texts, "--constraint", str(kept)])
         else:
-            pip_ensure(texts, prompt_install=False, requester="HLFD Segmentation")
+            pip_ensure(texts, constraints=kept, prompt_install=False, requester="HLFD Segmentation")
+
+
+def _installed_pytorch() -> str:
+    """Constraints by which pip leaves PyTorch as it is; a package that asks for a newer one would replace it."""
+    lines = []
+    for name in OF_PYTORCH:
+        with suppress(PackageNotFoundError):
+            lines.append(f"{name}=={version(name)}\n")
+    return "".join(lines)
 
 
 @contextmanager

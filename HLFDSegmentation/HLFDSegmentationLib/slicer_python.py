@@ -58,4 +58,5 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONIOENCODING": "utf-8",
+        "PYTHONSAFEPATH": "1",
     }

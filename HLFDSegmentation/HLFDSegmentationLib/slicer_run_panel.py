@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import qt
 import slicer
 import vtk
@@ -52,6 +53,7 @@ class RunPanel(VTKObservationMixin):
         self._missing: list[Requirement] = []
         ui.segmentButton.connect("clicked(bool)", self._on_clicked)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
+        ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
         self._fill_devices(DevicesResult([Device("cpu", _("Processor"))]))
 
     def attach(self, parameters: Any) -> None:
@@ -59,6 +61,16 @@ class RunPanel(VTKObservationMixin):
         self._parameters = parameters
         self._missing = missing_packages()
         self.refresh()
+
+    def _on_roi_added(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
+        """A new box goes around the CT: Slicer's has no size, so that it could neither be seen nor moved."""
+        roi.CreateDefaultDisplayNodes()
+        if self._parameters and self._parameters.inputVolume:
+            bounds = [0.0] * 6
+            self._parameters.inputVolume.GetRASBounds(bounds)
+            low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+            roi.SetCenter(*((low + high) / 2).tolist())
+            roi.SetSize(*(high - low).tolist())
 
     def warm_up(self) -> None:
         """Starts the worker in the background and asks it for the devices, where all that it needs is installed."""

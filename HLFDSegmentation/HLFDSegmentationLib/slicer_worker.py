@@ -17,6 +17,9 @@ from .slicer_python import interpreter
 from .worker_client import WorkerClient, worker_command
 from .worker_protocol import Answer, Cancelled, Event, Failed, Finished, Progress, Request
 
+LOGGED = ("unexpected", "start", "died")
+"""Kinds of failures that are no matter of the user's."""
+
 LISTEN_MS = 30
 THREADS_SECONDS = 0.003
 WAIT_SECONDS = 0.01
@@ -120,6 +123,9 @@ class SlicerWorker:
     def _deliver(self) -> None:
         """Takes what the worker told, and lays it on the desks that asked."""
         for event in self._client.poll():
+            if isinstance(event, Failed) and event.kind in LOGGED:
+                # Slicer's log is the one that users can look into; the worker's holds no names of files.
+                logging.error("HLFD: %s\n%s", event.kind, self._client.log)
             for desk in self._desks:
                 desk.receive(event)
 

@@ -85,9 +85,10 @@ class Worker:
         self._stop_current = False
         self._forecast = Forecast()
         self._jobs: Jobs | None = None
+        self._spoiled = False
 
     def run(self, idle_seconds: float) -> None:
-        """Works until there has been nothing to do for so long."""
+        """Works until there has been nothing to do for so long, or the graphics card has failed."""
         self._tell(Ready(os.getpid()))
         threading.Thread(target=self._listen, daemon=True).start()
         try:
@@ -95,7 +96,7 @@ class Worker:
         except MissingError as error:
             # Told when it is needed; until then it may have been installed.
             _log(error)
-        while job := self._next(idle_seconds):
+        while not self._spoiled and (job := self._next(idle_seconds)):
             event = self._do(*job)
             with self._changed:
                 self._current = None
@@ -185,6 +186,15 @@ class Worker:
             return Failed(number, "memory", OUT_OF_MEMORY)
         if isinstance(error, HLFDError):
             return Failed(number, _kind(error), str(error))
+        if "CUDA" in str(error):
+            # Such a fault leaves the graphics card closed to this process; the next job gets a new one.
+            self._spoiled = True
+            return Failed(
+                number,
+                "unexpected",
+                f"The graphics card failed ({type(error).__name__}). Try again; if it fails once more, choose the "
+                "processor as the device, or install a PyTorch that fits the card. Nothing in the scene was changed.",
+            )
         return Failed(
             number,
             "unexpected",

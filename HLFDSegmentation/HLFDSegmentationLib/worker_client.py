@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from .private_folder import PrivateFolder
-from .process_tree import end_tree, own_group
+from .process_tree import LAUNCHED_ENDED, end_tree, own_group
 from .worker_protocol import (
     Cancelled,
     CancelRequest,
@@ -219,7 +219,9 @@ class _Ended:
         sentence: for the user.
     """
 
-    def __init__(self, code: int | None, was_ready: bool, error: OSError | None = None) -> None:
+    def __init__(
+        self, code: int | None, was_ready: bool, error: OSError | None = None, *, ended_by_system: bool = False
+    ) -> None:
         self.was_ready = was_ready
         if error is not None:
             self.kind = "start"
@@ -227,7 +229,7 @@ class _Ended:
                 f"The segmentation process cannot be started: {error.strerror or error}. "
                 "Restart 3D Slicer; if that does not help, install it again."
             )
-        elif code in (-9, 137):
+        elif code in (-9, 137) or ended_by_system:
             self.kind = "memory"
             self.sentence = (
                 "The segmentation process was ended by the system, most likely because the memory did not suffice. "
@@ -313,12 +315,13 @@ class _Process:
             self._popen = popen
             if self._unwanted:
                 self._end_trees()
-        for serve in (self._write, self._keep_log):
-            threading.Thread(target=serve, args=(popen,), daemon=True).start()
+        threading.Thread(target=self._write, args=(popen,), daemon=True).start()
+        listener = threading.Thread(target=self._keep_log, args=(popen,), daemon=True)
+        listener.start()
         with popen.stdout:
             for line in popen.stdout:
                 self._hear(line)
-        self._bury(popen)
+        self._bury(popen, listener)
 
     def _hear(self, line: bytes) -> None:
         try:
@@ -334,7 +337,7 @@ class _Process:
             if self._unwanted:
                 self._end_trees()
 
-    def _bury(self, popen: subprocess.Popen) -> None:
+    def _bury(self, popen: subprocess.Popen, listener: threading.Thread) -> None:
         with suppress(subprocess.TimeoutExpired):
             popen.wait(END_SECONDS)
         with self._lock:
@@ -346,7 +349,11 @@ class _Process:
                 end_tree(self._worker_pid)
         popen.wait()
         self._lines.put(None)
-        self._events.put(_Ended(code, self._worker_pid is not None))
+        listener.join(END_SECONDS)
+        was_ready = self._worker_pid is not None
+        # Slicer's launcher ends with 1 then, and says so.
+        ended_by_system = was_ready and code == 1 and any(LAUNCHED_ENDED in line for line in list(self._log)[-2:])
+        self._events.put(_Ended(code, was_ready, ended_by_system=ended_by_system))
 
     def _write(self, popen: subprocess.Popen) -> None:
         with suppress(OSError):
@@ -366,4 +373,5 @@ def _with_library(environment: Mapping[str, str] | None) -> dict[str, str]:
     """The environment in which `python -m` finds the worker."""
     environment = dict(os.environ if environment is None else environment)
     paths = [str(MODULE_FOLDER), *filter(None, [environment.get("PYTHONPATH")])]
-    return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+    # Files in the folder that Slicer was started in must not be taken for modules.
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}

@@ -199,7 +199,13 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
     tell(WRITING, 0)
     slices = AxialSlices(ct, package.task)
     network_labels = slices.to_canvas(slices.labels_of(labels))
-    maps = [_positive(layer_map) for layer_map in request.maps]
+    grids = {(layer_map.label, layer_map.layer): layer_map.image for layer_map in request.maps}
+
+    def image_of(layer: LayerAttention) -> sitk.Image:
+        image = sitk.GetImageFromArray(layer.maps)
+        image.CopyInformation(read_raw(grids[layer.label, layer.layer]))
+        return image
+
     write_report(
         Path(request.destination),
         ct=ct,
@@ -209,27 +215,24 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
             package.task,
             network_labels,
             list(request.notes),
-            [attention for attention, _ in maps],
+            [_positive(layer_map) for layer_map in request.maps],
             request.device,
         ),
         measures=measures,
         package=package,
         warnings=request.warnings,
-        map_images=[image for _, image in maps],
+        image_of=image_of,
         readings=request.readings,
     )
     return ReportResult(request.destination)
 
 
-def _positive(layer_map: LayerMap) -> tuple[LayerAttention, sitk.Image]:
-    """The positive attention of a map, on its own scale of 0 to 1, and where it lies."""
-    signed = read_raw(layer_map.image)
-    maps = sitk.GetArrayFromImage(signed).clip(0)
+def _positive(layer_map: LayerMap) -> LayerAttention:
+    """The positive attention of a map, on its own scale of 0 to 1."""
+    maps = sitk.GetArrayFromImage(read_raw(layer_map.image)).clip(0)
     if maps.any():
         maps /= maps.max()
-    image = sitk.GetImageFromArray(maps)
-    image.CopyInformation(signed)
-    shown = LayerAttention(
+    return LayerAttention(
         label=layer_map.label,
         layer=layer_map.layer,
         maps=maps,
@@ -238,7 +241,6 @@ def _positive(layer_map: LayerMap) -> tuple[LayerAttention, sitk.Image]:
         focus=_focus(layer_map),
         empty=layer_map.empty,
     )
-    return shown, image
 
 
 def _focus(layer_map: LayerMap) -> Focus | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import qt
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.process_tree import end_tree, own_group
+from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, own_group
 from HLFDSegmentationLib.slicer_python import interpreter
 from slicer.i18n import tr as _
 
@@ -96,6 +96,11 @@ class Child:
             self._on_line(line)
 
     def _unexpected(self, code: int) -> str:
+        if LAUNCHED_ENDED in self._last:
+            return _(
+                "The system ended the program, most likely because the memory did not suffice. Close other programs, "
+                "and try again."
+            )
         reason = self._last or _("exit code {code}").format(code=code)
         return _("The program ended unexpectedly: {reason}. Close other programs, and try again.").format(reason=reason)
 

@@ -36,11 +36,12 @@ class ShownRun:
 
     Args:
         folder: of the run.
+        process: that was started there just now; it knows of a start that fails.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: TrainingProcess | None = None) -> None:
         self.folder = folder
-        self.process = TrainingProcess(folder)
+        self.process = process or TrainingProcess(folder)
         self.events: list[Event] = []
         self.state = RunState("stopped", "")
         self.stopping = False
@@ -170,14 +171,15 @@ class TrainingPanel:
             run: the folder.
             name: the user's; "" leaves the one that it has.
         """
+        process = None
         try:
             if name:
                 rename_run(run, name)
-            start_trainer(run)
+            process = start_trainer(run)
         except HLFDError as error:
             self._show_problem(str(error))
         self._list_runs()
-        self._show(run)
+        self._show(run, process)
 
     def refresh(self) -> None:
         """Looks again which runs there are, and how the one that is shown gets on."""
@@ -213,8 +215,8 @@ class TrainingPanel:
         self._show_problem("")
         self._show(self._rows[index].folder if 0 <= index < len(self._rows) else None)
 
-    def _show(self, folder: Path | None) -> None:
-        self._run = ShownRun(folder) if folder else None
+    def _show(self, folder: Path | None, process: TrainingProcess | None = None) -> None:
+        self._run = ShownRun(folder, process) if folder else None
         self._fill_combo()
         self.ui.previewLabel.clear()
         self.ui.logText.clear()

@@ -24,6 +24,7 @@ class PythonPackages:
         absent: names of the packages that are not installed, and of no others; an installation takes them out.
         outcome: how an installation ends: "works", "offline", "fails", or "ends without the package".
         installed: requirements that were handed to an installer, in their order.
+        constraints: lines of what pip had to keep to at the last installation.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class PythonPackages:
         self.absent: set[str] = set()
         self.outcome = "works"
         self.installed: list[str] = []
+        self.constraints: list[str] = []
 
     def install(self, *requirements: str) -> None:
         """What pip does.
@@ -124,6 +126,7 @@ def pip_uninstall(requirements: str | Requirement | list, **_options: object) ->
 
 def pip_ensure(
     requirements: str | Requirement | list,
+    constraints: str | Path | None = None,
     prompt_install: bool = True,
     requester: str | None = None,
     skip_in_testing: bool = True,
@@ -141,6 +144,7 @@ def pip_ensure(
     question = f"{len(missing)} Python packages need to be installed. Continue?"
     if prompt_install and not slicer.util.confirmOkCancelDisplay(question, f"{requester} - Install Python Packages"):
         raise RuntimeError("User declined package installation")
+    packages.constraints = Path(constraints).read_text(encoding="utf-8").splitlines() if constraints else []
     pip_install(missing)
 
 

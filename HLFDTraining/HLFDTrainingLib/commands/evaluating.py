@@ -61,8 +61,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         else:
             raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
         figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
-    write_metrics_csv(figures, options.output)
+    # First, so that they are not lost where the file cannot be written.
     print(summary_table(summarize(figures)))
+    write_metrics_csv(figures, options.output)
     return 0
 
 

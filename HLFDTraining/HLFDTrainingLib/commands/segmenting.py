@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.errors import InputError, OutputError
 
 from .new_command import new_command
 
@@ -79,7 +79,8 @@ def _tell_notes(result: Result) -> None:
 
 
 def _tell_report(result: Result) -> None:
-    print(f"Report: {result.folder / 'report.html'}")
+    report = result.folder / "report.html"
+    print(f"Report: {report}" if report.is_file() else f"Results: {result.folder}")
     print("For research use only. Not for diagnosis.")
 
 
@@ -164,6 +165,8 @@ def _unused(folder: Path) -> Path:
     """The folder, or the first of FOLDER-2, FOLDER-3, ... that is not there yet."""
     number = 1
     candidate = folder
+    if not folder.name:
+        raise OutputError(f"{folder} is a whole disk. Give the name of a new folder for the results.")
     while candidate.exists():
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
