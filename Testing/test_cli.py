@@ -114,6 +114,17 @@ def test_explain_tells_what_of_a_segmentation_lies_outside_of_the_ct(ct_file, tm
     assert "of the segmentation lies outside of the CT" in (tmp_path / "why" / "report.html").read_text("utf-8")
 
 
+def test_explain_tells_of_other_voxels_and_refuses_an_empty_segmentation(ct_file, tmp_path, untrained_package, capsys):
+    label = blob_case(0)[1]
+    sitk.WriteImage(label * 0, str(tmp_path / "empty.nii.gz"))
+    assert explain(ct_file, tmp_path / "empty.nii.gz", tmp_path / "none", untrained_package) == 1
+    assert "is empty: no voxel has a label" in capsys.readouterr().err
+    label.SetSpacing([0.9 * spacing for spacing in label.GetSpacing()])
+    sitk.WriteImage(label, str(tmp_path / "smaller.nii.gz"))
+    assert explain(ct_file, tmp_path / "smaller.nii.gz", tmp_path / "why", untrained_package) == 0
+    assert "so it was resampled" in (tmp_path / "why" / "report.html").read_text("utf-8")
+
+
 def test_explaining_what_the_model_found_is_what_segmenting_shows(ct_file, tmp_path, untrained_package):
     """Also from the file that 3D Slicer opens, cut to a part of the CT as Slicer stores it, with values of its own."""
     assert segment(ct_file, tmp_path / "found", untrained_package, "--attention") == 0

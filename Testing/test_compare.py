@@ -19,7 +19,7 @@ import torch
 from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import LocalCluster
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import InputError, TrainingError
+from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import compare
@@ -97,6 +97,15 @@ def finished_long(tmp_path_factory, compare_here):
     folder = tmp_path_factory.mktemp("compared") / "long"
     compare_here(folder, plan=LONG_PLAN)
     return folder
+
+
+def test_a_run_whose_networks_were_compared_is_no_comparison_to_go_on_with(tmp_path):
+    """It has a file of the same name."""
+    for name, content in (("comparison.json", {"device": "cpu"}), ("plan.json", {}), ("checks.csv", {})):
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(OutputError, match="already holds"):
+        ComparisonFolder(tmp_path).check_unused()
+    assert (tmp_path / "checks.csv").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="dask sets it for Linux's memory only")

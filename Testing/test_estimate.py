@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +25,7 @@ from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for,
 from HLFDTrainingLib.memory import DeviceMemory, available_memory, peak_memory
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(
@@ -94,6 +100,39 @@ def test_the_largest_case_may_be_one_without_any_label(tmp_path):
     for image, path in ((ct, split.train[0].ct), (label * 0, split.train[0].label)):
         sitk.WriteImage(image, str(path))
     assert estimate(ALONE, split, tmp_path / "run").total > 0
+
+
+def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, tmp_path, capsys):
+    folder = RunFolder(tmp_path / "my run")
+    split = split_of(cases_folder)
+    folder.start(replace(ALONE, student_epochs=3), [*split.train, *split.validation, *split.test], split)
+    last = folder.stage("student") / "last.pt"
+    with pytest.raises(Stopped):
+        TrainingRun(folder, report=folder.logging(lambda event: None), stop_requested=last.is_file).run()
+    assert folder.epochs_done() == {"student": 1}
+    command = ["train", "-o", str(folder.path), "--resume", "--estimate", "--json"]
+    assert main(command) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (of_what_is_left,) = (event for event in told if event["event"] == "estimate")
+    assert of_what_is_left["epochs"] == {"student": 2}
+    assert main([*command, "--hours", "1"]) == 1
+    assert "Leave out --hours" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match=f"train -o '{re.escape(str(folder.path))}' --resume"):
+        folder.result()
+
+
+def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(tmp_path, monkeypatch):
+    """The slices in its folder are of patients; the next private folder removes those of dead processes."""
+    from HLFDSegmentationLib import private_folder
+
+    monkeypatch.setattr(private_folder, "NEW_SECONDS", -1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "import os; from HLFDTrainingLib.estimate import _private_folder; _private_folder().__enter__(); os._exit(1)"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with estimate_file._private_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not any(tmp_path.iterdir())
 
 
 def test_memory_is_at_least_that_of_the_networks(measured):

@@ -173,6 +173,16 @@ def test_a_name_that_is_neither_task_nor_file():
         load_task("spleen")
 
 
+def test_a_mistyped_entry_of_a_file_is_told(tmp_path):
+    """The liver's pieces would no longer be cleaned, and nobody would know."""
+    content = TASKS["abdomen"].to_dict()
+    content["labels"][0]["part"] = content["labels"][0].pop("parts")
+    with pytest.raises(TaskError, match="a label has no entry 'part'"):
+        load_task(write(tmp_path, content))
+    with pytest.raises(TaskError, match="a task has no entry 'windows'"):
+        load_task(write(tmp_path, {**TASKS["abdomen"].to_dict(), "windows": 1}))
+
+
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
     """As Notepad and PowerShell write it."""
     path = write(tmp_path, TASKS["abdomen"].to_dict())

@@ -14,6 +14,9 @@ from .tasks import BACKGROUND, Task
 SMALLEST_SHARE = 0.5
 """A segmentation of which less lies on the CT was made on another one."""
 
+SPACING_TOLERANCE = 1e-3
+"""Of a segmentation whose voxels differ more from the CT's, that is told."""
+
 WHOLE = 0.995
 """Of a segmentation of which less lies on the CT, that is told."""
 
@@ -42,6 +45,8 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
             f"{path} shows the value {unknown[0]:g}{_named(labels, unknown[0])}, which is no label of the model. Its "
             f"labels are {', '.join(f'{label.name} ({label.value})' for label in task.labels)}."
         )
+    if not shown:
+        raise InputError(f"{path} is empty: no voxel has a label. Give a segmentation that shows something.")
     of_task = np.zeros(values.shape, np.uint8)
     for value in shown:
         of_task[values == value] = meaning[value]
@@ -55,7 +60,16 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
             "made on this CT."
         )
     notes = [f"{1 - share:.0%} of the segmentation lies outside of the CT and does not count."] if share < WHOLE else []
+    if not np.allclose(sorted(labels.GetSpacing()), sorted(ct.GetSpacing()), rtol=SPACING_TOLERANCE):
+        notes.append(
+            f"The segmentation has voxels of {_size(labels)} mm, and the CT of {_size(ct)} mm, so it was resampled. "
+            "Look at where it lies before you use any figure of it."
+        )
     return on_ct, notes
+
+
+def _size(image: sitk.Image) -> str:
+    return " x ".join(f"{spacing:.3g}" for spacing in image.GetSpacing())
 
 
 def _share_on(ct: sitk.Image, labels: sitk.Image) -> float:

@@ -27,6 +27,8 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             are no number.
     """
     check_name(path, InputError)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the label file in it.")
     if not path.is_file():
         raise InputError(f"There is no label file {path}.")
     check_readable(path)
@@ -39,7 +41,12 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
                 check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
             label = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path} cannot be read as an image: the file is damaged, incomplete or no image.") from error
+        raise InputError(
+            f"{path} cannot be read as an image: the file is damaged, incomplete or no image. Give NIfTI, NRRD or "
+            "MetaImage."
+        ) from error
+    if label.GetDimension() < 3:
+        raise InputError(f"{path} is a single picture. Give a label file of the whole volume.")
     if label.GetDimension() == 4 and label.GetSize()[3] == 1:
         label = label[:, :, :, 0]
     if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:

@@ -153,7 +153,7 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     """The CT and warnings about it, when the folder for the results was found fit."""
     check_name(folder, OutputError)
     _check_new(folder)
-    _check_makeable(folder)
+    check_makeable(folder)
     ct = read_ct(ct_path)
     problem = hu_problem(ct)
     if problem and not force:
@@ -208,7 +208,7 @@ def _check_new(folder: Path) -> None:
         raise OutputError(f"The folder {folder} is not empty. Choose a new one, so that no earlier result is lost.")
 
 
-def _check_makeable(folder: Path) -> None:
+def check_makeable(folder: Path) -> None:
     """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
     above = folder if folder.is_dir() else next((one for one in folder.absolute().parents if one.exists()), None)
     if above is None:

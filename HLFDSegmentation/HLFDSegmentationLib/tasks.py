@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -254,6 +254,17 @@ TASKS: dict[str, Task] = {
 }
 
 
+def _check_entries(data: dict[str, Any], path: Path) -> None:
+    """Raises TaskError for an entry that a task does not have: one that is mistyped would be left out unnoticed."""
+    labels = data.get("labels")
+    parts = [(Task, data), *((Label, item) for item in (labels if isinstance(labels, list) else []))]
+    for kind, entries in parts:
+        unknown = sorted(entries.keys() - {field.name for field in fields(kind)}) if isinstance(entries, dict) else []
+        if unknown:
+            what = kind.__name__.lower()
+            raise TaskError(f"{path}: a {what} has no entry '{unknown[0]}'. Compare it with docs/tasks.md.")
+
+
 def load_task(name_or_path: str | Path) -> Task:
     """A task by its name, or from a JSON file that holds what `Task.to_dict` gives (see docs/tasks.md).
 
@@ -273,6 +284,7 @@ def load_task(name_or_path: str | Path) -> Task:
         raise TaskError(f"The task file {path} cannot be read as JSON: {error}. See docs/tasks.md.") from error
     if not isinstance(data, dict):
         raise TaskError(f"The task file {path} must hold one JSON object. See docs/tasks.md.")
+    _check_entries(data, path)
     try:
         return Task.from_dict(data)
     except TaskError as error:

@@ -11,6 +11,7 @@ from HLFDSegmentationLib.tasks import Task
 
 from .case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from .cases import Case
+from .progress import ProgressBar
 from .split import Split
 
 
@@ -26,7 +27,7 @@ def check_usable(cases: Sequence[Case], task: Task, split: Split, findings_file:
     Raises:
         TrainingError: a case cannot be trained with.
     """
-    _show_and_refuse(check_cases(cases, task, split=split), findings_file)
+    _show_and_refuse(_findings(cases, task, split), findings_file)
 
 
 def check_measurable(cases: Sequence[Case], task: Task) -> None:
@@ -37,7 +38,15 @@ def check_measurable(cases: Sequence[Case], task: Task) -> None:
     Raises:
         TrainingError: a case cannot be measured on.
     """
-    _show_and_refuse([finding for finding in check_cases(cases, task) if finding.case != ALL_CASES], None)
+    _show_and_refuse([finding for finding in _findings(cases, task) if finding.case != ALL_CASES], None)
+
+
+def _findings(cases: Sequence[Case], task: Task, split: Split | None = None) -> list[Finding]:
+    bar = ProgressBar()
+    try:
+        return check_cases(cases, task, lambda name, share: bar("checking", share), split=split)
+    finally:
+        bar.close()
 
 
 def _show_and_refuse(findings: Sequence[Finding], findings_file: Path | None) -> None:

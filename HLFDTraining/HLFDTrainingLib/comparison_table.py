@@ -136,7 +136,7 @@ def comparison_text(comparison: Comparison) -> str:
     ]
     for label in comparison.models[0].labels:
         rows = {_title(model): model.labels[label] for model in comparison.models}
-        lines += ["", f"{label}:", "", summary_table(rows)]
+        lines += ["", f"{label}:", "", summary_table(rows, of="network")]
     return "\n".join(lines)
 
 

@@ -7,9 +7,9 @@ place of each stage. Networks, device, batch and size are the plan's.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -19,6 +19,7 @@ from typing import Any
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .cases import Case
 from .given_weights import keep_given_weights
@@ -110,8 +111,8 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     device = choose_device(plan.device)
     memory = DeviceMemory(device)
     cuda = [device] if device.type == "cuda" else []
-    with tempfile.TemporaryDirectory(prefix="hlfd-") as private, torch.random.fork_rng(cuda):
-        run = RunFolder(Path(private) / "run")
+    with _private_folder() as private, torch.random.fork_rng(cuda):
+        run = RunFolder(private / "run")
         batch = min(plan.batch, len(training))
         run.start(replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
         trial = _TrialRun(run, memory, report)
@@ -140,6 +141,16 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
         disk_bytes=disk,
         warnings=tuple(problem for problem in problems if problem),
     )
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder that is removed at the end, or by the next one where this process is killed: it holds CT."""
+    folder = PrivateFolder()
+    try:
+        yield folder.path
+    finally:
+        folder.remove()
 
 
 def epochs_for(seconds: float, plan: TrainingPlan, measured: Estimate) -> tuple[TrainingPlan, Estimate]:

@@ -139,9 +139,11 @@ def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
                     writer.writerow({"case": case.case, "label": label, **values})
 
 
-def summary_table(summaries: dict[str, dict[str, Summary]], metrics: Sequence[str] = METRICS) -> str:
-    """Mean ± standard deviation (cases) of each label and metric, as a Markdown table."""
-    lines = [f"| label | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
+def summary_table(
+    summaries: dict[str, dict[str, Summary]], metrics: Sequence[str] = METRICS, *, of: str = "label"
+) -> str:
+    """Mean ± standard deviation (cases) of each label, or what else is summarized, and metric, as a Markdown table."""
+    lines = [f"| {of} | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
     for label, figures in summaries.items():
         cells = [summary_text(figures[metric]) for metric in metrics]
         lines.append(f"| {label} | {' | '.join(cells)} |")

@@ -29,9 +29,10 @@ class ProgressBar:
         if self.moving:
             filled = round(share * self.WIDTH)
             bar = "#" * filled + "." * (self.WIDTH - filled)
-            seconds = (time.monotonic() - self.started) * (1 - share) / share if share > 0 else 0.0
-            line = f"\r{self.phase:<12} [{bar}] {share:4.0%}, {seconds:3.0f} s left "
-            print(line, end="", file=self.stream, flush=True)
+            passed = time.monotonic() - self.started
+            # Before that nobody can tell.
+            left = f"{passed * (1 - share) / share:5.0f} s left" if share > 0 and passed >= 1 else " " * 12
+            print(f"\r{self.phase:<12} [{bar}] {share:4.0%} {left} ", end="", file=self.stream, flush=True)
 
     def close(self) -> None:
         """Ends the line of the current phase."""

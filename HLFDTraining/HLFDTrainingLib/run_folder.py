@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +128,8 @@ class RunFolder:
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise TrainingError(f"There is no training run in {self.path}. Check the path.") from error
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{path} cannot be read: {error}. {self.path} is not the folder of a training run, or it is damaged."
@@ -134,9 +139,19 @@ class RunFolder:
         """What the finished run achieved. Raises TrainingError where it is not finished."""
         if not self.finished:
             raise TrainingError(
-                f"The training run in {self.path} is not finished. Go on with it: hlfd train -o {self.path} --resume"
+                f"The training run in {self.path} is not finished. Go on with it: hlfd train -o {quoted(self.path)} "
+                "--resume"
             )
         return self.read("result.json")
+
+    def epochs_done(self) -> dict[str, int]:
+        """How many epochs of each stage are finished, by what the run has told."""
+        try:
+            lines = self.events.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        told = [json.loads(line) for line in lines]
+        return {event["stage"]: event["epoch"] for event in told if event["event"] == "epoch"}
 
     def best(self, stage: str) -> dict[str, Any]:
         """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""
@@ -202,6 +217,11 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
     """
     before = parts_met([plan.student_weights, plan.teacher_weights])
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)
+
+
+def quoted(path: Path) -> str:
+    """A path as a command line takes it."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 @contextmanager

@@ -142,6 +142,7 @@ class TrainingRun:
                 self.report({"event": "reading", "done": count, "of": len(items)})
                 if self.processes.any(self.stop_requested()):
                     raise Stopped
+        self.report({"event": "reading", "done": len(items), "of": len(items)})
         self.processes.wait()
 
     def _seed(self, stage: int) -> None:

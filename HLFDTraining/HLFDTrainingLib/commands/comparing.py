@@ -79,9 +79,11 @@ def fractions(text: str) -> tuple[float, ...]:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.pipeline import check_makeable
+
     from ..checked_cases import check_usable
     from ..compare.comparison import compare
-    from ..compare.folder import ComparisonFolder
+    from ..compare.folder import ComparisonFolder, check_test_part
     from ..compare.rows import rows_of
     from ..stage import Stopped
     from ..stop_signal import StopSignal
@@ -89,6 +91,8 @@ def _compare(options: argparse.Namespace) -> int:
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
     cases, split = _cases_and_split(options, plan)
+    check_test_part(split)
+    check_makeable(options.output)
     ComparisonFolder(options.output).check_unused()
     check_usable(cases, plan.task, split, options.output / "checks.csv")
     with StopSignal() as stop:

@@ -29,6 +29,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.pipeline import check_makeable
 
     from ..cases import find_cases
     from ..checked_cases import check_measurable
@@ -45,6 +46,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise InputError("Say where the figures are to be written: -o FILE.csv.")
     if options.output.exists():
         raise OutputError(f"{options.output} is there already. Choose another name.")
+    check_makeable(options.output)
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if options.cases is not None:
             cases = find_cases(options.cases, package.task)

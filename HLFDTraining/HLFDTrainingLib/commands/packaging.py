@@ -24,7 +24,7 @@ def _package(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.package_files import is_package_name
 
     from ..packaging import package_run
-    from ..run_folder import RunFolder
+    from ..run_folder import RunFolder, quoted
 
     name = options.name or options.output.name.removesuffix(".zip").lower()
     if not is_package_name(name):
@@ -38,5 +38,5 @@ def _package(options: argparse.Namespace) -> int:
         title=options.title,
         license=options.license,
     )
-    print(f"Wrote {path}. Use it with: hlfd models import {path}")
+    print(f"Wrote {path}. Use it with: hlfd models import {quoted(path)}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,27 +88,29 @@ def _train(options: argparse.Namespace) -> int:
         return _tell_estimate(folder, options)
 
     from ..processes import joined_processes
+    from ..run_folder import quoted
     from ..run_lock import training_in
     from ..stage import Stopped
     from ..stop_signal import StopSignal
     from ..trainer import TrainingRun
 
-    with joined_processes() as processes, StopSignal() as stop:
+    with joined_processes() as processes:
         report = _reporter(options) if processes.first else _say_nothing
         if options.hours and processes.world > 1:
             raise TrainingError("--hours measures one process. Give --epochs where several train together.")
+        # Not yet asked to stop at a step: until the run is begun, stopping leaves nothing.
         if not options.resume and processes.first:
             _start_run(folder, options, report)
         processes.wait()
         folder.plan()  # Where no run was begun, nothing is written.
-        with training_in(folder.path) if processes.first else nullcontext():
+        with StopSignal() as stop, training_in(folder.path) if processes.first else nullcontext():
             if processes.first:
                 report = folder.logging(report)
             run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
             try:
                 run.run()
             except Stopped:
-                report({"event": "stopped", "resume": f"hlfd train -o {options.output} --resume"})
+                report({"event": "stopped", "resume": f"hlfd train -o {quoted(options.output)} --resume"})
                 return STOPPED
             except HLFDError as error:
                 report({"event": "error", "message": str(error)})
@@ -142,13 +145,17 @@ def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     report = _reporter(options)
-    if options.resume:
-        plan = folder.plan()
-        split = folder.split(plan)
-    else:
+    if not options.resume:
         plan, _, split = _new_run(folder, options)
-    _, measured = _measured(plan, split, folder, options, report)
-    _tell(measured, options, report)
+        _tell(_measured(plan, split, folder, options, report)[1], options, report)
+        return 0
+    plan = folder.plan()
+    if folder.finished:
+        raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
+    _, measured = _measured(plan, folder.split(plan), folder, options, report)
+    done = folder.epochs_done()
+    left = {stage: max(0, epochs - done.get(stage, 0)) for stage, epochs in measured.epochs.items()}
+    _tell(replace(measured, epochs=left), options, report)
     return 0
 
 
@@ -177,6 +184,8 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
+    from HLFDSegmentationLib.pipeline import check_makeable
+
     from ..cases import check_values_explained, find_cases
     from ..checked_cases import check_usable
     from ..given_weights import check_plan
@@ -187,6 +196,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     if not options.estimate:
+        check_makeable(folder.path)
         check_unused(folder.path, allowed=(CHECKS, *OF_ITS_PROCESS))
     if options.task is None:
         check_values_explained(options.cases)
@@ -213,7 +223,7 @@ def _check_resumed(options: argparse.Namespace) -> None:
     """Refuses what a run that was begun would not follow."""
     given = [f"--{name.replace('_', '-')}" for name in PLAN_OPTIONS if getattr(options, name) is not None]
     given += ["CASES"] if options.cases else []
-    given += ["--hours"] if options.hours and not options.estimate else []
+    given += ["--hours"] if options.hours else []
     if given:
         raise TrainingError(
             f"A run that was begun keeps its cases and its plan. Leave out {', '.join(given)}, or begin a new run."

@@ -22,6 +22,15 @@ ALLOWED = ("checks.csv", "process")
 """What may be in the folder before anything was begun: the findings in the cases, and the lock."""
 
 
+def check_test_part(split: Split) -> None:
+    """Raises TrainingError where there is nothing to measure students on."""
+    if not split.test:
+        raise TrainingError(
+            "There are no test cases to measure the students on: too few patients, or a split without a test "
+            "part. Give more patients or another split."
+        )
+
+
 class ComparisonFolder:
     """A comparison's files; docs/compare.md lists them.
 
@@ -55,8 +64,13 @@ class ComparisonFolder:
 
     def check_unused(self) -> None:
         """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
-        if not self._stored.is_file():
+        if not self._begun:
             check_unused(self.path, ALLOWED)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether a comparison was begun here. A run has a file of the same name, with its own figures."""
+        return self._stored.is_file() and "plan" in read_json(self._stored)
 
     def begin(self, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
         """Writes what all rows share, or compares it with what the comparison was begun with.
@@ -66,13 +80,9 @@ class ComparisonFolder:
                 test cases.
             OutputError: the folder holds other things.
         """
-        if not split.test:
-            raise TrainingError(
-                "There are no test cases to measure the students on: too few patients, or a split without a test "
-                "part. Give more patients or another split."
-            )
+        check_test_part(split)
         wanted = {"plan": plan.to_dict(), "cases": [_identity(case) for case in cases], "split": split.to_dict()}
-        if not self._stored.is_file():
+        if not self._begun:
             self.check_unused()
             self.write(self._stored, wanted)
             return
