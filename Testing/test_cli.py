@@ -485,7 +485,7 @@ def test_threads_of_the_command_leave_the_processor_to_others(own):
 def test_a_disk_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda self: False)
     with pytest.raises(OutputError, match="Connect the disk"):
-        pipeline._check_makeable(Path("/gone/results"))
+        pipeline.check_makeable(Path("/gone/results"))
 
 
 def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(tmp_path, mo
 
     monkeypatch.setattr(private_folder, "NEW_SECONDS", -1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import os; from HLFDTrainingLib.estimate import _private_folder; _private_folder().__enter__(); os._exit(1)"
+    code = "import os; from HLFDTrainingLib.estimate import _private_folder\nwith _private_folder(): os._exit(1)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     assert len(list(tmp_path.iterdir())) == 1
     with estimate_file._private_folder() as folder:
