@@ -109,7 +109,6 @@ def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, t
     last = folder.stage("student") / "last.pt"
     with pytest.raises(Stopped):
         TrainingRun(folder, report=folder.logging(lambda event: None), stop_requested=last.is_file).run()
-    assert folder.epochs_done() == {"student": 1}
     command = ["train", "-o", str(folder.path), "--resume", "--estimate", "--json"]
     assert main(command) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

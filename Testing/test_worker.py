@@ -459,6 +459,31 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
+def test_a_graphics_card_that_fails_is_told_as_that_and_the_next_job_gets_a_new_process(folder, untrained_package):
+    """Its fault closes the card to the process for good."""
+    fault = """
+import os, pathlib
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+broken = []
+def forward(self, images, usual=SegmentationNetwork.forward):
+    once = pathlib.Path(os.environ["FAILED_ONCE"])
+    if not once.exists():
+        once.touch()
+        broken.append(True)
+    if broken:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return usual(self, images)
+SegmentationNetwork.forward = forward
+"""
+    client = WorkerClient(running_as(fault), {**os.environ, "FAILED_ONCE": str(folder / "failed once")})
+    try:
+        failed = failure(client, segment_request(folder, untrained_package))
+        assert failed.kind == "unexpected" and "choose the processor as the device" in failed.message
+        assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+    finally:
+        client.close()
+
+
 def test_its_threads_leave_the_processor_to_others(folder, untrained_package, monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     tell = """

@@ -144,15 +144,6 @@ class RunFolder:
             )
         return self.read("result.json")
 
-    def epochs_done(self) -> dict[str, int]:
-        """How many epochs of each stage are finished, by what the run has told."""
-        try:
-            lines = self.events.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return {}
-        told = [json.loads(line) for line in lines]
-        return {event["stage"]: event["epoch"] for event in told if event["event"] == "epoch"}
-
     def best(self, stage: str) -> dict[str, Any]:
         """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""
         return read_weights(self.stage(stage) / "best.pt")

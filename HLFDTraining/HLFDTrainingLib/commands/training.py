@@ -144,6 +144,8 @@ def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
+    from ..run_events import all_events
+
     report = _reporter(options)
     if not options.resume:
         plan, _, split = _new_run(folder, options)
@@ -153,7 +155,7 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     if folder.finished:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
     _, measured = _measured(plan, folder.split(plan), folder, options, report)
-    done = folder.epochs_done()
+    done = {event["stage"]: event["epoch"] for event in all_events(folder.events) if event["event"] == "epoch"}
     left = {stage: max(0, epochs - done.get(stage, 0)) for stage, epochs in measured.epochs.items()}
     _tell(replace(measured, epochs=left), options, report)
     return 0
