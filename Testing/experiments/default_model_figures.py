@@ -24,12 +24,14 @@ import SimpleITK as sitk
 from default_model import (
     FRACTIONS,
     KIDNEY_TUMOR,
+    LEARNED_BY_SHIPPED,
     LIVER_SPACING_MM,
     SEED,
     kidney_cases,
     kidney_tumor_cases,
     liver_cases,
     measured,
+    mirrored_cases,
     read_slice,
 )
 from empty_slices import empty_slice
@@ -41,6 +43,7 @@ from HLFDTrainingLib.metrics import with_tumors
 from HLFDTrainingLib.split import split_by_patient
 
 LIVER, KIDNEYS = (1, 3), (2, 4)
+TUMOR_OF_KITS19 = 2
 LARGE_TUMOR_MM2 = np.pi * 15**2
 # Of each CT: what is measured, the model's values of it, and those of the CT's own labels.
 CTS = {
@@ -96,6 +99,29 @@ def painted_kidney_tumors(segmenter: Segmenter, data: Path) -> None:
         print(
             f"painted kidney tumors, {size}: Dice {np.mean(values):.3f}, {sum(touched[size])} of {len(values)} touched"
         )
+
+
+def kidney_tumors_by_side(segmenter: Segmenter, data: Path) -> None:
+    """Prints how well real kidney tumors are found on either side, as they are and with left and right exchanged.
+
+    Only of validation and test patients; without those whom the weights that ship have learned from.
+    """
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        split = split_by_patient(kidney_cases(data, Path(folder)), fractions=FRACTIONS, seed=SEED)
+        for part in ("validation", "test"):
+            cases = [case for case in getattr(split, part) if case.patient not in LEARNED_BY_SHIPPED]
+            for title, shown in (("", cases), (", mirrored", mirrored_cases(cases, Path(folder)))):
+                dice = defaultdict(list)
+                for case in shown:
+                    hu, label = read_slice(case)
+                    tumor = label == TUMOR_OF_KITS19
+                    if tumor.any():
+                        found = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0] == KIDNEY_TUMOR
+                        # Slices are seen from below: the patient's right is at the left.
+                        right = np.nonzero(tumor)[1].mean() < np.nonzero(hu > 0)[1].mean()
+                        dice["right" if right else "left"].append(dice_of_masks(found, tumor))
+                for side, values in sorted(dice.items()):
+                    print(f"kidney tumors, {part}{title}, {side}: Dice {np.mean(values):.3f} ({len(values)})")
 
 
 def dice_of_masks(one: np.ndarray, other: np.ndarray) -> float:
@@ -160,6 +186,7 @@ def main() -> None:
     slices_of_test_patients(package, arguments.data)
     segmenter = Segmenter(package, "cpu")
     painted_kidney_tumors(segmenter, arguments.data)
+    kidney_tumors_by_side(segmenter, arguments.data)
     for folder, labels in CTS.items():
         dice_in_ct(segmenter, arguments.data / folder, labels)
     empty_volumes(segmenter)
