@@ -64,7 +64,7 @@ PAINTED_FRACTIONS = (0.85, 0.15, 0.0)
 CT_WITHOUT_KIDNEYS = "volumes/hcc_011_acq1/ct.nii.gz"
 SLICES_WITHOUT_KIDNEYS = range(54, 75)
 SLICES_WITHOUT_ORGANS = range(76, 79)
-EMPTY_SLICES = 300
+EMPTY_SLICES = 400
 EMPTY_SHAPE = (256, 256)
 EMPTY_SPACING_MM = 1.6
 # Values of the liver slices' labels as they are written here.

@@ -135,5 +135,5 @@ PARTS: dict[str, Callable[[Slice], None]] = {
     "thighs": _thighs,
     "air": _air,
 }
-# The chest is what most CTs of the abdomen begin with.
-OFTEN = ("head", "chest", "chest", "pelvis", "thighs", "air")
+# The chest is what most CTs of the abdomen begin with, and where organs were found most often that are not there.
+OFTEN = ("head", "chest", "chest", "chest", "pelvis", "thighs", "air")
