@@ -120,6 +120,18 @@ def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, t
         folder.result()
 
 
+def test_a_run_whose_training_has_not_begun_is_fitted_into_a_time(cases_folder, tmp_path, capsys):
+    """HLFD Training asks so where the user gives hours."""
+    folder = RunFolder(tmp_path / "run")
+    split = split_of(cases_folder)
+    folder.start(replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
+    assert main(["train", "-o", str(folder.path), "--resume", "--estimate", "--json", "--hours", "0.5"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (fitted,) = (event for event in told if event["event"] == "estimate")
+    assert fitted["epochs"]["student"] > 1 and 0.5 * 1800 < fitted["total"] <= 1800
+    assert folder.plan().student_epochs == 1
+
+
 def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(tmp_path, monkeypatch):
     """The slices in its folder are of patients; the next private folder removes those of dead processes."""
     from HLFDSegmentationLib import private_folder

@@ -203,7 +203,8 @@ def start_small_training(panel: TrainingModule) -> Path:
     panel.ui.addFromSceneButton.click()
     panel.wait(lambda: panel.ui.trainButton.enabled, 60)
     panel.ui.trainButton.click()
-    panel.wait(lambda: panel.widget.trainingPanel.shown is not None and state(panel) == "running", 300)
+    panel.wait(lambda: panel.message or (panel.widget.trainingPanel.shown and state(panel) == "running"), 300)
+    assert not panel.message
     return panel.widget.trainingPanel.shown
 
 

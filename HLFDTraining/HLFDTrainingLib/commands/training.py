@@ -154,8 +154,10 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     plan = folder.plan()
     if folder.finished:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
-    _, measured = _measured(plan, folder.split(plan), folder, options, report)
     done = {event["stage"]: event["epoch"] for event in all_events(folder.events) if event["event"] == "epoch"}
+    if options.hours and done:
+        raise TrainingError("A run of which epochs are trained keeps its plan. Leave out --hours.")
+    _, measured = _measured(plan, folder.split(plan), folder, options, report)
     left = {stage: max(0, epochs - done.get(stage, 0)) for stage, epochs in measured.epochs.items()}
     _tell(replace(measured, epochs=left), options, report)
     return 0
@@ -225,7 +227,7 @@ def _check_resumed(options: argparse.Namespace) -> None:
     """Refuses what a run that was begun would not follow."""
     given = [f"--{name.replace('_', '-')}" for name in PLAN_OPTIONS if getattr(options, name) is not None]
     given += ["CASES"] if options.cases else []
-    given += ["--hours"] if options.hours else []
+    given += ["--hours"] if options.hours and not options.estimate else []
     if given:
         raise TrainingError(
             f"A run that was begun keeps its cases and its plan. Leave out {', '.join(given)}, or begin a new run."
