@@ -11,7 +11,7 @@ import slicer
 import vtk
 from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
-from HLFDSegmentationLib.slicer_worker import Question, ignore, shared_worker
+from HLFDSegmentationLib.slicer_worker import Question, shared_worker
 from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from HLFDTrainingLib.cases import find_cases
@@ -114,7 +114,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = HLFDTrainingLogic()
         self.showProblem("")
-        self.casesPanel = CasesPanel(self.ui, self.onCasesChanged, self.showProblem)
+        self.casesPanel = CasesPanel(self.ui, self.onCasesChanged, self.showProblem, self.refresh)
         self.planPanel = PlanPanel(self.ui, self.showProblem)
         self.outcomePanel = OutcomePanel(self.ui, self.onContinueFrom, self.casesPanel.add_case, self.showProblem)
         self.trainingPanel = TrainingPanel(self.ui, self.onTrain, self.onRunShown, self.showProblem)
@@ -261,12 +261,19 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._askedDevices = True
         worker = shared_worker()
-        worker.add(Question(worker.desk(), DevicesRequest(), self.onDevices, ignore))
+        try:
+            worker.add(Question(worker.desk(), DevicesRequest(), self.onDevices, self.onDevicesUnknown))
+        except HLFDError as error:
+            self.onDevicesUnknown(str(error))
 
     def onDevices(self, answer: DevicesResult) -> None:
         """Offers the devices of this computer, where the panel is still there."""
         if not self._closed:
             self.planPanel.show_devices([(device.name, device.title) for device in answer.devices])
+
+    def onDevicesUnknown(self, sentence: str) -> None:
+        """They are asked for again when the module is entered again; the automatic choice is there all the same."""
+        self._askedDevices = False
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""

@@ -421,6 +421,37 @@ def test_single_slice_is_as_thick_as_it_says(tmp_path):
     assert read_ct(path).GetSpacing()[2] == read_ct(folder).GetSpacing()[2] == 4
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (b"\x20\x00\x37\x00", b"\x20\x00\x36\x00", "does not say where its slice lies"),
+        (b"\x20\x00\x32\x00", b"\x20\x00\x31\x00", "does not say where its slice lies"),
+        (b"MONOCHROME2", b"MONOCHROME1", "inverted values"),
+    ],
+    ids=["orientation", "position", "inverted"],
+)
+@pytest.mark.parametrize("single", [False, True], ids=["series", "file"])
+def test_slices_of_unknown_place_or_of_inverted_values_are_refused(tmp_path, capfd, before, after, words, single):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    path = max(folder.iterdir())
+    content = path.read_bytes()
+    assert content.count(before) == 1
+    path.write_bytes(content.replace(before, after))
+    assert words in refusal(path if single else folder, capfd)
+
+
+def test_a_slice_that_is_scaled_otherwise_than_the_first_keeps_its_hu(tmp_path):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    path = max(folder.iterdir())
+    stored, slope = struct.pack("<h", 1044), b"\x28\x00\x53\x10\x02\x00\x00\x001 "
+    content = path.read_bytes()
+    assert content.endswith(stored) and content.count(slope) == 1
+    content = content.removesuffix(stored) + struct.pack("<h", 1045)
+    path.write_bytes(content.replace(slope, slope[:-2] + b".5"))
+    found = sitk.GetArrayFromImage(read_ct(folder))
+    assert found[1, 0, 0] == 10 and found[2, 0, 0] == -502 and found[2, -1, -1] == -501.5
+
+
 @pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.88.22"])
 def test_contours_and_reports_beside_the_slices_are_left_out(kind, tmp_path):
     folder = write_series(tmp_path / "series", stack(0, 2.5, 5))

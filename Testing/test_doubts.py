@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
 from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]
@@ -23,9 +24,20 @@ LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
     ],
 )
 def test_geometry(shape, spacing, told):
-    doubts = geometry_doubts(shape, spacing)
+    doubts = geometry_doubts(shape, spacing, spacing[2] if shape[0] == 1 else None)
     assert len(doubts) == len(told)
     assert all(words in doubt for words, doubt in zip(told, doubts))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_slice_in_any_direction_is_told(axis, untrained_package):
+    """Its volumes are of this slice alone."""
+    shape = [24, 24, 24]
+    shape[axis] = 1
+    ct = sitk.GetImageFromArray(np.zeros(shape, np.float32))
+    ct.SetSpacing([5.0 if axis == 2 - direction else 3.0 for direction in range(3)])
+    notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes
+    assert any("single slice of 5 mm" in note for note in notes)
 
 
 def test_hardly_anything_of_an_organ():

@@ -11,6 +11,7 @@ from generated_cases import TASK
 from HLFDSegmentationLib.errors import InputError
 from HLFDTrainingLib.process_identity import computer_name, start_of
 from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run, seconds_left
+from HLFDTrainingLib.training_curves import progress_of
 
 PLAN = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "hlfd"}
 STAGES = [
@@ -22,7 +23,7 @@ STAGES = [
 
 def epoch(stage: str, number: int, seconds: float = 10.0) -> dict:
     epochs = next(entry["epochs"] for entry in STAGES if entry["stage"] == stage)
-    return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds}
+    return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds, "best_epoch": 1}
 
 
 def step(stage: str, number: int, of_epoch: int, left: float = 5.0) -> dict:
@@ -139,6 +140,16 @@ def test_time_left_in_the_first_epoch_is_told_by_its_steps():
 def test_step_of_an_epoch_that_is_over_counts_nothing():
     events = [BEGUN, epoch("teacher", 1)]
     assert seconds_left(events, step("teacher", 10, of_epoch=1)) == seconds_left(events)
+
+
+def test_progress_is_told_by_the_last_epoch_of_a_stage():
+    """An event may be lost with a full disk, and a stage begins anew where its checkpoint was removed."""
+    epochs = STAGES[0]["epochs"]
+    lost = [BEGUN, *(epoch("teacher", number) for number in range(1, epochs + 1) if number != 2)]
+    assert progress_of(lost, None).stage == STAGES[1]["stage"]
+    anew = [BEGUN, epoch("teacher", 1), epoch("teacher", 2), epoch("teacher", 1)]
+    assert progress_of(anew, None).epoch == 2
+    assert seconds_left(anew) == seconds_left([BEGUN, epoch("teacher", 1)])
 
 
 def test_time_left_follows_the_latest_epochs():

@@ -317,6 +317,26 @@ def test_an_empty_map_says_so_until_its_signed_map_is_shown(result, view):
     assert view.note == ""
 
 
+@pytest.mark.parametrize("strongest", [0.1, 1.0])
+def test_the_strongest_attention_for_the_segment_has_the_strongest_color(result, view, slice_views, strongest):
+    """A map's values are shares of the largest absolute one, which may speak against the segment."""
+    node = result.map_node(SEGMENT, "decoder2")
+    values = values_of(node)
+    values[values > 0] *= strongest / values.max()
+    node.GetImageData().Modified()
+    view.show(result, SEGMENT, "decoder2")
+    view.opacity, view.threshold, view.legend = 1.0, 0.2, False
+    result.node.GetDisplayNode().SetVisibility(False)
+    fit()
+    view.jump_to_most_attention()
+    picture = without_marks(slice_views.render_slice_view("Red"))
+    brightest = picture[is_colored(picture)].astype(int).sum(axis=-1).max()
+    assert brightest == pytest.approx(255 * color_map("ember")[-1].sum(), rel=0.15)
+    assert is_colored(mosaic_of(result)).any()
+    view.signed = True
+    assert node.GetScalarVolumeDisplayNode().GetWindowLevelMax() == 1.0
+
+
 def test_a_filled_segment_is_outlined_while_a_map_is_shown(result, view):
     display = result.node.GetDisplayNode()
     display.SetVisibility2DFill(False)

@@ -305,6 +305,17 @@ def test_a_corrected_case_of_a_run_keeps_its_patient(tmp_path, patient):
     assert case.patient == patient
 
 
+@pytest.mark.parametrize("patient", ["patient-0123456789ab", "train_1"])
+def test_a_short_id_of_another_patient_renames_nobody(tmp_path, patient):
+    """Else a patient that a student has learned from would get a new name, and could become one to test on."""
+    ct, _node, _labels = add_case(0)
+    ct.SetAttribute("HLFD.Patient", patient)
+    other, _node, _labels = add_case(1)
+    add_study(other, "1", "Abdomen")
+    patients = [case.patient for case in exported(tmp_path)]
+    assert patients.count(patient) == 1 and "1" not in patients
+
+
 def test_the_truth_of_a_run_s_case_is_no_new_case_unless_it_is_chosen():
     _ct, node, _labels = add_case()
     node.SetAttribute("HLFD.Truth", "case_1")

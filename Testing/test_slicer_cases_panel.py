@@ -24,7 +24,7 @@ class Panel:
         self.root = slicer.util.loadUI(str(UI_FILE))
         self.ui = slicer.util.childWidgetVariables(self.root)
         self.problem, self.changes = "", 0
-        self.cases = CasesPanel(self.ui, self.count, self.show_problem)
+        self.cases = CasesPanel(self.ui, self.count, self.show_problem, lambda: None)
         self.cases.set_task(TASK)
         self.cases.attach(object())
         self.settle()

@@ -484,6 +484,28 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
+def test_a_job_that_waits_is_not_failed_by_the_card_s_fault_of_the_one_before(folder, untrained_package):
+    fault = """
+import os, pathlib
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+def forward(self, images, usual=SegmentationNetwork.forward):
+    once = pathlib.Path(os.environ["FAILED_ONCE"])
+    if not once.exists():
+        once.touch()
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return usual(self, images)
+SegmentationNetwork.forward = forward
+"""
+    client = WorkerClient(running_as(fault), {**os.environ, "FAILED_ONCE": str(folder / "failed once")})
+    try:
+        first, second = (client.submit(segment_request(folder, untrained_package)) for _ in range(2))
+        events = events_until_end(client, second)
+        ends = {event.job: type(event) for event in events if not isinstance(event, Progress)}
+        assert ends == {first: Failed, second: Finished}
+    finally:
+        client.close()
+
+
 def test_its_threads_leave_the_processor_to_others(folder, untrained_package, monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     tell = """

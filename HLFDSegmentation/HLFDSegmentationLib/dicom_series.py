@@ -14,6 +14,9 @@ from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header, unread
 
 SERIES_DESCRIPTION = "0008|103e"
 PIXEL_SPACING = "0028|0030"
+POSITION, ORIENTATION = "0020|0032", "0020|0037"
+PHOTOMETRIC = "0028|0004"
+RESCALE_INTERCEPT, RESCALE_SLOPE = "0028|1052", "0028|1053"
 SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
 
 CT_IMAGE = b"1.2.840.10008.5.1.4.1.1.2"
@@ -28,13 +31,14 @@ EVENNESS = 0.2
 
 @dataclass(frozen=True)
 class _DicomImage:
-    """What the header of one DICOM file says about its place."""
+    """What the header of one DICOM file says about its place, and how its values become HU."""
 
     path: str
     size: tuple[int, ...]
     spacing: tuple[float, ...]
     origin: np.ndarray
     direction: np.ndarray
+    rescale: tuple[str, str]
 
 
 def read_dicom_folder(folder: Path) -> sitk.Image:
@@ -51,6 +55,9 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
         images = _in_order(images, folder)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([image.path for image in images])
+    if len({image.rescale for image in images}) > 1:
+        # Each slice has its own scale, and the pixel type of the first may not hold the values of the others.
+        reader.SetOutputPixelType(sitk.sitkFloat32)
     ct = voxels_of(reader, folder)
     if ct.GetDimension() != 3 or ct.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"{folder} holds DICOM images in color, not CT slices. Give the folder of the CT series.")
@@ -95,7 +102,10 @@ def _is_ct_slice(file: Path) -> bool:
 
 
 def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
-    """Raises InputError for a file of many slices, whose places ITK does not read, and for one without a pixel size."""
+    """Raises InputError for a file whose places or values would be read wrongly.
+
+    These are a file of many slices, one without pixel size, position or orientation, and one of inverted values.
+    """
     if header.GetDimension() > 2 and header.GetSize()[2] > 1:
         raise InputError(
             f"{path} is a DICOM file of many slices (Enhanced CT), whose places cannot be read here. Load it in 3D "
@@ -103,6 +113,16 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
         )
     if header.GetNumberOfComponents() == 1 and not _entry(header, PIXEL_SPACING):
         raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+    if header.GetNumberOfComponents() == 1 and not (_entry(header, POSITION) and _entry(header, ORIENTATION)):
+        raise InputError(
+            f"{path} does not say where its slice lies in the patient, so left and right could be exchanged. Export "
+            "the series again from its source."
+        )
+    if _entry(header, PHOTOMETRIC) == "MONOCHROME1":
+        raise InputError(
+            f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
+            "MONOCHROME2, as scanners store CT."
+        )
 
 
 def tell_thickness(slice_: sitk.Image, path: Path) -> None:
@@ -127,6 +147,7 @@ def _dicom_image(file: str) -> _DicomImage:
         header.GetSpacing()[:2],
         np.array(header.GetOrigin()),
         np.array(header.GetDirection()).reshape(3, 3),
+        (_entry(header, RESCALE_INTERCEPT), _entry(header, RESCALE_SLOPE)),
     )
 
 

@@ -24,19 +24,27 @@ DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice", "validation_dice
 test on have no tumor, the mean Dice is high for a model that finds none."""
 
 
-def geometry_doubts(grid_shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[str]:
-    """About a CT of these voxels (Z, Y, X) and this spacing (x, y, z) in mm, in axial order."""
+def geometry_doubts(
+    grid_shape: tuple[int, int, int], spacing: tuple[float, float, float], thickness_mm: float | None = None
+) -> list[str]:
+    """About a CT of these voxels (Z, Y, X) and this spacing (x, y, z) in mm, in axial order.
+
+    Args:
+        grid_shape: of the axial slices.
+        spacing: of the axial slices.
+        thickness_mm: of a CT that is a single slice, axial or not.
+    """
     doubts = []
     rows_mm, columns_mm = grid_shape[1] * spacing[1], grid_shape[2] * spacing[0]
-    if max(rows_mm, columns_mm) < LEAST_FIELD_MM:
+    if min(rows_mm, columns_mm) < LEAST_FIELD_MM:
         doubts.append(
             f"The CT's slices show only {columns_mm:.3g} x {rows_mm:.3g} mm. The model has learned from whole slices, "
             "and may be wrong here, or find nothing. Check the voxel spacing, or give the whole CT."
         )
-    if grid_shape[0] == 1:
+    if thickness_mm is not None:
         doubts.append(
-            f"The CT is a single slice of {spacing[2]:.3g} mm: every volume is of this slice alone. Give the whole CT "
-            "to measure an organ or a lesion."
+            f"The CT is a single slice of {thickness_mm:.3g} mm: every volume is of this slice alone. Give the whole "
+            "CT to measure an organ or a lesion."
         )
     elif spacing[2] > WIDEST_SLICES_MM:
         doubts.append(

@@ -122,7 +122,9 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = geometry_doubts(slices.grid_shape, slices.spacing) + clean(labels, self.task, slices.spacing)
+        notes = geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + clean(
+            labels, self.task, slices.spacing
+        )
         voxels = voxels_of(labels, self.task)
         notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
         notes += model_doubts(voxels, self.task, self._metrics)
@@ -150,7 +152,7 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        notes = geometry_doubts(slices.grid_shape, slices.spacing) + runner.notes
+        notes = geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + runner.notes
         return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
 
     def _explain(
@@ -186,6 +188,11 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
     is_tumor = logits.softmax(dim=1)[:, tumors].sum(dim=1) >= tumor_threshold
     no_tumor = logits.index_fill(1, tumors, -torch.inf)
     return torch.where(is_tumor, tumors[tumor_logits.argmax(dim=1)], no_tumor.argmax(dim=1))
+
+
+def _single_slice_mm(ct: sitk.Image) -> float | None:
+    """How thick a CT is that is a single slice, axial or not; none where there are more."""
+    return next((mm for count, mm in zip(ct.GetSize(), ct.GetSpacing()) if count == 1), None)
 
 
 def _phase(name: str, progress: Progress | None) -> Callable[[float], None]:

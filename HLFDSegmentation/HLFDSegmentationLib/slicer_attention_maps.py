@@ -77,9 +77,14 @@ def values_of(map_node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
+def strongest(map_node: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The strongest attention for the segment; 0 in an empty map, and below 1 where more speaks against than for it."""
+    return float(values_of(map_node).max(initial=0.0))
+
+
 def is_empty(map_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether nothing in a map speaks for its segment."""
-    return not (values_of(map_node) > 0).any()
+    return strongest(map_node) == 0
 
 
 def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed: bool = False) -> Point | None:

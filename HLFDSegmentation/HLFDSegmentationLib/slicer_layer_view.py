@@ -10,7 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .color_maps import AttentionColors
-from .slicer_attention_maps import Point, color_node, is_empty, is_map, place_of_most_attention
+from .slicer_attention_maps import Point, color_node, is_empty, is_map, place_of_most_attention, strongest
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -210,7 +210,9 @@ class LayerView:
         display = map_node.GetScalarVolumeDisplayNode()
         if display is not None:
             modifying = display.StartModify()
-            display.SetWindowLevelMinMax(*self._colors.range)
+            low, high = self._colors.range
+            # The scale is that of what is shown: with what speaks against left out, the strongest that speaks for.
+            display.SetWindowLevelMinMax(low, high if self.signed else strongest(map_node) or high)
             display.SetAndObserveColorNodeID(color_node(self._scene, self._colors).GetID())
             display.EndModify(modifying)
 

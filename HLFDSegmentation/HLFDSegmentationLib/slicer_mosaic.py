@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .color_maps import AttentionColors
-from .slicer_attention_maps import is_empty
+from .slicer_attention_maps import is_empty, strongest
 from .slicer_scene_result import SceneResult, voxel_to_world
 
 COLUMNS = 3
@@ -61,13 +61,19 @@ def mosaic(
     blend = _Blend(anatomy, colors, opacity)
     for index, layer in enumerate(layers):
         map_node = result.map_node(segment, layer)
-        tile = blend.over(view.sample(map_node.GetImageData(), voxel_to_world(map_node)) if map_node else None)
+        tile = blend.over(_attention(view, map_node, colors.signed) if map_node else None)
         tile[outline] = OUTLINE_COLOR
         _write(tile, _caption(layer, map_node, colors.signed))
         row, column = divmod(index, COLUMNS)
         top, left = row * (tile_size[1] + GAP), column * (tile_size[0] + GAP)
         picture[top : top + tile_size[1], left : left + tile_size[0]] = tile
     return picture
+
+
+def _attention(view: _TileView, map_node: slicer.vtkMRMLScalarVolumeNode, signed: bool) -> np.ndarray:
+    """The attention (rows, columns), on the scale of the slice views."""
+    values = view.sample(map_node.GetImageData(), voxel_to_world(map_node))
+    return values if signed else values / (strongest(map_node) or 1.0)
 
 
 def _caption(layer: str, map_node: slicer.vtkMRMLScalarVolumeNode | None, signed: bool) -> str:

@@ -192,7 +192,7 @@ class WorkerClient:
         if not self._requests:
             return
         first = min(self._requests)  # Jobs run in the order of their numbers.
-        if first in self._accepted or not ended.was_ready:
+        if (first in self._accepted and not ended.willingly) or not ended.was_ready:
             self._tell(Failed(first, ended.kind, ended.sentence))
         if self._requests:
             self._restart()
@@ -215,6 +215,7 @@ class _Ended:
 
     Attributes:
         was_ready: it took requests before.
+        willingly: it had told how its last job ended, and left those that wait to a new worker.
         kind: see `Failed`.
         sentence: for the user.
     """
@@ -223,6 +224,7 @@ class _Ended:
         self, code: int | None, was_ready: bool, error: OSError | None = None, *, ended_by_system: bool = False
     ) -> None:
         self.was_ready = was_ready
+        self.willingly = was_ready and code == 0
         if error is not None:
             self.kind = "start"
             self.sentence = (

@@ -115,6 +115,8 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
         run = RunFolder(private / "run")
         batch = min(plan.batch, len(training))
         run.start(replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
+        # A run that was begun needs the source of its weights no more: it may be gone.
+        _copy_given(RunFolder(folder), run)
         trial = _TrialRun(run, memory, report)
         trial.measure()
         slice_bytes = _mean_size(run.cache)
@@ -141,6 +143,13 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
         disk_bytes=disk,
         warnings=tuple(problem for problem in problems if problem),
     )
+
+
+def _copy_given(begun: RunFolder, trial: RunFolder) -> None:
+    for role in ("teacher", "student"):
+        if begun.given(role).is_file():
+            trial.given(role).parent.mkdir(exist_ok=True)
+            shutil.copyfile(begun.given(role), trial.given(role))
 
 
 @contextmanager

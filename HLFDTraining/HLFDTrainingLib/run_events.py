@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def all_events(path: Path) -> list[dict[str, Any]]:
     while new := follow():
         events += new
     return events
+
+
+def epochs_done(events: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """How many epochs each stage has behind it by its last event; an event may be lost, and a stage begin anew."""
+    return {event["stage"]: event["epoch"] for event in events if event["event"] == "epoch"}
 
 
 def last_event(path: Path) -> dict[str, Any] | None:

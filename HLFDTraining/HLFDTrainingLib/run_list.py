@@ -12,7 +12,7 @@ from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.safe_files import replacing
 
 from .process_files import ProcessFiles, read_object
-from .run_events import all_events
+from .run_events import all_events, epochs_done
 from .run_state import StateName, state_of
 
 EPOCHS_AVERAGED = 3
@@ -123,11 +123,11 @@ def seconds_left(events: list[dict[str, Any]], step: dict[str, Any] | None = Non
     stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), None)
     if stages is None:
         return None
-    measured = _seconds_of_epochs(events)
+    measured, epochs = _seconds_of_epochs(events), epochs_done(events)
     total, seconds, known = 0.0, 0.0, False
     for stage in stages:
         name = stage["stage"]
-        done = max((event["epoch"] for event in events if _is_epoch(event, name)), default=0)
+        done = epochs.get(name, 0)
         share = _share_of_epoch(step, name, done)
         if measured.get(name):
             seconds, known = fmean(measured[name][-EPOCHS_AVERAGED:]), True
@@ -155,10 +155,6 @@ def _share_of_epoch(step: dict[str, Any] | None, stage: str, done: int) -> float
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     last = next((event for event in reversed(events) if event["event"] == "epoch"), None)
     return {} if last is None else {key: last[key] for key in ("stage", "epoch", "epochs")}
-
-
-def _is_epoch(event: dict[str, Any], stage: str) -> bool:
-    return event["event"] == "epoch" and event["stage"] == stage
 
 
 def _is_run(path: Path) -> bool:

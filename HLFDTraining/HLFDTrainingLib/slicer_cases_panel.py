@@ -57,13 +57,21 @@ class CasesPanel(VTKObservationMixin):
         ui: the panel's widgets.
         on_changed: called when the cases have changed, so that files written of them hold no more.
         show_problem: called with a sentence to show, "" for none.
+        on_work: called when a check or the writing has begun or ended; the cases are as they were.
     """
 
-    def __init__(self, ui: Any, on_changed: Callable[[], None], show_problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        on_changed: Callable[[], None],
+        show_problem: Callable[[str], None],
+        on_work: Callable[[], None],
+    ) -> None:
         super().__init__()
         self.ui = ui
         self._on_changed = on_changed
         self._show_problem = show_problem
+        self._on_work = on_work
         self._cases = CaseList()
         self._nodes = Nodes()
         self._scenes: list[slicer.vtkMRMLScene] = []
@@ -337,9 +345,11 @@ class CasesPanel(VTKObservationMixin):
         def ended() -> None:
             self._work = None
             self._show()
+            self._on_work()
 
         self._work = CaseWork(steps, on_finished, on_failed, progress, ended)
         self._show()
+        self._on_work()
         return self._work
 
     # Showing

@@ -27,6 +27,7 @@ from .slicer_texts import size_text, stage_titles
 TASKS_FOLDER = "tasks"
 RUNS_FOLDER_SETTING = "HLFDTraining/RunsFolder"
 CROPS = (64, 128, 192, 256, 320, 384, 448, 512)
+METHOD_PARAMETERS = ("temperature", "beta", "lambda_")
 HLFD_METHODS = ("hlfd", "hlfd:full", "hlfd:released")
 TYPING_MS = 600
 
@@ -206,6 +207,9 @@ class PlanPanel:
         parameters.crop = 0 if plan.task == task else plan.task.input_size[0]
         parameters.method = plan.method
         parameters.teacher, parameters.student = plan.teacher, plan.student
+        for name in METHOD_PARAMETERS:
+            if name in plan.method_options:
+                setattr(parameters, name, plan.method_options[name])
         self.refresh()
         parameters.studentSource = str(run)
         parameters.teacherSource = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""

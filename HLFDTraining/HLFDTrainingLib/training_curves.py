@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from .run_events import epochs_done
 from .run_list import seconds_left
 
 NAN = math.nan
@@ -102,7 +103,7 @@ def progress_of(events: Sequence[Event], step: Event | None = None) -> Progress:
     left = seconds_left(list(events), step)
     stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), [])
     reading = events[-1] if events and events[-1]["event"] == "reading" else None
-    done = {stage: len(curves.epochs) for stage, curves in curves_of(events).items()}
+    done = epochs_done(events)
     current = next((stage for stage in stages if done.get(stage["stage"], 0) < stage["epochs"]), None)
     if current is None or (reading and reading["done"] < reading["of"] and step is None):
         found = reading or {"done": 0, "of": 0}

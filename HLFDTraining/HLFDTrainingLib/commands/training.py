@@ -144,7 +144,7 @@ def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
-    from ..run_events import all_events
+    from ..run_events import all_events, epochs_done
 
     report = _reporter(options)
     if not options.resume:
@@ -154,7 +154,7 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     plan = folder.plan()
     if folder.finished:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
-    done = {event["stage"]: event["epoch"] for event in all_events(folder.events) if event["event"] == "epoch"}
+    done = epochs_done(all_events(folder.events))
     if options.hours and done:
         raise TrainingError("A run of which epochs are trained keeps its plan. Leave out --hours.")
     _, measured = _measured(plan, folder.split(plan), folder, options, report)
