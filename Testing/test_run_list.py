@@ -23,7 +23,8 @@ STAGES = [
 
 def epoch(stage: str, number: int, seconds: float = 10.0) -> dict:
     epochs = next(entry["epochs"] for entry in STAGES if entry["stage"] == stage)
-    return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds, "best_epoch": 1}
+    measured = {"best_epoch": 1, "terms": {}, "dice": {}, "criterion": None}
+    return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds, **measured}
 
 
 def step(stage: str, number: int, of_epoch: int, left: float = 5.0) -> dict:
