@@ -423,3 +423,15 @@ def test_an_estimate_is_told_in_words_with_its_warnings(panel):
     text = panel.ui.estimateLabel.text
     for part in ("about 2.1 h", "teacher: about 25 min, 12 epochs", "2.2 GB", "340 MB", "The disk is small."):
         assert part in text
+
+
+def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(panel):
+    for number in range(4):
+        add_annotated_ct(number, f"CT {number}", f"Patient {number}")
+    panel.ui.addFromSceneButton.click()
+    panel.wait(lambda: panel.ui.trainButton.enabled and panel.ui.checkButton.enabled, 30)
+    panel.ui.checkButton.click()
+    assert not panel.ui.trainButton.enabled and not panel.ui.estimateButton.enabled
+    panel.ui.undistilledCheck.setChecked(True)
+    panel.wait(lambda: panel.ui.checkButton.enabled, 60)
+    assert panel.ui.trainButton.enabled and panel.ui.estimateButton.enabled
