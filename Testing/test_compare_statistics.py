@@ -77,6 +77,13 @@ def test_difference_is_paired_over_the_seeds_and_cases_that_both_have():
     assert (found.patients, found.cases, found.seeds) == (4, 4, 1)
 
 
+def test_a_case_without_the_figure_in_one_seed_is_paired_within_the_others():
+    """There is no focus on a case on which a layer has no positive attention."""
+    base = {0: {"a": 9.0, "b": 1.0}, 1: {"a": 1.0, "b": 1.0}}
+    found = difference({0: {"b": 2.0}, 1: {"a": 1.5, "b": 2.0}}, base, {"a": "a", "b": "b"})
+    assert found.mean == pytest.approx((0.5 + 1.0) / 2)
+
+
 def test_test_is_over_patients_and_not_over_their_slices():
     slices = [f"{patient}{number}" for patient in "abc" for number in range(20)]
     base = {0: dict.fromkeys(slices, 0.5)}
@@ -206,7 +213,7 @@ def test_star_is_of_the_focus_that_is_shown():
         for one in of_patients(method, values, layer="encoder1")
     ]
     _, lines = focus_table(summarize_records(records, FOCUS_FIGURES), "liver")
-    assert {line[0]: line[2] for line in lines} == {"none": "2.00", "hlfd": "1.65*"}
+    assert {line[0]: line[2] for line in lines} == {"none": "2.00", "hlfd": "1.65↓"}
 
 
 def test_figure_that_not_all_cases_have_tells_how_many_have_it():

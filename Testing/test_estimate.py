@@ -120,6 +120,19 @@ def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, t
         folder.result()
 
 
+def test_a_begun_run_is_estimated_without_the_source_of_its_weights(cases_folder, tmp_path):
+    """It has kept them, and goes on without their source."""
+    from HLFDSegmentationLib.networks import build_network
+
+    folder, split = RunFolder(tmp_path / "run"), split_of(cases_folder)
+    plan = replace(ALONE, student_weights=str(tmp_path / "removed.pt"))
+    folder.start(plan, [*split.train, *split.validation, *split.test], split)
+    network = build_network(plan.student, TASK.num_classes)
+    folder.given("student").parent.mkdir()
+    torch.save({"network": network.state_dict()}, folder.given("student"))
+    assert estimate(plan, split, folder.path).total > 0
+
+
 def test_a_run_whose_training_has_not_begun_is_fitted_into_a_time(cases_folder, tmp_path, capsys):
     """HLFD Training asks so where the user gives hours."""
     folder = RunFolder(tmp_path / "run")

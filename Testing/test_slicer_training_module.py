@@ -425,6 +425,12 @@ def test_an_estimate_is_told_in_words_with_its_warnings(panel):
         assert part in text
 
 
+def test_going_on_from_a_student_keeps_the_options_of_its_method(panel, home):
+    run = begin_run(home / "run", method="hlfd", method_options={"temperature": 2.0, "beta": 0.5, "lambda_": 0.3})
+    panel.widget.planPanel.continue_from(run.path)
+    assert panel.plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.3}
+
+
 def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(panel):
     for number in range(4):
         add_annotated_ct(number, f"CT {number}", f"Patient {number}")

@@ -74,9 +74,9 @@ def by_seed(records: Iterable[Record], figure: str) -> BySeed:
     return found
 
 
-def case_means(values: BySeed, seeds: Iterable[int] | None = None) -> dict[str, float]:
+def case_means(values: BySeed) -> dict[str, float]:
     """The mean over the seeds of each case that has the figure with any of them."""
-    chosen = [values[seed] for seed in (values if seeds is None else seeds)]
+    chosen = list(values.values())
     cases = dict.fromkeys(case for of_seed in chosen for case in of_seed)
     return {case: float(np.mean([of_seed[case] for of_seed in chosen if case in of_seed])) for case in cases}
 
@@ -149,10 +149,13 @@ def mean_difference(values: BySeed, base: BySeed) -> float:
 
 
 def _differences(values: BySeed, base: BySeed) -> dict[str, float]:
-    """Case by case, over the seeds and cases that both have."""
-    seeds = sorted(values.keys() & base.keys())
-    ours, theirs = case_means(values, seeds), case_means(base, seeds)
-    return {case: ours[case] - theirs[case] for case in ours if case in theirs}
+    """Case by case, the mean over the seeds with which both have the figure of it."""
+    pairs = {
+        seed: {case: ours - base[seed][case] for case, ours in of_seed.items() if case in base[seed]}
+        for seed, of_seed in sorted(values.items())
+        if seed in base
+    }
+    return case_means(pairs)
 
 
 def _by_patient(values: Mapping[str, float], patient_of: Mapping[str, str]) -> list[list[float]]:

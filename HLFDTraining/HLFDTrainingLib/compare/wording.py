@@ -43,8 +43,10 @@ HOW_TO_READ = (
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
-    "the body: mean over the cases. A star tells a difference of it to none with an adjusted p below 0.05: of the "
-    "paired Wilcoxon test over the patients, and for the number of labels, layers and methods."
+    "the body: mean over the cases and all seeds. An arrow tells that it is more (↑) or less (↓) than with none, by "
+    "the median difference over the seeds and cases that both have, with an adjusted p below 0.05: of the paired "
+    "Wilcoxon test over the patients, and for the number of labels, layers and methods. So a method with fewer seeds "
+    "than none may have an arrow that its mean does not show."
 )
 
 
@@ -96,8 +98,13 @@ def _focus_text(row: TableRow | None) -> str:
     mean = row.figures["focus_ratio"].mean if row else NAN
     if row is None or math.isnan(mean):
         return NOTHING
-    star = "*" if row.difference and row.difference.adjusted_p < SIGNIFICANT else ""
-    return f"{mean:.2f}{star}"
+    return f"{mean:.2f}{_arrow(row.difference)}"
+
+
+def _arrow(found: Difference | None) -> str:
+    if found is None or not found.adjusted_p < SIGNIFICANT:
+        return ""
+    return "↑" if found.median > 0 else "↓"
 
 
 def cost_table(costs: dict[str, dict[str, Any]], rows: Sequence[TableRow]) -> tuple[list[str], list[list[str]]]:
