@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import slicer
-from generated_cases import SIZE, SPACING_MM, blob_case
+from generated_cases import SIZE, SPACING_MM, TASK, blob_case
+from HLFDSegmentationLib.fingerprints import fingerprints
 from HLFDSegmentationLib.slicer_attention_maps import add_map
 from HLFDSegmentationLib.slicer_ct import part_of
 from HLFDSegmentationLib.slicer_results import add_focus, add_focus_table, add_measures_table
-from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
 from HLFDSegmentationLib.worker_protocol import Grid, LayerMap, RawImage
 from slicer_cases import add_volume
 
@@ -46,10 +47,11 @@ def add_reviewed_case(folder: Path, *, model: str = "student", ct=None) -> Scene
     slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(as_labels, segmentation)
     for node in (as_labels, labelmap):
         slicer.mrmlScene.RemoveNode(node)
-    result = SceneResult.start(segmentation, ct, model)
+    result = SceneResult(segmentation)
     for key, name in zip(segmentation.GetSegmentation().GetSegmentIDs(), ("liver", SEGMENT)):
-        result.mark_segment(key, segment=name, label=name, model=model)
+        result.mark_segment(key, segment=name, label=name)
         segmentation.GetSegmentation().GetSegment(key).SetColor(*COLORS[name])
+    result.add_run(SceneRun(model, fingerprints=fingerprints(sitk.GetArrayViewFromImage(label), TASK)), ct)
     center = _tumor_center(label)
     blurred = 1.0 if model == "student" else 1.5
     maps = [_layer_map(folder, layer, center, blurred) for layer in LAYERS]

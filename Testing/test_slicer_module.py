@@ -397,6 +397,7 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     import qt
 
     panel = quick
+    ct = panel.slicer.util.arrayFromVolume(panel.ct).copy()
     panel.slicer.util.updateVolumeFromArray(panel.ct, np.full((6, 64, 64), 7, np.int16))
     answer(qt.QMessageBox.No)
     panel.ui.segmentButton.click()
@@ -407,10 +408,22 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel.ui.segmentButton.click()
     panel.wait_for_end()
     (result,) = panel.results()
-    assert result.not_hu
+    assert result.newest_run.not_hu
     assert panel.ui.notesLabel.text.startswith("<b>Most likely wrong")
     assert panel.ui.notesLabel.textFormat == qt.Qt.RichText
     panel.picture("panel_not_ct")
+
+    panel.slicer.util.updateVolumeFromArray(panel.ct, ct)
+    panel.parameters.outputSegmentation = result.node
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert [bool(run.not_hu) for run in result.runs] == [True, False]
+    heading, caution = panel.ui.notesLabel.text.split("<br>")[-2:]
+    assert heading.startswith("Of an earlier run with ") and caution.startswith("<b>Most likely wrong")
+    for key in result.segments_of_run(1).values():
+        result.node.GetSegmentation().RemoveSegment(key)
+    panel.widget.resultPanel.refresh()
+    assert "Most likely wrong" not in panel.ui.notesLabel.text
 
 
 def test_a_new_region_goes_around_the_ct(quick):

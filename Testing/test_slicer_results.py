@@ -70,8 +70,9 @@ def bring_in(ct_node, labels, folder, roi=None, node=None, model="model-a"):
     found = {names[label.name]: label for label in TASK.labels if (labels == label.value).any()}
     keys = results.add_segments(node, ct_node, part, raw, results.box_of_labels(raw), found)
     for key, (segment, label) in zip(keys, found.items()):
-        result.mark_segment(key, segment=segment, label=label.name, model=model)
-    result.start(node, ct_node, model, notes=["A note: with; signs."], device="cpu")
+        result.mark_segment(key, segment=segment, label=label.name)
+    prints = results.fingerprints_of(raw, results.box_of_labels(raw), part, TASK)
+    result.add_run(scene_result.SceneRun(model, "cpu", ["A note: with; signs."], "", prints), ct_node)
     return result, part, names
 
 
@@ -262,7 +263,7 @@ def test_a_segmentation_that_cannot_take_segments_is_refused(tmp_path):
     ct_node, other = make_ct(), make_ct(name="CT 2")
     node, _ = users_segmentation(ct_node)
     assert results.problem_with_output(node, ct_node) is None
-    scene_result.SceneResult.start(node, other, "model-a")
+    scene_result.SceneResult(node).add_run(scene_result.SceneRun("model-a"), other)
     assert "another CT" in results.problem_with_output(node, ct_node)
     surfaces, _ = users_segmentation(ct_node)
     surfaces.CreateClosedSurfaceRepresentation()
@@ -419,7 +420,7 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
     add_transform(turn(30), ct_node)
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
     results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (1, 2, 3))]), note="")
-    place = result.lesions("liver tumor")
+    place, runs = result.lesions("liver tumor"), result.runs
     image = write_raw(sitk.GetImageFromArray(np.ones((2, 3, 4), np.float32)), tmp_path / "map.raw")
     maps = [
         LayerMap("liver", layer, replace(image, grid=part.to_own(image.grid)), False, 0.1, 0.2, 1.0, 2.0)
@@ -436,7 +437,7 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
     assert slicer.app.applicationLogic().OpenSlicerDataBundle(str(bundle), str(tmp_path / "open"))
     (restored,) = scene_result.SceneResult.all(slicer.mrmlScene)
     assert restored.ct.GetName() == "CT 1"
-    assert (restored.model, restored.device, restored.notes) == ("model-a", "cpu", ["A note: with; signs."])
+    assert (restored.model, restored.runs) == ("model-a", runs)
     assert restored.segments == ["liver", "liver tumor"]
     assert restored.layers == ["encoder1", "encoder2"]
     assert restored.map_node("liver", "encoder2").GetImageData().GetDimensions() == (4, 3, 2)

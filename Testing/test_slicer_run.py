@@ -190,7 +190,14 @@ def test_a_run_brings_what_the_library_finds_and_changes_nothing_else(client, sc
     assert len(result.maps) == len(found) * len(LAYERS)
     assert len(result.probabilities) == len(TASK.labels)
     assert scene_result.SceneResult.all(slicer.mrmlScene) == [result]
-    assert (result.ct, result.model, result.device, result.not_hu) == (scene_with_ct, "untrained", "cpu", "")
+    run = result.newest_run
+    assert (result.ct, result.model, run.model, run.device, run.not_hu) == (
+        scene_with_ct,
+        "untrained",
+        "untrained",
+        "cpu",
+        "",
+    )
     assert (result.name, result.measures_table.GetName()) == (
         "CT 1 segmentation (untrained)",
         "CT 1 segmentation (untrained) measures",
@@ -275,7 +282,7 @@ def test_a_region_within_one_organ_is_not_taken_for_what_is_not_in_hu(client, un
     within_the_organ = add_roi(middle, (size[0] / 3, size[1] / 3, size[2]))
     told = Told(client, ct_node, untrained_package, roi_node=within_the_organ).drive()
     assert told.questions == []
-    assert not told.finished[0].not_hu
+    assert not told.finished[0].newest_run.not_hu
 
 
 def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scene_with_ct, untrained_package):
@@ -327,20 +334,54 @@ def test_the_report_says_when_segments_were_changed_by_hand(
     shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
     (result,) = Told(client, scene_with_ct, untrained_package).drive().finished
 
-    def warnings():
-        return report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings
+    def warnings(*readings):
+        return report.report_request(result, readings, tmp_path / "report.html", tmp_path).warnings
 
-    assert warnings() == ()
+    def change(mask):
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, result.node, key, scene_with_ct)
+
+    of_a_lesion = Reading("liver tumor", "decoder3", 1, "misled", "")
+    assert warnings() == warnings(of_a_lesion) == ()
     key = result.segment_id("liver")
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, scene_with_ct)
-    mask[tuple(np.argwhere(mask)[0])] = 0
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, result.node, key, scene_with_ct)
-    (warning,) = warnings()
-    assert "changed after the model" in warning
-    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(mask), result.node, key, scene_with_ct)
-    assert len(warnings()) == 1
+    made = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, scene_with_ct).copy()
+    without_one = made.copy()
+    without_one[tuple(np.argwhere(made)[0])] = 0
+    moved = np.roll(made, 1, axis=2)
+    assert moved.sum() == made.sum()
+    for mask in (without_one, moved, np.zeros_like(made)):
+        change(mask)
+        (warning,) = warnings()
+        assert "changed after the model" in warning
+        assert "may have another number" in warnings(of_a_lesion)[1]
+    change(made)
+    assert warnings() == ()
     result.node.GetSegmentation().RemoveSegment(key)
     assert len(warnings()) == 1
+
+
+def test_the_report_is_of_the_newest_run_alone(client, scene_with_ct, untrained_package, tmp_path, monkeypatch):
+    """What the newest run did not find is not taken from an earlier run into the same segmentation."""
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    (result,) = Told(client, scene_with_ct, untrained_package).drive().finished
+    result.add_run(scene_result.SceneRun("untrained", notes=["Nothing was found."]), scene_with_ct)
+    request = report.report_request(result, [], tmp_path / "report.html", tmp_path)
+    assert not np.fromfile(request.labels.file, np.uint8).any()
+    assert (request.notes, request.warnings) == (("Nothing was found.",), ())
+
+
+def test_the_report_of_a_region_knows_that_nothing_was_changed(
+    client, scene_with_ct, untrained_package, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    bounds = np.zeros(6)
+    scene_with_ct.GetRASBounds(bounds)
+    middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
+    roi = add_roi(middle, (size[0] / 2, size[1], size[2]))
+    (result,) = Told(client, scene_with_ct, untrained_package, roi_node=roi).drive().finished
+    assert result.segments
+    assert report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings == ()
 
 
 def test_segments_without_voxels_are_not_reported_as_empty(
@@ -397,10 +438,10 @@ def test_what_is_not_in_hu_is_asked_about_and_marked(client, mr, untrained_packa
     assert len(told.questions) == 1
     told.run.go_on()
     (result,) = told.drive().finished
-    assert "HU" in result.not_hu
+    assert "HU" in result.newest_run.not_hu
     assert result.name == "MR 1 segmentation (untrained), not in HU"
     rows = scene_result.rows_of(result.measures_table)
-    assert {row["note"] for row in rows if not row["lesion"]} == {result.not_hu}
+    assert {row["note"] for row in rows if not row["lesion"]} == {result.newest_run.not_hu}
     assert len(told.questions) == 1
 
 
@@ -416,7 +457,7 @@ def test_without_anybody_to_ask_it_fails_and_leaves_nothing(client, mr, untraine
 def test_a_script_may_allow_it_beforehand(client, mr, untrained_package):
     told = Told(client, mr, untrained_package, allow_not_hu=True).drive()
     assert told.questions == []
-    assert told.finished[0].not_hu
+    assert told.finished[0].newest_run.not_hu
 
 
 def test_the_user_may_say_no(client, mr, untrained_package):

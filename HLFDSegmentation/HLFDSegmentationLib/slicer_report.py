@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError
+from .fingerprints import fingerprints
 from .readings import Reading
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
@@ -20,14 +21,11 @@ from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of,
 from .tasks import Task
 from .worker_protocol import LayerMap, ReportRequest
 
-ROUNDING_ML = 0.001
-"""The table of measures has volumes to this."""
-
 
 def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
     """Writes the CT, the segments as they are now and the maps as raw files, and asks for a report of them.
 
-    Segments that were deleted, or that an earlier run with another model left in the same segmentation, are not in it.
+    Segments that were deleted, or that an earlier run left in the same segmentation, are not in it.
 
     Args:
         result: its CT must be in the scene, and its model installed.
@@ -49,12 +47,22 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     segments = dict(segments_by_id(result.node))
     labels = {tag(segments[key], SEGMENT): label for label, key in result.newest_segments().items()}
     voxels = _labels_on_ct(result, part, package.task)
-    warnings = [result.not_hu] if result.not_hu else []
-    if _changed_since(result, labels, voxels, part, package.task):
+    run = result.newest_run
+    kept = tuple(replace(one, segment=labels[one.segment]) for one in readings if one.segment in labels)
+    changed = fingerprints(voxels, package.task, first=part.extent[::2][::-1]) != run.fingerprints
+    warnings = [run.not_hu] if run.not_hu else []
+    if changed:
         warnings.append(
             _(
                 "The segments were changed after the model had made them. Volumes, lesions and pictures are of the "
                 "segments as they are now; notes and focus are of what the model had made."
+            )
+        )
+    if changed and any(reading.lesion for reading in kept):
+        warnings.append(
+            _(
+                "The reader's judgments number the lesions as the model had made them. In the table of lesions and in "
+                "the pictures the same lesion may have another number."
             )
         )
     return ReportRequest(
@@ -62,11 +70,11 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         labels=write_raw(voxels, part.grid, folder / "labels.raw"),
         maps=_write_maps(result, part, labels, folder),
         model=str(package.path),
-        device=result.device,
+        device=run.device,
         title=result.ct.GetName(),
-        notes=tuple(result.notes),
+        notes=tuple(run.notes),
         warnings=tuple(warnings),
-        readings=tuple(replace(one, segment=labels[one.segment]) for one in readings if one.segment in labels),
+        readings=kept,
         destination=str(destination),
     )
 
@@ -99,30 +107,6 @@ def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
         mask = vtk_to_numpy(voxels.GetPointData().GetScalars()).reshape(labels.shape)
         labels[mask > 0] = label.value
     return labels
-
-
-def _changed_since(
-    result: SceneResult, labels: Mapping[str, str], voxels: np.ndarray, part: CtPart, task: Task
-) -> bool:
-    """Whether a segment's volume is another than the run has measured.
-
-    Args:
-        result: with the table of that run.
-        labels: of the segments that are still there, by the names that they got.
-        voxels: the segments now.
-        part: the CT.
-        task: of the labels.
-    """
-    voxel_ml = math.prod(part.grid.spacing) / 1000
-    for row in rows_of(result.measures_table) if result.measures_table is not None else []:
-        if row.get("lesion"):
-            continue
-        then = _number(row, "volume_mL") or 0.0
-        label = labels.get(row.get("segment", ""))
-        now = np.count_nonzero(voxels == task.label(label).value) * voxel_ml if label else 0.0
-        if abs(now - then) > ROUNDING_ML + 1e-6 * then:
-            return True
-    return False
 
 
 def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:

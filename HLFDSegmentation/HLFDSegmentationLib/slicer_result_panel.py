@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .slicer_results import show_3d
-from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult
+from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun
 
 
 class ResultPanel:
@@ -59,11 +59,23 @@ class ResultPanel:
 
 
 def _notes(result: SceneResult) -> list[str]:
-    """What to know of a result, as rich text: what makes it doubtful comes first and is bold."""
-    warning = _("Most likely wrong. {reason}").format(reason=result.not_hu)
+    """What to know of a result, as rich text: what makes it doubtful is bold. The newest run comes first."""
     missing = _("The CT of this result is no longer in the scene.")
-    doubts = [*([warning] if result.not_hu else []), *([missing] if result.ct is None else [])]
-    return [*(f"<b>{escape(doubt)}</b>" for doubt in doubts), *(escape(note) for note in result.notes)]
+    lines = [f"<b>{escape(missing)}</b>"] if result.ct is None else []
+    lines += _notes_of(result.newest_run)
+    earlier = list(enumerate(result.runs[:-1], start=1))
+    for number, run in reversed(earlier):
+        keys = result.segments_of_run(number).values()
+        segments = ", ".join(result.node.GetSegmentation().GetSegment(key).GetName() for key in keys)
+        if segments and (notes := _notes_of(run)):
+            heading = _("Of an earlier run with {model} ({segments}):").format(model=run.model, segments=segments)
+            lines += [escape(heading), *notes]
+    return lines
+
+
+def _notes_of(run: SceneRun) -> list[str]:
+    warning = _("Most likely wrong. {reason}").format(reason=run.not_hu)
+    return [*([f"<b>{escape(warning)}</b>"] if run.not_hu else []), *map(escape, run.notes)]
 
 
 def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError
+from .fingerprints import fingerprints
 from .slicer_ct import CtPart
 from .slicer_scene_result import (
     FOCUS_COLUMNS,
@@ -75,6 +76,13 @@ def box_of_labels(image: RawImage) -> Box | None:
             return None
         box.append(slice(int(found[0]), int(found[-1]) + 1))
     return tuple(box)
+
+
+def fingerprints_of(image: RawImage, box: Box | None, part: CtPart, task: Task) -> dict[str, str]:
+    """The `fingerprints` of labels that `box_of_labels` found in a raw image. For a thread of its own, too."""
+    if box is None:
+        return {}
+    return fingerprints(open_labels(image)[box], task, first=_first_voxel(part, box)[::-1])
 
 
 def add_segmentation_node(

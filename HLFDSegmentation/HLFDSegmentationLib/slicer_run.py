@@ -31,13 +31,14 @@ from .slicer_results import (
     add_segments,
     box_of_labels,
     fill_voxels,
+    fingerprints_of,
     new_voxels,
     problem_with_output,
     remove_nodes,
     segment_names,
     with_display,
 )
-from .slicer_scene_result import SceneResult
+from .slicer_scene_result import SceneResult, SceneRun
 from .tasks import Task
 from .worker_protocol import (
     Cancelled,
@@ -283,6 +284,7 @@ class SegmentationRun:
                 ).format(name=self._ct.GetName())
             )
         box = yield from self._in_thread(box_of_labels, answer.labels)
+        prints = yield from self._in_thread(fingerprints_of, answer.labels, box, part, task)
         node = self._output or self._add_segmentation_node(part, answer)
         result = SceneResult(node)
         names = segment_names(node, task)
@@ -295,9 +297,8 @@ class SegmentationRun:
         for probability in answer.probabilities:
             yield from self._add_probability(result, part, probability, names)
         self._add_tables(result, part, answer, names)
-        SceneResult.start(
-            node, self._ct, answer.model_name, device=answer.device, notes=answer.notes, not_hu=answer.not_hu
-        )
+        run = SceneRun(answer.model_name, answer.device, answer.notes, answer.not_hu or "", prints)
+        result.add_run(run, self._ct)
         return result
 
     def _add_segmentation_node(self, part: CtPart, answer: SegmentResult) -> slicer.vtkMRMLSegmentationNode:
@@ -318,7 +319,7 @@ class SegmentationRun:
         keys = add_segments(result.node, self._ct, part, answer.labels, box, labels)
         for key, (segment, label) in zip(keys, labels.items()):
             self._undo.callback(result.node.GetSegmentation().RemoveSegment, key)
-            result.mark_segment(key, segment=segment, label=label.name, model=answer.model_name)
+            result.mark_segment(key, segment=segment, label=label.name)
 
     def _add_map(self, result: SceneResult, part: CtPart, told: LayerMap, names: dict[str, str]) -> None:
         own = replace(told, image=replace(told.image, grid=part.to_own(told.image.grid)))

@@ -7,7 +7,8 @@ the nodes may be deleted at any moment: what is gone is None, or missing from a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 
 import slicer
 import vtk
@@ -22,16 +23,15 @@ MAP_REFERENCE = "HLFD.map"
 PROBABILITY_REFERENCE = "HLFD.probability"
 
 MODEL_ATTRIBUTE = "HLFD.Model"
-NOT_HU_ATTRIBUTE = "HLFD.NotHU"
-DEVICE_ATTRIBUTE = "HLFD.Device"
-NOTES_ATTRIBUTE = "HLFD.Notes"
+RUNS_ATTRIBUTE = "HLFD.Runs"
 LAYER_ATTRIBUTE = "HLFD.Layer"
 WORLD_TO_VOXEL_ATTRIBUTE = "HLFD.WorldToVoxel"
 
 SEGMENT = "HLFD.Segment"
 """Attribute of a map, and tag of a segment: the name that the segment got. It stays when a user renames the segment."""
 LABEL_TAG = "HLFD.Label"
-MODEL_TAG = "HLFD.Model"
+RUN_TAG = "HLFD.Run"
+"""The number of the run that a segment is of, from 1."""
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
 MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
@@ -39,6 +39,25 @@ MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
 slices count along the CT's k axis, also where only a part of the CT was segmented."""
 
 Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SceneRun:
+    """A run whose segments are in a segmentation.
+
+    Attributes:
+        model: the name of the model's package.
+        device: where it ran.
+        notes: sentences about how the result came about.
+        not_hu: why the CT does not look like HU; empty where it does.
+        fingerprints: of the segments as the model made them, by label; see `fingerprints`.
+    """
+
+    model: str
+    device: str = ""
+    notes: list[str] = field(default_factory=list)
+    not_hu: str = ""
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
 
 class SceneResult:
@@ -64,35 +83,6 @@ class SceneResult:
         found = (cls.of(nodes.GetItemAsObject(index)) for index in range(nodes.GetNumberOfItems()))
         return [result for result in found if result]
 
-    @classmethod
-    def start(
-        cls,
-        node: slicer.vtkMRMLSegmentationNode,
-        ct: slicer.vtkMRMLScalarVolumeNode,
-        model: str,
-        *,
-        device: str = "cpu",
-        notes: Sequence[str] = (),
-        not_hu: str | None = None,
-    ) -> SceneResult:
-        """Makes a segmentation node the result of a run.
-
-        Args:
-            node: the segmentation; what an earlier run left in it stays.
-            ct: the CT that was segmented.
-            model: the name of the model's package.
-            device: where it ran.
-            notes: sentences about how the result came about.
-            not_hu: why the CT does not look like HU.
-        """
-        node.SetAttribute(MODEL_ATTRIBUTE, model)
-        node.SetAttribute(DEVICE_ATTRIBUTE, device)
-        node.SetAttribute(NOTES_ATTRIBUTE, json.dumps(list(notes)))
-        node.SetAttribute(NOT_HU_ATTRIBUTE, not_hu)
-        result = cls(node)
-        result.ct = ct
-        return result
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SceneResult) and self.node is other.node
 
@@ -115,23 +105,28 @@ class SceneResult:
         return self.node.GetAttribute(MODEL_ATTRIBUTE) or ""
 
     @property
-    def device(self) -> str:
-        """Where the model ran."""
-        return self.node.GetAttribute(DEVICE_ATTRIBUTE) or ""
-
-    @property
-    def notes(self) -> list[str]:
-        """Sentences about how the result came about."""
+    def runs(self) -> list[SceneRun]:
+        """The runs that were added, the oldest first. Whether their segments are still there is not asked."""
         try:
-            notes = json.loads(self.node.GetAttribute(NOTES_ATTRIBUTE) or "[]")
-        except ValueError:
+            return [SceneRun(**run) for run in json.loads(self.node.GetAttribute(RUNS_ATTRIBUTE) or "[]")]
+        except (ValueError, TypeError):
             return []
-        return [str(note) for note in notes] if isinstance(notes, list) else []
 
     @property
-    def not_hu(self) -> str:
-        """Why the CT does not look like HU; empty where it does."""
-        return self.node.GetAttribute(NOT_HU_ATTRIBUTE) or ""
+    def newest_run(self) -> SceneRun:
+        """The newest of `runs`; one of which nothing but the model is known where a user has changed the attribute."""
+        return (self.runs or [SceneRun(self.model)])[-1]
+
+    def add_run(self, run: SceneRun, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Makes the segmentation node the result of a run, once all that it found is in the scene.
+
+        Args:
+            run: what an earlier one left in the node stays.
+            ct: the CT that was segmented.
+        """
+        self.node.SetAttribute(RUNS_ATTRIBUTE, json.dumps([asdict(each) for each in (*self.runs, run)]))
+        self.node.SetAttribute(MODEL_ATTRIBUTE, run.model)
+        self.ct = ct
 
     @property
     def ct(self) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -186,27 +181,31 @@ class SceneResult:
         """The ID of the segment that got this name; None where it is deleted."""
         return next((key for key, each in segments_by_id(self.node) if tag(each, SEGMENT) == segment), None)
 
-    def mark_segment(self, segment_id: str, *, segment: str, label: str, model: str) -> None:
-        """Says of a segment in the node that it is this result's.
+    def mark_segment(self, segment_id: str, *, segment: str, label: str) -> None:
+        """Says of a segment in the node that it is of the run that `add_run` will add next.
 
         Args:
             segment_id: its ID in the node.
             segment: the name that it got, unique in the node.
             label: the name of the task's label.
-            model: the name of the model's package.
         """
         added = self.node.GetSegmentation().GetSegment(segment_id)
         added.SetTag(SEGMENT, segment)
         added.SetTag(LABEL_TAG, label)
-        added.SetTag(MODEL_TAG, model)
+        added.SetTag(RUN_TAG, str(len(self.runs) + 1))
+
+    def segments_of_run(self, number: int) -> dict[str, str]:
+        """For each label that a run found, the ID of its segment. A deleted segment is left out.
+
+        Args:
+            number: of the run in `runs`, from 1.
+        """
+        segments = segments_by_id(self.node)
+        return {tag(each, LABEL_TAG): key for key, each in segments if tag(each, RUN_TAG) == str(number)}
 
     def newest_segments(self) -> dict[str, str]:
-        """For each label that `model` found, the ID of its segment: of the newest, where a label was found twice."""
-        return {
-            tag(segment, LABEL_TAG): key
-            for key, segment in segments_by_id(self.node)
-            if tag(segment, MODEL_TAG) == self.model
-        }
+        """`segments_of_run` of the newest run. What that one did not find is not taken from an earlier one."""
+        return self.segments_of_run(len(self.runs))
 
     @property
     def maps(self) -> list[slicer.vtkMRMLScalarVolumeNode]:

@@ -1,0 +1,32 @@
+"""Texts that tell whether segments still are what they were."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from .tasks import Task
+
+
+def fingerprints(labels: np.ndarray, task: Task, first: Sequence[int] = (0, 0, 0)) -> dict[str, str]:
+    """For each label with voxels, by its name, a text that changes with any of them.
+
+    Args:
+        labels: [k, j, i], values of the task's labels.
+        task: of the labels.
+        first: where the array's first voxel lies [k, j, i] in the image, so that a part of an image gives the same
+            texts as the whole.
+    """
+    masks = ((label.name, labels == label.value) for label in task.labels)
+    return {name: _fingerprint(mask, first) for name, mask in masks if mask.any()}
+
+
+def _fingerprint(mask: np.ndarray, first: Sequence[int]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for plane in np.flatnonzero(mask.any(axis=(1, 2))):
+        rows, columns = np.nonzero(mask[plane])
+        places = np.stack([np.full_like(rows, plane), rows, columns], axis=1) + np.asarray(first)
+        digest.update(places.astype("<i4").tobytes())
+    return digest.hexdigest()
