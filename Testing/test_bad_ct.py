@@ -366,6 +366,7 @@ def without(*names: bytes):
         (".nrrd", lambda header: header + b'\nspace units: "cm" "cm" "cm"', "spacing in cm"),
         (".mha", without(b"ElementSpacing"), "does not say how large its voxels are"),
         (".mha", without(b"TransformMatrix"), "how the patient lies"),
+        (".mha", lambda header: header.replace(b"Element", b"DistanceUnits = cm\nElement", 1), "spacing in cm"),
     ],
 )
 def test_file_that_does_not_tell_its_geometry(suffix, change, told, tmp_path, capfd):
@@ -386,6 +387,25 @@ def test_nifti_with_two_spacings(tmp_path, capfd):
     struct.pack_into("<3f", content, 80, 1.0, 1.0, 1.0)
     path.write_bytes(bytes(content))
     assert "two different voxel spacings" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("turned", [0, 30])
+@pytest.mark.parametrize("mirrored", [None, 0, 1, 2])
+def test_nifti_that_tells_two_orientations(turned, mirrored, tmp_path, capfd):
+    """The quaternion is ITK's own; the matrix beside it agrees, but for a mirrored axis."""
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.2, -0.3, np.radians(turned))
+    ct = volume()
+    ct.SetDirection(turn.GetMatrix())
+    path = written(ct, tmp_path / "ct.nii")
+    content = bytearray(path.read_bytes())
+    assert struct.unpack_from("<2h", content, 252) == (1, 1)
+    read_ct(path)
+    if mirrored is not None:
+        for place in range(280 + 4 * mirrored, 328, 16):
+            struct.pack_into("<f", content, place, -struct.unpack_from("<f", content, place)[0])
+        path.write_bytes(bytes(content))
+        assert "which are opposite to" in refusal(path, capfd)
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])

@@ -110,6 +110,8 @@ def test_run_that_failed_before_its_plan_was_written_is_listed(tmp_path):
 def test_other_folders_and_files_are_left_out(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "plan.json").write_text("{}")
+    (tmp_path / "comparison" / "process").mkdir(parents=True)
+    (tmp_path / "comparison" / "comparison.json").write_text("{}")
     assert list_runs(tmp_path) == []
 
 

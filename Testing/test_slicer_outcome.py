@@ -312,10 +312,22 @@ def test_weights_that_are_gone_are_told_when_installing(panel, trained, tmp_path
     assert "best.pt" in panel.message and not list((tmp_path / "models").glob("*"))
 
 
-def test_a_test_case_that_is_gone_is_told_when_segmenting(panel, trained, tmp_path, untrained_package):
+def test_another_runs_model_of_the_same_name_is_not_taken_for_this_ones(panel, trained, tmp_path, untrained_package):
     run = own_copy(trained, tmp_path)
     shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
-    (run / "installed.txt").write_text("untrained")
+    (run / "installed.txt").write_text(f"untrained\n{'0' * 64}\n")
+    panel.panel.show(run)
+    assert not panel.ui.segmentTestCaseButton.enabled
+    assert panel.ui.installNameEdit.text != "untrained"
+
+
+def test_a_test_case_that_is_gone_is_told_when_segmenting(panel, trained, tmp_path, untrained_package):
+    from HLFDSegmentationLib.model_store import find_package
+
+    run = own_copy(trained, tmp_path)
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    weights = find_package("untrained").weights_sha256
+    (run / "installed.txt").write_text(f"untrained\n{weights}\n")
     [case] = json.loads((run / "split.json").read_text())["test"]
     (run / "cases" / case / "ct.nii.gz").unlink()
     panel.panel.show(run)

@@ -241,6 +241,8 @@ def test_real_ct_is_in_hu_and_what_was_made_of_it_is_not(data, name):
     for shifted in (raw, raw_padded):
         assert "shifted by about 1024: 1024 must be subtracted" in hu_problem(sitk.GetImageFromArray(shifted))
     assert "1024 must be added" in hu_problem(sitk.GetImageFromArray(ct - 1024))
+    for inverted in (-1 - ct, -ct.clip(-1024, 1500)):
+        assert "opposite sign" in hu_problem(sitk.GetImageFromArray(inverted))
     eight_bit = ((ct.clip(-200, 300) + 200) / 500 * 255).astype(np.uint8)
     assert "from 0 to 255, like a picture" in hu_problem(sitk.GetImageFromArray(eight_bit))
 

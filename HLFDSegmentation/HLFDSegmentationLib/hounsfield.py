@@ -18,9 +18,12 @@ FAT = (-200, -20)
 SOFT_TISSUE = (-20, 250)
 BETWEEN = (-650, -200)
 AIR = (-1100, -700)
+INVERTED_AIR = (700, 1100)
 
 MIN_FAT = 0.003
 MIN_SOFT_TISSUE = 0.01
+# Bone and metal fill less of any CT.
+MIN_INVERTED_AIR = 0.1
 
 # Raw CT values are usually stored as HU + 1024. They are HU - 1024 where it was taken off twice.
 SHIFTS = {1024: "1024 must be subtracted from them", -1024: "1024 must be added to them"}
@@ -50,6 +53,9 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     rows, columns, slices = (-(-size // SAMPLES_AN_AXIS) for size in reversed(voxels.shape))
     sample = np.asarray(voxels[::slices, ::columns, ::rows], dtype=np.float32)
     if _has_tissue(sample):
+        # Fat and soft tissue of the opposite sign stand in for each other.
+        if _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):
+            return "The values look like HU of the opposite sign: air is at about 1000. Give the CT with air at -1000."
         return None
     for shift, remedy in SHIFTS.items():
         if _has_tissue(sample - shift):

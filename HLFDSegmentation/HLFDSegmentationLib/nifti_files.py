@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class _NiftiHeader:
     offset: int
     tells_orientation: bool
     sform_spacing: np.ndarray | None
+    forms_agree: bool
 
     @classmethod
     def of(cls, header: bytes) -> _NiftiHeader:
@@ -46,17 +48,19 @@ class _NiftiHeader:
                 else struct.unpack_from(order + form, header, first_place)
             )
 
-        forms, sform = read("2h", 252, "2i", 344), np.reshape(read("12f", 280, "12d", 400), (3, 4))
-        dimensions = read("8h", 40, "8q", 16)
+        forms, sform = read("2h", 252, "2i", 344), np.reshape(read("12f", 280, "12d", 400), (3, 4))[:, :3]
+        dimensions, pixdim = read("8h", 40, "8q", 16), read("8f", 76, "8d", 104)
+        qform = _rotation(*read("3f", 256, "3d", 352), pixdim[0])
         kind = read("h", 70, "h", 12)[0]
         return cls(
             sizes=dimensions[1 : 1 + dimensions[0]],
-            spacing=read("8f", 76, "8d", 104)[1 : 1 + min(dimensions[0], 3)],
+            spacing=pixdim[1 : 1 + min(dimensions[0], 3)],
             bits=read("h", 72, "h", 14)[0],
             floating={16: np.dtype(f"{order}f4"), 64: np.dtype(f"{order}f8")}.get(kind),
             offset=int(read("f", 108, "q", 168)[0]),
             tells_orientation=any(forms),
-            sform_spacing=np.linalg.norm(sform[:, :3], axis=0) if forms[1] else None,
+            sform_spacing=np.linalg.norm(sform, axis=0) if forms[1] else None,
+            forms_agree=not all(forms) or _agree(qform, sform),
         )
 
     @property
@@ -71,11 +75,28 @@ class _NiftiHeader:
         return int(np.prod(self.sizes, dtype=np.int64)) * self.bits // 8
 
 
+def _rotation(b: float, c: float, d: float, handedness: float) -> np.ndarray:
+    """The directions of the axes (3, 3) by the qform, one a column ("METHOD 2" in the NIfTI-1.1 format)."""
+    a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d))
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    ) * [1, 1, -1 if handedness < 0 else 1]
+
+
+def _agree(rotation: np.ndarray, matrix: np.ndarray) -> bool:
+    """Whether two (3, 3) point the same way with every axis, to 60 degrees: one may have turned the patient upright."""
+    return bool(((rotation * matrix).sum(axis=0) > 0.5 * np.linalg.norm(matrix, axis=0)).all())
+
+
 def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -> None:
     """What ITK passes over in silence in a NIfTI file.
 
     It reads voxels that are missing or no number as 0, takes a spacing of 0 or NaN for 1 mm, and a file that does not
-    say how the patient lies as if it did.
+    say how the patient lies as if it did. Of two ways to say it that contradict each other it takes one.
 
     Args:
         path: the file.
@@ -98,6 +119,11 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
     if orientation and not header.agrees:
         raise InputError(
             f"{path} gives two different voxel spacings (in its pixdim and its sform). Export it again from its source."
+        )
+    if orientation and not header.forms_agree:
+        raise InputError(
+            f"{path} says in two ways how the patient lies in it (in its qform and its sform), which are opposite to "
+            "each other, so left and right, or front and back, may be mistaken. Export it again from its source."
         )
     if length < header.data_bytes:
         raise unreadable(path)

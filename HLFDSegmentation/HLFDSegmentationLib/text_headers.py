@@ -70,10 +70,7 @@ def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
         raise _untold(path, "no 'space directions' in one of the patient's spaces")
     units = fields.get("space units", "").replace('"', " ").split()
     if wrong := sorted({unit for unit in units if unit.lower() not in ("mm", "millimeter", "s", "ms", "")}):
-        raise InputError(
-            f"{path} gives its voxel spacing in {wrong[0]}. Save it again with a spacing in mm, for example in 3D "
-            "Slicer."
-        )
+        raise _not_in_mm(path, wrong[0])
 
 
 def _check_meta_image(fields: Mapping[str, str], path: Path) -> None:
@@ -81,6 +78,15 @@ def _check_meta_image(fields: Mapping[str, str], path: Path) -> None:
         raise _untold(path, "no 'ElementSpacing'")
     if not {"transformmatrix", "orientation", "rotation"} & fields.keys():
         raise _untold(path, "no 'TransformMatrix'")
+    unit = fields.get("distanceunits", "mm")
+    if unit.lower() not in ("mm", "?", ""):
+        raise _not_in_mm(path, unit)
+
+
+def _not_in_mm(path: Path, unit: str) -> InputError:
+    return InputError(
+        f"{path} gives its voxel spacing in {unit}. Save it again with a spacing in mm, for example in 3D Slicer."
+    )
 
 
 def _untold(path: Path, missing: str) -> InputError:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.safe_files import replacing
 
+from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, read_object
 from .run_events import all_events, epochs_done
 from .run_state import StateName, state_of
@@ -159,7 +160,9 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _is_run(path: Path) -> bool:
     files = ProcessFiles(path)
-    return files.plan.exists() or files.folder.is_dir()
+    # Of a comparison, too, a process may be alive, but it has no plan of its own. Its rows are runs, one folder deeper.
+    is_comparison = (path / COMPARISON).exists()
+    return files.plan.exists() or (files.folder.is_dir() and not is_comparison)
 
 
 def _times(files: ProcessFiles) -> Iterator[float | None]:

@@ -44,10 +44,15 @@ def name_problem(name: str) -> str:
 
 
 def installed_model(run: Path) -> str:
-    """The name of the model that was made of a run, while it is installed; otherwise ""."""
+    """The name of the model that was made of a run, while it is installed; otherwise "".
+
+    A model of the same name with other weights, as another run's that was installed after this one's had been removed,
+    is none.
+    """
     try:
-        name = (run / INSTALLED).read_text(encoding="utf-8").strip()
-        return find_package(name).name if name else ""
+        name, weights = (run / INSTALLED).read_text(encoding="utf-8").split()
+        package = find_package(name)
+        return package.name if package.weights_sha256 == weights else ""
     except (OSError, ValueError, HLFDError):
         return ""
 
@@ -106,7 +111,7 @@ class Installation:
         self._folder.remove()
         try:
             with replacing(self._run / INSTALLED) as part:
-                part.write_text(self._name, encoding="utf-8")
+                part.write_text(f"{self._name}\n{find_package(self._name).weights_sha256}\n", encoding="utf-8")
             choose_model(self._name)
         except HLFDError as error:
             self._on_failed(str(error))
