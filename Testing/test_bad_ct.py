@@ -196,6 +196,8 @@ def test_voxels_that_are_no_numbers(tmp_path, capfd, bad, suffix, kind):
     voxels[1, 2, 0] = voxels[2, 3, 4] = bad
     path = written(sitk.GetImageFromArray(voxels), tmp_path / f"a{suffix}")
     assert "2 voxels that are no number" in refusal(path, capfd)
+    voxels[1, 2, 0] = 0
+    assert "1 voxel that is no number" in refusal(written(sitk.GetImageFromArray(voxels), path), capfd)
 
 
 def test_nifti_that_does_not_say_how_the_patient_lies(tmp_path, capfd):

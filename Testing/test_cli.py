@@ -303,6 +303,14 @@ def test_what_a_begun_run_would_not_follow_is_refused(given, told, tmp_path, cap
     assert f"Leave out {told}" in capsys.readouterr().err
 
 
+def test_a_teacher_for_a_student_that_learns_alone_is_refused(tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor"]
+    assert main([*command, "--method", "none", "--teacher-weights", "any.pt"]) == 1
+    assert "--teacher-weights would not be used" in capsys.readouterr().err
+    assert not run.exists()
+
+
 @pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])
 def test_a_folder_that_holds_other_things_is_not_trained_in(command, tmp_path, capsys):
     """As the folder of the cases itself, whose cases.json would be written anew."""

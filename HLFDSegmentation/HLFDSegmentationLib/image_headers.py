@@ -109,4 +109,5 @@ def check_numbers(image: sitk.Image, name: str, remedy: str = AS_AIR) -> None:
 
 def no_numbers(name: str, count: int, remedy: str) -> InputError:
     """What to tell of voxels that are no number."""
-    return InputError(f"{name} has {count} voxels that are no number (NaN or infinite). {remedy}")
+    voxels = "1 voxel that is" if count == 1 else f"{count} voxels that are"
+    return InputError(f"{name} has {voxels} no number (NaN or infinite). {remedy}")

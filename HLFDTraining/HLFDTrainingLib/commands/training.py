@@ -215,12 +215,19 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
 def _plan(options: argparse.Namespace) -> TrainingPlan:
     from HLFDSegmentationLib.tasks import load_task
 
+    from ..distillers import needs_teacher
     from ..plan import TrainingPlan
 
     chosen = {name: getattr(options, name) for name in PLAN_OPTIONS if getattr(options, name) is not None}
     epochs = chosen.pop("epochs", None)
     lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
-    return TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
+    plan = TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
+    if plan.teacher_weights and not needs_teacher(plan.method):
+        raise TrainingError(
+            f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "
+            "out, or name a method that distills."
+        )
+    return plan
 
 
 def _check_resumed(options: argparse.Namespace) -> None:
