@@ -3,7 +3,7 @@
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
 EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, painted_liver_lesions,
-longer_painted_lesions, painted_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and
+longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and
 kits23_labels. WORK receives cases and comparison in a folder of the experiment; run again with the same WORK to go on
 after an interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU
 take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
@@ -52,6 +52,7 @@ PAYABLE = (
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
+LONGER_PAINTED_LESIONS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -154,10 +155,16 @@ EXPERIMENTS = {
         LIVER_TUMOR_TASK,
         painted_liver_lesions,
         Extent(),
-        Budget(128, 2400, 2700, LONGER_TRAINING, teacher="resnet18-unet"),
+        Budget(128, 2400, 2700, LONGER_PAINTED_LESIONS, teacher="resnet18-unet"),
         "longer_painted_lesions",
     ),
     "painted_kidney_volumes": VOLUMES,
+    # The same volumes, with the networks and steps of longer_training.
+    "longer_kidney_volumes": replace(
+        VOLUMES,
+        budget=Budget(128, 2400, 2700, LONGER_TRAINING, teacher="resnet18-unet"),
+        folder="longer_kidney_volumes",
+    ),
     # Its rows join those of the volumes, of which it needs the teacher.
     "ablation": replace(VOLUMES, budget=replace(VOLUMES.budget, rows=ABLATION)),
 }
