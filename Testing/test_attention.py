@@ -57,10 +57,10 @@ class _Transparent(nn.Module):
 TRANSPARENT_LAYERS = {"encoder1": "image", "decoder3": "against", "decoder2": "even"}
 
 
-def _collect(images, body=None, slab=2, **options):
+def _collect(images, body=None, slab=2, shown=(8, 8), **options):
     network = SegmentationNetwork(_Transparent(), TRANSPARENT_LAYERS, stride=1)
     body = np.ones(images[:, 0].shape, bool) if body is None else body
-    collector = AttentionCollector(network, TASK, len(images), layers=TRANSPARENT_LAYERS, **options)
+    collector = AttentionCollector(network, TASK, len(images), shown, layers=TRANSPARENT_LAYERS, **options)
     logits = [
         collector.add(z, torch.from_numpy(images[z : z + slab]), body[z : z + slab])
         for z in range(0, len(images), slab)
@@ -196,6 +196,14 @@ def test_slabs_of_any_thickness_give_the_same(images, slab):
         other = _collect(images)[key]
         np.testing.assert_allclose(attention.maps, other.maps, rtol=1e-6)
         assert attention.focus == other.focus
+
+
+def test_attention_beside_the_ct_counts_nothing_and_is_not_shown(images):
+    """decoder2 attends to every pixel alike, those that pad the canvas too."""
+    beside, whole = (_collect(images, shown=shown)["liver", "decoder2"] for shown in ((8, 7), (8, 8)))
+    assert beside.focus.segment == pytest.approx(whole.focus.segment * 8 / 7)
+    assert not beside.maps[..., 7:].any() and beside.maps[1, :, :7].all()
+    assert beside.maps.max() == whole.maps.max() == 1
 
 
 def test_a_layer_without_positive_attention_is_reported_and_its_signed_map_is_not_empty(images):

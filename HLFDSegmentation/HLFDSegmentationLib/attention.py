@@ -158,7 +158,7 @@ class LayerAttention:
 class AttentionCollector:
     """Attention of all layers for all labels found in a CT that is fed slab by slab.
 
-    >>> collector = AttentionCollector(network, task, slices.count)
+    >>> collector = AttentionCollector(network, task, slices.count, slices.shown)
     >>> for start in range(0, slices.count, 8):
     ...     images = torch.from_numpy(slices.images(start, start + 8)).to(device)
     ...     logits = collector.add(start, images, slices.body(start, start + 8))
@@ -168,6 +168,7 @@ class AttentionCollector:
         network: names its layers.
         task: says which labels there are, and which organ a tumor belongs to.
         count: number of axial slices of the CT.
+        shown: rows and columns of the canvas that show the CT. Attention beside them counts nothing.
         layers: which layers.
         target: see `gradcam`.
         signed: keep signed maps instead of positive ones.
@@ -179,6 +180,7 @@ class AttentionCollector:
         network: SegmentationNetwork,
         task: Task,
         count: int,
+        shown: tuple[int, int],
         *,
         layers: Iterable[str] = LAYERS,
         target: Target = "mask",
@@ -188,6 +190,7 @@ class AttentionCollector:
         self.network = network
         self.task = task
         self.count = count
+        self.shown = shown
         self.layers = tuple(layers)
         self.target = target
         self.signed = signed
@@ -242,17 +245,18 @@ class AttentionCollector:
         organ = self.task.label(label.organ) if label.organ else label
         organ_values = [organ.value, *(tumor.value for tumor in self.task.tumors_of(organ))]
         classes, body = classes[present], body[present]
+        rows, columns = self.shown
+        whole = torch.zeros_like(body)
+        whole[:, :rows, :columns] = True
         # The whole slice, the segment, and the organ with its tumors.
-        regions = torch.stack(
-            [torch.ones_like(body), classes == label.value, torch.isin(classes, torch.tensor(organ_values))]
-        )
+        regions = torch.stack([whole, classes == label.value, torch.isin(classes, torch.tensor(organ_values))])
         collected.slices_with_label[slices] = True
         collected.area += (regions & body).sum(dim=(1, 2, 3)).numpy()
         for layer, layer_maps in maps.items():
-            values = layer_maps[present].float()
+            shares = area_average(regions, layer_maps.shape[-2:], self.network.stride)
+            values = layer_maps[present].float() * (shares[0] > 0)
             positive = values.clamp(min=0)
             collected.volumes[layer][slices] = values if self.signed else positive
-            shares = area_average(regions, values.shape[-2:], self.network.stride)
             collected.attention[layer] = (
                 collected.attention.get(layer, 0) + (positive * shares).double().sum(dim=(1, 2, 3)).numpy()
             )

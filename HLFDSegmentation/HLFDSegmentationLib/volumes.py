@@ -81,6 +81,7 @@ class AxialSlices:
     Attributes:
         count: number of axial slices.
         shape: rows and columns (H, W) of the network's canvas.
+        shown: rows and columns of the canvas that show the CT; the rest is padding.
         grid_shape: (Z, Y, X), the voxels of the CT in axial order.
         spacing: mm along x, y and z of the CT in axial order.
 
@@ -100,10 +101,9 @@ class AxialSlices:
         self.spacing = self._order.spacing
         extent = np.array(self.grid_shape[1:]) * self.spacing[1::-1]
         _check_extent(extent)
-        # Rows and columns that show the CT; the rest of the canvas is padding.
-        self._shown = tuple(max(1, round(float(mm) / task.spacing)) for mm in extent)
-        self._pixel_mm = tuple(extent / self._shown)
-        self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self._shown)
+        self.shown: tuple[int, int] = tuple(max(1, round(float(mm) / task.spacing)) for mm in extent)
+        self._pixel_mm = tuple(extent / self.shown)
+        self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """Slices start..stop-1 as float32 (n, 1, H, W), the task's window scaled to 0..1."""
@@ -123,7 +123,7 @@ class AxialSlices:
         body ends where the fat under the skin begins.
         """
         slab = self._on_canvas(np.clip(self._voxels[start:stop].astype(np.float32), -1024.0, 1024.0))
-        rows, columns = self._shown
+        rows, columns = self.shown
         body = np.zeros(slab.shape, dtype=bool)
         margin = max(1, round(TABLE_MARGIN_MM / max(self._pixel_mm)))
         for one, hu in zip(body, slab):
@@ -137,14 +137,14 @@ class AxialSlices:
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n, C, H, W) on the canvas, bilinear at the CT's voxels: (n, C, Y, X) in axial order."""
-        rows, columns = self._shown
+        rows, columns = self.shown
         return _resize(values[..., :rows, :columns], self.grid_shape[1:])
 
     def to_canvas(self, labels: np.ndarray) -> np.ndarray:
         """Labels (Z, Y, X) in axial order at the nearest pixels of the canvas: (Z, H, W), 0 in the padding."""
         rows, columns = (
             ((np.arange(shown) + 0.5) * size / shown).astype(int)
-            for shown, size in zip(self._shown, self.grid_shape[1:])
+            for shown, size in zip(self.shown, self.grid_shape[1:])
         )
         canvas = np.zeros((len(labels), *self.shape), dtype=labels.dtype)
         canvas[:, : len(rows), : len(columns)] = labels[:, rows[:, None], columns]
@@ -202,8 +202,8 @@ class AxialSlices:
     def _on_canvas(self, slab: np.ndarray) -> np.ndarray:
         """A slab (n, Y, X) at the canvas's pixels, (n, H, W), padded with 0."""
         canvas = np.zeros((len(slab), *self.shape), dtype=np.float32)
-        rows, columns = self._shown
-        canvas[:, :rows, :columns] = _resize(torch.from_numpy(slab)[:, None], self._shown)[:, 0].numpy()
+        rows, columns = self.shown
+        canvas[:, :rows, :columns] = _resize(torch.from_numpy(slab)[:, None], self.shown)[:, 0].numpy()
         return canvas
 
 

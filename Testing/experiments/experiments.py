@@ -3,10 +3,10 @@
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
 EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, painted_liver_lesions,
-longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and
-kits23_labels. WORK receives cases and comparison in a folder of the experiment; run again with the same WORK to go on
-after an interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU
-take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with
+msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the experiment; run
+again with the same WORK to go on after an interruption. The sizes below are those for two processor cores and two to
+four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
 `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 

@@ -101,15 +101,16 @@ def focus_of_case(
     """
     found = []
     for label, indices in chosen.items():
-        shown = torch.empty(0)
+        drawn = torch.empty(0)
         collector = AttentionCollector(
             network,
             task,
             slices.count,
-            classify=lambda logits: shown.to(logits.device),  # noqa: B023  used at once
+            slices.shown,
+            classify=lambda logits: drawn.to(logits.device),  # noqa: B023  used at once
         )
         for index in indices:
-            shown = torch.from_numpy(slices.to_canvas(truth[index : index + 1])).long()
+            drawn = torch.from_numpy(slices.to_canvas(truth[index : index + 1])).long()
             images = torch.from_numpy(slices.images(index, index + 1)).to(device, memory_format=torch.channels_last)
             collector.add(index, images, slices.body(index, index + 1))
         found += [CaseFocus(label, one.layer, one.focus) for one in collector.result() if one.label == label]
