@@ -294,7 +294,8 @@ def test_two_series(tmp_path, capfd):
     write_series(folder, stack(0, 5), uid=SERIES + ".9", description="Lung thin", first=10)
     text = refusal(folder, capfd)
     assert "2 DICOM series" in text
-    assert "'Abdomen 2.5' (3 images)" in text and "'Lung thin' (2 images)" in text
+    assert "'Abdomen 2.5' (3 images, such as slice000.dcm)" in text
+    assert "'Lung thin' (2 images, such as slice010.dcm)" in text
 
 
 @pytest.mark.parametrize("missing", [1, 4, 8])

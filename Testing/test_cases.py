@@ -179,8 +179,10 @@ def test_own_pair_with_a_dicom_folder(tmp_path):
 
 def test_own_pair_that_is_incomplete_or_double_is_named(tmp_path):
     write(tmp_path / "anna" / "ct.nii.gz")
-    with pytest.raises(CasesError, match=r"anna has a 'ct' file but no 'label' file"):
+    write(tmp_path / "bert" / "label.nii.gz")
+    with pytest.raises(CasesError, match=r"anna has no 'label' file, bert has no 'ct' file"):
         find_cases(tmp_path, ABDOMEN)
+    write(tmp_path / "bert" / "ct.nii.gz")
     write(tmp_path / "anna" / "label.nii.gz")
     write(tmp_path / "anna" / "label.nrrd")
     with pytest.raises(CasesError, match=r"label\.nii\.gz, label\.nrrd"):

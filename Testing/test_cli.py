@@ -303,6 +303,23 @@ def test_what_a_begun_run_would_not_follow_is_refused(given, told, tmp_path, cap
     assert f"Leave out {told}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["compare", "C", "-o", "D", "--methods", "none", "--fractions", "0.5,0.5"], "as 0.7,0.1,0.2"),
+        (["compare", "C", "-o", "D", "--methods", "none", "--seeds", "a"], "as 0,1,2"),
+        (["compare", "C", "-o", "D", "--methods", "none", "--workers", "0"], "whole number from 1 on"),
+        (["compare", "C", "-o", "D", "--methods", "none,"], "a comma"),
+        (["segment", "C", "-o", "D", "--tumor-threshold", "50%"], "as 0.5"),
+        (["train", "C", "-o", "D", "--hours", "soon"], "as 1.5"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_with_one_of_the_right(command, told, capsys):
+    with pytest.raises(SystemExit):
+        main(command)
+    assert told in capsys.readouterr().err
+
+
 def test_a_teacher_for_a_student_that_learns_alone_is_refused(tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor"]

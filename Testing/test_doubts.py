@@ -51,6 +51,11 @@ def test_hardly_anything_of_an_organ():
     assert little_doubts(voxels_of(labels, TASK), TASK, 2.0) == []
 
 
+def test_a_few_voxels_of_an_organ_are_not_told_as_none():
+    [told] = little_doubts(np.array([1000, *[5] * (TASK.num_classes - 1)]), TASK, 0.001)
+    assert told.startswith("Only less than 0.1 mL of liver")
+
+
 def test_more_tumor_than_organ():
     labels = np.zeros((2, 10, 10), np.uint8)
     labels[0, :5] = LIVER

@@ -188,11 +188,11 @@ def test_a_lower_threshold_finds_more_tumor():
     voxels = sitk.GetArrayFromImage(ct)
     voxels[8:12, 20:30, 10:20] = 86  # Between liver (110) and tumor (60), a little nearer to liver.
     between = sitk.GetImageFromArray(voxels)
-    found = [
-        int(np.count_nonzero(sitk.GetArrayViewFromImage(s.labels) == LIVER_TUMOR))
-        for s in (segmenter().segment(between, tumor_threshold=p) for p in (None, 0.1))
-    ]
+    results = [segmenter().segment(between, tumor_threshold=p) for p in (None, 0.1)]
+    found = [int(np.count_nonzero(sitk.GetArrayViewFromImage(s.labels) == LIVER_TUMOR)) for s in results]
     assert found[0] == 0 and found[1] >= 4 * 10 * 10
+    told = [any("from a probability of 0.1 on" in note for note in result.notes) for result in results]
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize(("slices", "stays"), [(1, False), (6, True)])

@@ -113,6 +113,42 @@ def test_evaluate_refuses_cases_whose_figures_would_be_wrong(wrong, run, tmp_pat
     assert not figures.exists()
 
 
+def test_evaluate_of_a_model_asks_what_the_values_of_pairs_stand_for(run, tmp_path, capsys):
+    """The value 2 is a tumor in these pairs, and a kidney to the model that ships."""
+    cases = write_cases(tmp_path / "cases", 1)
+    figures = tmp_path / "figures.csv"
+    command = ["evaluate", "abdomen-mobilenetv2-hlfd", str(cases), "-o", str(figures), "--device", "cpu"]
+    assert main(command) == 1
+    assert "Name it with --task" in capsys.readouterr().err and not figures.exists()
+    assert main([*command, "--task", "liver-tumor"]) == 0
+    with open(figures, encoding="utf-8") as stream:
+        assert {row["label"] for row in csv.DictReader(stream)} == {"liver", "liver tumor", "liver with tumors"}
+
+
+def test_evaluate_measures_on_one_ct_of_two_readers(run, tmp_path):
+    """To train with, the same CT of two patients would be refused."""
+    cases = write_cases(tmp_path / "cases", 1)
+    (cases / "case0").rename(cases / "first_reader")
+    shutil.copytree(cases / "first_reader", cases / "second_reader")
+    figures = tmp_path / "figures.csv"
+    assert main(["evaluate", str(run), str(cases), "-o", str(figures), "--device", "cpu", "--task", "liver-tumor"]) == 0
+    with open(figures, encoding="utf-8") as stream:
+        assert {row["case"] for row in csv.DictReader(stream)} == {"first_reader", "second_reader"}
+
+
+@pytest.mark.parametrize("what", ["run", "weights", "comparison"])
+@pytest.mark.parametrize("command", [["models", "import"], ["segment", "ct.nii.gz", "-o", "result", "--model"]])
+def test_who_gives_a_run_for_a_model_is_told_how_to_make_one(command, what, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "comparison.json").write_text("{}")
+    given = {"run": run, "weights": run / "student" / "best.pt", "comparison": tmp_path / "comparison"}[what]
+    assert main([*command, str(given)]) == 1
+    told = capsys.readouterr().err
+    assert "`hlfd package " in told and "`hlfd models import NAME.zip`" in told
+
+
 def test_a_name_that_no_model_can_have_is_told_with_the_option(run, tmp_path, capsys):
     assert main(["package", str(run), "-o", str(tmp_path / "Mein Modell.zip")]) == 1
     assert "--name" in capsys.readouterr().err

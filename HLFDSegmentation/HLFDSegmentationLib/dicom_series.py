@@ -45,7 +45,9 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     """The CT of the one series in a folder. Raises InputError where there is none, or it is no even stack of slices."""
     series = _image_series(folder)
     if len(series) > 1:
-        found = ", ".join(f"'{_description(files[0])}' ({len(files)} images)" for files in series)
+        found = ", ".join(
+            f"'{_description(files[0])}' ({len(files)} images, such as {Path(files[0]).name})" for files in series
+        )
         raise InputError(
             f"{folder} holds {len(series)} DICOM series: {found}. "
             "Copy the one to segment into a folder of its own and give that folder."

@@ -84,7 +84,7 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     for organ in task.organs:
         values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
         if 0 < (ml := voxels[values].sum() * voxel_ml) < LITTLE_ML:
-            little.append(f"{ml:.1f} mL of {organ.name}")
+            little.append(f"{ml:.1f} mL of {organ.name}" if ml >= 0.05 else f"less than 0.1 mL of {organ.name}")
     if not little:
         return []
     return [

@@ -128,6 +128,11 @@ class Segmenter:
         voxels = voxels_of(labels, self.task)
         notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
         notes += model_doubts(voxels, self.task, self._metrics)
+        if tumor_threshold is not None:
+            notes.append(
+                f"As was asked for, a voxel was called tumor from a probability of {tumor_threshold:g} on, in place of "
+                "the most likely label. The model's figures are not of that."
+            )
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(

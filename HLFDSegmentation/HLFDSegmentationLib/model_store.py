@@ -77,6 +77,7 @@ def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
     if found := _folders_named(str(name_or_path)):
         return _read_stored(found[0])
     path = Path(name_or_path)
+    _refuse_training(path)
     if path.is_dir():
         return read_package(path)
     if path.is_file():
@@ -96,6 +97,7 @@ def import_package(source: str | Path) -> ModelPackage:
         OutputError: the user's folder cannot be written.
     """
     source = Path(source).absolute()
+    _refuse_training(source)
     store = user_folder()
     with _workshop(store) as workshop:
         # Named as the source, so that errors name the file that the user knows.
@@ -112,6 +114,23 @@ def import_package(source: str | Path) -> ModelPackage:
             )
         replace_waiting(copy, store / package.name)
     return read_package(store / package.name)
+
+
+def _refuse_training(path: Path) -> None:
+    """Raises PackageError with the way to a model where a path is what a training left."""
+    run = path
+    if path.is_file() and path.suffix == ".pt":
+        what, run = "has weights alone, which are no model yet", Path("RUN")
+    elif (path / "plan.json").is_file():
+        what = "is the folder of a training run"
+    elif (path / "comparison.json").is_file():
+        what, run = "is the folder of a comparison, with a training run for each row", path / "rows" / "NAME"
+    else:
+        return
+    raise PackageError(
+        f"{path} {what}. Make a model of the run's student with `hlfd package {run} -o NAME.zip`, then run "
+        "`hlfd models import NAME.zip`."
+    )
 
 
 def remove_package(name: str) -> None:

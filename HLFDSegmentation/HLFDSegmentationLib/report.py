@@ -148,7 +148,7 @@ def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
     add_swatch(title, segment.label)
     lesions = len(segment.lesions)
     count = f" ({lesions} lesion{'s' if lesions > 1 else ''})" if lesions else ""
-    add_text(title, "span", segment.label.name + (count if found else " (not found)"))
+    add_text(title, "span", segment.label.name + (count if found else " (none)"))
     with_tumors = segment.volume_with_tumors_ml
     _add_numbers(
         row,
@@ -188,7 +188,7 @@ def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: Ax
     section = add_section(page, "Key slices")
     found = [segment for segment in measures if segment.volume_ml > 0]
     if not found:
-        add_text(section, "p", "None of the labels was found in this CT, so there is no slice to show.")
+        add_text(section, "p", "The segmentation has none of the labels, so there is no slice to show.")
         return
     grid = SubElement(section, "div", {"class": "pictures"})
     for segment in found:

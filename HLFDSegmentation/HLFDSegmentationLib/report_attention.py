@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .attention import LayerAttention
     from .inference import Segmentation
 
-NOT_FOUND = "No {} was found, so no layer attends to it."
+NOT_FOUND = "The segmentation has no {}, so no layer attends to it."
 TOO_SMALL = "It lies between the pixels that the network sees, so no layer's attention to it can be told."
 MAPS_GONE = "Its attention maps are not there any more."
 NO_POSITIVE_ATTENTION = "no positive attention in this layer"

@@ -81,6 +81,7 @@ def check_cases(
     progress: Callable[[str, float], None] | None = None,
     *,
     split: Split | None = None,
+    together: bool = True,
 ) -> list[Finding]:
     """Reads every case and lists what is wrong or strange: case by case, then in all of them together.
 
@@ -89,6 +90,7 @@ def check_cases(
         task: what a network is to learn from them.
         progress: called with the name of the next case and the share of the cases that are done.
         split: what they are for; its parts are looked at, too.
+        together: look also for what matters where some are learned from and others tested on.
     """
     findings: list[Finding] = []
     seen = _Seen()
@@ -97,6 +99,8 @@ def check_cases(
             progress(case.name, number / len(cases))
         findings += _check_case(case, task, seen)
     findings += _check_names(cases)
+    if not together:
+        return findings
     findings += _check_patients(cases)
     findings += _check_same_ct(seen)
     findings += _check_labels(cases, task, seen)
@@ -182,7 +186,7 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
         remedy = "Name them under 'labels' in a cases.json; an empty list means none of the task's labels."
         yield Finding(case.name, "error", problem, remedy)
     if not values:
-        problem = "The label file is empty, so training will take this CT for one without any of the labels."
+        problem = "The label file is empty, so this CT will be taken for one without any of the labels."
         remedy = "Keep the case if that is true; otherwise annotate it, or leave it out."
         yield Finding(case.name, "warning", problem, remedy)
     tumors = {tumor.name for tumor in task.tumors}

@@ -13,7 +13,7 @@ from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
-from .layouts import LAYOUTS, LabelNames, own_pairs
+from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, own_pairs
 from .split import Split, split_by_patient
 
 __all__ = ["Case", "Split", "case_groups", "find_cases", "split_by_patient", "target_values", "write_cases_json"]
@@ -93,11 +93,16 @@ def _classes(case: Case, task: Task) -> dict[int, frozenset[int]]:
     return classes
 
 
-def find_cases(source: Path, task: Task) -> list[Case]:
+def find_cases(source: Path, task: Task, pairs_task: Task | None = None) -> list[Case]:
     """The annotated cases of a folder or of a cases.json, sorted by name.
 
     A folder holds a cases.json, or has one of `layouts.LAYOUTS`; docs/cases.md describes both. The images are not
     opened: `check_cases` does that.
+
+    Args:
+        source: the folder or file.
+        task: the labels that the cases are wanted for.
+        pairs_task: what the values stand for where nothing in the folder says it; the task itself by default.
 
     Raises:
         CasesError: nothing is found, the folder mixes layouts, or the labels do not fit the task.
@@ -107,7 +112,7 @@ def find_cases(source: Path, task: Task) -> list[Case]:
         raise CasesError(f"{source} does not exist. Give the folder of the annotated cases, or a cases.json.")
     if source.is_dir() and (source / CASES_FILE).is_file():
         source = source / CASES_FILE
-    cases = _find_in_folder(source, task) if source.is_dir() else read_cases_json(source)
+    cases = _find_in_folder(source, task, pairs_task or task) if source.is_dir() else read_cases_json(source)
     for case in cases:
         _classes(case, task)
     return sorted(cases, key=lambda case: case.name)
@@ -131,14 +136,14 @@ def check_values_explained(source: Path) -> None:
         )
 
 
-def _find_in_folder(folder: Path, task: Task) -> list[Case]:
+def _find_in_folder(folder: Path, task: Task, pairs_task: Task) -> list[Case]:
     found = {layout: files for layout in LAYOUTS if (files := layout.files(folder))}
     if len(found) != 1:
         problem = f"{folder}: no annotated cases were found." if not found else _mixed(folder, found)
         understood = "; ".join(f"{layout.pattern} ({layout.title})" for layout in LAYOUTS)
         raise CasesError(f"{problem} These layouts are understood: {understood}; or a cases.json. See docs/cases.md.")
     [(layout, all_files)] = found.items()
-    labels = layout.labels(folder, task)
+    labels = layout.labels(folder, pairs_task if layout is OWN_PAIRS else task)
     return [Case(files.name, files.name, files.ct, files.label, labels) for files in all_files]
 
 

@@ -38,13 +38,13 @@ def check_measurable(cases: Sequence[Case], task: Task) -> None:
     Raises:
         TrainingError: a case cannot be measured on.
     """
-    _show_and_refuse([finding for finding in _findings(cases, task) if finding.case != ALL_CASES], None)
+    _show_and_refuse(_findings(cases, task, together=False), None)
 
 
-def _findings(cases: Sequence[Case], task: Task, split: Split | None = None) -> list[Finding]:
+def _findings(cases: Sequence[Case], task: Task, split: Split | None = None, *, together: bool = True) -> list[Finding]:
     bar = ProgressBar()
     try:
-        return check_cases(cases, task, lambda name, share: bar("checking", share), split=split)
+        return check_cases(cases, task, lambda name, share: bar("checking", share), split=split, together=together)
     finally:
         bar.close()
 

@@ -98,14 +98,15 @@ def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> lis
 
 
 def _pair_files(folder: Path) -> list[Files]:
-    found = []
+    found, halves = [], []
     for child in sorted(path for path in folder.iterdir() if path.is_dir()):
         ct, label = _image(child, "ct"), _image(child, "label")
-        if (ct is None) != (label is None):
-            have, miss = ("ct", "label") if label is None else ("label", "ct")
-            raise CasesError(f"{child} has a '{have}' file but no '{miss}' file. Add it, or move the folder elsewhere.")
         if ct and label:
             found.append(Files(child.name, ct, label))
+        elif ct or label:
+            halves.append(f"{child.name} has no '{'label' if ct else 'ct'}' file")
+    if halves:
+        raise CasesError(f"{folder}: {', '.join(halves)}. Add what is missing, or move these folders elsewhere.")
     return found
 
 
@@ -242,9 +243,12 @@ def own_pairs(folder: Path) -> bool:
     return bool(_pair_files(folder))
 
 
+OWN_PAIRS = Layout("your own pairs", "NAME/ct.nii.gz with NAME/label.nii.gz", _pair_files, _own_labels)
+"""The one layout of which only the task tells what its values stand for."""
+
 LAYOUTS = (
     Layout("KiTS", "case_00000/imaging.nii.gz with case_00000/segmentation.nii.gz", _kits_files, _kits_labels),
     Layout("LiTS", "volume-0.nii with segmentation-0.nii", _lits_files, _lits_labels),
     Layout("Medical Segmentation Decathlon", "dataset.json with imagesTr and labelsTr", _msd_files, _msd_labels),
-    Layout("your own pairs", "NAME/ct.nii.gz with NAME/label.nii.gz", _pair_files, _own_labels),
+    OWN_PAIRS,
 )

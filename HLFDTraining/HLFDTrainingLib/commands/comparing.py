@@ -50,32 +50,37 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
 
 
 def words(text: str) -> list[str]:
-    """What stands between commas; argparse names this function where there is nothing."""
+    """What stands between commas."""
     found = text.split(",")
     if not all(found):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"'{text}' has nothing before, between or after a comma.")
     return found
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Numbers with commas between them; argparse names this function where they are none."""
-    return [int(word) for word in words(text)]
+    """Numbers with commas between them."""
+    try:
+        return [int(word) for word in words(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not whole numbers with commas between, as 0,1,2.") from error
 
 
 def one_or_more(text: str) -> int:
-    """A number from 1 on; argparse names this function where it is none."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    """A number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 on.")
+    return int(text)
 
 
 def fractions(text: str) -> tuple[float, ...]:
-    """Shares for training, validation and test; argparse names this function where they are none."""
-    found = tuple(float(word) for word in words(text))
-    if len(found) != 3:
-        raise ValueError
-    return found
+    """Shares for training, validation and test."""
+    try:
+        training, validation, test = map(float, text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not three shares with commas between, for training, validation and test, as 0.7,0.1,0.2."
+        ) from error
+    return training, validation, test
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ from HLFDSegmentationLib.errors import InputError, OutputError
 from .new_command import new_command
 
 if TYPE_CHECKING:
+    from HLFDSegmentationLib.tasks import Task
+
     from ..cases import Case
     from ..run_folder import RunFolder
 
@@ -22,6 +24,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = new_command(commands, "evaluate", _evaluate, "Measure a model on annotated cases that it has not seen.")
     parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
+    parser.add_argument("--task", help="name or file of the task that label values of your own pairs are of")
     parser.add_argument("-o", "--output", type=Path, help="CSV file to write; not with --all")
     parser.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -31,7 +34,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.pipeline import check_makeable
 
-    from ..cases import find_cases
     from ..checked_cases import check_measurable
     from ..evaluation import evaluate, summary_table, write_metrics_csv
     from ..metrics import summarize
@@ -49,7 +51,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     check_makeable(options.output)
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if options.cases is not None:
-            cases = find_cases(options.cases, package.task)
+            cases = _cases_to_measure_on(options, package.task, run)
             check_measurable(cases, package.task)
             if run.started:
                 _check_unseen(run, cases)
@@ -69,6 +71,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
+    """The cases; what a run was trained for tells what the values of pairs stand for, but a model's task need not."""
+    from HLFDSegmentationLib.tasks import load_task
+
+    from ..cases import check_values_explained, find_cases
+
+    if options.task is None and not run.started:
+        check_values_explained(options.cases)
+    return find_cases(options.cases, task, pairs_task=load_task(options.task) if options.task else None)
+
+
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
     seen = {patient for patient, part in run.parts().items() if part != "test"}
     known = sorted(case.name for case in cases if case.patient in seen)
@@ -84,7 +97,7 @@ def _compare(run: RunFolder, options: argparse.Namespace) -> int:
     from ..comparison_table import compare_run, comparison_text
     from ..progress import ProgressBar
 
-    if not run.started or options.cases or options.output:
+    if not run.started or options.cases or options.output or options.task:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
     print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
     return 0

@@ -27,7 +27,17 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 
 def _add_segment_options(parser: argparse.ArgumentParser) -> None:
     _add_model_options(parser)
-    parser.add_argument("--tumor-threshold", type=float, metavar="P", help="a voxel is tumor from this probability on")
+    parser.add_argument(
+        "--tumor-threshold", type=probability, metavar="P", help="a voxel is tumor from this probability on"
+    )
+
+
+def probability(text: str) -> float:
+    """Any number; what lies outside of 0 to 1 is refused where it is used."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number, as 0.5.") from error
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:

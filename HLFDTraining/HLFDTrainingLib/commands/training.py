@@ -71,10 +71,13 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def hours(text: str) -> float:
-    """A time above 0; argparse names this function where it is none."""
-    value = float(text)
+    """A time above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value < inf:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of hours above 0, as 1.5.")
     return value
 
 
