@@ -165,6 +165,21 @@ def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):
     assert layout().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 
 
+def test_a_maximized_view_hides_neither_the_comparison_nor_what_was_before(comparison):
+    """A double click maximizes a view; Slicer then draws that one alone, whatever the layout."""
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+    def maximize(name):
+        node.AddMaximizedViewNode(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode"))
+
+    maximize("Red")
+    comparison.show(SEGMENT, "decoder3")
+    assert node.GetNumberOfMaximizedViewNodes() == 0
+    maximize(LEFT)
+    comparison.restore()
+    assert node.GetNumberOfMaximizedViewNodes() == 0
+
+
 def test_an_ordinary_layer_view_leaves_the_sides_alone(pair, comparison):
     comparison.show(SEGMENT, "decoder3")
     view = LayerView(slicer.mrmlScene)

@@ -9,6 +9,7 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_of_most_attention
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
+from .slicer_layout import show_layout
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -151,14 +152,14 @@ class Comparison:
         self._shown_in.clear()
         layout = _layout_node(self._scene)
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == LAYOUT:
-            layout.SetViewArrangement(self._layout_before)
+            show_layout(layout, self._layout_before)
         self._layout_before = None
 
     def _take_layout(self) -> None:
         register_layout(self._scene)
         layout = _layout_node(self._scene)
         self._layout_before = layout.GetViewArrangement()
-        layout.SetViewArrangement(LAYOUT)
+        show_layout(layout, LAYOUT)
         for side, result in zip(SIDES, self.results):
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)

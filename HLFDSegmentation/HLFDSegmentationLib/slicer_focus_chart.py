@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .slicer_hidden_nodes import add_hidden_node
+from .slicer_layout import show_layout
 from .slicer_scene_result import SceneResult, rows_of
 from .slicer_weak import WeakNode
 
@@ -100,7 +101,7 @@ class FocusChart:
         self._charts_before.clear()
         layout = self._layout_node()
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == self._layout:
-            layout.SetViewArrangement(self._layout_before)
+            show_layout(layout, self._layout_before)
         self._layout_before = None
         self._remove_nodes()
 
@@ -178,7 +179,7 @@ class FocusChart:
         if layout is not None and "vtkMRMLPlotViewNode" not in (layout.GetCurrentLayoutDescription() or ""):
             self._layout_before = layout.GetViewArrangement()
             self._layout = slicer.vtkSlicerPlotsLogic.GetLayoutWithPlot(self._layout_before)
-            layout.SetViewArrangement(self._layout)
+            show_layout(layout, self._layout)
         known = [view.node for view, _chart in self._charts_before]
         for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode", self._scene):
             if view not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from HLFDSegmentationLib.slicer_layout import show_layout
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
@@ -61,13 +62,13 @@ class OwnLayout:
             node.AddLayoutDescription(self._number, _DESCRIPTIONS[self._number])
         if node.GetViewArrangement() != self._number:
             self._before = node.GetViewArrangement()
-            node.SetViewArrangement(self._number)
+            show_layout(node, self._number)
 
     def give_back(self) -> None:
         """Shows the layout that was there before, unless the user has chosen another one since."""
         node = layout_node(self._scene)
         if node is not None and self._before is not None and node.GetViewArrangement() == self._number:
-            node.SetViewArrangement(self._before)
+            show_layout(node, self._before)
         self._before = None
 
 
