@@ -831,7 +831,7 @@ def test_a_map_without_its_file_is_no_empty_attention(reviewed):
     for node in panel.result.maps:
         node.SetAndObserveImageData(None)
     panel.open_again()
-    assert not panel.ui.reviewControls.visible and "has no attention" in panel.ui.reviewHintLabel.text
+    assert not panel.ui.reviewControls.visible and "without its attention maps" in panel.ui.reviewHintLabel.text
     assert foreground(panel.slicer) is None
 
 

@@ -370,6 +370,19 @@ def test_the_report_is_of_the_newest_run_alone(client, scene_with_ct, untrained_
     assert (request.notes, request.warnings) == (("Nothing was found.",), ())
 
 
+def test_no_report_is_made_of_a_result_of_which_nothing_is_known(
+    client, scene_with_ct, untrained_package, tmp_path, monkeypatch
+):
+    """It would be empty, as if nothing had been found."""
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    (result,) = Told(client, scene_with_ct, untrained_package).drive().finished
+    for damaged in (None, "{"):
+        result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, damaged)
+        with pytest.raises(InputError, match="Segment again"):
+            report.report_request(result, [], tmp_path / "report.html", tmp_path)
+
+
 def test_the_report_of_a_region_knows_that_nothing_was_changed(
     client, scene_with_ct, untrained_package, tmp_path, monkeypatch
 ):

@@ -34,12 +34,16 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         folder: an existing private folder for the raw files; it must stay until the report is written.
 
     Raises:
-        InputError: the CT is gone, or cannot be used.
+        InputError: the CT is gone, or cannot be used; or nothing is known of the run.
         PackageError: the model is not installed.
         OutputError: a file cannot be written.
     """
     if not result.exists or result.ct is None:
         raise InputError(_("The report shows the CT, which is no longer in the scene. Load it, then segment again."))
+    if not result.runs:
+        raise InputError(
+            _("This result does not tell any more how it was made, so no report can be made of it. Segment again.")
+        )
     from .model_store import find_package
 
     package = find_package(result.model)

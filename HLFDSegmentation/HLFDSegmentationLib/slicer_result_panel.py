@@ -60,7 +60,7 @@ class ResultPanel:
 
 def _notes(result: SceneResult) -> list[str]:
     """What to know of a result, as rich text: what makes it doubtful is bold. The newest run comes first."""
-    missing = _("The CT of this result is no longer in the scene.")
+    missing = _("The CT of this result is no longer in the scene; or this is a copy, which has neither CT nor maps.")
     lines = [f"<b>{escape(missing)}</b>"] if result.ct is None else []
     lines += _notes_of(result.newest_run)
     earlier = list(enumerate(result.runs[:-1], start=1))

@@ -111,11 +111,7 @@ class ReviewPanel(VTKObservationMixin):
         layers = result.layers if result else []
         self.ui.reviewControls.setVisible(bool(layers))
         self.ui.reviewHintLabel.setVisible(not layers)
-        self.ui.reviewHintLabel.setText(
-            _("This result has no attention. Switch it on under Advanced, and segment again.")
-            if result
-            else _("Segment a CT first. Then you see here what each layer of the network looked at.")
-        )
+        self.ui.reviewHintLabel.setText(_hint(result))
         if not layers:
             self._readings.show(None, "", "")
             return
@@ -274,6 +270,15 @@ class ReviewPanel(VTKObservationMixin):
     def _view_colors(self) -> None:
         for name in ("threshold", "color", "signed"):
             setattr(self._view, name, self._look()[name])
+
+
+def _hint(result: SceneResult | None) -> str:
+    """Why there is nothing to review."""
+    if result is None:
+        return _("Segment a CT first. Then you see here what each layer of the network looked at.")
+    if result.maps_were_left_out:
+        return _("The scene was saved without its attention maps, which only a .mrb file keeps. Segment again.")
+    return _("This result has no attention. Switch it on under Advanced, and segment again.")
 
 
 def _layer_text(result: SceneResult, segment: str, layer: str) -> str:

@@ -213,6 +213,11 @@ class SceneResult:
         return [node for node in self._references(MAP_REFERENCE) if node.GetImageData() is not None]
 
     @property
+    def maps_were_left_out(self) -> bool:
+        """Whether the scene was saved without the files of its attention maps, as a .mrml file leaves them out."""
+        return any(node.GetImageData() is None for node in self._references(MAP_REFERENCE))
+
+    @property
     def probabilities(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
         """The probability maps that were kept and are still there."""
         return list(self._references(PROBABILITY_REFERENCE))
