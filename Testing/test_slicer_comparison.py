@@ -103,12 +103,26 @@ def test_moving_one_side_moves_the_other_and_no_view_of_the_user(comparison):
 
 def test_it_begins_with_the_whole_slice_that_holds_most_attention(comparison):
     comparison.show(SEGMENT, "decoder3")
+    # In Slicer, new views get their size from the layout only now; in a narrow one a slice fitted before would be cut.
+    for side in SIDES:
+        widget(side).sliceLogic().ResizeSliceNode(200, 600)
+    slicer.app.processEvents()
     left, right = (widget(side).mrmlSliceNode() for side in SIDES)
     assert left.GetSliceOffset() == right.GetSliceOffset() == pytest.approx(24.0)
     assert left.GetFieldOfView()[0] >= 320
     left.SetFieldOfView(100, 100, 1)
     comparison.show(SEGMENT, "encoder1")
+    slicer.app.processEvents()
     assert left.GetFieldOfView()[0] == 100
+
+
+def test_nothing_is_moved_once_another_layout_was_chosen(comparison):
+    comparison.show(SEGMENT, "decoder3")
+    left = widget(LEFT).mrmlSliceNode()
+    offset = left.GetSliceOffset()
+    layout().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    slicer.app.processEvents()
+    assert left.GetSliceOffset() == offset
 
 
 def test_each_segmentation_is_outlined_on_its_side_only(pair, comparison):

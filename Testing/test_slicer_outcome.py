@@ -263,6 +263,28 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
     assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+
+    [case] = unseen_cases(trained)
+    task = RunFolder(trained).plan().task
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    view = TruthView(panel.slicer.mrmlScene)
+    view.show(ct, truth, truth)
+    sides = [panel.slicer.app.layoutManager().sliceWidget(f"HLFDTraining{side}") for side in ("Truth", "Student")]
+    for side in sides:
+        # In Slicer, new views get their size from the layout only now; in a narrow one a slice fitted before was cut.
+        side.sliceLogic().ResizeSliceNode(200, 600)
+    panel.slicer.app.processEvents()
+    width = ct.GetImageData().GetDimensions()[0] * ct.GetSpacing()[0]
+    assert [side.mrmlSliceNode().GetFieldOfView()[0] for side in sides] == [pytest.approx(width)] * 2
+    center = truth.GetSegmentCenterRAS(truth.GetSegmentation().GetSegmentIDs()[-1])
+    assert [side.mrmlSliceNode().GetSliceOffset() for side in sides] == [pytest.approx(center[2])] * 2
+    view.restore()
+
+
 def limits_of_views(slicer) -> list[bool]:
     """Of each segmentation, whether it is missing in views that are made from now on."""
     return [bool(node.GetViewNodeIDs()) for node in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode")]

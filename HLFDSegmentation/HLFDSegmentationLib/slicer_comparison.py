@@ -9,7 +9,7 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_of_most_attention
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
-from .slicer_layout import show_layout
+from .slicer_layout import show_layout, when_laid_out
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -133,8 +133,7 @@ class Comparison:
             self._chart.show(self.results, segment, layer)
         self._segment = segment
         if starting:
-            self._fit()
-            self._jump_to_most_attention(segment, layer)
+            when_laid_out(_layout_node(self._scene), LAYOUT, lambda: self._begin_at_most_attention(segment, layer))
 
     def jump_to(self, place: Point) -> None:
         """Moves both sides to a place (RAS in the world, mm)."""
@@ -170,12 +169,12 @@ class Comparison:
                 self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))
                 display.SetViewNodeIDs([slice_node.GetID()])
 
-    def _fit(self) -> None:
+    def _begin_at_most_attention(self, segment: str, layer: str) -> None:
+        if not self.running:
+            return
         for side in SIDES:
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
-
-    def _jump_to_most_attention(self, segment: str, layer: str) -> None:
         for result in self.results:
             map_node = result.map_node(segment, layer) if result.exists else None
             place = place_of_most_attention(map_node) if map_node is not None else None

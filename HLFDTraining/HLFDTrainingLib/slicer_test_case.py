@@ -7,6 +7,8 @@ from pathlib import Path
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.slicer_layout import when_laid_out
+from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
@@ -129,8 +131,10 @@ class TruthView:
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
             composite.SetBackgroundVolumeID(ct.GetID())
-            slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
-        self._jump_to(truth)
+        layout = layout_node(self._scene)
+        if layout is not None:
+            begin_with = WeakNode(truth)
+            when_laid_out(layout, TRUTH_LAYOUT, lambda: self._begin_at(begin_with.node))
 
     def restore(self) -> None:
         """Gives the user's layout back; what was loaded stays."""
@@ -158,15 +162,20 @@ class TruthView:
         kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
         return [node for kind in kinds for node in slicer.util.getNodesByClass(kind, self._scene)]
 
-    def _jump_to(self, truth: slicer.vtkMRMLSegmentationNode) -> None:
-        """Goes to the middle of the last segment that is drawn, a tumor as a rule."""
+    def _begin_at(self, truth: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Shows the whole slice in the middle of the last segment that is drawn, a tumor as a rule."""
+        if truth is None:
+            return
         center = next(
             filter(None, (truth.GetSegmentCenterRAS(key) for key in reversed(truth.GetSegmentation().GetSegmentIDs()))),
             None,
         )
-        for side in (TRUTH, STUDENT) if center else ():
+        for side in (TRUTH, STUDENT):
             node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
-            if node is not None:
+            if node is None:
+                continue
+            slicer.app.applicationLogic().GetSliceLogic(node).FitSliceToBackground()
+            if center:
                 node.JumpSliceByCentering(*center)
 
 

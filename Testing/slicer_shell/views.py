@@ -114,6 +114,8 @@ class SliceCanvas:
 
 def render_slice_view(name: str, size: tuple[int, int] = SIZE) -> np.ndarray:
     """What the slice view ("Red", "Yellow", "Green" or one of a custom layout) shows: uint8 (height, width, 3)."""
+    # As in Slicer, nothing is drawn before what waits for Qt's next event is done.
+    slicer.app.processEvents()
     return slicer.app.layoutManager().sliceWidget(name).sliceView().picture(size)
 
 
