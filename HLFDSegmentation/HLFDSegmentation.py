@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from unittest import SkipTest
 
 import qt
 import slicer
@@ -400,7 +401,11 @@ class HLFDSegmentationTest(ScriptedLoadableModuleTest):
     def runTest(self, **kwargs: Any) -> None:
         """Everything, in an empty scene."""
         self.setUp()
-        self.test_segmentAndReview()
+        try:
+            self.test_segmentAndReview()
+        except SkipTest as reason:
+            # The "Test" button would show it as a failure.
+            self.delayDisplay(str(reason))
         self.setUp()
         self.test_refusals()
 
@@ -434,5 +439,5 @@ class HLFDSegmentationTest(ScriptedLoadableModuleTest):
 
     def test_refusals(self) -> None:
         """What cannot be segmented is refused with a sentence."""
-        with self.assertRaises(InputError):
+        with self.assertRaises(HLFDError):
             HLFDSegmentationLogic().segment(None)

@@ -958,3 +958,8 @@ def test_a_generated_ct_that_cannot_be_made_is_told(panel, monkeypatch):
 def test_the_modules_own_test_passes(quick):
     """It generates the sample CT, segments it with the model that ships, and walks through the layers."""
     quick.slicer.selfTests["HLFDSegmentation"](msec=0)
+
+
+def test_the_modules_own_test_is_no_failure_without_pytorch(panel, monkeypatch):
+    monkeypatch.setattr("HLFDSegmentation.missing_packages", lambda: ["torch"])
+    panel.slicer.selfTests["HLFDSegmentation"](msec=0)
