@@ -18,6 +18,7 @@ from HLFDTrainingLib.cases import (
     target_values,
     write_cases_json,
 )
+from HLFDTrainingLib.ct_fingerprints import fingerprint
 
 ABDOMEN = load_task("abdomen")
 KIDNEY_TUMOR = load_task("kidney-tumor")
@@ -449,3 +450,22 @@ def test_a_stored_split_of_other_cases_is_refused():
     one_patient = [dataclasses.replace(case, patient="same") for case in cases]
     with pytest.raises(CasesError, match="Patient same is in more than one part"):
         Split.from_dict(stored, one_patient)
+
+
+def test_a_ct_is_known_again_by_its_files_whatever_they_are_called(tmp_path):
+    (tmp_path / "one.nii.gz").write_bytes(b"voxels")
+    (tmp_path / "Other.NII.GZ").write_bytes(b"voxels")
+    (tmp_path / "third.nii.gz").write_bytes(b"other voxels")
+    one, other, third = (fingerprint(tmp_path / name) for name in ("one.nii.gz", "Other.NII.GZ", "third.nii.gz"))
+    assert one == other != third
+    for folder, names in (("a", "12"), ("b", "98"), ("c", "1")):
+        (tmp_path / folder).mkdir()
+        for content, name in zip((b"upper slice", b"lower slice"), names):
+            (tmp_path / folder / name).write_bytes(content)
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b") != fingerprint(tmp_path / "c")
+
+
+def test_a_header_without_its_voxels_tells_no_ct(tmp_path):
+    (tmp_path / "ct.mhd").write_text("ElementDataFile = ct.raw")
+    assert fingerprint(tmp_path / "ct.mhd") is None
+    assert fingerprint(tmp_path / "gone.nii.gz") is None

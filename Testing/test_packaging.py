@@ -74,6 +74,19 @@ def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, cap
     assert not figures.exists()
 
 
+def test_evaluate_refuses_a_renamed_copy_of_what_the_run_has_learned_from(run, tmp_path, capsys):
+    split = json.loads((run / "split.json").read_text())
+    entries = {case["name"]: case for case in json.loads((run / "cases.json").read_text())["cases"]}
+    options = ["-o", str(tmp_path / "figures.csv"), "--device", "cpu"]
+    for part, code in (("train", 1), ("validation", 1), ("test", 0)):
+        cases = tmp_path / part / "somebody_else"
+        cases.mkdir(parents=True)
+        for kind in ("ct", "label"):
+            shutil.copy(run / entries[split[part][0]][kind], cases)
+        assert main(["evaluate", str(run), str(cases.parent), *options]) == code
+        assert ("has learned from 1 of these cases" in capsys.readouterr().err) is (code == 1)
+
+
 def test_evaluate_says_when_a_run_has_no_test_cases(run, tmp_path, capsys):
     copy = tmp_path / "run"
     copy.mkdir()

@@ -240,6 +240,44 @@ def test_cases_are_divided_as_those_were_that_the_weights_come_from(role, finish
     assert split_for(replace(PLAN, seed=plan.seed), cases) == split_by_patient(cases, seed=plan.seed)
 
 
+@pytest.fixture
+def renamed_folder(cases_folder, tmp_path):
+    """The cases, whose patients all have other names."""
+    for case in cases_folder.iterdir():
+        shutil.copytree(case, tmp_path / "renamed" / f"another_{case.name}")
+    return tmp_path / "renamed"
+
+
+def test_learning_does_not_go_on_with_patients_of_other_names(finished, cases_folder, renamed_folder, tmp_path, capsys):
+    first = sorted(case.name for case in cases_folder.iterdir())[0]
+    arguments = ["train", renamed_folder, "-o", tmp_path / "run", "--student-weights", finished[0].path]
+    assert main([str(argument) for argument in (*arguments, "--task", "liver-tumor")]) == 1
+    said = capsys.readouterr().err
+    assert f"another_{first}" in said and f"Call the patient '{first}'" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_nor_where_the_cases_were_divided_by_someone_else(finished, renamed_folder, tmp_path):
+    """As in Slicer, whose table of cases is divided before their files are there."""
+    folder = begin(tmp_path / "run", renamed_folder, replace(ALONE, student_weights=str(finished[0].path)))
+    with pytest.raises(CasesError, match="in the training that this one goes on from"):
+        train(folder)
+
+
+def test_patients_of_earlier_runs_are_known_by_their_cts_when_those_runs_are_gone(finished, cases_folder, tmp_path):
+    first = shutil.copytree(finished[0].path, tmp_path / "first")
+    cases = json.loads((first / "cases.json").read_text())
+    for case in cases["cases"]:
+        case |= {key: str((finished[0].path / case[key]).resolve()) for key in ("ct", "label")}
+    (first / "cases.json").write_text(json.dumps(cases))
+    run = RunFolder(tmp_path / "run")
+    known = RunFolder(first).patients_by_ct()
+    assert sorted(known.values()) == sorted(case.name for case in cases_folder.iterdir())
+    run.start(replace(ALONE, student_weights=str(first)), [], Split((), (), ()))
+    shutil.rmtree(first)
+    assert run.patients_by_ct() == known
+
+
 def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
     cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
     before = split_by_patient(cases[:6], seed=1)

@@ -16,6 +16,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
+from .ct_fingerprints import check_patients_named_alike, patients_by_ct
 from .plan import TrainingPlan
 from .software import software_versions
 from .split import PARTS, Split, split_by_patient, split_onward
@@ -26,16 +27,19 @@ if TYPE_CHECKING:
 EARLIER = "earlier.json"
 """File with the patients whom the plan's weights have met: their runs may be moved or removed."""
 
+PATIENTS_BY_CT = "fingerprints.json"
+"""File with the patients of CTs by their fingerprints: of the run's `cases`, and of those `earlier` ones."""
+
 # torch is imported where weights are read: a run can be started and watched by a program that does without it.
 
 
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json`, `split.json`, `software.json` and `earlier.json` are written at the start; `given` holds
-    the weights that the plan brings; `teacher`, `head`, `student` and `undistilled` hold a stage's `last.pt`, `best.pt`
-    and `preview.npz`; `events.jsonl` is the progress; `cache` holds the slices and is removed at the end; `result.json`
-    is written when the last stage is finished.
+    `plan.json`, `cases.json`, `split.json`, `software.json`, `earlier.json` and `fingerprints.json` are written at the
+    start; `given` holds the weights that the plan brings; `teacher`, `head`, `student` and `undistilled` hold a stage's
+    `last.pt`, `best.pt` and `preview.npz`; `events.jsonl` is the progress; `cache` holds the slices and is removed at
+    the end; `result.json` is written when the last stage is finished.
 
     Attributes:
         comparison: figures of all networks on the test cases, written by `comparison_table`.
@@ -87,6 +91,7 @@ class RunFolder:
         self.write("split.json", split.to_dict())
         self.write("software.json", software_versions())
         self.write(EARLIER, parts_met([plan.student_weights, plan.teacher_weights]))
+        self.write(PATIENTS_BY_CT, {"earlier": patients_met_by_ct([plan.student_weights, plan.teacher_weights])})
         self.write("plan.json", plan.to_dict())
 
     def plan(self) -> TrainingPlan:
@@ -106,6 +111,26 @@ class RunFolder:
         split = self.split(self.plan())
         own = {case.patient: part for part in PARTS for case in getattr(split, part)}
         return _merged(own, self.read(EARLIER) if (self.path / EARLIER).is_file() else {})
+
+    def keep_patients_by_ct(self, split: Split) -> None:
+        """Keeps whose CTs these are, for those who measure the student later. Reads all CTs' files, at the first time.
+
+        Raises:
+            CasesError: a CT that an earlier training has met under the name of another patient.
+        """
+        stored = self.read(PATIENTS_BY_CT) if (self.path / PATIENTS_BY_CT).is_file() else {"earlier": {}}
+        if "cases" not in stored:
+            cases = [case for part in PARTS for case in getattr(split, part)]
+            check_patients_named_alike(cases, stored["earlier"])
+            self.write(PATIENTS_BY_CT, {**stored, "cases": patients_by_ct(cases)})
+
+    def patients_by_ct(self) -> dict[str, str]:
+        """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
+
+        None of runs that were begun by an older version.
+        """
+        stored = self.read(PATIENTS_BY_CT) if (self.path / PATIENTS_BY_CT).is_file() else {}
+        return {**stored.get("earlier", {}), **stored.get("cases", {})}
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
@@ -193,6 +218,12 @@ def parts_met(sources: Iterable[str | None]) -> dict[str, str]:
     return parts
 
 
+def patients_met_by_ct(sources: Iterable[str | None]) -> dict[str, str]:
+    """`RunFolder.patients_by_ct` of all the runs that weights come from. Raises TrainingError for a damaged one."""
+    runs = (run_of_weights(source) for source in sources if source)
+    return {ct: patient for run in runs if run for ct, patient in run.patients_by_ct().items()}
+
+
 def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
     """Both; where they differ about a patient, the part that weighs more: learned from, chosen by, tested on."""
     both = {patient: min(one[patient], other[patient], key=PARTS.index) for patient in one.keys() & other.keys()}
@@ -203,10 +234,12 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
     """Divides the cases by patient, as the runs did from which the plan's student and teacher come.
 
     Raises:
-        CasesError: there are no cases, or those of an earlier run are gone.
+        CasesError: there are no cases, those of an earlier run are gone, or its patient has another name here.
         TrainingError: an earlier run's folder is damaged.
     """
-    before = parts_met([plan.student_weights, plan.teacher_weights])
+    sources = [plan.student_weights, plan.teacher_weights]
+    check_patients_named_alike(cases, patients_met_by_ct(sources))
+    before = parts_met(sources)
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)
 
 

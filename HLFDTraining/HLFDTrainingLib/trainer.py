@@ -97,6 +97,7 @@ class TrainingRun:
         """The slices for training and validation, in the cache, when all that the plan brings was found fit."""
         if self.processes.first:
             keep_given_weights(self.folder, self.plan, self.split)
+            self.folder.keep_patients_by_ct(self.split)
         self.processes.wait()
         self.listed = list_slices(self.split.train, self.plan.task)
         training = SliceDataset(

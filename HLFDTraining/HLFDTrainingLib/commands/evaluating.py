@@ -83,8 +83,15 @@ def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder
 
 
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
+    from ..ct_fingerprints import fingerprint
+
     seen = {patient for patient, part in run.parts().items() if part != "test"}
-    known = sorted(case.name for case in cases if case.patient in seen)
+    patients_by_ct = run.patients_by_ct()
+    known = sorted(
+        case.name
+        for case in cases
+        if case.patient in seen or (patients_by_ct and patients_by_ct.get(fingerprint(case.ct) or "") in seen)
+    )
     if known:
         raise InputError(
             f"The run, or one that it started from, has learned from {len(known)} of these cases, or chosen its model "

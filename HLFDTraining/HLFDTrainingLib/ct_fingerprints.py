@@ -1,0 +1,59 @@
+"""CTs known again by their files: a copy under another name is of the same patient, whatever that one is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from HLFDSegmentationLib.errors import CasesError
+
+from .cases import Case
+
+WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha")
+"""Ends of names of files that hold the voxels; others may be headers, which different CTs can share."""
+
+CHUNK = 1 << 20
+
+
+def patients_by_ct(cases: Iterable[Case]) -> dict[str, str]:
+    """The patient of each CT by its fingerprint; CTs that are gone, or of a header and another file, are left out."""
+    return {key: case.patient for case in cases if (key := fingerprint(case.ct))}
+
+
+def fingerprint(ct: Path) -> str | None:
+    """The SHA-256 of a CT's file, or of the files of its DICOM folder in any order; None where there is none."""
+    try:
+        if ct.is_dir():
+            return sha256("".join(sorted(map(_of_file, filter(Path.is_file, ct.iterdir())))).encode()).hexdigest()
+        return _of_file(ct) if ct.name.lower().endswith(WHOLE_FILES) else None
+    except OSError:
+        return None
+
+
+def _of_file(path: Path) -> str:
+    digest = sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_patients_named_alike(cases: Iterable[Case], known: Mapping[str, str]) -> None:
+    """Refuses a CT whose patient has another name than before: the parts of a split hang on the name.
+
+    Args:
+        cases: to be divided, or divided already.
+        known: `patients_by_ct` of the trainings from which this one goes on.
+
+    Raises:
+        CasesError: such a case.
+    """
+    for case in cases if known else ():
+        name = known.get(fingerprint(case.ct) or "", case.patient)
+        if name != case.patient:
+            raise CasesError(
+                f"Case {case.name}: its CT is that of patient '{name}' in the training that this one goes on from. "
+                f"With the patient '{case.patient}' the network could be judged by what it has learned from. Call the "
+                f"patient '{name}', or leave the case out, and begin the training anew."
+            )
