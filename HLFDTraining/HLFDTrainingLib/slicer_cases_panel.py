@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +20,7 @@ from slicer.util import VTKObservationMixin
 from .case_list import CaseList
 from .cases import find_cases
 from .scene_cases import NOT_USED, CaseRow, RowProblem, case_rows
-from .slicer_case_check import findings_of
-from .slicer_case_export import DATA_FOLDER, export_cases
+from .slicer_case_work import CaseWork, Steps, write_and_check
 from .slicer_cases import (
     Nodes,
     ct_problem,
@@ -42,12 +38,7 @@ from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, Choices, S
 from .split import PARTS, Split
 
 SEGMENT_NAME, ROLE = range(2)
-STEP_MS = 10
-EXPORTED = 0.7
-"""Share of the work that is done when all cases are written and have yet to be read again."""
-
 Value = TypeVar("Value")
-Steps = Generator[float, None, Value]
 
 
 class CasesPanel(VTKObservationMixin):
@@ -174,7 +165,7 @@ class CasesPanel(VTKObservationMixin):
         def steps() -> Steps[tuple[Path, Split]]:
             if problem:
                 raise CasesError(problem)
-            return (yield from self._write_and_check(folder))
+            return (yield from write_and_check(self._cases, self._nodes, folder))
 
         return self._start(steps(), lambda written: on_finished(*written), on_failed, on_progress)
 
@@ -305,7 +296,7 @@ class CasesPanel(VTKObservationMixin):
         def steps() -> Steps[None]:
             folder = PrivateFolder()
             try:
-                yield from self._write_and_check(folder.new_folder())
+                yield from write_and_check(self._cases, self._nodes, folder.new_folder())
             finally:
                 folder.remove()
 
@@ -314,21 +305,6 @@ class CasesPanel(VTKObservationMixin):
             self._on_changed()
 
         self._start(steps(), lambda nothing: self._show_problem(""), failed, lambda share: None)
-
-    def _write_and_check(self, folder: Path) -> Steps[tuple[Path, Split]]:
-        cases = self._cases
-        rows, task = self.rows, cases.task
-        with ExitStack() as undo:
-            exporting = export_cases(rows, cases.file_cases(), self._nodes, task, folder, cases.seed)
-            cases_file, split = yield from _part(exporting, 0.0, EXPORTED)
-            undo.callback(shutil.rmtree, folder / DATA_FOLDER, ignore_errors=True)
-            undo.callback(cases_file.unlink, missing_ok=True)
-            cases.findings = yield from _part(findings_of(cases_file, task), EXPORTED, 1.0)
-            for name, found in cases.findings.items():
-                if wrong := [one.sentence for one in found if one.severity == "error"]:
-                    raise CasesError(_("Case {name}: {problem}").format(name=name, problem=wrong[0]))
-            undo.pop_all()
-        return cases_file, split
 
     def _start(
         self,
@@ -436,80 +412,6 @@ class CasesPanel(VTKObservationMixin):
         return []
 
 
-class CaseWork:
-    """Something that goes on in short steps, driven by a timer.
-
-    Args:
-        steps: every `yield` ends a step and tells the share that is done.
-        on_finished: called with what the steps return.
-        on_failed: called with a sentence.
-        on_progress: called with the share that is done.
-        on_ended: called at the end, whatever it is, before the others.
-    """
-
-    def __init__(
-        self,
-        steps: Steps[Value],
-        on_finished: Callable[[Value], None],
-        on_failed: Callable[[str], None],
-        on_progress: Callable[[float], None],
-        on_ended: Callable[[], None],
-    ) -> None:
-        self._steps = steps
-        self._on_finished = on_finished
-        self._on_failed = on_failed
-        self._on_progress = on_progress
-        self._on_ended = on_ended
-        self._timer = qt.QTimer()
-        self._timer.setInterval(STEP_MS)
-        self._timer.connect("timeout()", self._advance)
-        self._timer.start()
-
-    @property
-    def running(self) -> bool:
-        """Whether its end is still to be told."""
-        return bool(self._timer.active)
-
-    def cancel(self) -> None:
-        """Ends it; what was written is removed, and nobody is called but `on_ended`."""
-        if self.running:
-            self._timer.stop()
-            self._steps.close()
-            self._on_ended()
-
-    def _advance(self) -> None:
-        try:
-            share = next(self._steps)
-        except StopIteration as end:
-            self._end(self._on_finished, end.value)
-        except HLFDError as error:
-            self._end(self._on_failed, str(error))
-        except Exception:
-            logging.exception("HLFD: the cases could not be written")
-            self._end(
-                self._on_failed,
-                _("The cases could not be written because of a mistake in the program. The log tells more."),
-            )
-        else:
-            self._on_progress(share)
-
-    def _end(self, tell: Callable[[Any], None], what: Any) -> None:
-        self._timer.stop()
-        self._on_ended()
-        tell(what)
-
-
 def _keys(row: CaseRow) -> list[str]:
     """Keys of a row's nodes."""
     return [one.id for one in (row.image, row.segmentation) if one]
-
-
-def _part(steps: Steps[Value], low: float, high: float) -> Steps[Value]:
-    """The steps as a part of something longer."""
-    try:
-        while True:
-            yield low + (high - low) * next(steps)
-    except StopIteration as end:
-        return end.value
-    finally:
-        steps.close()
