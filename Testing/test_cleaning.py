@@ -196,8 +196,8 @@ def test_places_in_one_slice_and_specks_are_told_apart():
     speck, place = clean(labels, TASK, (1.0, 1.0, 2.0))
 
     assert speck == (
-        "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm, and so "
-        "not to be told from noise."
+        "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm in "
+        "diameter, and so not to be told from noise."
     )
     assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
 

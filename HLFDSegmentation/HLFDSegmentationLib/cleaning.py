@@ -71,7 +71,7 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[f
         piece = pieces[there] == number
         near[there][piece] = _surroundings(near[there], piece, tumor)
     ml = sizes[alone].sum() * np.prod(spacing) / 1000
-    small = f"smaller than a {'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm"
+    small = f"smaller than a {'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm in diameter"
     in_one_slice = f"in one slice alone, while slices are {spacing[2]:.3g} mm apart ({ml:.1f} mL)"
     return [*_told(specks.sum(), "speck", tumor, small), *_told(alone.sum(), "place", tumor, in_one_slice)]
 

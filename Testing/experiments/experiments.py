@@ -52,7 +52,7 @@ PAYABLE = (
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
-LONGER_PAINTED_LESIONS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -155,14 +155,14 @@ EXPERIMENTS = {
         LIVER_TUMOR_TASK,
         painted_liver_lesions,
         Extent(),
-        Budget(128, 2400, 2700, LONGER_PAINTED_LESIONS, teacher="resnet18-unet"),
+        Budget(128, 2400, 2700, LONGER_OF_ALL_METHODS, teacher="resnet18-unet"),
         "longer_painted_lesions",
     ),
     "painted_kidney_volumes": VOLUMES,
     # The same volumes, with the networks and steps of longer_training.
     "longer_kidney_volumes": replace(
         VOLUMES,
-        budget=Budget(128, 2400, 2700, LONGER_TRAINING, teacher="resnet18-unet"),
+        budget=Budget(128, 2400, 2700, LONGER_OF_ALL_METHODS, teacher="resnet18-unet"),
         folder="longer_kidney_volumes",
     ),
     # Its rows join those of the volumes, of which it needs the teacher.
