@@ -17,9 +17,13 @@ from .scene_cases import (
     check_row,
     check_rows,
     guess_roles,
+    known_patient,
     move_patient,
+    named_by_image,
+    patient_among,
     remember_roles,
     split_rows,
+    unused_name,
 )
 from .scene_pairs import SceneImage, SceneSegmentation
 from .segment_roles import SceneSegment
@@ -56,20 +60,38 @@ class CaseList:
 
         A CT that is there without a segmentation gets the one that is found now, and counts as added.
         """
-        added = sum(self._add(row) for row in rows)
+        added = sum(self._add(row) for row in self._with_unused_names(rows))
         if added:
             self._recall_roles()
             self.split()
             self.findings.clear()
         return added
 
-    def _add(self, row: CaseRow) -> bool:
+    def _with_unused_names(self, rows: Iterable[CaseRow]) -> list[CaseRow]:
+        """Rows that come together, each with a name of its own.
+
+        Where a case gave its name to a patient of whom nothing else is known, all cases of that patient follow.
+        """
+        used = {row.name for row in self.rows}
+        named, patients = [], {}
+        for row in rows:
+            new = not self._there(row)
+            name = unused_name(row.name, used) if new else row.name
+            used |= {name} if new else set()
+            if row.patient == row.name != name and not known_patient(row.image):
+                patients[row.patient] = name
+            named.append(replace(row, name=name))
+        return [row if known_patient(row.image) else _of_patient(row, patients) for row in named]
+
+    def _there(self, row: CaseRow) -> list[int]:
+        """The rows that have the row's CT or segmentation."""
         known = {one.id: index for index, other in enumerate(self.rows) for one in _parts(other)}
-        there = [known[one.id] for one in _parts(row) if one.id in known]
+        return [known[one.id] for one in _parts(row) if one.id in known]
+
+    def _add(self, row: CaseRow) -> bool:
+        there = self._there(row)
         if not there:
-            name = self._unused(row.name)
-            patient = name if row.patient == row.name else row.patient
-            self.rows.append(replace(row, name=name, patient=patient))
+            self.rows.append(replace(row, patient=patient_among(row, self.rows)))
             return True
         waiting = len(there) == 1 and self.rows[there[0]].segmentation is None and row.segmentation is not None
         if waiting:
@@ -79,7 +101,9 @@ class CaseList:
     def add_files(self, cases: Iterable[Case]) -> int:
         """Adds cases that are files. Gives how many were added."""
         rows = [_row_of_file(case) for case in cases]
-        self.files |= {row.image.id: case for row, case in rows}
+        in_table = {row.image.id for row in self.rows if row.image}
+        # Of several cases of one CT the first one is in the table.
+        self.files |= {row.image.id: case for row, case in reversed(rows) if row.image.id not in in_table}
         return self.add(row for row, _case in rows)
 
     def remove(self, indices: Iterable[int]) -> None:
@@ -88,6 +112,12 @@ class CaseList:
         self.rows = [row for index, row in enumerate(self.rows) if index not in gone]
         self.split()
         self.findings.clear()
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """Takes rows out whose scene was closed, with what was decided about their patients."""
+        self.remove(indices)
+        patients = {row.patient for row in self.rows}
+        self._moved = {patient: part for patient, part in self._moved.items() if patient in patients}
 
     def file_cases(self) -> dict[str, Case]:
         """`files`, as the rows describe their labels now."""
@@ -121,18 +151,23 @@ class CaseList:
         self.findings.clear()
 
     def rename(self, index: int, name: str) -> None:
-        """Calls a case otherwise. A name that is used already is refused by the check."""
-        self._change(index, name=name)
+        """Calls a case otherwise; it keeps its name where that is empty. A used one is refused by the check."""
+        self._change(index, name=name.strip() or self.rows[index].name)
         self.split()
 
     def set_patient(self, index: int, patient: str) -> None:
         """Says whose case it is; the case is a patient of its own where that is empty."""
-        self._change(index, patient=patient or self.rows[index].name)
+        row = self.rows[index]
+        patient = patient or row.name
+        if row.patient in self._moved and patient not in self._moved:
+            self._moved[patient] = self._moved[row.patient]
+        self._change(index, patient=patient)
         self.split()
 
     def set_image(self, index: int, image: SceneImage) -> None:
-        """Chooses another CT."""
-        self._change(index, image=image)
+        """Chooses another CT, and with it its patient, unless the user has named one."""
+        self._change_image(index, image)
+        self.split()
 
     def set_segmentation(self, index: int, segmentation: SceneSegmentation) -> None:
         """Chooses another segmentation."""
@@ -150,8 +185,12 @@ class CaseList:
         names = {segment.id: segment.name for segment in row.segmentation.segments} if row.segmentation else {}
         segments = segmentation.segments if segmentation else ()
         kept = {one.id: row.roles.get(one.id) for one in segments if names.get(one.id) == one.name}
-        self._change(index, image=image, segmentation=segmentation, roles=self._guess(segmentation) | kept)
+        self._change(index, segmentation=segmentation, roles=self._guess(segmentation) | kept)
+        if image is not None:
+            self._change_image(index, image)
         self._recall_roles()
+        if self.rows[index].patient != row.patient:
+            self.split()
         return True
 
     def split_again(self) -> None:
@@ -162,9 +201,11 @@ class CaseList:
 
     def move(self, index: int, part: str) -> None:
         """Moves a patient, with all cases, to a part of the split."""
-        patient = self.rows[index].patient
-        self._moved[patient] = part
-        self.rows = move_patient(self.rows, patient, part)
+        in_files = [row.patient for row in with_aliases(self.rows)]
+        # One patient may have two names here, and one in the files.
+        for patient in {row.patient for row, one in zip(self.rows, in_files) if one == in_files[index]}:
+            self._moved[patient] = part
+            self.rows = move_patient(self.rows, patient, part)
 
     def keep_parts(self, parts: Mapping[str, str]) -> bool:
         """Keeps patients in the part in which a student met them, by their names in its files. Says whether it matters.
@@ -212,6 +253,15 @@ class CaseList:
         self.rows[index] = replace(self.rows[index], **fields)
         self.findings.clear()
 
+    def _change_image(self, index: int, image: SceneImage) -> None:
+        row = self.rows[index]
+        changed = replace(row, image=image)
+        if named_by_image(row):
+            others = [other for other in self.rows if other is not row]
+            changed = replace(changed, patient=patient_among(replace(changed, patient=row.name), others))
+        self.rows[index] = changed
+        self.findings.clear()
+
     def _guess(self, segmentation: SceneSegmentation | None) -> dict[str, str | None]:
         return guess_roles(segmentation.segments, self.task) if segmentation else {}
 
@@ -219,13 +269,9 @@ class CaseList:
         for name, role in self._roles.items():
             self.rows = remember_roles(self.rows, name, role)
 
-    def _unused(self, name: str) -> str:
-        used = {row.name for row in self.rows}
-        number, candidate = 1, name
-        while candidate in used:
-            number += 1
-            candidate = f"{name} ({number})"
-        return candidate
+
+def _of_patient(row: CaseRow, patients: Mapping[str, str]) -> CaseRow:
+    return replace(row, patient=patients.get(row.patient, row.patient))
 
 
 def _parts(row: CaseRow) -> list[SceneImage | SceneSegmentation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -94,7 +94,9 @@ def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegment
     for pair in suggest_pairs(images, segmentations):
         image = image_of.get(pair.image_id or "")
         segmentation = segmentation_of.get(pair.segmentation_id or "")
-        name = _unused_name(image.name if image else segmentation.name if segmentation else "", rows)
+        name = unused_name(
+            image.name if image else segmentation.name if segmentation else "", {row.name for row in rows}
+        )
         roles = guess_roles(segmentation.segments, task) if segmentation else {}
         patient = patients.get(_patient_key(image), name) if image else name
         rows.append(CaseRow(name, patient, image, segmentation, roles, reason=pair.reason))
@@ -146,8 +148,38 @@ def _patients(images: Iterable[SceneImage]) -> dict[tuple[str, str], str]:
     return {key: f"{name} ({key[1] or 'no ID'})" if name in shared else name for key, name in names.items()}
 
 
-def _unused_name(name: str, rows: Sequence[CaseRow]) -> str:
-    used = {row.name for row in rows}
+def known_patient(image: SceneImage | None) -> bool:
+    """Whether the scene tells whose image it is."""
+    return image is not None and bool(image.patient_id or image.patient)
+
+
+def named_by_image(row: CaseRow) -> bool:
+    """Whether a row's patient is called as its image tells, or as the case where it tells nothing: by no user."""
+    image = row.image
+    told = (image.patient, image.patient_id, f"{image.patient} ({image.patient_id or 'no ID'})") if image else ()
+    return row.patient in {row.name, *told}
+
+
+def patient_among(row: CaseRow, others: Iterable[CaseRow]) -> str:
+    """What a row's patient is called beside others, which may have come earlier.
+
+    Whoever has the same ID is called the same; whoever has the same name and another ID is not.
+    """
+    image = row.image
+    if image is None or not known_patient(image):
+        return row.patient
+    known = [(other.image, other.patient) for other in others if other.image and known_patient(other.image)]
+    for one, patient in known:
+        if _patient_key(one) == _patient_key(image):
+            return patient
+    called = row.patient if named_by_image(row) and row.patient != row.name else image.patient or image.patient_id
+    if any(patient == called for _one, patient in known):
+        return f"{called} ({image.patient_id or 'no ID'})"
+    return called
+
+
+def unused_name(name: str, used: Container[str]) -> str:
+    """The name, with a number where it is used already."""
     number, candidate = 1, name
     while candidate in used:
         number += 1
@@ -263,16 +295,21 @@ def _check_against(row: CaseRow, rows: Sequence[CaseRow]) -> Iterator[RowProblem
 
 
 def _check_patient(row: CaseRow, others: Sequence[CaseRow]) -> Iterator[RowProblem]:
-    if row.image is None or not row.image.patient:
+    if row.image is None or not known_patient(row.image):
         return
     name, id_ = row.image.patient, row.image.patient_id
+    if id_ and any(o.image and o.image.patient_id == id_ and o.patient != row.patient for o in others):
+        yield _warning(
+            f"Another CT has this one's patient ID ('{id_}'), and the table gives it another patient. If they are one "
+            "person, give both rows the same patient, so that training and test never share one."
+        )
     namesakes = [other for other in others if other.image and other.image.patient == name]
-    if any(other.patient != row.patient and other.image.patient_id != id_ for other in namesakes if other.image):
+    if name and any(o.patient != row.patient and o.image.patient_id != id_ for o in namesakes if o.image):
         yield _warning(
             f"Two patients are called '{name}' and have different IDs. If they are one person, give both rows the same "
             "patient, so that training and test never share one."
         )
-    elif not id_ and any(other.patient == row.patient for other in namesakes):
+    elif name and not id_ and any(other.patient == row.patient for other in namesakes):
         yield _warning(
             f"Several cases are of '{name}' and stay together in the split. If these are different people of one name, "
             "give each row its own patient."

@@ -184,11 +184,15 @@ class CasesPanel(VTKObservationMixin):
         if not folder:
             return
         try:
-            added = self._cases.add_files(find_cases(Path(folder), self._cases.task))
+            found = find_cases(Path(folder), self._cases.task)
+            added = self._cases.add_files(found)
         except HLFDError as error:
             self._show_problem(str(error))
             return
         self._added(added, _("The cases of this folder are in the table already."))
+        if 0 < added < len(found):
+            sentence = _("Left out were {count} cases whose CT or annotation is in the table already.")
+            self._show_problem(sentence.format(count=len(found) - added))
 
     def _on_add_scene_file(self, clicked: bool) -> None:
         file = qt.QFileDialog.getOpenFileName(
@@ -267,7 +271,7 @@ class CasesPanel(VTKObservationMixin):
             if not self._cases.is_file(row) and not any(self._nodes.node(key) for key in _keys(row))
         ]
         if empty:
-            self._cases.remove(empty)
+            self._cases.forget(empty)
             self._on_changed()
 
     def _on_cell(self, index: int, column: int, value: str) -> None:
@@ -291,9 +295,14 @@ class CasesPanel(VTKObservationMixin):
     # Checking and writing
 
     def _on_check(self, clicked: bool) -> None:
+        self._cases.findings.clear()
         self.refresh()
 
+        problem = self.ready
+
         def steps() -> Steps[None]:
+            if problem:
+                raise CasesError(problem)
             folder = PrivateFolder()
             try:
                 yield from write_and_check(self._cases, self._nodes, folder.new_folder())

@@ -1,0 +1,128 @@
+"""The gathered cases: whose they are, however and in whatever order they came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.case_list import CaseList
+from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.scene_cases import SceneImage, SceneSegment, SceneSegmentation, case_rows
+
+TASK = TASKS["liver-tumor"]
+
+
+def image(number: int, patient: str = "", patient_id: str = "", name: str = "") -> SceneImage:
+    return SceneImage(f"ct{number}", name or f"CT {number}", patient, patient_id, shape=(4, 4, 4))
+
+
+def segmentation(number: int) -> SceneSegmentation:
+    segments = tuple(SceneSegment(name, name) for name in ("liver", "tumor"))
+    return SceneSegmentation(f"seg{number}", f"seg {number}", segments, reference_image_id=f"ct{number}")
+
+
+def add(cases: CaseList, *images: SceneImage) -> None:
+    """Cases that come together, each with a segmentation drawn on it."""
+    assert cases.add(case_rows(images, [segmentation(int(one.id[2:])) for one in images], TASK)) == len(images)
+
+
+def patients(cases: CaseList) -> list[str]:
+    return [row.patient for row in cases.rows]
+
+
+def warnings(cases: CaseList, index: int) -> str:
+    return " ".join(problem.sentence for problem in cases.problems(index))
+
+
+def file_case(name: str, ct: str, label: str, patient: str = "") -> Case:
+    return Case(name, patient or name, Path(ct), Path(label), {1: ("liver",), 2: ("liver tumor",)})
+
+
+def test_one_id_is_one_patient_however_the_name_is_written_and_whenever_it_comes():
+    cases = CaseList()
+    add(cases, image(0, "Mueller^Eva", "4711"))
+    add(cases, image(1, "MUELLER^EVA", "4711"))
+    assert patients(cases) == ["Mueller^Eva"] * 2
+
+
+def test_a_ct_that_is_called_as_its_patient_is_no_other_patient_where_its_name_is_used():
+    cases = CaseList()
+    add(cases, image(0, "Mustermann", "4711", name="Mustermann"))
+    add(cases, image(1, "Mustermann", "4711", name="Mustermann"))
+    assert [row.name for row in cases.rows] == ["Mustermann", "Mustermann (2)"]
+    assert patients(cases) == ["Mustermann"] * 2
+
+
+def test_a_namesake_who_comes_later_is_another_patient_and_further_cts_find_theirs():
+    cases = CaseList()
+    add(cases, image(0, "Smith^John", "1111"))
+    add(cases, image(1, "Smith^John", "2222"), image(2, "Smith^John", "1111"))
+    add(cases, image(3, "Smith^John", "3333"))
+    assert patients(cases) == ["Smith^John", "Smith^John (2222)", "Smith^John", "Smith^John (3333)"]
+    assert "different IDs" in warnings(cases, 1)
+
+
+def test_a_ct_that_is_chosen_brings_its_patient_but_for_one_that_the_user_named():
+    cases = CaseList()
+    add(cases, image(0, "Mustermann", "4711"))
+    assert cases.add(case_rows([], [segmentation(1), segmentation(2)], TASK)) == 2
+    cases.set_patient(2, "P-007")
+    for index in (1, 2):
+        cases.set_image(index, image(index, "Mustermann", "4711"))
+    assert patients(cases) == ["Mustermann", "Mustermann", "P-007"]
+    assert cases.rows[0].part == cases.rows[1].part
+    assert "patient ID" in warnings(cases, 2) and "patient ID" in warnings(cases, 0)
+
+
+def test_patients_that_are_told_after_the_cases_came_count():
+    cases = CaseList()
+    add(cases, *(image(number) for number in range(4)))
+    assert len(set(patients(cases))) == 4
+    for index in range(2):
+        row = cases.rows[index]
+        assert cases.update(index, replace(row.image, patient="Mustermann", patient_id="4711"), row.segmentation)
+    assert patients(cases) == ["Mustermann", "Mustermann", "CT 2", "CT 3"]
+    assert cases.rows[0].part == cases.rows[1].part
+
+
+def test_a_patient_named_as_a_case_follows_it_where_the_name_is_used():
+    cases = CaseList()
+    assert cases.add_files([file_case("p0", "a/ct.nrrd", "a/label.nrrd")]) == 1
+    more = [file_case("p0", "b/ct.nrrd", "b/label.nrrd"), file_case("p0 later", "c/ct.nrrd", "c/label.nrrd", "p0")]
+    assert cases.add_files(more) == 2
+    assert [row.name for row in cases.rows] == ["p0", "p0 (2)", "p0 later"]
+    assert patients(cases) == ["p0", "p0 (2)", "p0 (2)"]
+
+
+def test_the_annotation_of_the_first_reader_stays_that_of_the_case():
+    cases = CaseList()
+    readers = [file_case("one", "ct.nrrd", "first.nrrd"), file_case("two", "ct.nrrd", "second.nrrd", "one")]
+    assert cases.add_files(readers) == 1
+    assert cases.add_files(readers[1:]) == 0
+    [case] = cases.file_cases().values()
+    assert (case.name, case.label) == ("one", Path("first.nrrd"))
+    cases.remove([0])
+    assert cases.add_files(readers[1:]) == 1
+    [case] = cases.file_cases().values()
+    assert case.label == Path("second.nrrd")
+
+
+def test_a_patient_stays_where_it_was_moved_when_it_is_named_and_not_when_its_scene_is_closed():
+    cases = CaseList()
+    add(cases, *(image(number) for number in range(6)))
+    index = next(index for index, row in enumerate(cases.rows) if row.part == "train")
+    cases.move(index, "test")
+    cases.set_patient(index, "P-001")
+    assert cases.rows[index].part == "test"
+    cases.forget(range(6))
+    add(cases, *(image(number) for number in range(6)))
+    cases.set_patient(index, "P-001")
+    assert cases.rows[index].part == "train"
+
+
+def test_a_case_keeps_its_name_where_the_new_one_is_empty():
+    cases = CaseList()
+    add(cases, image(0))
+    cases.rename(0, " ")
+    assert cases.rows[0].name == "CT 0"
