@@ -278,6 +278,30 @@ def test_patients_of_earlier_runs_are_known_by_their_cts_when_those_runs_are_gon
     assert run.patients_by_ct() == known
 
 
+def test_student_and_teacher_that_know_a_patient_by_two_names_are_refused(
+    finished, cases_folder, renamed_folder, tmp_path
+):
+    other = begin(tmp_path / "other", renamed_folder, ALONE)
+    other.keep_patients_by_ct(other.split(ALONE))
+    sources = {"student_weights": str(finished[0].path), "teacher_weights": str(other.path)}
+    with pytest.raises(TrainingError, match="call one patient"):
+        split_for(replace(PLAN, **sources), find_cases(cases_folder, TASK))
+
+
+@pytest.mark.parametrize("stored", [None, "", "{}"])
+def test_cts_that_were_gone_or_forgotten_are_known_after_the_next_start(stored, cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", shutil.copytree(cases_folder, tmp_path / "cases"), ALONE)
+    split = folder.split(ALONE)
+    away = shutil.move(split.train[0].ct, tmp_path)
+    folder.keep_patients_by_ct(split)
+    assert split.train[0].patient not in folder.patients_by_ct().values()
+    shutil.move(away, split.train[0].ct)
+    if stored is not None:
+        (folder.path / "fingerprints.json").write_text(stored)
+    folder.keep_patients_by_ct(split)
+    assert sorted(folder.patients_by_ct().values()) == sorted(case.name for case in cases_folder.iterdir())
+
+
 def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
     cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
     before = split_by_patient(cases[:6], seed=1)

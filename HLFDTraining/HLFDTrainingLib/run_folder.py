@@ -113,24 +113,32 @@ class RunFolder:
         return _merged(own, self.read(EARLIER) if (self.path / EARLIER).is_file() else {})
 
     def keep_patients_by_ct(self, split: Split) -> None:
-        """Keeps whose CTs these are, for those who measure the student later. Reads all CTs' files, at the first time.
+        """Keeps whose CTs these are, for those who measure the student later. Reads all CTs' files.
+
+        A CT that was gone at an earlier start, and is back, is taken in now.
 
         Raises:
             CasesError: a CT that an earlier training has met under the name of another patient.
         """
-        stored = self.read(PATIENTS_BY_CT) if (self.path / PATIENTS_BY_CT).is_file() else {"earlier": {}}
-        if "cases" not in stored:
-            cases = [case for part in PARTS for case in getattr(split, part)]
-            check_patients_named_alike(cases, stored["earlier"])
-            self.write(PATIENTS_BY_CT, {**stored, "cases": patients_by_ct(cases)})
+        stored = self._patients_by_ct()
+        cases = [case for part in PARTS for case in getattr(split, part)]
+        check_patients_named_alike(cases, stored["earlier"])
+        self.write(PATIENTS_BY_CT, {**stored, "cases": {**stored["cases"], **patients_by_ct(cases)}})
 
     def patients_by_ct(self) -> dict[str, str]:
         """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
 
         None of runs that were begun by an older version.
         """
-        stored = self.read(PATIENTS_BY_CT) if (self.path / PATIENTS_BY_CT).is_file() else {}
-        return {**stored.get("earlier", {}), **stored.get("cases", {})}
+        stored = self._patients_by_ct()
+        return {**stored["earlier"], **stored["cases"]}
+
+    def _patients_by_ct(self) -> dict[str, dict[str, str]]:
+        try:
+            stored = json.loads((self.path / PATIENTS_BY_CT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            stored = {}  # Of an older version, or emptied by a power failure: nothing else hangs on it.
+        return {"earlier": {}, "cases": {}, **stored}
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
@@ -219,9 +227,21 @@ def parts_met(sources: Iterable[str | None]) -> dict[str, str]:
 
 
 def patients_met_by_ct(sources: Iterable[str | None]) -> dict[str, str]:
-    """`RunFolder.patients_by_ct` of all the runs that weights come from. Raises TrainingError for a damaged one."""
-    runs = (run_of_weights(source) for source in sources if source)
-    return {ct: patient for run in runs if run for ct, patient in run.patients_by_ct().items()}
+    """`RunFolder.patients_by_ct` of all the runs that weights come from.
+
+    Raises:
+        TrainingError: two of them call the patient of one CT differently.
+    """
+    met: dict[str, str] = {}
+    for run in filter(None, (run_of_weights(source) for source in sources if source)):
+        for ct, patient in run.patients_by_ct().items():
+            if met.setdefault(ct, patient) != patient:
+                raise TrainingError(
+                    f"Student and teacher come from trainings that call one patient '{met[ct]}' and '{patient}', so "
+                    "that a network could be judged by what it has learned from. Take both from one training, or train "
+                    "the teacher anew."
+                )
+    return met
 
 
 def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
