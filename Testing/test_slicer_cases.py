@@ -1,6 +1,7 @@
 """From segmentations in the scene to cases that a training reads, without a change in the scene."""
 
 import threading
+import zipfile
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
@@ -390,6 +391,18 @@ def test_a_scene_in_a_file_gives_the_same_cases_and_the_user_s_scene_stays(tmp_p
 def test_a_damaged_scene_ends_in_a_sentence(tmp_path):
     file = tmp_path / "cases.mrb"
     file.write_bytes(b"no archive")
+    with pytest.raises(CasesError, match="cannot be read"):
+        cases.read_scene(file)
+
+
+def test_a_scene_whose_files_are_damaged_within_their_bundle_ends_in_a_sentence(tmp_path):
+    file = tmp_path / "cases.mrb"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("Scene/scene.mrml", "<MRML>" + "x" * 1000 + "</MRML>")
+    content = bytearray(file.read_bytes())
+    start = content.index(b"scene.mrml") + len("scene.mrml")
+    content[start : start + 4] = b"\xff" * 4
+    file.write_bytes(content)
     with pytest.raises(CasesError, match="cannot be read"):
         cases.read_scene(file)
 

@@ -263,6 +263,12 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
     assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+def corners(side) -> tuple[float, float]:
+    """Where along R the left and the right border of an axial slice view lie, in mm."""
+    to_ras, (width, _height, _depth) = side.mrmlSliceNode().GetXYToRAS(), side.mrmlSliceNode().GetDimensions()
+    return tuple(to_ras.MultiplyPoint((x, 0, 0, 1))[0] for x in (-0.5, width - 0.5))
+
+
 def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, trained):
     from HLFDTrainingLib.run_folder import RunFolder
     from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
@@ -280,6 +286,10 @@ def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, tr
     panel.slicer.app.processEvents()
     width = ct.GetImageData().GetDimensions()[0] * ct.GetSpacing()[0]
     assert [side.mrmlSliceNode().GetFieldOfView()[0] for side in sides] == [pytest.approx(width)] * 2
+    bounds = [0.0] * 6
+    ct.GetRASBounds(bounds)
+    for side in sides:
+        assert corners(side) == (pytest.approx(bounds[1], abs=2), pytest.approx(bounds[0], abs=2))
     center = truth.GetSegmentCenterRAS(truth.GetSegmentation().GetSegmentIDs()[-1])
     assert [side.mrmlSliceNode().GetSliceOffset() for side in sides] == [pytest.approx(center[2])] * 2
     view.restore()
@@ -288,6 +298,44 @@ def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, tr
 def limits_of_views(slicer) -> list[bool]:
     """Of each segmentation, whether it is missing in views that are made from now on."""
     return [bool(node.GetViewNodeIDs()) for node in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode")]
+
+
+def test_charts_and_truth_give_the_users_layout_back_in_whatever_order_they_come(panel, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_charts import TrainingCharts
+    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT
+    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+
+    [case] = unseen_cases(trained)
+    task = RunFolder(trained).plan().task
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    charts, view = TrainingCharts(panel.slicer.mrmlScene), TruthView(panel.slicer.mrmlScene)
+    layout, users = panel.slicer.app.layoutManager(), panel.slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    layout.setLayout(users)
+    view.show(ct, truth, truth)
+    charts.show({}, "student")
+    charts.hide()
+    assert layout.layout == users
+    charts.show({}, "student")
+    view.show(ct, truth, truth)
+    charts.hide()
+    assert layout.layout == TRUTH_LAYOUT
+    view.restore()
+    assert layout.layout == users
+
+
+def test_closing_the_scene_gives_the_layout_back(panel, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    [case] = unseen_cases(trained)
+    task = RunFolder(trained).plan().task
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    panel.panel._truth_view.show(ct, truth, truth)
+    panel.panel.attach(None)
+    assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
 def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_saved_scene(panel, trained, tmp_path):

@@ -1,5 +1,6 @@
 """The module HLFD Training: what its panel offers, what plan comes of it, and what it refuses."""
 
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import HLFDError, TrainingError
+from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases, split_by_patient
@@ -238,6 +239,13 @@ def test_a_task_of_ones_own_becomes_a_task_file_and_is_chosen(panel):
     assert TrainingPlan.from_dict(panel.plan).task == task
 
 
+def test_a_task_of_a_very_long_name_is_kept(panel):
+    answer(fill_new_task("Nebenschilddrüse " * 20))
+    panel.ui.newTaskButton.click()
+    assert panel.plan["task"]["name"].startswith("nebenschilddrüse") and not panel.message
+    assert len(list((panel.runs_folder / "tasks").iterdir())) == 1
+
+
 @pytest.mark.parametrize(("organ", "said"), [("", "no name"), ("Liver", "already")])
 def test_a_task_that_cannot_be_made_is_refused_with_a_sentence(panel, organ, said):
     answer(fill_new_task(organ))
@@ -441,3 +449,109 @@ def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(
     panel.ui.undistilledCheck.setChecked(True)
     panel.wait(lambda: panel.ui.checkButton.enabled, 60)
     assert panel.ui.trainButton.enabled and panel.ui.estimateButton.enabled
+
+
+@pytest.fixture
+def measured(panel, monkeypatch):
+    """The panel with four cases whose steps need no measuring; `started` are the folders of trainings that began."""
+    from HLFDTrainingLib import slicer_training_start
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    monkeypatch.setattr(slicer_training_start, "Child", MeasuredAtOnce)
+    panel.started = []
+    monkeypatch.setattr(panel.widget.trainingPanel, "start", lambda run, name="": panel.started.append(run))
+    for number in range(4):
+        add_annotated_ct(number, f"CT {number}", f"Patient {number}")
+    panel.ui.addFromSceneButton.click()
+    panel.wait(lambda: panel.ui.estimateButton.enabled, 30)
+    return panel
+
+
+ESTIMATE = {
+    "event": "estimate",
+    "epochs": {"teacher": 1, "head": 1, "student": 1},
+    "seconds": {"reading": 1, "teacher": 1, "head": 1, "student": 1},
+    "total": 4,
+    "memory_bytes": 1e9,
+    "disk_bytes": 1e9,
+    "warnings": [],
+}
+
+
+class MeasuredAtOnce:
+    """In place of the process that measures steps."""
+
+    def __init__(self, arguments, on_line, on_ended) -> None:
+        import qt
+
+        def end() -> None:
+            on_line(json.dumps(ESTIMATE))
+            on_ended("")
+
+        qt.QTimer.singleShot(0, end)
+
+
+def train(panel) -> None:
+    panel.ui.trainButton.click()
+    panel.wait(lambda: panel.ui.estimateButton.text != "Cancel", 60)
+
+
+def test_a_training_of_a_very_long_name_begins(measured):
+    measured.parameters.runName = "Lebertumörchen und Nierenzysten " * 9
+    train(measured)
+    [run] = measured.started
+    assert (run / "plan.json").is_file() and run.name.startswith("Lebertumörchen")
+
+
+def refusing(error: Exception):
+    def refuse(*_arguments) -> None:
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("RunFolder.start", OutputError("the disk is full")), ("replace_waiting", PermissionError(13, "in use"))],
+    ids=["written", "renamed"],
+)
+def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_again(step, error, measured, monkeypatch):
+    measured.ui.estimateButton.click()
+    measured.wait(lambda: measured.ui.estimateLabel.text != "", 60)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"HLFDTrainingLib.slicer_training_start.{step}", refusing(error))
+        train(measured)
+    assert str(error.args[-1]) in measured.message
+    assert measured.started == measured.widget.logic.trainings(measured.runs_folder) == []
+    assert [path.name for path in measured.runs_folder.iterdir() if not path.name.startswith(".")] == []
+    train(measured)
+    [run] = measured.started
+    assert RunFolder(run).split(RunFolder(run).plan()).train
+
+
+def test_cases_that_were_written_and_are_gone_are_written_again(measured):
+    measured.ui.estimateButton.click()
+    measured.wait(lambda: measured.ui.estimateLabel.text != "", 60)
+    for draft in drafts(measured):
+        shutil.rmtree(draft)
+    train(measured)
+    assert len(measured.started) == 1 and not measured.message
+
+
+def test_a_mistake_while_preparing_is_told_and_the_panel_is_free_again(measured, monkeypatch):
+    def broken() -> Path:
+        raise RuntimeError("not thought of")
+
+    monkeypatch.setattr(measured.widget.planPanel, "new_run_folder", broken)
+    train(measured)
+    assert "mistake in the program" in measured.message
+    assert measured.ui.trainButton.enabled
+
+
+def test_options_that_the_panel_cannot_have_are_told_and_nothing_is_changed(panel, home):
+    run = begin_run(home / "run", method="hlfd", method_options={"beta": 0.5, "temperature": 0.5})
+    before = panel.plan
+    panel.widget.onContinueFrom(run.path)
+    assert "temperature 0.5" in panel.message and "hlfd train" in panel.message
+    assert panel.plan == before

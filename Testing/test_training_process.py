@@ -127,6 +127,18 @@ def test_trainer_finds_both_libraries_and_not_what_breaks_slicers_python(tmp_pat
     assert "HLFDTraining" in process.log and "None" in process.log and "broken" not in process.log
 
 
+def test_a_trainer_whose_run_is_moved_ends_and_writes_nothing_more(tmp_path, started):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "plan.json").write_text("{}")
+    process = started(run, SLEEP)
+    wait_until(lambda: trainer_ready(process))
+    running = processes_of(run)
+    run.rename(tmp_path / "moved")
+    wait_until(lambda: all(gone(one) for one in running))
+    assert not run.exists()
+
+
 def test_given_environment_is_the_trainers(tmp_path, started):
     process = started(
         tmp_path, python("import os; print(os.environ['COLOR'], os.environ.get('HOME'))"), environment={"COLOR": "blue"}

@@ -31,6 +31,9 @@ PRIVATE_SCHEME = "99HLFD"
 
 INPUT_SIZE = (384, 384)
 
+MOST_NAME_BYTES = 100
+"""Of a task or a training: files are called by it and more, and a file's name has 255 bytes at most."""
+
 
 def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: float, parts: int = 1) -> Task:
     """A task for an organ.
@@ -46,7 +49,7 @@ def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: 
         TaskError: no name, or a window or spacing that makes no sense.
     """
     name = " ".join(organ.lower().split())
-    identifier = re.sub(r"\W+", "-", name).strip("-")
+    identifier = re.sub(r"\W+", "-", name).encode()[:MOST_NAME_BYTES].decode(errors="ignore").strip("-")
     if not identifier:
         raise TaskError("The organ has no name. Write what is to be segmented, such as: pancreas.")
     code = KNOWN_ORGANS.get(name, Code(PRIVATE_SCHEME, identifier, name.capitalize()))

@@ -86,6 +86,11 @@ def mean_dice(comparison: Mapping[str, Any], label: str) -> dict[str, float]:
     return {stage: mean for stage, mean in means.items() if mean is not None}
 
 
+def measured_cases(comparison: Mapping[str, Any], label: str) -> int:
+    """In how many test cases a label's Dice could be measured. Raises as `mean_dice`."""
+    return max((model["labels"][label]["dice"]["n"] for model in comparison["models"]), default=0)
+
+
 def dice_of_case(comparison: Mapping[str, Any], case: str, stage: str = "student") -> dict[str, float]:
     """Of each label in a test case, where it was measured.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -276,7 +277,8 @@ def _unpacked(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as bundle:
             bundle.extractall(folder)
-    except (OSError, zipfile.BadZipFile) as error:
+    # The last two of a bundle that is encrypted, or packed in a way that Python does not know.
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise _unreadable(path) from error
     return next(folder.rglob("*.mrml"), folder / "scene.mrml")
 

@@ -341,7 +341,8 @@ class CasesPanel(VTKObservationMixin):
 
     def _show(self) -> None:
         ui = self.ui
-        self._table.show([self._shown(index) for index in range(len(self.rows))])
+        choices: dict[slicer.vtkMRMLScene, tuple[Choices, Choices]] = {}
+        self._table.show([self._shown(index, choices) for index in range(len(self.rows))])
         self._show_roles()
         idle = self._work is None
         for widget in (ui.casesTable, ui.rolesTable, ui.addFromSceneButton, ui.addFromSelectionButton):
@@ -352,15 +353,13 @@ class CasesPanel(VTKObservationMixin):
             widget.setEnabled(idle and bool(self.rows))
         self._show_summary()
 
-    def _shown(self, index: int) -> Shown:
-        row = self.rows[index]
+    def _shown(self, index: int, choices: dict[slicer.vtkMRMLScene, tuple[Choices, Choices]]) -> Shown:
+        row = self._cases.rows[index]
         scene = next((node.GetScene() for key in _keys(row) if (node := self._nodes.node(key))), None)
-        return Shown(
-            row,
-            self._problems(index),
-            images=self._choices(volumes_of(scene)) if scene else (),
-            segmentations=self._choices(segmentations_of(scene)) if scene else (),
-        )
+        if scene is not None and scene not in choices:
+            choices[scene] = self._choices(volumes_of(scene)), self._choices(segmentations_of(scene))
+        images, segmentations = choices.get(scene, ((), ()))
+        return Shown(row, self._problems(index), images=images, segmentations=segmentations)
 
     def _choices(self, nodes: Iterable[slicer.vtkMRMLNode]) -> Choices:
         return [(self._nodes.key(node), node.GetName()) for node in nodes]

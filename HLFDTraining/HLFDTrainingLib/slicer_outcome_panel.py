@@ -14,7 +14,7 @@ from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from slicer.i18n import tr as _
 
 from .cases import Case
-from .outcome_table import OutcomeRow, dice_of_case, mean_dice, outcome_rows, read_comparison
+from .outcome_table import OutcomeRow, dice_of_case, mean_dice, measured_cases, outcome_rows, read_comparison
 from .plan import TrainingPlan
 from .process_files import ProcessFiles, read_object
 from .run_folder import RunFolder
@@ -63,8 +63,10 @@ class OutcomePanel:
 
     def attach(self, parameters: Any) -> None:
         """Follows the scene: none while it is closed."""
-        if parameters is None and self._segmenting:
-            self._segmenting.cancel()
+        if parameters is None:
+            if self._segmenting:
+                self._segmenting.cancel()
+            self._truth_view.restore()
         self.refresh()
 
     def show(self, run: Path | None) -> None:
@@ -171,7 +173,9 @@ class OutcomePanel:
             means = mean_dice(comparison, label.name)
             figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
             if figures:
-                lines.append(sentence.format(label=label.name, count=len(comparison["cases"]), figures=figures))
+                lines.append(
+                    sentence.format(label=label.name, count=measured_cases(comparison, label.name), figures=figures)
+                )
         return lines
 
     def _fill_table(self, rows: list[OutcomeRow]) -> None:

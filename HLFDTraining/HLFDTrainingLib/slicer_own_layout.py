@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import slicer
 from HLFDSegmentationLib.slicer_layout import show_layout
 
@@ -48,10 +50,12 @@ class OwnLayout:
         number: `CHART_LAYOUT` or `TRUTH_LAYOUT`.
     """
 
+    _users: ClassVar[int | None] = None
+    """The user's own layout, which is given back whichever of ours was taken after another."""
+
     def __init__(self, scene: slicer.vtkMRMLScene, number: int) -> None:
         self._scene = scene
         self._number = number
-        self._before: int | None = None
 
     def take(self) -> None:
         """Shows the layout, and keeps which one was there."""
@@ -60,16 +64,16 @@ class OwnLayout:
             return
         if not node.IsLayoutDescription(self._number):
             node.AddLayoutDescription(self._number, _DESCRIPTIONS[self._number])
+        if node.GetViewArrangement() not in _DESCRIPTIONS:
+            OwnLayout._users = node.GetViewArrangement()
         if node.GetViewArrangement() != self._number:
-            self._before = node.GetViewArrangement()
             show_layout(node, self._number)
 
     def give_back(self) -> None:
         """Shows the layout that was there before, unless the user has chosen another one since."""
         node = layout_node(self._scene)
-        if node is not None and self._before is not None and node.GetViewArrangement() == self._number:
-            show_layout(node, self._before)
-        self._before = None
+        if node is not None and OwnLayout._users is not None and node.GetViewArrangement() == self._number:
+            show_layout(node, OwnLayout._users)
 
 
 def look_after(scene: slicer.vtkMRMLScene) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 import qt
 import slicer
-from HLFDSegmentationLib.errors import HLFDError, TaskError
+from HLFDSegmentationLib.errors import HLFDError, TaskError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.slicer_texts import time_text
 from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
 
 from .given_models import GivenModel, given_models
-from .new_task import keep_task, kept_tasks
+from .new_task import MOST_NAME_BYTES, keep_task, kept_tasks
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slicer_choice_combo import ChoiceCombo
@@ -191,7 +191,8 @@ class PlanPanel:
 
     def new_run_folder(self) -> Path:
         """A folder for the next training that is not there yet, named after it."""
-        name = re.sub(r"[^\w\- ]", "_", self.run_name).strip() or "training"
+        name = re.sub(r"[^\w\- ]", "_", self.run_name).encode()[:MOST_NAME_BYTES].decode(errors="ignore").strip()
+        name = name or "training"
         folder, number = self.runs_folder / name, 1
         while folder.exists():
             number += 1
@@ -201,18 +202,30 @@ class PlanPanel:
     def continue_from(self, run: Path) -> None:
         """Plans a training that goes on from a run's student, with its teacher, task and method. Raises HLFDError."""
         plan = RunFolder(run).plan()
+        self._take_options(plan.method_options)
         task = replace(plan.task, input_size=self._usual_input_size(plan.task))
         parameters = self._parameters
         parameters.task = self._key_of(task)
         parameters.crop = 0 if plan.task == task else plan.task.input_size[0]
         parameters.method = plan.method
         parameters.teacher, parameters.student = plan.teacher, plan.student
-        for name in METHOD_PARAMETERS:
-            if name in plan.method_options:
-                setattr(parameters, name, plan.method_options[name])
         self.refresh()
         parameters.studentSource = str(run)
         parameters.teacherSource = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""
+
+    def _take_options(self, options: Mapping[str, Any]) -> None:
+        """Sets those of a method's options that the panel has; none where it cannot have one of the values."""
+        wanted = {name: options[name] for name in METHOD_PARAMETERS if name in options}
+        before = {name: getattr(self._parameters, name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                setattr(self._parameters, name, value)
+        except ValueError as error:
+            for name, value in before.items():
+                setattr(self._parameters, name, value)
+            told = ", ".join(f"{name.rstrip('_')} {value:g}" for name, value in wanted.items())
+            sentence = _("The panel has no such settings as this training ({settings}). Go on with 'hlfd train'.")
+            raise TrainingError(sentence.format(settings=told)) from error
 
     # What a training takes
 

@@ -176,7 +176,7 @@ class TruthView:
                 continue
             slicer.app.applicationLogic().GetSliceLogic(node).FitSliceToBackground()
             if center:
-                node.JumpSliceByCentering(*center)
+                node.JumpSliceByOffsetting(*center)
 
 
 def _file_of(volume: slicer.vtkMRMLScalarVolumeNode) -> Path | None:

@@ -7,6 +7,7 @@ of a training; while neither cases nor task change, it serves again.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, OutputError
 from HLFDSegmentationLib.private_folder import remove_tree
+from HLFDSegmentationLib.safe_files import replace_waiting
 from HLFDSegmentationLib.slicer_packages import ensure_packages
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -138,6 +140,8 @@ class TrainingStart:
             if problem := self.problem:
                 self._show_problem(problem)
                 return
+            if self._written and not self._written[0].is_file():
+                self.forget()  # Another Slicer has tidied up, or the user.
             self._plan = TrainingPlan.from_dict(self._plan_panel.plan())
             self._hours, self._train_then = self._plan_panel.hours, train_then
             if self._written:
@@ -222,17 +226,17 @@ class TrainingStart:
             plan = replace(plan, **epochs)
         cases_file, split = self._written
         run = self._plan_panel.new_run_folder()
+        draft = RunFolder(self._draft)
+        cases = find_cases(cases_file, plan.task)
+        draft.write("estimate.json", dict(estimate))
+        draft.start(plan, cases, Split.from_dict(split.to_dict(), cases))
         try:
-            os.replace(self._draft, run)
+            replace_waiting(draft.path, run)
         except OSError as error:
+            (draft.path / "plan.json").unlink(missing_ok=True)  # It is still to be begun.
             sentence = _("{run} cannot be made: {reason}. Choose another name or folder.")
             raise OutputError(sentence.format(run=run, reason=error.strerror)) from error
-        cases_file = run / cases_file.relative_to(self._draft)
         self._draft = self._written = None
-        cases = find_cases(cases_file, plan.task)
-        folder = RunFolder(run)
-        folder.write("estimate.json", dict(estimate))
-        folder.start(plan, cases, Split.from_dict(split.to_dict(), cases))
         self._end("")
         self._on_prepared(run, self._plan_panel.run_name)
 
@@ -251,6 +255,11 @@ class TrainingStart:
                 step(*arguments)
             except HLFDError as error:
                 self._end(str(error))
+            except Exception:
+                logging.exception("HLFD: a training could not be prepared")
+                self._end(
+                    _("The training could not be prepared because of a mistake in the program. The log tells more.")
+                )
 
         return go_on
 

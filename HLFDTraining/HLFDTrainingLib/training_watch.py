@@ -120,6 +120,12 @@ class Watch:
         self.lock = RunLock(orders.run)
         self.log = Log(self.files)
         self.stop_asked_at: float | None = None
+        self._had_plan = self.files.plan.is_file()
+
+    @property
+    def _moved(self) -> bool:
+        """Whether the run was moved or deleted: what is written from then on would be found by nobody."""
+        return self._had_plan and not self.files.plan.is_file()
 
     def run(self) -> None:
         """Starts the trainer, waits for its end, and writes it down."""
@@ -134,6 +140,8 @@ class Watch:
             end["message"] = f"The trainer could not be started: {error}. Install the packages for training again."
         except HLFDError as error:
             end["message"] = str(error)
+        if self._moved:
+            return
         with suppress(HLFDError), replacing(self.files.end) as part:
             part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
         with suppress(OSError):
@@ -176,7 +184,7 @@ class Watch:
             if waited > self.orders.terminate_after and not terminated:
                 terminated = True
                 _terminate(trainer)
-            if waited > self.orders.kill_after:
+            if waited > self.orders.kill_after or self._moved:
                 end_tree(trainer.pid)
 
     def _ask_to_stop(self, *_signal: object) -> None:
