@@ -33,19 +33,22 @@ class Nodes:
     """
 
     def __init__(self) -> None:
-        self._nodes: list[tuple[str, WeakNode]] = []
+        self._nodes: dict[str, WeakNode] = {}
+        self._keys: dict[str, str] = {}
 
     def key(self, node: slicer.vtkMRMLNode) -> str:
         """The key of a node; the same at every call."""
-        for key, known in self._nodes:
-            if known.node is node:
-                return key
-        self._nodes.append((f"{node.GetID()} of {len(self._nodes)}", WeakNode(node)))
-        return self._nodes[-1][0]
+        address = node.GetAddressAsString("")
+        key = self._keys.get(address)
+        # The address of a node that is gone may be another one's now.
+        if key is None or self.node(key) is not node:
+            key = f"{node.GetID()} of {len(self._nodes)}"
+            self._nodes[key], self._keys[address] = WeakNode(node), key
+        return key
 
     def node(self, key: str) -> slicer.vtkMRMLNode | None:
         """The node of a key; None once it is gone."""
-        return next((known.node for known_key, known in self._nodes if known_key == key), None)
+        return self._nodes[key].node if key in self._nodes else None
 
 
 # Cases
