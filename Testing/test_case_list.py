@@ -8,6 +8,7 @@ from pathlib import Path
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.case_list import CaseList
 from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.patient_aliases import with_aliases
 from HLFDTrainingLib.scene_cases import SceneImage, SceneSegment, SceneSegmentation, case_rows
 
 TASK = TASKS["liver-tumor"]
@@ -126,3 +127,79 @@ def test_a_case_keeps_its_name_where_the_new_one_is_empty():
     add(cases, image(0))
     cases.rename(0, " ")
     assert cases.rows[0].name == "CT 0"
+
+
+def test_drawing_and_renaming_a_ct_leave_the_patients_as_they_are():
+    cases = CaseList()
+    add(cases, image(0, "Anna", "1"), image(1, "Anna", "2"), image(2, "Anna"), image(3, "Anna"))
+    cases.set_patient(1, "Anna (1)")
+    cases.set_patient(3, "")
+    cases.move(0, "test")
+    before = [(row.patient, row.part) for row in cases.rows]
+    for index, row in enumerate(cases.rows):
+        assert cases.update(index, replace(row.image, name="renamed"), replace(row.segmentation, name="drawn on"))
+    assert [(row.patient, row.part) for row in cases.rows] == before
+    assert before[0] == before[1] == ("Anna (1)", "test")
+
+
+def test_a_renamed_case_lends_its_patient_to_no_other_one():
+    cases = CaseList()
+    add(cases, image(0, name="CT"))
+    cases.rename(0, "pancreas 1")
+    add(cases, image(1, name="CT"))
+    assert len(set(patients(cases))) == 2
+
+
+def test_a_chosen_ct_of_another_patient_is_never_taken_for_the_former_one():
+    cases = CaseList()
+    add(cases, image(0, "Anna", "1"), image(1, "ANNA^", "1"), image(2, "Carl", "3"))
+    assert patients(cases) == ["Anna", "Anna", "Carl"]
+    cases.rename(2, "renamed")
+    cases.set_image(1, image(4, "Carl", "3"))
+    assert patients(cases) == ["Anna", "Carl", "Carl"]
+
+
+def test_who_is_named_as_another_patient_joins_that_one_where_it_is():
+    cases = CaseList()
+    add(cases, *(image(number) for number in range(8)))
+    for index in range(3):
+        cases.set_patient(index, "Yvonne")
+    part = cases.rows[0].part
+    other = "train" if part == "test" else "test"
+    cases.move(7, other)
+    cases.set_patient(7, "Yvonne")
+    assert {row.part for row in cases.rows if row.patient == "Yvonne"} == {part}
+
+
+def test_a_move_follows_a_patient_whom_the_scene_names_later():
+    cases = CaseList()
+    add(cases, *(image(number) for number in range(8)))
+    index = next(index for index, row in enumerate(cases.rows) if row.part == "train")
+    cases.move(index, "test")
+    row = cases.rows[index]
+    cases.update(index, replace(row.image, patient="Anna", patient_id="1"), row.segmentation)
+    assert (cases.rows[index].patient, cases.rows[index].part) == ("Anna", "test")
+
+
+def in_files(*images: SceneImage) -> list[str]:
+    cases = CaseList()
+    add(cases, *images)
+    return [row.patient for row in with_aliases(cases.rows)]
+
+
+def test_a_patients_number_in_files_hangs_on_the_id_alone_and_no_name_is_written():
+    [alone] = in_files(image(0, "Doe", "1"))
+    [other_spelling] = in_files(image(0, "DOE^", "1"))
+    beside = in_files(image(0, "Doe", "2"), image(1, "Doe", "1"), image(2, "Doe"))
+    assert alone == other_spelling == beside[1]
+    assert len(set(beside)) == 3 and "Doe" not in "".join(beside)
+
+
+def test_a_patient_of_a_scene_and_of_a_run_is_moved_as_one():
+    [alias] = in_files(image(0, "Anna", "1"))
+    cases = CaseList()
+    add(cases, image(0, "Anna", "1"), *(image(number) for number in range(2, 9)))
+    part = "test" if cases.rows[0].part != "test" else "train"
+    cases.move(0, part)
+    add(cases, replace(image(1, alias), of_run=True))
+    assert [cases.rows[index].part for index in (0, -1)] == [part, part]

@@ -469,3 +469,5 @@ def test_a_header_without_its_voxels_tells_no_ct(tmp_path):
     (tmp_path / "ct.mhd").write_text("ElementDataFile = ct.raw")
     assert fingerprint(tmp_path / "ct.mhd") is None
     assert fingerprint(tmp_path / "gone.nii.gz") is None
+    (tmp_path / "empty").mkdir()
+    assert fingerprint(tmp_path / "empty") is None

@@ -273,7 +273,8 @@ def test_patients_of_earlier_runs_are_known_by_their_cts_when_those_runs_are_gon
     run = RunFolder(tmp_path / "run")
     known = RunFolder(first).patients_by_ct()
     assert sorted(known.values()) == sorted(case.name for case in cases_folder.iterdir())
-    run.start(replace(ALONE, student_weights=str(first)), [], Split((), (), ()))
+    others = find_cases(write_cases(tmp_path / "others", 3, slices=1), TASK)
+    run.start(replace(ALONE, student_weights=str(first)), others, split_by_patient(others))
     shutil.rmtree(first)
     assert run.patients_by_ct() == known
 
@@ -288,7 +289,7 @@ def test_student_and_teacher_that_know_a_patient_by_two_names_are_refused(
         split_for(replace(PLAN, **sources), find_cases(cases_folder, TASK))
 
 
-@pytest.mark.parametrize("stored", [None, "", "{}"])
+@pytest.mark.parametrize("stored", [None, "", "{}", "null"])
 def test_cts_that_were_gone_or_forgotten_are_known_after_the_next_start(stored, cases_folder, tmp_path):
     folder = begin(tmp_path / "run", shutil.copytree(cases_folder, tmp_path / "cases"), ALONE)
     split = folder.split(ALONE)

@@ -19,9 +19,9 @@ from .scene_cases import (
     guess_roles,
     known_patient,
     move_patient,
-    named_by_image,
     patient_among,
     remember_roles,
+    same_patient,
     split_rows,
     unused_name,
 )
@@ -73,12 +73,16 @@ class CaseList:
         Where a case gave its name to a patient of whom nothing else is known, all cases of that patient follow.
         """
         used = {row.name for row in self.rows}
+        # A case may have been renamed since it gave its name to its patient. What files say of patients is meant so.
+        made_up = {row.patient for row in self.rows if not (known_patient(row.image) or self.is_file(row))}
         named, patients = [], {}
         for row in rows:
             new = not self._there(row)
-            name = unused_name(row.name, used) if new else row.name
+            of_itself = row.patient == row.name and not known_patient(row.image)
+            taken = used | made_up if of_itself and not self.is_file(row) else used
+            name = unused_name(row.name, taken) if new else row.name
             used |= {name} if new else set()
-            if row.patient == row.name != name and not known_patient(row.image):
+            if of_itself and name != row.name:
                 patients[row.patient] = name
             named.append(replace(row, name=name))
         return [row if known_patient(row.image) else _of_patient(row, patients) for row in named]
@@ -157,15 +161,12 @@ class CaseList:
 
     def set_patient(self, index: int, patient: str) -> None:
         """Says whose case it is; the case is a patient of its own where that is empty."""
-        row = self.rows[index]
-        patient = patient or row.name
-        if row.patient in self._moved and patient not in self._moved:
-            self._moved[patient] = self._moved[row.patient]
-        self._change(index, patient=patient)
+        self._change(index, patient_by_user=True)
+        self._call_patient(index, patient or self.rows[index].name)
         self.split()
 
     def set_image(self, index: int, image: SceneImage) -> None:
-        """Chooses another CT, and with it its patient, unless the user has named one."""
+        """Chooses another CT, and with it its patient, unless the user has said whose case it is."""
         self._change_image(index, image)
         self.split()
 
@@ -224,9 +225,9 @@ class CaseList:
         new = [row for row in in_files if row.patient not in part_of]
         if new:
             part_of |= {row.patient: row.part for row in split_rows(new, self.seed)}
+        moved = [(one.patient, self._moved.get(row.patient)) for row, one in zip(self.rows, in_files)]
+        part_of |= {patient: part for patient, part in moved if part}
         self.rows = [replace(row, part=part_of[one.patient]) for row, one in zip(self.rows, in_files)]
-        for patient, part in self._moved.items():
-            self.rows = move_patient(self.rows, patient, part)
 
     # Questions
 
@@ -254,13 +255,19 @@ class CaseList:
         self.findings.clear()
 
     def _change_image(self, index: int, image: SceneImage) -> None:
-        row = self.rows[index]
-        changed = replace(row, image=image)
-        if named_by_image(row):
+        before = self.rows[index]
+        self._change(index, image=image)
+        if not (before.patient_by_user or same_patient(before.image, image)):
+            row = self.rows[index]
             others = [other for other in self.rows if other is not row]
-            changed = replace(changed, patient=patient_among(replace(changed, patient=row.name), others))
-        self.rows[index] = changed
-        self.findings.clear()
+            self._call_patient(index, patient_among(replace(row, patient=row.name), others))
+
+    def _call_patient(self, index: int, patient: str) -> None:
+        """Calls a row's patient otherwise, who stays in the part that the user chose, but does not move others."""
+        part = self._moved.get(self.rows[index].patient)
+        if part and all(row.patient != patient for row in self.rows):
+            self._moved[patient] = part
+        self._change(index, patient=patient)
 
     def _guess(self, segmentation: SceneSegmentation | None) -> dict[str, str | None]:
         return guess_roles(segmentation.segments, self.task) if segmentation else {}

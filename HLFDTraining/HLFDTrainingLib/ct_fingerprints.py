@@ -16,16 +16,20 @@ WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha")
 CHUNK = 1 << 20
 
 
-def patients_by_ct(cases: Iterable[Case]) -> dict[str, str]:
-    """The patient of each CT by its fingerprint; CTs that are gone, or of a header and another file, are left out."""
-    return {key: case.patient for case in cases if (key := fingerprint(case.ct))}
+def fingerprints(cases: Iterable[Case]) -> dict[str, str]:
+    """The fingerprint of each case's CT by the case's name, of those that have one."""
+    return {case.name: key for case in cases if (key := fingerprint(case.ct))}
 
 
 def fingerprint(ct: Path) -> str | None:
-    """The SHA-256 of a CT's file, or of the files of its DICOM folder in any order; None where there is none."""
+    """The SHA-256 of a CT's file, or of the files of its DICOM folder in any order.
+
+    None where there is no file, or one that may be a header whose voxels lie in another one.
+    """
     try:
         if ct.is_dir():
-            return sha256("".join(sorted(map(_of_file, filter(Path.is_file, ct.iterdir())))).encode()).hexdigest()
+            files = sorted(map(_of_file, filter(Path.is_file, ct.iterdir())))
+            return sha256("".join(files).encode()).hexdigest() if files else None
         return _of_file(ct) if ct.name.lower().endswith(WHOLE_FILES) else None
     except OSError:
         return None
@@ -39,18 +43,21 @@ def _of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_patients_named_alike(cases: Iterable[Case], known: Mapping[str, str]) -> None:
+def check_patients_named_alike(
+    cases: Iterable[Case], fingerprints: Mapping[str, str], patients: Mapping[str, str]
+) -> None:
     """Refuses a CT whose patient has another name than before: the parts of a split hang on the name.
 
     Args:
         cases: to be divided, or divided already.
-        known: `patients_by_ct` of the trainings from which this one goes on.
+        fingerprints: of their CTs, by case name.
+        patients: by fingerprint, in the trainings from which this one goes on.
 
     Raises:
         CasesError: such a case.
     """
-    for case in cases if known else ():
-        name = known.get(fingerprint(case.ct) or "", case.patient)
+    for case in cases:
+        name = patients.get(fingerprints.get(case.name, ""), case.patient)
         if name != case.patient:
             raise CasesError(
                 f"Case {case.name}: its CT is that of patient '{name}' in the training that this one goes on from. "

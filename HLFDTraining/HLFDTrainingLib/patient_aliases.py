@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .scene_cases import CaseRow
+from .scene_cases import CaseRow, known_patient, patient_key
 
 DIGITS = 12
 
@@ -17,11 +17,22 @@ TELLING = 4
 def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     """The rows as files hold them: a patient who is named as in the images gets a number, the same in every run.
 
-    What the user or an earlier run called a patient stays as it is.
+    The number is made of the ID where the scene knows it, so that it does not hang on how the name is written or on who
+    else is in the table. What the user or an earlier run called a patient stays as it is.
     """
     images = [row.image for row in rows if row.image and not row.image.of_run]
     known = {text for image in images for text in (image.patient, image.patient_id) if text}
-    return [replace(row, patient=_alias(row.patient)) if _is_named(row, known) else row for row in rows]
+    by_user = {row.patient for row in rows if row.patient_by_user}
+    keys: dict[str, str] = {}
+    for row in rows:
+        if known_patient(row.image) and not row.image.of_run and row.patient not in by_user:
+            keys.setdefault(row.patient, patient_key(row.image)[1])
+    return [
+        replace(row, patient=_alias(keys.get(row.patient, row.patient)))
+        if row.patient in keys or _is_named(row, known)
+        else row
+        for row in rows
+    ]
 
 
 def _is_named(row: CaseRow, known: Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case, find_cases, write_cases_json
-from .ct_fingerprints import check_patients_named_alike, patients_by_ct
+from .ct_fingerprints import check_patients_named_alike, fingerprints
 from .plan import TrainingPlan
 from .software import software_versions
 from .split import PARTS, Split, split_by_patient, split_onward
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 EARLIER = "earlier.json"
 """File with the patients whom the plan's weights have met: their runs may be moved or removed."""
 
-PATIENTS_BY_CT = "fingerprints.json"
-"""File with the patients of CTs by their fingerprints: of the run's `cases`, and of those `earlier` ones."""
+FINGERPRINTS = "fingerprints.json"
+"""File with the fingerprints of the CTs of the run's `cases` by name, and the patients by CT of `earlier` runs."""
 
 # torch is imported where weights are read: a run can be started and watched by a program that does without it.
 
@@ -91,7 +91,7 @@ class RunFolder:
         self.write("split.json", split.to_dict())
         self.write("software.json", software_versions())
         self.write(EARLIER, parts_met([plan.student_weights, plan.teacher_weights]))
-        self.write(PATIENTS_BY_CT, {"earlier": patients_met_by_ct([plan.student_weights, plan.teacher_weights])})
+        self.write(FINGERPRINTS, {"earlier": patients_met_by_ct([plan.student_weights, plan.teacher_weights])})
         self.write("plan.json", plan.to_dict())
 
     def plan(self) -> TrainingPlan:
@@ -113,32 +113,36 @@ class RunFolder:
         return _merged(own, self.read(EARLIER) if (self.path / EARLIER).is_file() else {})
 
     def keep_patients_by_ct(self, split: Split) -> None:
-        """Keeps whose CTs these are, for those who measure the student later. Reads all CTs' files.
+        """Keeps whose CTs these are, for those who measure the student later.
 
-        A CT that was gone at an earlier start, and is back, is taken in now.
+        The files of CTs are read whose fingerprints are not kept yet, also of one that was gone at an earlier start.
 
         Raises:
             CasesError: a CT that an earlier training has met under the name of another patient.
         """
-        stored = self._patients_by_ct()
+        stored = self._fingerprints()
         cases = [case for part in PARTS for case in getattr(split, part)]
-        check_patients_named_alike(cases, stored["earlier"])
-        self.write(PATIENTS_BY_CT, {**stored, "cases": {**stored["cases"], **patients_by_ct(cases)}})
+        own = {**stored["cases"], **fingerprints(case for case in cases if case.name not in stored["cases"])}
+        check_patients_named_alike(cases, own, stored["earlier"])
+        self.write(FINGERPRINTS, {**stored, "cases": own})
 
     def patients_by_ct(self) -> dict[str, str]:
         """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
 
         None of runs that were begun by an older version.
         """
-        stored = self._patients_by_ct()
-        return {**stored["earlier"], **stored["cases"]}
+        stored = self._fingerprints()
+        split = self.split(self.plan())
+        cases = [case for part in PARTS for case in getattr(split, part)]
+        own = {stored["cases"][case.name]: case.patient for case in cases if case.name in stored["cases"]}
+        return {**stored["earlier"], **own}
 
-    def _patients_by_ct(self) -> dict[str, dict[str, str]]:
+    def _fingerprints(self) -> dict[str, dict[str, str]]:
         try:
-            stored = json.loads((self.path / PATIENTS_BY_CT).read_text(encoding="utf-8"))
+            stored = json.loads((self.path / FINGERPRINTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            stored = {}  # Of an older version, or emptied by a power failure: nothing else hangs on it.
-        return {"earlier": {}, "cases": {}, **stored}
+            stored = None  # Of an older version, or emptied by a power failure: a training can go on without it.
+        return {"earlier": {}, "cases": {}, **(stored if isinstance(stored, dict) else {})}
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
@@ -258,7 +262,9 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
         TrainingError: an earlier run's folder is damaged.
     """
     sources = [plan.student_weights, plan.teacher_weights]
-    check_patients_named_alike(cases, patients_met_by_ct(sources))
+    patients = patients_met_by_ct(sources)
+    if patients:
+        check_patients_named_alike(cases, fingerprints(cases), patients)
     before = parts_met(sources)
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)
 

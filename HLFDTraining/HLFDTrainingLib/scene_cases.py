@@ -49,6 +49,7 @@ class CaseRow:
         roles: label name, `NOT_USED` or none by segment id.
         part: "train", "validation" or "test"; none before the split.
         reason: why CT and segmentation belong together, or why one is missing.
+        patient_by_user: whether the user has said whose case it is; otherwise the CT's patient is followed.
     """
 
     name: str
@@ -58,6 +59,7 @@ class CaseRow:
     roles: dict[str, str | None] = field(default_factory=dict)
     part: str | None = None
     reason: str = ""
+    patient_by_user: bool = False
 
     def segments_of(self, label: str) -> list[SceneSegment]:
         """The segments that are taken for a label."""
@@ -98,7 +100,7 @@ def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegment
             image.name if image else segmentation.name if segmentation else "", {row.name for row in rows}
         )
         roles = guess_roles(segmentation.segments, task) if segmentation else {}
-        patient = patients.get(_patient_key(image), name) if image else name
+        patient = patients.get(patient_key(image), name) if image else name
         rows.append(CaseRow(name, patient, image, segmentation, roles, reason=pair.reason))
     return rows
 
@@ -134,7 +136,8 @@ def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def _patient_key(image: SceneImage) -> tuple[str, str]:
+def patient_key(image: SceneImage) -> tuple[str, str]:
+    """What the scene knows a patient by: the ID, without one the name."""
     return ("id", image.patient_id) if image.patient_id else ("name", image.patient)
 
 
@@ -143,7 +146,7 @@ def _patients(images: Iterable[SceneImage]) -> dict[tuple[str, str], str]:
     names: dict[tuple[str, str], str] = {}
     for image in images:
         if image.patient_id or image.patient:
-            names.setdefault(_patient_key(image), image.patient or image.patient_id)
+            names.setdefault(patient_key(image), image.patient or image.patient_id)
     shared = {name for name, count in Counter(names.values()).items() if count > 1}
     return {key: f"{name} ({key[1] or 'no ID'})" if name in shared else name for key, name in names.items()}
 
@@ -153,11 +156,9 @@ def known_patient(image: SceneImage | None) -> bool:
     return image is not None and bool(image.patient_id or image.patient)
 
 
-def named_by_image(row: CaseRow) -> bool:
-    """Whether a row's patient is called as its image tells, or as the case where it tells nothing: by no user."""
-    image = row.image
-    told = (image.patient, image.patient_id, f"{image.patient} ({image.patient_id or 'no ID'})") if image else ()
-    return row.patient in {row.name, *told}
+def same_patient(one: SceneImage | None, other: SceneImage | None) -> bool:
+    """Whether the scene tells the same of whose images they are; also where it tells nothing of either."""
+    return one is not None and other is not None and patient_key(one) == patient_key(other)
 
 
 def patient_among(row: CaseRow, others: Iterable[CaseRow]) -> str:
@@ -168,12 +169,12 @@ def patient_among(row: CaseRow, others: Iterable[CaseRow]) -> str:
     image = row.image
     if image is None or not known_patient(image):
         return row.patient
-    known = [(other.image, other.patient) for other in others if other.image and known_patient(other.image)]
-    for one, patient in known:
-        if _patient_key(one) == _patient_key(image):
-            return patient
-    called = row.patient if named_by_image(row) and row.patient != row.name else image.patient or image.patient_id
-    if any(patient == called for _one, patient in known):
+    known = sorted((other for other in others if known_patient(other.image)), key=lambda one: one.patient_by_user)
+    for other in known:
+        if same_patient(other.image, image):
+            return other.patient
+    called = row.patient if row.patient != row.name else image.patient or image.patient_id
+    if any(other.patient == called and not other.patient_by_user for other in known):
         return f"{called} ({image.patient_id or 'no ID'})"
     return called
 

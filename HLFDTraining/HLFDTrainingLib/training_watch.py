@@ -29,6 +29,9 @@ from .run_lock import TOKEN_VARIABLE, RunLock
 LOG_BYTES = 1_000_000
 LONGEST_LINE = 64_000
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_GONE = 10.0
+"""After which a run that is not seen any more counts as moved; a network drive may be away for a moment."""
+
 SECONDS_BETWEEN_STEPS = 0.5
 
 
@@ -121,11 +124,8 @@ class Watch:
         self.log = Log(self.files)
         self.stop_asked_at: float | None = None
         self._had_plan = self.files.plan.is_file()
-
-    @property
-    def _moved(self) -> bool:
-        """Whether the run was moved or deleted: what is written from then on would be found by nobody."""
-        return self._had_plan and not self.files.plan.is_file()
+        self._seen_at = time.monotonic()
+        self.moved = False
 
     def run(self) -> None:
         """Starts the trainer, waits for its end, and writes it down."""
@@ -140,7 +140,7 @@ class Watch:
             end["message"] = f"The trainer could not be started: {error}. Install the packages for training again."
         except HLFDError as error:
             end["message"] = str(error)
-        if self._moved:
+        if self.moved:
             return
         with suppress(HLFDError), replacing(self.files.end) as part:
             part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
@@ -184,8 +184,15 @@ class Watch:
             if waited > self.orders.terminate_after and not terminated:
                 terminated = True
                 _terminate(trainer)
-            if waited > self.orders.kill_after or self._moved:
+            self._look_for_run()
+            if waited > self.orders.kill_after or self.moved:
                 end_tree(trainer.pid)
+
+    def _look_for_run(self) -> None:
+        """Sees whether the run was moved or deleted: what is written from then on would be found by nobody."""
+        if not self._had_plan or self.files.plan.is_file():
+            self._seen_at = time.monotonic()
+        self.moved = time.monotonic() - self._seen_at > SECONDS_GONE
 
     def _ask_to_stop(self, *_signal: object) -> None:
         self.stop_asked_at = time.monotonic()

@@ -2,11 +2,11 @@
 
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
-EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, painted_liver_lesions,
-longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with
-msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the experiment; run
-again with the same WORK to go on after an interruption. The sizes below are those for two processor cores and two to
-four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
+EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, longer_kidney_slices,
+painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the
+folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
+experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
+cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
 `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 
@@ -50,6 +50,7 @@ PAYABLE = (
 )
 # Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+NONE_AND_HLFD = tuple(rows_of(("none", "hlfd"), [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
@@ -146,6 +147,14 @@ EXPERIMENTS = {
     ),
     "kidney_slices": Experiment(
         KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 400, 500, OF_A_FOLD), "kidney_slices"
+    ),
+    # The slices, folds and networks kept of kidney_slices; students learn four times as long.
+    "longer_kidney_slices": Experiment(
+        KIDNEY_SLICES_TASK,
+        kidney_slices,
+        Extent(folds=5),
+        Budget(128, 1200, 1200, NONE_AND_HLFD, teacher="resnet18-unet"),
+        "longer_kidney_slices",
     ),
     "painted_liver_lesions": Experiment(
         LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 900, 1200), "painted_liver_lesions"

@@ -158,6 +158,8 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     if folder.finished:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
     done = epochs_done(all_events(folder.events))
+    # The panel begins a run without the checks of `_new_run`, and measures it before.
+    folder.keep_patients_by_ct(folder.split(plan))
     if options.hours and done:
         raise TrainingError("A run of which epochs are trained keeps its plan. Leave out --hours.")
     _, measured = _measured(plan, folder.split(plan), folder, options, report)
