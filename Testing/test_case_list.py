@@ -195,6 +195,17 @@ def test_a_patients_number_in_files_hangs_on_the_id_alone_and_no_name_is_written
     assert len(set(beside)) == 3 and "Doe" not in "".join(beside)
 
 
+def test_whom_the_user_joins_to_a_patient_gets_that_ones_number_and_an_own_name_stays():
+    [anna, doe] = in_files(image(0, "Anna", "1"), image(1, "Doe", "2"))
+    cases = CaseList()
+    add(cases, image(0, "Anna", "1"), image(1, "Doe", "2"), image(2), image(3), image(4, "Carl", "3"))
+    cases.set_patient(2, "Anna")
+    cases.set_patient(3, "Doe")
+    cases.set_patient(4, "P-007")
+    add(cases, image(5, "Carl", "3"))
+    assert [row.patient for row in with_aliases(cases.rows)] == [anna, doe, anna, doe, "P-007", "P-007"]
+
+
 def test_a_patient_of_a_scene_and_of_a_run_is_moved_as_one():
     [alias] = in_files(image(0, "Anna", "1"))
     cases = CaseList()

@@ -25,7 +25,9 @@ def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     by_user = {row.patient for row in rows if row.patient_by_user}
     keys: dict[str, str] = {}
     for row in rows:
-        if known_patient(row.image) and not row.image.of_run and row.patient not in by_user:
+        follows_image = known_patient(row.image) and not row.image.of_run and not row.patient_by_user
+        # Whom the user has joined to a patient of the scene gets that one's number; a name of the user's own stays.
+        if follows_image and (row.patient not in by_user or _is_called_by_image(row)):
             keys.setdefault(row.patient, patient_key(row.image)[1])
     return [
         replace(row, patient=_alias(keys.get(row.patient, row.patient)))
@@ -33,6 +35,11 @@ def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
         else row
         for row in rows
     ]
+
+
+def _is_called_by_image(row: CaseRow) -> bool:
+    told = row.image.patient or row.image.patient_id
+    return row.patient == told or row.patient.startswith(f"{told} (")
 
 
 def _is_named(row: CaseRow, known: Iterable[str]) -> bool:

@@ -103,7 +103,8 @@ class Log:
             log.write(text + "\n")
 
     def _keep_step(self, text: str) -> None:
-        if time.monotonic() < self._next_step:
+        # Where the run was moved, no folder is made anew at its old place.
+        if time.monotonic() < self._next_step or not self.files.folder.is_dir():
             return
         self._next_step = time.monotonic() + SECONDS_BETWEEN_STEPS
         with replacing(self.files.step) as part:
