@@ -507,8 +507,9 @@ def test_without_distillation_only_the_segmentation_term_is_there():
 
 
 def test_methods_say_what_they_need():
-    assert not needs_teacher("none") and all(needs_teacher(name) for name in METHODS)
-    assert {name for name in DISTILLERS if needs_unified_head(name)} == {"hlfd", "hlfd:corrected", "hlfd:full"}
+    assert not needs_teacher("none", {}) and all(needs_teacher(name, {}) for name in METHODS)
+    assert {name for name in DISTILLERS if needs_unified_head(name, {})} == {"hlfd", "hlfd:corrected", "hlfd:full"}
+    assert not needs_unified_head("hlfd", {"variant": "released"})
     assert find_distiller("hlfd", "released") is find_distiller("hlfd:released")
     assert find_distiller("hlfd", "corrected") is find_distiller("hlfd")
     with pytest.raises(TrainingError, match="needs a teacher"):

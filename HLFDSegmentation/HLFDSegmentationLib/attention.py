@@ -7,7 +7,7 @@ al. 2020, arXiv 2002.11434). A layer's map keeps the layer's own grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -156,12 +156,14 @@ class LayerAttention:
 
 
 class AttentionCollector:
-    """Attention of all layers for all labels found in a CT that is fed slab by slab.
+    """Attention of all layers for all labels that a segmentation of a CT shows, fed slab by slab.
+
+    A label's score is the sum of its logit over its pixels in the segmentation.
 
     >>> collector = AttentionCollector(network, task, slices.count, slices.shown)
     >>> for start in range(0, slices.count, 8):
     ...     images = torch.from_numpy(slices.images(start, start + 8)).to(device)
-    ...     logits = collector.add(start, images, slices.body(start, start + 8))
+    ...     collector.add(start, images, classes[start : start + 8], slices.body(start, start + 8))
     >>> attention = collector.result()
 
     Args:
@@ -170,9 +172,7 @@ class AttentionCollector:
         count: number of axial slices of the CT.
         shown: rows and columns of the canvas that show the CT. Attention beside them counts nothing.
         layers: which layers.
-        target: see `gradcam`.
         signed: keep signed maps instead of positive ones.
-        classify: turns logits (N, num_classes, H, W) into the classes (N, H, W) that the segmentation shows.
     """
 
     def __init__(
@@ -183,53 +183,45 @@ class AttentionCollector:
         shown: tuple[int, int],
         *,
         layers: Iterable[str] = LAYERS,
-        target: Target = "mask",
         signed: bool = False,
-        classify: Callable[[torch.Tensor], torch.Tensor] = most_likely,
     ) -> None:
         self.network = network
         self.task = task
         self.count = count
         self.shown = shown
         self.layers = tuple(layers)
-        self.target = target
         self.signed = signed
-        self.classify = classify
         self._found: dict[Label, _Collected] = {}
 
-    def add(self, start: int, images: torch.Tensor, body: np.ndarray) -> torch.Tensor:
-        """Takes the next slices and gives their logits (n, num_classes, H, W).
+    def add(self, start: int, images: torch.Tensor, classes: np.ndarray, body: np.ndarray) -> None:
+        """Takes the next slices.
 
         Nothing is kept of slices for which memory ran out: they can be given again in smaller slabs.
 
         Args:
             start: index of the first of them in the CT.
             images: slices (n, 1, H, W) on the network's device.
+            classes: what the segmentation shows (n, H, W).
             body: the patient's body, bool (n, H, W).
         """
-        forward = GradCAM(self.network, images, self.layers)
-        for _ in self._add(forward, start, body):
+        for _ in self.steps(start, images, classes, body):
             pass
-        return forward.logits
 
-    def steps(self, start: int, images: torch.Tensor, body: np.ndarray) -> Iterator[float]:
+    def steps(self, start: int, images: torch.Tensor, classes: np.ndarray, body: np.ndarray) -> Iterator[float]:
         """Does what `add` does, and pauses after the forward pass and after each label.
 
         Yields the share of the work that is done, 0 to 1.
         """
-        yield from self._add(GradCAM(self.network, images, self.layers), start, body)
-
-    def _add(self, forward: GradCAM, start: int, body: np.ndarray) -> Iterator[float]:
-        classes = self.classify(forward.logits)
-        labels = [label for label in self.task.labels if (classes == label.value).any()]
+        forward = GradCAM(self.network, images, self.layers)
+        shown = torch.as_tensor(classes)
+        labels = [label for label in self.task.labels if (shown == label.value).any()]
         found = {}
         for done, label in enumerate(labels, start=1):
             yield done / (len(labels) + 1)
-            maps = forward.maps(label.value, scored_pixels(classes, label.value, self.target))
+            maps = forward.maps(label.value, (shown == label.value).to(images.device))
             found[label] = {layer: layer_maps.cpu() for layer, layer_maps in maps.items()}
-        classes = classes.cpu()
         for label, maps in found.items():
-            self._collect(label, start, maps, classes, torch.as_tensor(body))
+            self._collect(label, start, maps, shown, torch.as_tensor(body))
         yield 1.0
 
     def _collect(

@@ -16,7 +16,7 @@ from scipy.integrate import trapezoid
 from torch import nn
 from torch.nn import functional as F
 
-from .attention import GradCAM, Target, most_likely, scored_pixels
+from .attention import GradCAM, most_likely
 from .errors import InputError
 from .layers import LAYERS
 from .networks.network import SegmentationNetwork
@@ -142,7 +142,6 @@ def cascading_randomization(
     label: int,
     *,
     layers: Iterable[str] = LAYERS,
-    target: Target = "mask",
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """How alike each layer's map stays while the network's weights are drawn anew, from the output down.
@@ -156,7 +155,6 @@ def cascading_randomization(
         images: slices (N, 1, H, W) with the label.
         label: value of the label.
         layers: whose maps are compared.
-        target: see `attention.gradcam`.
         seed: of the weights drawn anew.
 
     Returns:
@@ -166,7 +164,7 @@ def cascading_randomization(
     layers = tuple(layers)
     changed = copy.deepcopy(network).eval()
     forward = GradCAM(changed, images, layers)
-    pixels = scored_pixels(most_likely(forward.logits), label, target)
+    pixels = most_likely(forward.logits) == label
     original = forward.maps(label, pixels)
     correlations = {}
     with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):

@@ -164,20 +164,11 @@ class Segmenter:
         self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None
     ) -> list[LayerAttention]:
         """The attention for what the segmentation shows, from the slices that hold a label."""
-        given = torch.empty(0)
-        collector = AttentionCollector(
-            self._network,
-            self.task,
-            slices.count,
-            slices.shown,
-            signed=signed,
-            classify=lambda logits: given.to(logits.device),
-        )
+        collector = AttentionCollector(self._network, self.task, slices.count, slices.shown, signed=signed)
 
         def explain_slab(start: int, stop: int) -> Iterator[float]:
-            nonlocal given
-            given = torch.from_numpy(network_labels[start:stop]).long()
-            yield from collector.steps(start, runner.to_device(slices.images(start, stop)), slices.body(start, stop))
+            images = runner.to_device(slices.images(start, stop))
+            return collector.steps(start, images, network_labels[start:stop], slices.body(start, stop))
 
         runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
         return collector.result()

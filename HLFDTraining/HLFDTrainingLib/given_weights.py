@@ -54,7 +54,7 @@ def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> N
 def _brought(plan: TrainingPlan) -> dict[str, str]:
     """Where the weights are that the plan brings, by role."""
     sources = {
-        "teacher": plan.teacher_weights if needs_teacher(plan.method) else None,
+        "teacher": plan.teacher_weights if needs_teacher(plan.method, plan.method_options) else None,
         "student": plan.student_weights,
     }
     return {role: source for role, source in sources.items() if source}

@@ -99,9 +99,9 @@ class TrainingPlan:
         from .distillers import needs_teacher, needs_unified_head  # a plan can be made before torch is installed
 
         stages = {}
-        if needs_teacher(self.method) and not self.teacher_weights:
+        if needs_teacher(self.method, self.method_options) and not self.teacher_weights:
             stages["teacher"] = self.teacher_epochs
-        if needs_unified_head(self.method):
+        if needs_unified_head(self.method, self.method_options):
             stages["head"] = self.head_epochs
         stages["student"] = self.student_epochs
         if self.undistilled:

@@ -160,17 +160,20 @@ class RunFolder:
         with replacing(self.path / name) as part:
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    def read(self, name: str) -> Any:
-        """Reads a JSON file of the run. Raises TrainingError where it is missing or damaged."""
+    def read(self, name: str) -> dict[str, Any]:
+        """Reads a JSON object of the run. Raises TrainingError where it is missing or damaged."""
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("no JSON object")
         except FileNotFoundError as error:
             raise TrainingError(f"There is no training run in {self.path}. Check the path.") from error
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{path} cannot be read: {error}. {self.path} is not the folder of a training run, or it is damaged."
             ) from error
+        return content
 
     def result(self) -> dict[str, Any]:
         """What the finished run achieved. Raises TrainingError where it is not finished."""
@@ -186,10 +189,21 @@ class RunFolder:
         return read_weights(self.stage(stage) / "best.pt")
 
     def network(self, stage: str) -> SegmentationNetwork:
-        """The best network so far of "teacher", "student" or "undistilled", in evaluation mode."""
+        """The best network so far of "teacher", "student" or "undistilled", in evaluation mode.
+
+        Raises:
+            TrainingError: there is none, or it is another network than the plan's.
+        """
         plan = self.plan()
-        network = build_network(plan.teacher if stage == "teacher" else plan.student, plan.task.num_classes)
-        network.load_state_dict(self.best(stage)["network"])
+        name = plan.teacher if stage == "teacher" else plan.student
+        network = build_network(name, plan.task.num_classes)
+        try:
+            network.load_state_dict(self.best(stage)["network"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"{self.stage(stage) / 'best.pt'} holds no {name} for the task '{plan.task.name}', which the run's "
+                "plan.json names. Restore the file that the training wrote, or train anew."
+            ) from error
         return network.eval()
 
 
@@ -212,7 +226,7 @@ def check_unused(folder: Path, allowed: Sequence[str] = ()) -> None:
 def run_of_weights(source: str | Path) -> RunFolder | None:
     """The run that weights come from: a run's folder, or the best.pt of one of its stages; none for all else."""
     path = Path(source)
-    run = RunFolder(path.absolute().parents[1] if path.suffix == ".pt" else path)
+    run = RunFolder(path.absolute().parent.parent if path.suffix == ".pt" else path)
     return run if run.started else None
 
 
@@ -288,14 +302,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """A stage's best.pt: tensors and numbers only, never code. Raises TrainingError where it cannot be read."""
+    """A stage's best.pt, with its "network": tensors and numbers, never code. Raises TrainingError where it is none."""
     import torch
 
     if not path.is_file():
         raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise TrainingError(
             f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
         ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
+        raise TrainingError(f"{path} holds no network of a training. Choose the best.pt that `hlfd train` wrote.")
+    return content

@@ -71,17 +71,25 @@ class Split:
         """The split that `to_dict` stored, of the same cases.
 
         Raises:
-            CasesError: a case is missing, new, or listed twice, or a patient is in two parts.
+            CasesError: it is no split, a case is missing, new, or listed twice, or a patient is in two parts.
         """
         by_name = {case.name: case for case in cases}
-        stored = Counter(name for part in PARTS for name in data[part])
+        try:
+            names = {part: [str(name) for name in data[part]] for part in PARTS}
+            seed = int(data["seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CasesError(
+                "The run's split.json is damaged: it must hold a seed and the names of the cases of "
+                f"{', '.join(PARTS)}. Restore the file, or begin a new run."
+            ) from error
+        stored = Counter(name for part in PARTS for name in names[part])
         differing = sorted({*(by_name.keys() ^ stored.keys()), *(name for name, count in stored.items() if count > 1)})
         if differing:
             raise CasesError(
                 f"The stored split and the cases differ in {len(differing)} cases, first {differing[0]}. "
                 "Restore the cases that the run began with, or begin a new run."
             )
-        return cls(*(tuple(by_name[name] for name in data[part]) for part in PARTS), seed=int(data["seed"]))
+        return cls(*(tuple(by_name[name] for name in names[part]) for part in PARTS), seed=seed)
 
 
 def split_by_patient(

@@ -116,9 +116,9 @@ class TrainingRun:
 
     def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
         """Trains the stages in their order; how the students went, by stage."""
-        method = self.plan.method
-        teacher = self._teacher(training, validation) if needs_teacher(method) else None
-        head = self._head(teacher, training, validation) if needs_unified_head(method) else None
+        method = (self.plan.method, self.plan.method_options)
+        teacher = self._teacher(training, validation) if needs_teacher(*method) else None
+        head = self._head(teacher, training, validation) if needs_unified_head(*method) else None
         students = {"student": self._student(teacher, head, training, validation)}
         if self.plan.undistilled:
             students["undistilled"] = self._undistilled(training, validation)

@@ -227,7 +227,7 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
     epochs = chosen.pop("epochs", None)
     lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
     plan = TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
-    if plan.teacher_weights and not needs_teacher(plan.method):
+    if plan.teacher_weights and not needs_teacher(plan.method, plan.method_options):
         raise TrainingError(
             f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "
             "out, or name a method that distills."

@@ -100,7 +100,7 @@ def _jobs(
     from_teacher = replace(plan, teacher_weights=str(files.teacher.path))
     work = Jobs(files.path, files.token(), threads)
     taught, with_head = (
-        {row for row in rows if needs(read_method(row.method)[0])} for needs in (needs_teacher, needs_unified_head)
+        {row for row in rows if needs(*read_method(row.method))} for needs in (needs_teacher, needs_unified_head)
     )
     jobs = []
     if taught and not files.figures_file(files.teacher).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +26,19 @@ Chosen = dict[str, dict[str, list[int]]]
 
 @dataclass(frozen=True)
 class CaseFocus:
-    """The focus of one layer on one label in a case; none where the layer has no positive attention there."""
+    """The focus of one layer on one label in a case.
+
+    Attributes:
+        label, layer: their names.
+        focus: none where the layer has no positive attention there, or the label lies wholly outside the body.
+        organ_known: whether the annotation tells the label's organ with its tumors from all else. Where the organ was
+            not looked for, the focus on it is that on what is annotated of it.
+    """
 
     label: str
     layer: str
     focus: Focus | None
+    organ_known: bool
 
 
 def choose_focus_slices(cases: Sequence[Case], task: Task) -> Chosen:
@@ -57,13 +65,20 @@ def _slices_with(case: Case, task: Task) -> dict[str, np.ndarray]:
     image = read_label(case.label)
     truth = AxialSlices(image, task).labels_of(_image_of(annotated_classes(case, task), image))
     groups = case_groups(case, task)
-    known = [label for label in task.labels if _is_known(label, groups)]
+    known = [label for label in task.labels if _are_told_apart({label.value}, groups)]
     slices = {label.name: np.flatnonzero((truth == label.value).any(axis=(1, 2))) for label in known}
     return {name: found for name, found in slices.items() if len(found)}
 
 
-def _is_known(label: Label, groups: Sequence[int]) -> bool:
-    return groups[label.value] == label.value and list(groups).count(label.value) == 1
+def _are_told_apart(values: Set[int], groups: Sequence[int]) -> bool:
+    """Whether an annotation with these `case_groups` tells the classes, taken together, from all others."""
+    told = {groups[value] for value in values}
+    return all((group in told) == (value in values) for value, group in enumerate(groups))
+
+
+def _organ_known(label: Label, task: Task, groups: Sequence[int]) -> bool:
+    organ = task.label(label.organ) if label.organ else label
+    return _are_told_apart({organ.value, *(tumor.value for tumor in task.tumors_of(organ))}, groups)
 
 
 def _image_of(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
@@ -82,6 +97,7 @@ def focus_of_case(
     network: SegmentationNetwork,
     slices: AxialSlices,
     truth: np.ndarray,
+    groups: Sequence[int],
     chosen: dict[str, list[int]],
     task: Task,
     device: torch.device,
@@ -95,23 +111,19 @@ def focus_of_case(
         network: on the device.
         slices: of the case's CT.
         truth: annotated classes (Z, Y, X) in axial order.
+        groups: the case's `case_groups`.
         chosen: of `choose_focus_slices`, for this case.
         task: what the classes are.
         device: of the network.
     """
     found = []
-    for label, indices in chosen.items():
-        drawn = torch.empty(0)
-        collector = AttentionCollector(
-            network,
-            task,
-            slices.count,
-            slices.shown,
-            classify=lambda logits: drawn.to(logits.device),  # noqa: B023  used at once
-        )
+    for name, indices in chosen.items():
+        label = next(label for label in task.labels if label.name == name)
+        organ_known = _organ_known(label, task, groups)
+        collector = AttentionCollector(network, task, slices.count, slices.shown)
         for index in indices:
-            drawn = torch.from_numpy(slices.to_canvas(truth[index : index + 1])).long()
+            drawn = slices.to_canvas(truth[index : index + 1])
             images = torch.from_numpy(slices.images(index, index + 1)).to(device, memory_format=torch.channels_last)
-            collector.add(index, images, slices.body(index, index + 1))
-        found += [CaseFocus(label, one.layer, one.focus) for one in collector.result() if one.label == label]
+            collector.add(index, images, drawn, slices.body(index, index + 1))
+        found += [CaseFocus(name, one.layer, one.focus, organ_known) for one in collector.result() if one.label == name]
     return found

@@ -66,11 +66,13 @@ def measure_network(
         slices = AxialSlices(segmented.ct, task)
         prediction, truth = (_axial(slices, classes, segmented) for classes in (segmented.prediction, segmented.truth))
         place = {"patient": case.patient, "case": case.name}
-        of_slices = on_label_slices(prediction, truth, slices.spacing[::-1], case_groups(case, task), task)
+        groups = case_groups(case, task)
+        of_slices = on_label_slices(prediction, truth, slices.spacing[::-1], groups, task)
         for label, metrics in segmented.figures().labels.items():
             values = {**asdict(metrics), **of_slices[label]}
             found["cases"].append({**place, "label": label, **_without_nan(values)})
-        of_layers = focus_of_case(network, slices, truth, chosen.get(case.name, {}), task, choose_device(device))
+        asked = chosen.get(case.name, {})
+        of_layers = focus_of_case(network, slices, truth, groups, asked, task, choose_device(device))
         found["focus"] += [{**place, "label": one.label, "layer": one.layer, **_focus(one)} for one in of_layers]
     return found
 
@@ -105,8 +107,8 @@ def _axial(slices: AxialSlices, classes: np.ndarray, segmented: SegmentedCase) -
 def _focus(one: CaseFocus) -> dict[str, float | None]:
     if one.focus is None:
         return dict.fromkeys(FOCUS_FIGURES)
-    values = (one.focus.segment_ratio, one.focus.segment, one.focus.organ_ratio, one.focus.organ)
-    return dict(zip(FOCUS_FIGURES, values))
+    organ = (one.focus.organ_ratio, one.focus.organ) if one.organ_known else (None, None)
+    return dict(zip(FOCUS_FIGURES, (one.focus.segment_ratio, one.focus.segment, *organ)))
 
 
 def _without_nan(values: dict[str, float]) -> dict[str, float | None]:

@@ -64,14 +64,14 @@ def written(name: str, options: Mapping[str, Any]) -> str:
     return ":".join([name, *([variant] if variant else []), *told])
 
 
-def needs_teacher(name: str, variant: str | None = None) -> bool:
-    """Whether the method needs a trained teacher."""
-    return find_distiller(name, variant).needs_teacher
+def needs_teacher(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the method, with these options, needs a trained teacher."""
+    return find_distiller(name, options.get("variant")).needs_teacher
 
 
-def needs_unified_head(name: str, variant: str | None = None) -> bool:
-    """Whether the method needs the teacher's `UnifiedHead`, trained."""
-    return find_distiller(name, variant).needs_unified_head
+def needs_unified_head(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the method, with these options, needs the teacher's `UnifiedHead`, trained."""
+    return find_distiller(name, options.get("variant")).needs_unified_head
 
 
 def build_distiller(

@@ -1,0 +1,57 @@
+"""A training run's folder: what was damaged or exchanged in it is told, never a traceback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from HLFDSegmentationLib.errors import CasesError, TrainingError
+from HLFDSegmentationLib.networks import build_network
+from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.run_folder import run_of_weights
+from training_runs import begin_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return begin_run(tmp_path / "run", cases=2)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"seed": 0, "train": 1, "validation": [], "test": []}', "[]", "null"])
+def test_a_damaged_split_is_told(run, content):
+    (run.path / "split.json").write_text(content, encoding="utf-8")
+    with pytest.raises((CasesError, TrainingError), match=r"split\.json"):
+        run.split(run.plan())
+
+
+@pytest.mark.parametrize("content", [[], {"epoch": 1}, {"network": 1}])
+def test_a_file_that_holds_no_network_is_told(run, content):
+    run.stage("student").mkdir()
+    torch.save(content, run.stage("student") / "best.pt")
+    with pytest.raises(TrainingError, match="holds no network"):
+        run.best("student")
+
+
+def test_another_network_than_the_plans_is_told(run, capsys):
+    other = build_network("resnet18-unet", run.plan().task.num_classes)
+    run.stage("student").mkdir()
+    torch.save({"network": other.state_dict(), "epoch": 1, "dice": {}}, run.stage("student") / "best.pt")
+    run.write("result.json", {})
+    with pytest.raises(TrainingError, match="holds no mobilenetv2-unet"):
+        run.network("student")
+    (run.path / "split.json").write_text(json.dumps({}), encoding="utf-8")
+    assert main(["package", str(run.path), "-o", str(run.path / "package"), "--license", "own"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_weights_in_the_root_folder_are_of_no_run():
+    assert run_of_weights("/best.pt") is None
+
+
+def test_a_head_is_trained_where_the_variant_needs_one(run):
+    plan = run.plan().to_dict() | {"method": "hlfd"}
+    with_head, without = (
+        type(run.plan()).from_dict({**plan, "method_options": {"variant": variant}}) for variant in ("full", "released")
+    )
+    assert "head" in with_head.stages and "head" not in without.stages
