@@ -301,6 +301,16 @@ def test_a_model_is_imported_and_a_damaged_one_refused(panel, untrained_package,
     panel.picture("panel_model_refused")
 
 
+def test_a_model_cannot_be_checked_where_no_program_starts(panel, untrained_package, monkeypatch):
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_python.interpreter", lambda: "/nowhere/PythonSlicer")
+    answer(str(untrained_package))
+    panel.ui.importFolderButton.click()
+    assert "could not be started" in panel.message and "No such file" in panel.message
+
+
 def test_a_closed_file_dialog_imports_nothing(panel):
     answer("", "")
     panel.ui.importZipButton.click()

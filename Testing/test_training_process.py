@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -16,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib import safe_files
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDTrainingLib.process_identity import _start_by_ps, computer_name, start_of
 from HLFDTrainingLib.run_lock import RunLock, training_in
 from HLFDTrainingLib.training_process import TrainingProcess
@@ -180,7 +182,8 @@ def test_second_trainer_is_refused(tmp_path, started):
 
 def test_of_many_starts_at_once_one_wins(tmp_path):
     code = f"""
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib import safe_files
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDTrainingLib.run_lock import RunLock
 from pathlib import Path
 import os, time
@@ -227,6 +230,39 @@ def test_trainer_on_another_computer_is_named_and_not_taken_over(tmp_path, start
         started(tmp_path, SLEEP)
     RunLock(tmp_path).break_elsewhere()
     assert started(tmp_path, SLEEP).state.name == "running"
+
+
+def test_a_lock_that_cannot_be_read_is_not_free(tmp_path, monkeypatch):
+    lock = RunLock(tmp_path)
+    lock.take()
+    read_text = Path.read_text
+
+    def refuse(path, **options):
+        if path.name == "lock.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read_text(path, **options)
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "read_text", refuse)
+        windows.setattr(safe_files, "WAITS", ())
+        with pytest.raises(OutputError, match=r"lock\.json cannot be read"):
+            RunLock(tmp_path).take()
+    assert lock.holder().alive
+
+
+def test_a_start_that_cannot_tidy_up_keeps_no_lock(tmp_path):
+    (tmp_path / "stop").mkdir()
+    with pytest.raises(OutputError, match="stop"):
+        RunLock(tmp_path).take()
+    assert RunLock(tmp_path).holder() is None
+
+
+def test_half_written_checkpoints_of_a_killed_trainer_are_removed(tmp_path):
+    left = tmp_path / "student" / ".last.pt.abc.part"
+    left.mkdir(parents=True)
+    (left / "last.pt").write_bytes(b"half")
+    with training_in(tmp_path):
+        assert not left.exists()
 
 
 def test_a_process_is_known_by_its_start_until_it_is_reaped():

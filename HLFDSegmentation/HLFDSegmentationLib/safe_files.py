@@ -7,13 +7,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from .errors import OutputError
 
 WAITS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.4)
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -45,21 +48,35 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_waiting(part: Path, path: Path) -> None:
-    """Renames a file or folder, after some tries where that is needed.
-
-    Windows refuses while somebody has the old file or one in the folder open: a panel that looks at it twice a second,
-    or a virus scanner.
+    """Renames a file or folder, after some tries where that is needed, see `waiting`.
 
     Raises:
         OSError: it could not be renamed in about a second.
     """
+    waiting(lambda: os.replace(part, path))
+
+
+def unlink_waiting(path: Path) -> None:
+    """Removes a file that may be missing, after some tries where that is needed, see `waiting`.
+
+    Raises:
+        OSError: it could not be removed in about a second.
+    """
+    waiting(lambda: path.unlink(missing_ok=True))
+
+
+def waiting(act: Callable[[], Result]) -> Result:
+    """Does what Windows refuses while somebody has a file open: a panel that looks at it twice a second, a scanner.
+
+    Raises:
+        OSError: it could not be done in about a second.
+    """
     for seconds in WAITS:
         try:
-            os.replace(part, path)
-            return
+            return act()
         except PermissionError:
             time.sleep(seconds)
-    os.replace(part, path)
+    return act()
 
 
 def _sentence(path: Path, error: OSError) -> str:

@@ -7,7 +7,6 @@ brought. Standard library only.
 from __future__ import annotations
 
 import atexit
-import os
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from .child_environment import child_environment
 from .private_folder import PrivateFolder
 from .process_tree import LAUNCHED_ENDED, end_tree, own_group
 from .worker_protocol import (
@@ -267,7 +267,8 @@ class _Process:
         self._popen: subprocess.Popen | None = None
         self._worker_pid: int | None = None
         self._unwanted = False
-        self._thread = threading.Thread(target=self._run, args=(command, _with_library(environment)), daemon=True)
+        variables = child_environment([MODULE_FOLDER], environment)
+        self._thread = threading.Thread(target=self._run, args=(command, variables), daemon=True)
         self._thread.start()
 
     def send(self, line: bytes) -> None:
@@ -369,11 +370,3 @@ class _Process:
         while line := popen.stderr.readline(LOG_LINE_LENGTH):
             self._log.append(line.decode("utf-8", errors="replace").rstrip())
         popen.stderr.close()
-
-
-def _with_library(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """The environment in which `python -m` finds the worker."""
-    environment = dict(os.environ if environment is None else environment)
-    paths = [str(MODULE_FOLDER), *filter(None, [environment.get("PYTHONPATH")])]
-    # Files in the folder that Slicer was started in must not be taken for modules.
-    return {**environment, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from HLFDSegmentationLib.errors import OutputError, TrainingError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, waiting
 
 from .process_files import ProcessFiles, read_object
 from .process_identity import computer_name, start_of
@@ -65,31 +67,34 @@ class RunLock:
         self.files = ProcessFiles(run_folder)
 
     def holder(self) -> Holder | None:
-        """Who holds the lock, alive or not; none when it is free."""
-        content = read_object(self.files.lock)
-        if content is None:
-            return None
+        """Who holds the lock, alive or not; none when it is free, or cannot be read at this moment."""
+        return _holder_in(read_object(self.files.lock))
+
+    def _owner(self) -> Holder | None:
+        """As `holder`, for whoever is about to change the lock: one that cannot be read is not free."""
         try:
-            processes = tuple((int(pid), str(start)) for pid, start in content["processes"])
-            return Holder(str(content["token"]), str(content["computer"]), processes)
-        except (KeyError, TypeError, ValueError):
+            content = json.loads(waiting(lambda: self.files.lock.read_text(encoding="utf-8")))
+        except FileNotFoundError:
             return None
+        except ValueError:
+            return None  # Emptied by a power failure: nobody is at work any more.
+        return _holder_in(content)
 
     def take(self) -> str:
         """Takes the lock for this process, forgets how the one before ended, and returns the token.
 
         Raises:
             TrainingError: a trainer is at work here.
-            OutputError: the run folder cannot be written.
+            OutputError: the run folder cannot be read or written.
         """
         with self._alone():
-            holder = self.holder()
+            holder = self._owner()
             if holder is not None and holder.alive:
                 raise TrainingError(_busy(self.files, holder))
+            for path in (self.files.stop, self.files.end, self.files.step):
+                unlink_waiting(path)
             token = uuid.uuid4().hex
             self._write(Holder(token, computer_name(), (_this_process(),)))
-            for path in (self.files.stop, self.files.end, self.files.step):
-                path.unlink(missing_ok=True)
         return token
 
     def hand_to_this_process(self, token: str) -> bool:
@@ -102,13 +107,13 @@ class RunLock:
         return self._change(token, lambda processes: (*processes, (pid, start)) if start else processes)
 
     def release(self, token: str) -> None:
-        """Frees the lock, unless somebody else has taken it over."""
+        """Frees the lock, unless somebody else has taken it over. Raises OutputError where it cannot be removed."""
         if not self.files.lock.exists():
             return
         with self._alone():
-            holder = self.holder()
+            holder = self._owner()
             if holder is not None and holder.token == token:
-                self.files.lock.unlink(missing_ok=True)
+                unlink_waiting(self.files.lock)
 
     def break_elsewhere(self) -> None:
         """Frees a lock taken on another computer, once the user has said that nothing is trained there any more.
@@ -117,13 +122,13 @@ class RunLock:
             OutputError: the run folder cannot be written.
         """
         with self._alone():
-            holder = self.holder()
+            holder = self._owner()
             if holder is not None and holder.elsewhere:
-                self.files.lock.unlink(missing_ok=True)
+                unlink_waiting(self.files.lock)
 
     def _change(self, token: str, change: Callable[[Processes], Processes]) -> bool:
         with self._alone():
-            holder = self.holder()
+            holder = self._owner()
             if holder is None or holder.token != token:
                 return False
             self._write(Holder(token, holder.computer, change(holder.processes)))
@@ -148,7 +153,13 @@ class RunLock:
             # Some network disks know no such locks: there, two starts would have to meet within a millisecond.
             with suppress(OSError):
                 _lock_file(guard.fileno())
-            yield
+            try:
+                yield
+            except OSError as error:
+                raise OutputError(
+                    f"{error.filename or self.files.folder} cannot be read, changed or removed: {error.strerror}. "
+                    "Close the program that has it open, or choose a folder that you may write to."
+                ) from error
 
 
 @contextmanager
@@ -166,9 +177,25 @@ def training_in(run_folder: Path | str) -> Iterator[None]:
         return
     token = lock.take()
     try:
+        remove_leftovers(Path(run_folder))
         yield
     finally:
         lock.release(token)
+
+
+def remove_leftovers(run: Path) -> None:
+    """Removes files of checkpoints that a killed trainer had begun to write beside the finished ones."""
+    for part in run.glob("*/.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _holder_in(content: Any) -> Holder | None:
+    """Who holds a lock by its file's JSON; none where that is damaged."""
+    try:
+        processes = tuple((int(pid), str(start)) for pid, start in content["processes"])
+        return Holder(str(content["token"]), str(content["computer"]), processes)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _this_process() -> tuple[int, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
+from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.process_tree import end_tree, own_group
-from HLFDSegmentationLib.slicer_python import interpreter
+from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
@@ -45,22 +46,26 @@ def findings_of(cases_file: Path, task: Task) -> Generator[float, None, Findings
     with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
         task_file, said, log = (Path(folder) / name for name in ("task.json", "said.txt", "log.txt"))
         task_file.write_text(json.dumps(task.to_dict()), encoding="utf-8")
-        with open(said, "wb") as output, open(log, "wb") as errors:
-            process = subprocess.Popen(
-                [interpreter(), "-c", CHECK, str(cases_file), str(task_file)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env=_environment(),
-                **own_group(),
-            )
+        try:
+            with open(said, "wb") as output, open(log, "wb") as errors:
+                process = subprocess.Popen(
+                    [interpreter(), "-c", CHECK, str(cases_file), str(task_file)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    env=child_environment(LIBRARY_FOLDERS),
+                    **own_group(),
+                )
+        except OSError as error:
+            raise CasesError(not_started(error)) from error
         try:
             while process.poll() is None:
                 yield _share(said)
         finally:
             if process.poll() is None:
                 end_tree(process.pid)
-                process.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(END_SECONDS)
         if process.returncode:
             reason = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             raise CasesError(
@@ -84,8 +89,3 @@ def _by_case(text: str) -> Findings:
     for case, severity, sentence in json.loads(text):
         findings[case].append(RowProblem(severity, sentence))
     return dict(findings)
-
-
-def _environment() -> dict[str, str]:
-    paths = [*LIBRARY_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import qt
+from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, own_group
-from HLFDSegmentationLib.slicer_python import interpreter
+from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
 from slicer.i18n import tr as _
 
 from .training_process import LIBRARY_FOLDERS
@@ -48,15 +49,11 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_environment(),
+                    env=child_environment(LIBRARY_FOLDERS),
                     **own_group(),
                 )
         except OSError as error:
-            raise TrainingError(
-                _("A program could not be started ({reason}). Free some disk space, restart Slicer, try again.").format(
-                    reason=error.strerror
-                )
-            ) from error
+            raise TrainingError(not_started(error)) from error
         self._timer = qt.QTimer()
         self._timer.setInterval(LOOK_MS)
         self._timer.connect("timeout()", self._look)
@@ -72,7 +69,8 @@ class Child:
         if self.running:
             self._timer.stop()
             end_tree(self._process.pid)
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
             self._folder.cleanup()
 
     def _look(self) -> None:
@@ -103,8 +101,3 @@ class Child:
             )
         reason = self._last or _("exit code {code}").format(code=code)
         return _("The program ended unexpectedly: {reason}. Close other programs, and try again.").format(reason=reason)
-
-
-def _environment() -> dict[str, str]:
-    paths = [*LIBRARY_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}

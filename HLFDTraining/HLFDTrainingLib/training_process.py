@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import HLFDSegmentationLib
+from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import own_group
 from HLFDSegmentationLib.safe_files import replacing
@@ -136,7 +137,9 @@ class TrainingProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_child_environment(environment),
+                    env=child_environment(
+                        LIBRARY_FOLDERS, _without_python(os.environ) if environment is None else environment
+                    ),
                     **own_group(),
                 )
         except OSError as error:
@@ -160,14 +163,5 @@ class TrainingProcess:
         lock.release(self._token)
 
 
-def _child_environment(environment: Mapping[str, str] | None) -> dict[str, str]:
-    if environment is None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    paths = [*LIBRARY_FOLDERS, *filter(None, [environment.get("PYTHONPATH")])]
-    return {
-        **environment,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        # A file called random.py in the folder that Slicer was started from is not to be taken for Python's own.
-        "PYTHONSAFEPATH": "1",
-        "PYTHONUTF8": "1",
-    }
+def _without_python(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith("PYTHON")}

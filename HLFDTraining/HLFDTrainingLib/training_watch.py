@@ -16,15 +16,14 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from HLFDSegmentationLib.errors import HLFDError, OutputError
 from HLFDSegmentationLib.process_tree import end_tree, own_group
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, unlink_waiting
 
 from .process_files import ProcessFiles
-from .run_lock import TOKEN_VARIABLE, RunLock
+from .run_lock import TOKEN_VARIABLE, RunLock, remove_leftovers
 
 LOG_BYTES = 1_000_000
 LONGEST_LINE = 64_000
@@ -146,7 +145,7 @@ class Watch:
         with suppress(HLFDError), replacing(self.files.end) as part:
             part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
         with suppress(OSError):
-            self.files.stop.unlink(missing_ok=True)
+            unlink_waiting(self.files.stop)
         with suppress(HLFDError):
             self.lock.release(self.orders.token)
 
@@ -199,12 +198,6 @@ class Watch:
         self.stop_asked_at = time.monotonic()
         with suppress(OSError):
             self.files.stop.touch()
-
-
-def remove_leftovers(run: Path) -> None:
-    """Removes files of checkpoints that a killed trainer had begun to write beside the finished ones."""
-    for part in run.glob("*/.*.part"):
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _terminate(trainer: subprocess.Popen[bytes]) -> None:

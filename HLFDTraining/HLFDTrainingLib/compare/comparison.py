@@ -9,6 +9,7 @@ from typing import Any
 
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.safe_files import unlink_waiting
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
@@ -150,7 +151,7 @@ class _Course:
                 no_workers=no_workers if scheduler else lambda: None,
             )
         if self.files.stop_file.exists():
-            self.files.stop_file.unlink()
+            unlink_waiting(self.files.stop_file)
             raise Stopped
         if self.failed:
             write_tables([self.files.path], self.files.path)
