@@ -27,6 +27,7 @@ from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_texts import with_suffix
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -104,6 +105,11 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._choices: dict[str, Any] = {}
+        # The node selectors know of imported nodes only after the event.
+        self.afterImport = qt.QTimer()
+        self.afterImport.setSingleShot(True)
+        self.afterImport.connect("timeout()", self.onSceneReady)
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
@@ -126,10 +132,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
-        # The node selectors know of imported nodes only after the event.
-        self.afterImport = qt.QTimer()
-        self.afterImport.setSingleShot(True)
-        self.afterImport.connect("timeout()", self.onSceneReady)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self.onSceneStartSave)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -169,12 +172,25 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartImport(self, caller: Any, event: str) -> None:
         """Called when a scene is about to be loaded, or added to this one.
 
-        Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters.
+        Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters. A
+        scene that is added brings its own choices into the one node that Slicer has for them; who is at work keeps his.
         """
         self._disconnectParameterNode()
+        node = self._parameterNode
+        atWork = node is not None and (node.inputVolume or node.result)
+        self._choices = {name: node.getValue(name) for name in node.allParameters} if atWork else {}
+
+    def onSceneStartSave(self, caller: Any, event: str) -> None:
+        """Called just before the scene is saved."""
+        self.reviewPanel.keep_comment()
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
         """Called when a scene has been loaded."""
+        if self._choices:
+            node = self.logic.getParameterNode()
+            for name, value in self._choices.items():
+                node.setValue(name, value)
+            self._choices = {}
         self.afterImport.start(0)
 
     def onSceneReady(self) -> None:
@@ -221,6 +237,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         if not path or not result:
             return
+        self.reviewPanel.keep_comment()
         button = self.ui.exportReportButton
 
         def end(sentence: str) -> None:
@@ -231,7 +248,11 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.showProblem(_("The report is being written..."))
         try:
             self.logic.exportReport(
-                result, path, lambda file: end(_("The report is written: {file}").format(file=file)), end, wait=False
+                result,
+                with_suffix(path, ".html"),
+                lambda file: end(_("The report is written: {file}").format(file=file)),
+                end,
+                wait=False,
             )
         except HLFDError as error:
             end(str(error))

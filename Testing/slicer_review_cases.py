@@ -49,9 +49,9 @@ def add_reviewed_case(folder: Path, *, model: str = "student", ct=None) -> Scene
         slicer.mrmlScene.RemoveNode(node)
     result = SceneResult(segmentation)
     for key, name in zip(segmentation.GetSegmentation().GetSegmentIDs(), ("liver", SEGMENT)):
-        result.mark_segment(key, segment=name, label=name)
+        result.mark_segment(key, segment=name, label=name, run=model)
         segmentation.GetSegmentation().GetSegment(key).SetColor(*COLORS[name])
-    result.add_run(SceneRun(model, fingerprints=fingerprints(sitk.GetArrayViewFromImage(label), TASK)), ct)
+    result.add_run(SceneRun(model, key=model, fingerprints=fingerprints(sitk.GetArrayViewFromImage(label), TASK)), ct)
     center = _tumor_center(label)
     blurred = 1.0 if model == "student" else 1.5
     maps = [_layer_map(folder, layer, center, blurred) for layer in LAYERS]

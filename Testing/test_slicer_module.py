@@ -653,9 +653,10 @@ def test_readings_belong_to_layer_and_lesion(reviewed, tmp_path):
     destination = tmp_path / "readings.csv"
     answer(str(destination))
     panel.ui.exportReadingsButton.click()
-    assert destination.read_text(encoding="utf-8").splitlines()[1:] == [
-        f"{SEGMENT},encoder1,,on target,follows the margin",
-        f"{SEGMENT},encoder2,1,misled,",
+    whose = f'"{panel.result.name}",{panel.result.model}'
+    assert destination.read_text(encoding="utf-8-sig").splitlines()[1:] == [
+        f"{whose},{SEGMENT},encoder1,,on target,follows the margin",
+        f"{whose},{SEGMENT},encoder2,1,misled,",
     ]
     panel.ui.notReadRadioButton.click()
     panel.ui.commentLineEdit.text = ""

@@ -68,11 +68,13 @@ def bring_in(ct_node, labels, folder, roi=None, node=None, model="model-a"):
     result = scene_result.SceneResult(node)
     names = results.segment_names(node, TASK)
     found = {names[label.name]: label for label in TASK.labels if (labels == label.value).any()}
+    run_key = f"run {len(result.runs) + 1}"
     keys = results.add_segments(node, ct_node, part, raw, results.box_of_labels(raw), found)
     for key, (segment, label) in zip(keys, found.items()):
-        result.mark_segment(key, segment=segment, label=label.name)
+        result.mark_segment(key, segment=segment, label=label.name, run=run_key)
     prints = results.fingerprints_of(raw, results.box_of_labels(raw), part, TASK)
-    result.add_run(scene_result.SceneRun(model, "cpu", ["A note: with; signs."], "", prints), ct_node)
+    run = scene_result.SceneRun(model, "cpu", ["A note: with; signs."], "", prints, key=run_key)
+    result.add_run(run, ct_node)
     return result, part, names
 
 
@@ -392,9 +394,9 @@ def test_probabilities_lie_on_the_ct(cropped, tmp_path):
 
 def test_3d_is_shown_and_hidden(tmp_path):
     node = bring_in(make_ct(), make_labels(), tmp_path)[0].node
-    assert not node.GetSegmentation().ContainsRepresentation(results.CLOSED_SURFACE)
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
     results.show_3d(node, True)
-    assert node.GetSegmentation().ContainsRepresentation(results.CLOSED_SURFACE)
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface")
     assert node.GetClosedSurfaceInternalRepresentation(node.GetSegmentation().GetNthSegmentID(0)).GetNumberOfPoints()
     assert node.GetDisplayNode().GetVisibility3D()
     results.show_3d(node, False)

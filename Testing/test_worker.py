@@ -268,6 +268,7 @@ def test_report_with_readings(client, folder, untrained_package, tmp_path):
         "CT 3",
         ("A note.",),
         ("Not HU.",),
+        ("liver tumor",),
         readings,
         str(destination),
     )
@@ -278,6 +279,7 @@ def test_report_with_readings(client, folder, untrained_package, tmp_path):
     # The letters of a picture can be any.
     page = re.sub(r"base64,[\w+/=]+", "", page).replace("http-equiv", "")
     assert "<script" not in page and "http" not in page
+    assert page.count('<tr class="segment') == 1  # Of what the user deleted, "none" would be said of the patient.
     assert [path.name for path in tmp_path.iterdir()] == [destination.name]
 
 

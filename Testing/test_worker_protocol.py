@@ -58,7 +58,17 @@ REQUESTS = [
     CheckRequest(IMAGE),
     DevicesRequest(),
     ReportRequest(
-        IMAGE, IMAGE, (MAP, MAP), "/models/a", "cpu", "CT 3", ("a note",), (), (READING,), "/home/x/report.html"
+        IMAGE,
+        IMAGE,
+        (MAP, MAP),
+        "/models/a",
+        "cpu",
+        "CT 3",
+        ("a note",),
+        (),
+        ("kidney",),
+        (READING,),
+        "/home/x/report.html",
     ),
     CancelRequest(),
 ]

@@ -77,7 +77,8 @@ def write_report(
     _add_slices(page, measures, pictures)
     if segmentation.attention:
         slices = AxialSlices(ct, task)
-        add_attention(page, segmentation, pictures, image_of or (lambda layer: slices.layer_image(layer.maps)))
+        labels = [segment.label for segment in measures]
+        add_attention(page, segmentation, labels, pictures, image_of or (lambda layer: slices.layer_image(layer.maps)))
     if readings:
         add_readings(page, readings)
     _add_model(page, package, segmentation.device)

@@ -36,14 +36,16 @@ CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
 def add_attention(
     page: Element,
     segmentation: Segmentation,
+    labels: Sequence[Label],
     pictures: AxialPictures,
     image_of: Callable[[LayerAttention], sitk.Image],
 ) -> None:
-    """Adds every layer's attention for every label, in the slice that holds most of the label, and its focus.
+    """Adds every layer's attention for each label, in the slice that holds most of the label, and its focus.
 
     Args:
         page: takes the new section.
         segmentation: with attention.
+        labels: those to tell of.
         pictures: draws the slices.
         image_of: places a layer's map on the CT. All maps at a time would take more memory than the CT.
     """
@@ -51,7 +53,7 @@ def add_attention(
     add_text(section, "p", HOW_TO_READ)
     colors = AttentionColors(signed=any(layer.signed for layer in segmentation.attention))
     _add_color_scale(section, colors)
-    for label in segmentation.task.labels:
+    for label in labels:
         block = SubElement(section, "section")
         heading = SubElement(block, "h3")
         add_swatch(heading, label)

@@ -60,7 +60,7 @@ def add_map(
     node.SetAndObserveDisplayNodeID(display.GetID())
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     node = scene.AddNode(node)
-    SceneResult(segmentation_node).add_map(node, segment, layer_map.layer)
+    SceneResult(segmentation_node).add_map(node, ct_node, segment, layer_map.layer)
     return node
 
 

@@ -100,14 +100,15 @@ class Comparison:
         self._shown_in: list[tuple[WeakNode, list[str]]] = []
 
     @property
-    def views(self) -> tuple[LayerView, LayerView]:
-        """The left and the right side, for their notes."""
-        return self._views
-
-    @property
     def chart(self) -> FocusChart:
         """The focus chart of both."""
         return self._chart
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about the shown layer on either side; mostly ""."""
+        sides = enumerate(self._views, start=1)
+        return "\n".join(f"{number}: {view.note}" for number, view in sides if view.note)
 
     @property
     def running(self) -> bool:
@@ -125,6 +126,7 @@ class Comparison:
         starting = not self.running
         if starting:
             self._take_layout()
+        self._show_each_in_its_view()
         for view, result in zip(self._views, self.results):
             view.show(result, segment, layer)
         if segment == self._segment and self._chart.chart_node is not None:
@@ -167,6 +169,14 @@ class Comparison:
             display = result.node.GetDisplayNode()
             if display is not None:
                 self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))
+
+    def _show_each_in_its_view(self) -> None:
+        """Also again: what gives segments of a loaded scene back to all views takes these for such."""
+        for side, result in zip(SIDES, self.results):
+            display, slice_node = result.node.GetDisplayNode(), self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            if display is None or slice_node is None:
+                continue  # Deleted meanwhile.
+            if list(display.GetViewNodeIDs()) != [slice_node.GetID()]:
                 display.SetViewNodeIDs([slice_node.GetID()])
 
     def _begin_at_most_attention(self, segment: str, layer: str) -> None:

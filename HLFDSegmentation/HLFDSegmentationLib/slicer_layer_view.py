@@ -187,10 +187,12 @@ class LayerView:
             ).format(layer=layer, segment=segment)
             return
         self._note = self._note_on(map_node)
+        self._result.lay_on_ct()
         self._color(map_node)
         self._outline_segments()
         for composite in self._composites():
-            self._before.setdefault(composite.GetID(), _ViewContent(composite, self._result.ct))
+            before = self._before.setdefault(composite.GetID(), _ViewContent(composite))
+            before.put_under(self._result.ct)
             modifying = composite.StartModify()
             composite.SetBackgroundVolumeID(self._result.ct.GetID())
             composite.SetForegroundVolumeID(map_node.GetID())
@@ -248,6 +250,8 @@ class LayerView:
     def _outline_segments(self) -> None:
         """A filled segment would tint the map that lies under it."""
         display = self._result.node.GetDisplayNode()
+        if self._filled is not None and self._filled.node is not display:
+            self._fill_segments_again()  # Those of the result that was shown before.
         if self._filled is not None or display is None:
             return
         if display.GetVisibility2DFill():
@@ -281,15 +285,19 @@ class LayerView:
 class _ViewContent:
     """What a slice view showed before a map came over the CT in it."""
 
-    def __init__(self, composite: slicer.vtkMRMLSliceCompositeNode, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+    def __init__(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
         scene = composite.GetScene()
-        self._ct = WeakNode(ct)
+        self._ct = WeakNode(None)
         self._background = WeakNode(scene.GetNodeByID(composite.GetBackgroundVolumeID() or ""))
         foreground = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
         # A scene that was saved with a map over the CT showed something else before that nobody knows of.
         self._foreground = WeakNode(None if is_map(foreground) else foreground)
         self._opacity = 0.0 if is_map(foreground) else composite.GetForegroundOpacity()
         self._compositing = composite.GetCompositing()
+
+    def put_under(self, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Notes which CT is shown in place of the background."""
+        self._ct = WeakNode(ct)
 
     def restore(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
         """Gives it back, unless the user has chosen another foreground meanwhile."""

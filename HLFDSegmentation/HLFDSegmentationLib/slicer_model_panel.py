@@ -56,11 +56,27 @@ def import_model(source: str | Path) -> str:
 def about(package: ModelPackage) -> str:
     """What a user wants to know of a model: labels, size, license and measured Dice."""
     labels = ", ".join(label.name for label in package.task.labels)
-    megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
+    try:
+        megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
+    except OSError as error:
+        raise PackageError(
+            _("The model '{name}' cannot be read any more: {reason}. Choose another one, or import it again.").format(
+                name=package.name, reason=error.strerror
+            )
+        ) from error
     facts = _("{labels}\n{megabytes:.1f} MB, license {license}").format(
         labels=labels, megabytes=megabytes, license=package.license
     )
     return facts + "\n" + _dice(package)
+
+
+def _about(stored: StoredPackage) -> str:
+    if stored.package is None:
+        return stored.problem
+    try:
+        return about(stored.package)
+    except PackageError as error:
+        return str(error)
 
 
 def _dice(package: ModelPackage) -> str:
@@ -165,7 +181,7 @@ class ModelPanel:
         if chosen is None:
             self.ui.modelAboutLabel.setText(_("No model is installed. Import one."))
         else:
-            self.ui.modelAboutLabel.setText(about(chosen.package) if chosen.package else chosen.problem)
+            self.ui.modelAboutLabel.setText(_about(chosen))
             combo.setToolTip(combo.currentText)
         removable = chosen is not None and not chosen.shipped
         remove.setEnabled(removable)

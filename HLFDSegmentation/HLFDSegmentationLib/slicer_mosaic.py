@@ -53,6 +53,7 @@ def mosaic(
     layers = result.layers if result.exists else []
     if not layers:
         return picture
+    result.lay_on_ct()
     rows = math.ceil(len(layers) / COLUMNS)
     tile_size = (width - GAP * (COLUMNS - 1)) // COLUMNS, (height - GAP * (rows - 1)) // rows
     view = _TileView(slice_node, tile_size)

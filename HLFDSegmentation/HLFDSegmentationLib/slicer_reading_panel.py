@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from .errors import HLFDError
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
 from .slicer_scene_result import SceneResult, rows_of
+from .slicer_texts import with_suffix
 
 NOT_READ = ""
 
@@ -81,13 +82,20 @@ class ReadingPanel:
 
     def _show_reading(self) -> None:
         reading = self._readings().get(self._segment, self._layer, self._lesion) if self._result else None
-        self._radio_buttons[reading.verdict if reading else NOT_READ].setChecked(True)
+        verdict = reading.verdict.lower() if reading else NOT_READ
+        # Of a table that was changed by hand.
+        self._radio_buttons.get(verdict, self._radio_buttons[NOT_READ]).setChecked(True)
         self.ui.commentLineEdit.setText(reading.comment if reading else "")
         subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
         self.ui.readingGroup.setTitle(_("Your reading: {layer}, {subject}").format(layer=self._layer, subject=subject))
 
     def _readings(self) -> Readings:
         return Readings(self._result)
+
+    def keep_typed(self) -> None:
+        """Keeps a comment that was typed and not entered: a shortcut or a menu takes no focus from the line."""
+        if self._typing:
+            self._keep()
 
     def _on_row(self, row: int) -> None:
         self._show_reading()
@@ -118,8 +126,9 @@ class ReadingPanel:
         )
         if not path or not self._result:
             return
+        self.keep_typed()
         try:
-            self._readings().write_csv(path)
+            self._readings().write_csv(with_suffix(path, ".csv"))
             self._on_problem("")
         except HLFDError as error:
             self._on_problem(str(error))

@@ -17,14 +17,9 @@ from .safe_files import replacing
 from .slicer_scene_result import SceneResult, rows_of
 
 ON_TARGET, DIFFUSE, MISLED = VERDICTS = ("on target", "diffuse", "misled")
-"""As the table, the CSV and the report hold them; `verdict_titles` has the words for the reader's language."""
+"""As the table, the CSV and the report hold them."""
 
 COLUMNS = ("segment", "layer", "lesion", "verdict", "comment")
-
-
-def verdict_titles() -> dict[str, str]:
-    """What a reader sees for each verdict."""
-    return {ON_TARGET: _("On target"), DIFFUSE: _("Diffuse"), MISLED: _("Misled")}
 
 
 class Readings:
@@ -78,15 +73,18 @@ class Readings:
         return [_reading(row) for row in rows if row["lesion"].isdecimal() or not row["lesion"]]
 
     def write_csv(self, path: str | Path) -> None:
-        """Writes every reading to a CSV file (UTF-8, a heading with `COLUMNS`), complete or not at all.
+        """Writes every reading to a CSV file, complete or not at all: `COLUMNS`, before them whose readings they are.
+
+        It is UTF-8 with the mark by which spreadsheets know that.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        with replacing(Path(path)) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        whose = self._result.name, self._result.model
+        with replacing(Path(path)) as part, open(part, "w", newline="", encoding="utf-8-sig") as stream:
             writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows(_texts(reading) for reading in self.all())
+            writer.writerow(("result", "model", *COLUMNS))
+            writer.writerows((*whose, *_texts(reading)) for reading in self.all())
 
     def _order(self, reading: Reading) -> tuple[int, int, int]:
         segments, layers = self._result.segments, self._result.layers
@@ -118,6 +116,7 @@ class Readings:
         name = _("{result} readings").format(result=self._result.name)
         node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
         node.SetUseColumnTitleAsColumnHeader(True)
+        node.SetLocked(True)
         self._result.readings_table = node
         return node
 

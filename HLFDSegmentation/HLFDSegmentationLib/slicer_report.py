@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -15,11 +16,15 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError
 from .fingerprints import fingerprints
 from .readings import Reading
+from .slicer_changes import has_other_ct, other_ct
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
 from .tasks import Task
 from .worker_protocol import LayerMap, ReportRequest
+
+if TYPE_CHECKING:
+    from .model_package import ModelPackage
 
 
 def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
@@ -48,27 +53,12 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
 
     package = find_package(result.model)
     part = part_of(result.ct)
+    result.lay_on_ct()
     segments = dict(segments_by_id(result.node))
     labels = {tag(segments[key], SEGMENT): label for label, key in result.newest_segments().items()}
     voxels = _labels_on_ct(result, part, package.task)
     run = result.newest_run
     kept = tuple(replace(one, segment=labels[one.segment]) for one in readings if one.segment in labels)
-    changed = fingerprints(voxels, package.task, first=part.extent[::2][::-1]) != run.fingerprints
-    warnings = [run.not_hu] if run.not_hu else []
-    if changed:
-        warnings.append(
-            _(
-                "The segments were changed after the model had made them. Volumes, lesions and pictures are of the "
-                "segments as they are now; notes and focus are of what the model had made."
-            )
-        )
-    if changed and any(reading.lesion for reading in kept):
-        warnings.append(
-            _(
-                "The reader's judgments number the lesions as the model had made them. In the table of lesions and in "
-                "the pictures the same lesion may have another number."
-            )
-        )
     return ReportRequest(
         ct=write_raw(part.voxels, part.grid, folder / "ct.raw"),
         labels=write_raw(voxels, part.grid, folder / "labels.raw"),
@@ -77,10 +67,43 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         device=run.device,
         title=result.ct.GetName(),
         notes=tuple(run.notes),
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(result, part, package, voxels, kept)),
+        deleted=tuple(result.deleted_segments()),
         readings=kept,
         destination=str(destination),
     )
+
+
+def _warnings(
+    result: SceneResult, part: CtPart, package: ModelPackage, voxels: np.ndarray, kept: Sequence[Reading]
+) -> list[str]:
+    """What a reader of the report must not miss."""
+    run = result.newest_run
+    deleted = result.deleted_segments()
+    made = {label: text for label, text in run.fingerprints.items() if label not in deleted}
+    changed = fingerprints(voxels, package.task, first=part.extent[::2][::-1]) != made
+    other_model = _(
+        "The model '{model}' that is installed here is not the one that made this result. What is told of the model "
+        "below is of the one that is installed."
+    )
+    without = _("Deleted after the model had made it, and so not in this report: {segments}.")
+    edited = _(
+        "The segments were changed after the model had made them. Volumes, lesions and pictures are of the segments as "
+        "they are now; notes and focus are of what the model had made."
+    )
+    renumbered = _(
+        "The reader's judgments number the lesions as the model had made them. In the table of lesions and in the "
+        "pictures the same lesion may have another number."
+    )
+    told = {
+        run.not_hu: bool(run.not_hu),
+        other_ct(): has_other_ct(result),
+        other_model.format(model=package.name): run.weights not in ("", package.weights_sha256),
+        without.format(segments=", ".join(deleted)): bool(deleted),
+        edited: changed,
+        renumbered: changed and any(reading.lesion for reading in kept),
+    }
+    return [sentence for sentence, applies in told.items() if applies]
 
 
 def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .slicer_changes import Changes
 from .slicer_results import show_3d
 from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun
 
@@ -23,6 +24,7 @@ class ResultPanel:
         self.ui = ui
         self._parameters: Any = None
         self._measures: slicer.vtkMRMLTableNode | None = None
+        self._looked = Changes()
         ui.measuresTable.verticalHeader().hide()
         for selector in (ui.resultSelector, ui.compareSelector):
             selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
@@ -38,12 +40,16 @@ class ResultPanel:
         result = SceneResult.of(self._parameters.result) if self._parameters else None
         self.ui.resultControls.setVisible(result is not None)
         self._show_measures(result.measures_table if result else None)
-        notes = _notes(result) if result else []
+        notes = [*self._changes(result), *_notes(result)] if result else []
         self.ui.notesLabel.setText("<br>".join(notes))
         self.ui.notesLabel.setVisible(bool(notes))
         blocked = self.ui.show3DButton.blockSignals(True)
         self.ui.show3DButton.setChecked(result is not None and _is_shown_3d(result.node))
         self.ui.show3DButton.blockSignals(blocked)
+
+    def _changes(self, result: SceneResult) -> list[str]:
+        """What was changed since the run, as rich text."""
+        return [f"<b>{escape(sentence)}</b>" for sentence in self._looked.sentences(result)]
 
     def _show_measures(self, node: slicer.vtkMRMLTableNode | None) -> None:
         if node is not self._measures:

@@ -25,7 +25,6 @@ from .slicer_scene_result import (
     WORLD_TO_VOXEL_ATTRIBUTE,
     SceneResult,
     is_linear,
-    rows_of,
     segments_by_id,
     tag,
 )
@@ -36,7 +35,6 @@ Box = tuple[slice, slice, slice]
 """A part [k, j, i] of an array."""
 
 BINARY_LABELMAP = "Binary labelmap"
-CLOSED_SURFACE = "Closed surface"
 REFERENCE_GEOMETRY = "Reference image geometry"
 
 FOCUS_TYPES = (*[vtk.vtkStringArray] * 2, *[vtk.vtkDoubleArray] * 4, vtk.vtkIntArray)
@@ -55,7 +53,7 @@ def problem_with_output(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vt
     if not is_linear(node.GetParentTransformNode()):
         return _("'{name}' is under a transform that bends it. Choose another output segmentation.").format(name=name)
     earlier = SceneResult.of(node)
-    if earlier and earlier.ct not in (None, ct_node):
+    if earlier and earlier.ct is not ct_node:
         return _("'{name}' holds the result of another CT. Choose another output segmentation.").format(name=name)
     return None
 
@@ -99,8 +97,7 @@ def add_segmentation_node(
 def segment_names(node: slicer.vtkMRMLSegmentationNode, task: Task) -> dict[str, str]:
     """For each label of a task the name of its segment: the label's own, with a number where it is taken."""
     taken = {name for _, each in segments_by_id(node) for name in (each.GetName(), tag(each, SEGMENT))}
-    for table in SceneResult(node).measures_tables:
-        taken |= {row.get("segment") for row in rows_of(table)}
+    taken |= SceneResult(node).used_names
     return {label.name: _unique(label.name, taken) for label in task.labels}
 
 
@@ -249,7 +246,7 @@ def add_probability_node(
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(part.voxel_to_own @ to_first))
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     node.SetAndObserveImageData(voxels)
-    result.add_probability(node, segment)
+    result.add_probability(node, ct_node, segment)
     return node
 
 

@@ -109,16 +109,16 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.compareButton.setChecked(False)
         self._result = result
         layers = result.layers if result else []
-        self.ui.reviewControls.setVisible(bool(layers))
-        self.ui.reviewHintLabel.setVisible(not layers)
+        segments = [name for name in result.segments if result.has_map(name)] if layers else []
+        self.ui.reviewControls.setVisible(bool(segments))
+        self.ui.reviewHintLabel.setVisible(not segments)
         self.ui.reviewHintLabel.setText(_hint(result))
-        if not layers:
+        if not segments:
             self._readings.show(None, "", "")
             return
-        segments = [name for name in result.segments if any(result.map_node(name, layer) for layer in layers)]
         parameters = self._parameters
         if parameters.segment not in segments:
-            parameters.segment = segments[0] if segments else ""
+            parameters.segment = segments[0]
         if parameters.layer not in layers:
             parameters.layer = layers[-1]
         if parameters.colorMap not in COURSES:
@@ -170,7 +170,7 @@ class ReviewPanel(VTKObservationMixin):
         return dict(zip(LOOK, values))
 
     def _show_map(self) -> None:
-        wanted = self._result and self._result.layers and self._parameters.showMap and not self._comparison
+        wanted = self._reviewed and self._parameters.showMap and not self._comparison
         if not wanted:
             if self._shown:
                 self._view.hide()
@@ -182,15 +182,29 @@ class ReviewPanel(VTKObservationMixin):
         if self._shown != (self._result, *self._place):
             self._shown = (self._result, *self._place)
             self._view.show(*self._shown)
-        if self._view.note:
-            self.ui.reviewHintLabel.setText(self._view.note)
+        self._show_note(self._view.note)
+
+    @property
+    def _reviewed(self) -> bool:
+        """Whether there is a segment with attention to look at."""
+        return bool(self._result and self._parameters and self._result.has_map(self._parameters.segment))
+
+    def _show_note(self, note: str) -> None:
+        if note:
+            self.ui.reviewHintLabel.setText(note)
             self.ui.reviewHintLabel.show()
+
+    def keep_comment(self) -> None:
+        """Keeps a comment that is still being typed, before anything is saved or exported."""
+        self._readings.keep_typed()
 
     def _jump_to(self, place: tuple) -> None:
         (self._comparison or self._view).jump_to(place)
 
     def _on_most_attention(self, clicked: bool) -> None:
         map_node = self._result.map_node(*self._place) if self._result else None
+        if map_node:
+            self._result.lay_on_ct()
         place = place_of_most_attention(map_node, signed=self._parameters.signed) if map_node else None
         if place is None:
             self._on_problem(_("This layer has no attention on the segment. Choose another layer."))
@@ -198,7 +212,7 @@ class ReviewPanel(VTKObservationMixin):
             self._jump_to(place)
 
     def _show_chart(self) -> None:
-        if not (self._result and self._result.layers and self.ui.chartButton.checked and not self._comparison):
+        if not (self._reviewed and self.ui.chartButton.checked and not self._comparison):
             if self._charted:
                 self._chart.restore()
             self._charted = ()
@@ -237,9 +251,14 @@ class ReviewPanel(VTKObservationMixin):
         return Comparison(slicer.mrmlScene, self._result, other)
 
     def _show_comparison(self) -> None:
-        if self._comparison and self._result:
+        if not (self._comparison and self._result):
+            return
+        if SceneResult.of(self._parameters.comparedResult) != self._comparison.results[1]:
+            self.ui.compareButton.setChecked(False)  # Another one was chosen: what is shown would not be it.
+        else:
             self._comparison.set(**self._look())
             self._comparison.show(*self._place)
+            self._show_note(self._comparison.note)
 
     # All layers
 
@@ -259,7 +278,7 @@ class ReviewPanel(VTKObservationMixin):
 
     def _draw_mosaic(self) -> None:
         node = _red_slice_node()
-        if node is None or not (self._result and self._result.layers and self.ui.mosaicButton.checked):
+        if node is None or not (self._reviewed and self.ui.mosaicButton.checked):
             return
         self._view_colors()
         picture = mosaic(
@@ -276,6 +295,8 @@ def _hint(result: SceneResult | None) -> str:
     """Why there is nothing to review."""
     if result is None:
         return _("Segment a CT first. Then you see here what each layer of the network looked at.")
+    if result.layers:
+        return _("The segments with attention were deleted. Segment again.")
     if result.maps_were_left_out:
         return _("The scene was saved without its attention maps, which only a .mrb file keeps. Segment again.")
     return _("This result has no attention. Switch it on under Advanced, and segment again.")

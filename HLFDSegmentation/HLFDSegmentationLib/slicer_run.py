@@ -6,18 +6,20 @@ import logging
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError, InputError
+from .fingerprints import voxels_fingerprint
 from .hounsfield import voxels_problem
 from .slicer_attention_maps import add_map
 from .slicer_ct import CtPart, part_of, write_raw
@@ -53,6 +55,9 @@ from .worker_protocol import (
     SegmentRequest,
     SegmentResult,
 )
+
+if TYPE_CHECKING:
+    from .model_package import ModelPackage
 
 Value = TypeVar("Value")
 Steps = Generator[None, None, Value]
@@ -154,6 +159,7 @@ class SegmentationRun:
         }
         self._allow_not_hu = allow_not_hu
         self._whole_in_hu = False
+        self._ct_fingerprint = ""
         self._on_progress = on_progress
         self._on_not_hu = on_not_hu
         self._on_finished = on_finished
@@ -182,12 +188,21 @@ class SegmentationRun:
             return  # A dialog that a callback opened keeps the timer going.
         self._busy = True
         try:
-            next(self._steps)
-        except StopIteration as end:
-            self._steps = None
-            end.value()
+            if (tell := self._step()) is not None:
+                self._steps = None
+                tell()
         finally:
             self._busy = False
+
+    def _step(self) -> Callable[[], None] | None:
+        """Goes on to the next pause; at the end gives what is to be told."""
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            return end.value
+        except Exception as error:  # In taking back or tidying up: whoever waits must hear of an end all the same.
+            return partial(self._on_failed, _sentence(error))
+        return None
 
     def cancel(self) -> None:
         """Ends the run. One of the next steps calls `on_cancelled`, within about a second."""
@@ -215,15 +230,18 @@ class SegmentationRun:
     def _run(self) -> Steps[SceneResult]:
         self._on_progress(PREPARING, 0.0, None)
         part = self._look_at_nodes()
+        whole = part_of(self._ct).voxels
+        self._ct_fingerprint = yield from self._in_thread(voxels_fingerprint, whole)
         if self._roi is not None:
-            self._whole_in_hu = (yield from self._in_thread(voxels_problem, part_of(self._ct).voxels)) is None
+            self._whole_in_hu = (yield from self._in_thread(voxels_problem, whole)) is None
+        del whole
         folder = self._client.private_folder()
         self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
-        task = yield from self._in_thread(_read_task, Path(self._request["model"]))
+        package = yield from self._in_thread(_read_package, Path(self._request["model"]))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
         answer = yield from self._ask(image, folder)
         self._on_progress(ADDING, 1.0, None)
-        return (yield from self._add(part, task, answer))
+        return (yield from self._add(part, package, answer))
 
     def _look_at_nodes(self) -> CtPart:
         """Raises InputError where the run cannot begin."""
@@ -274,8 +292,14 @@ class SegmentationRun:
             self._job = None
         return events
 
-    def _add(self, part: CtPart, task: Task, answer: SegmentResult) -> Steps[SceneResult]:
-        """Brings what the worker found into the scene. Raises InputError where it would not lie on the CT any more."""
+    def _add(self, part: CtPart, package: ModelPackage, answer: SegmentResult) -> Steps[SceneResult]:
+        """Brings what the worker found into the scene.
+
+        Raises:
+            InputError: it would not lie on the CT any more, or the output was changed so that it takes no segments.
+        """
+        if self._output is not None and (problem := problem_with_output(self._output, self._ct)):
+            raise InputError(problem)
         if not part.lies_as(self._ct):
             raise InputError(
                 _(
@@ -283,13 +307,24 @@ class SegmentationRun:
                     "segments would lie beside it. Segment it again."
                 ).format(name=self._ct.GetName())
             )
+        task = package.task
         box = yield from self._in_thread(box_of_labels, answer.labels)
         prints = yield from self._in_thread(fingerprints_of, answer.labels, box, part, task)
         node = self._output or self._add_segmentation_node(part, answer)
         result = SceneResult(node)
         names = segment_names(node, task)
+        run = SceneRun(
+            model=answer.model_name,
+            device=answer.device,
+            notes=[*answer.notes, *self._notes(part)],
+            not_hu=answer.not_hu or "",
+            fingerprints=prints,
+            weights=package.weights_sha256,
+            key=uuid.uuid4().hex,
+            ct_fingerprint=self._ct_fingerprint,
+        )
         if box is not None:
-            self._add_segments(result, part, task, answer, names, box)
+            self._add_segments(result, part, task, answer, names, box, run)
         yield from self._pause()
         for one in answer.maps:
             self._add_map(result, part, one, names)
@@ -297,9 +332,14 @@ class SegmentationRun:
         for probability in answer.probabilities:
             yield from self._add_probability(result, part, probability, names)
         self._add_tables(result, part, answer, names)
-        run = SceneRun(answer.model_name, answer.device, answer.notes, answer.not_hu or "", prints)
         result.add_run(run, self._ct)
         return result
+
+    def _notes(self, part: CtPart) -> list[str]:
+        if part.extent == part.whole:
+            return []
+        text = _("Only the region '{name}' of the CT was segmented: volumes, lesions and focus are of it alone.")
+        return [text.format(name=self._roi.GetName())]
 
     def _add_segmentation_node(self, part: CtPart, answer: SegmentResult) -> slicer.vtkMRMLSegmentationNode:
         name = _("{ct} segmentation ({model})").format(ct=self._ct.GetName(), model=answer.model_name)
@@ -311,7 +351,14 @@ class SegmentationRun:
         return node
 
     def _add_segments(
-        self, result: SceneResult, part: CtPart, task: Task, answer: SegmentResult, names: dict[str, str], box: Box
+        self,
+        result: SceneResult,
+        part: CtPart,
+        task: Task,
+        answer: SegmentResult,
+        names: dict[str, str],
+        box: Box,
+        run: SceneRun,
     ) -> None:
         """Of all steps the one that may take longer: every segment comes at once."""
         found = {measured["name"] for measured in answer.segments if measured["volume_ml"] > 0}
@@ -319,7 +366,7 @@ class SegmentationRun:
         keys = add_segments(result.node, self._ct, part, answer.labels, box, labels)
         for key, (segment, label) in zip(keys, labels.items()):
             self._undo.callback(result.node.GetSegmentation().RemoveSegment, key)
-            result.mark_segment(key, segment=segment, label=label.name)
+            result.mark_segment(key, segment=segment, label=label.name, run=run.key)
 
     def _add_map(self, result: SceneResult, part: CtPart, told: LayerMap, names: dict[str, str]) -> None:
         own = replace(told, image=replace(told.image, grid=part.to_own(told.image.grid)))
@@ -374,10 +421,10 @@ class SegmentationRun:
         self._tidy.close()
 
 
-def _read_task(folder: Path) -> Task:
+def _read_package(folder: Path) -> ModelPackage:
     from .model_package import read_package
 
-    return read_package(folder).task
+    return read_package(folder)
 
 
 def _sentence(error: Exception) -> str:

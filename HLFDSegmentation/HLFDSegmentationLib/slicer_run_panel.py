@@ -76,7 +76,10 @@ class RunPanel(VTKObservationMixin):
         """Starts the worker in the background and asks it for the devices, where all that it needs is installed."""
         if not self._asked_devices and not self._missing:
             self._asked_devices = True
-            self._logic.askDevices(self._fill_devices, self._devices_unknown)
+            try:
+                self._logic.askDevices(self._fill_devices, self._devices_unknown)
+            except HLFDError as error:
+                self._devices_unknown(str(error))
 
     def cancel(self) -> None:
         """Ends the run that is under way; nothing where there is none."""
@@ -94,7 +97,7 @@ class RunPanel(VTKObservationMixin):
         button.setText(self._button_text())
         button.setEnabled(problem is None and not self._cancelling)
         button.setToolTip(problem or (_("End the run. Nothing of it stays.") if running else _("Segment the CT.")))
-        hint = "" if running else problem or self._install_hint()
+        hint = "" if running else problem or self._hint()
         self.ui.hintLabel.setText(hint)
         self.ui.hintLabel.setVisible(bool(hint))
         self.ui.progressBar.setVisible(running)
@@ -121,11 +124,16 @@ class RunPanel(VTKObservationMixin):
         output = self._parameters.outputSegmentation
         return problem_with_output(output, self._parameters.inputVolume) if output else None
 
-    def _install_hint(self) -> str:
-        if not self._missing:
-            return ""
-        names = ", ".join(requirement.name for requirement in self._missing)
-        return _("Not installed yet: {names}. Segment asks before it installs.").format(names=names)
+    def _hint(self) -> str:
+        """What to know before one segments."""
+        hints = []
+        if self._missing:
+            names = ", ".join(requirement.name for requirement in self._missing)
+            hints.append(_("Not installed yet: {names}. Segment asks before it installs.").format(names=names))
+        if self._parameters.roi:
+            region = _("Only the region '{name}' will be segmented (Advanced).")
+            hints.append(region.format(name=self._parameters.roi.GetName()))
+        return "\n".join(hints)
 
     def _watch(self, volume: slicer.vtkMRMLNode | None) -> None:
         """Looks again whether the CT can be segmented when it gets a transform, or other voxels."""
@@ -155,6 +163,7 @@ class RunPanel(VTKObservationMixin):
             ensure_packages()
             self._on_problem("")
             self._missing = []
+            self.warm_up()
             if self._parameters:
                 self._run = self._new_run(self._parameters)
                 self._on_progress("preparing", 0.0, None)
@@ -215,6 +224,7 @@ class RunPanel(VTKObservationMixin):
             return
         if self._parameters.result is result.node:
             # Added to the result that is shown: the parameter does not change, and what is shown has to.
+            self._parameters.segment = result.newest_like(self._parameters.segment) or self._parameters.segment
             self._parameters.parameterNode.Modified()
         self._parameters.result = result.node
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import slicer
 import vtk
 
@@ -31,7 +32,10 @@ SEGMENT = "HLFD.Segment"
 """Attribute of a map, and tag of a segment: the name that the segment got. It stays when a user renames the segment."""
 LABEL_TAG = "HLFD.Label"
 RUN_TAG = "HLFD.Run"
-"""The number of the run that a segment is of, from 1."""
+"""The `SceneRun.key` of the run that a segment is of; in older scenes the run's number, from 1."""
+
+TO_CT_ATTRIBUTE = "HLFD.VoxelToCTVoxel"
+"""Of a map: 16 numbers, from its voxels (i, j, k) to the CT's, so that it can follow a CT that is moved."""
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
 MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
@@ -40,6 +44,9 @@ slices count along the CT's k axis, also where only a part of the CT was segment
 
 Point = tuple[float, float, float]
 
+MOVED_MM = 1e-3
+"""Less is rounding."""
+
 
 @dataclass(frozen=True)
 class SceneRun:
@@ -47,6 +54,9 @@ class SceneRun:
 
     Attributes:
         model: the name of the model's package.
+        weights: SHA-256 of the model's weights; empty in older scenes, as are the next two.
+        key: tells the run from all others, also from those of other segmentations.
+        ct_fingerprint: of the CT's voxels, see `voxels_fingerprint`.
         device: where it ran.
         notes: sentences about how the result came about.
         not_hu: why the CT does not look like HU; empty where it does.
@@ -58,6 +68,9 @@ class SceneRun:
     notes: list[str] = field(default_factory=list)
     not_hu: str = ""
     fingerprints: dict[str, str] = field(default_factory=dict)
+    weights: str = ""
+    key: str = ""
+    ct_fingerprint: str = ""
 
 
 class SceneResult:
@@ -175,24 +188,25 @@ class SceneResult:
     @property
     def segments(self) -> list[str]:
         """The names that the found segments got, in the order of the segmentation. A deleted segment is left out."""
-        return [name for _, segment in segments_by_id(self.node) if (name := tag(segment, SEGMENT))]
+        return [tag(segment, SEGMENT) for _, segment in self._own_segments()]
 
     def segment_id(self, segment: str) -> str | None:
         """The ID of the segment that got this name; None where it is deleted."""
-        return next((key for key, each in segments_by_id(self.node) if tag(each, SEGMENT) == segment), None)
+        return next((key for key, each in self._own_segments() if tag(each, SEGMENT) == segment), None)
 
-    def mark_segment(self, segment_id: str, *, segment: str, label: str) -> None:
+    def mark_segment(self, segment_id: str, *, segment: str, label: str, run: str) -> None:
         """Says of a segment in the node that it is of the run that `add_run` will add next.
 
         Args:
             segment_id: its ID in the node.
             segment: the name that it got, unique in the node.
             label: the name of the task's label.
+            run: the run's `key`.
         """
         added = self.node.GetSegmentation().GetSegment(segment_id)
         added.SetTag(SEGMENT, segment)
         added.SetTag(LABEL_TAG, label)
-        added.SetTag(RUN_TAG, str(len(self.runs) + 1))
+        added.SetTag(RUN_TAG, run)
 
     def segments_of_run(self, number: int) -> dict[str, str]:
         """For each label that a run found, the ID of its segment. A deleted segment is left out.
@@ -200,12 +214,36 @@ class SceneResult:
         Args:
             number: of the run in `runs`, from 1.
         """
-        segments = segments_by_id(self.node)
-        return {tag(each, LABEL_TAG): key for key, each in segments if tag(each, RUN_TAG) == str(number)}
+        wanted = self._run_tags()[number - 1] if number else None
+        found: dict[str, str] = {}
+        for key, each in segments_by_id(self.node):
+            if tag(each, RUN_TAG) == wanted:
+                found.setdefault(tag(each, LABEL_TAG), key)  # The first one: a user may have copied it.
+        return found
 
     def newest_segments(self) -> dict[str, str]:
         """`segments_of_run` of the newest run. What that one did not find is not taken from an earlier one."""
         return self.segments_of_run(len(self.runs))
+
+    def deleted_segments(self) -> list[str]:
+        """The labels of segments that the newest run found, and that were deleted since."""
+        return [label for label in self.newest_run.fingerprints if label not in self.newest_segments()]
+
+    def newest_like(self, segment: str) -> str | None:
+        """The name of the newest run's segment of the same label as a segment's; None where it found none."""
+        labels = {tag(each, SEGMENT): tag(each, LABEL_TAG) for _, each in self._own_segments()}
+        key = self.newest_segments().get(labels.get(segment, ""))
+        return tag(self.node.GetSegmentation().GetSegment(key), SEGMENT) if key else None
+
+    def _own_segments(self) -> list[tuple[str, slicer.vtkSegment]]:
+        """ID and segment of each that a run of this node made. Others may carry the tags of another segmentation."""
+        runs = self._run_tags()
+        segments = segments_by_id(self.node)
+        return [(key, each) for key, each in segments if tag(each, SEGMENT) and tag(each, RUN_TAG) in runs]
+
+    def _run_tags(self) -> list[str]:
+        """What the segments of each run have as `RUN_TAG`."""
+        return [run.key or str(number) for number, run in enumerate(self.runs, start=1)]
 
     @property
     def maps(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
@@ -234,16 +272,62 @@ class SceneResult:
             (n for n in self.maps if (n.GetAttribute(SEGMENT), n.GetAttribute(LAYER_ATTRIBUTE)) == wanted), None
         )
 
-    def add_map(self, node: slicer.vtkMRMLScalarVolumeNode, segment: str, layer: str) -> None:
-        """Keeps an attention map; maps are added in the network's order of layers."""
-        node.SetAttribute(SEGMENT, segment)
-        node.SetAttribute(LAYER_ATTRIBUTE, layer)
-        self._add(MAP_REFERENCE, node)
+    def has_map(self, segment: str) -> bool:
+        """Whether a segment is there with an attention map of any layer."""
+        return segment in self.segments and any(node.GetAttribute(SEGMENT) == segment for node in self.maps)
 
-    def add_probability(self, node: slicer.vtkMRMLScalarVolumeNode, segment: str) -> None:
-        """Keeps a probability map."""
+    def add_map(
+        self, node: slicer.vtkMRMLScalarVolumeNode, ct: slicer.vtkMRMLScalarVolumeNode, segment: str, layer: str
+    ) -> None:
+        """Keeps an attention map that lies on a CT; maps are added in the network's order of layers."""
+        node.SetAttribute(LAYER_ATTRIBUTE, layer)
+        self._keep_on(ct, node, MAP_REFERENCE, segment)
+
+    def add_probability(
+        self, node: slicer.vtkMRMLScalarVolumeNode, ct: slicer.vtkMRMLScalarVolumeNode, segment: str
+    ) -> None:
+        """Keeps a probability map that lies on a CT."""
+        self._keep_on(ct, node, PROBABILITY_REFERENCE, segment)
+
+    @property
+    def used_names(self) -> set[str]:
+        """The names of segments, also deleted ones, that maps or tables are about: no other segment must get them."""
+        maps = (*self._references(MAP_REFERENCE), *self._references(PROBABILITY_REFERENCE))
+        tables = (*self.measures_tables, self.focus_table, self.readings_table)
+        rows = [row for table in tables if table is not None for row in rows_of(table)]
+        names = {node.GetAttribute(SEGMENT) for node in maps}
+        return {name for name in names.union(row.get("segment") or row.get("Segment") for row in rows) if name}
+
+    def lay_on_ct(self) -> None:
+        """Moves all maps to where the CT lies now. A user moves the CT, and does not see the maps' nodes."""
+        if self.ct is None:
+            return
+        voxel_to_own, to_ct = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+        self.ct.GetIJKToRASMatrix(voxel_to_own)
+        for node in (*self.maps, *self.probabilities):
+            if not (text := node.GetAttribute(TO_CT_ATTRIBUTE)):
+                continue  # Of an older scene.
+            to_ct.DeepCopy([float(number) for number in text.split()])
+            moved, before = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+            vtk.vtkMatrix4x4.Multiply4x4(voxel_to_own, to_ct, moved)
+            node.GetIJKToRASMatrix(before)
+            if not np.allclose(*map(slicer.util.arrayFromVTKMatrix, (moved, before)), rtol=0, atol=MOVED_MM):
+                node.SetIJKToRASMatrix(moved)
+            if node.GetTransformNodeID() != self.ct.GetTransformNodeID():
+                node.SetAndObserveTransformNodeID(self.ct.GetTransformNodeID())
+
+    def _keep_on(
+        self, ct: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode, role: str, segment: str
+    ) -> None:
+        """Keeps a map of a segment, and where it lies on the CT."""
         node.SetAttribute(SEGMENT, segment)
-        self._add(PROBABILITY_REFERENCE, node)
+        self._add(role, node)
+        voxel_to_own, own_to_ct, to_ct = (vtk.vtkMatrix4x4() for _ in range(3))
+        node.GetIJKToRASMatrix(voxel_to_own)
+        ct.GetRASToIJKMatrix(own_to_ct)
+        vtk.vtkMatrix4x4.Multiply4x4(own_to_ct, voxel_to_own, to_ct)
+        numbers = slicer.util.arrayFromVTKMatrix(to_ct).ravel().tolist()
+        node.SetAttribute(TO_CT_ATTRIBUTE, " ".join(map(repr, numbers)))
 
     def lesions(self, segment: str) -> list[tuple[int, Point]]:
         """Number (from 1, the largest) and center (RAS in the world, mm) of each lesion of a segment.

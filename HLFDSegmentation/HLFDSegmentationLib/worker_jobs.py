@@ -195,7 +195,7 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
     tell(WRITING, 0)
     package = read_package(request.model)
     ct, labels = read_raw(request.ct), read_raw(request.labels)
-    measures = measure(labels, ct, package.task)
+    measures = [one for one in measure(labels, ct, package.task) if one.label.name not in request.deleted]
     tell(WRITING, 0)
     slices = AxialSlices(ct, package.task)
     network_labels = slices.to_canvas(slices.labels_of(labels))

@@ -172,6 +172,7 @@ class ReportRequest:
         title: name of the CT in the report.
         notes: the result's notes.
         warnings: what the reader must not miss, for example that the image is not CT in HU.
+        deleted: labels whose segments were found and deleted: nothing is told of them.
         readings: what a reader made of the maps.
         destination: the HTML file.
     """
@@ -184,6 +185,7 @@ class ReportRequest:
     title: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    deleted: tuple[str, ...]
     readings: tuple[Reading, ...]
     destination: str
 
