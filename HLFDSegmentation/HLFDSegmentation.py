@@ -132,7 +132,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self.onSceneStartSave)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -179,10 +178,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         atWork = node is not None and (node.inputVolume or node.result)
         self._choices = {name: node.getValue(name) for name in node.allParameters} if atWork else {}
-
-    def onSceneStartSave(self, caller: Any, event: str) -> None:
-        """Called just before the scene is saved."""
-        self.reviewPanel.keep_comment()
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
         """Called when a scene has been loaded."""
@@ -237,7 +232,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         if not path or not result:
             return
-        self.reviewPanel.keep_comment()
         button = self.ui.exportReportButton
 
         def end(sentence: str) -> None:

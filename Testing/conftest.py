@@ -14,6 +14,7 @@ from generated_cases import TASK
 from HLFDSegmentationLib.model_package import ModelPackage, write_package
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
+from slicer_panel_cases import load, models, panel, quick, reviewed, small_model  # noqa: F401 (for pytest, as below)
 from slicer_shell.fixtures import (  # noqa: F401 (for pytest, which looks for them here)
     pytest_pycollect_makemodule,
     slice_views,

@@ -19,7 +19,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
 from slicer_cases import Later, add_roi, add_study, add_transform, add_volume, slicer, turn
-from test_slicer_module import MODEL, MODULE_FILE, Panel, answer
+from slicer_panel_cases import MODEL, MODULE_FILE, Panel, answer
 from test_slicer_run import snapshot
 
 run_panel = Later("HLFDSegmentationLib.slicer_run_panel")

@@ -42,6 +42,7 @@ class ReadingPanel:
         for button in self._radio_buttons.values():
             button.connect("clicked(bool)", self._on_read)
         ui.commentLineEdit.connect("editingFinished()", self._on_comment)
+        ui.commentLineEdit.connect("textEdited(QString)", self._on_typed)
         ui.lesionList.connect("currentRowChanged(int)", self._on_row)
         ui.exportReadingsButton.connect("clicked(bool)", self._on_export)
 
@@ -92,11 +93,6 @@ class ReadingPanel:
     def _readings(self) -> Readings:
         return Readings(self._result)
 
-    def keep_typed(self) -> None:
-        """Keeps a comment that was typed and not entered: a shortcut or a menu takes no focus from the line."""
-        if self._typing:
-            self._keep()
-
     def _on_row(self, row: int) -> None:
         self._show_reading()
         if row > 0:
@@ -108,17 +104,26 @@ class ReadingPanel:
     def _on_comment(self) -> None:
         self._keep()
 
+    def _on_typed(self, text: str) -> None:
+        # Each letter: Ctrl+S and menus take no focus from the line, and Slicer tells nobody that it saves a scene.
+        self._set()
+
     def _keep(self) -> None:
+        if self._set():
+            self._show_reading()
+
+    def _set(self) -> bool:
+        """Keeps verdict and comment as they are in the panel; whether that could be done."""
         if not self._result:
-            return
+            return False
         verdict = next(verdict for verdict, button in self._radio_buttons.items() if button.checked)
         comment = self.ui.commentLineEdit.text
         try:
             self._readings().set(self._segment, self._layer, self._lesion, verdict, comment)
         except HLFDError as error:
             self._on_problem(str(error))
-            return
-        self._show_reading()
+            return False
+        return True
 
     def _on_export(self, clicked: bool) -> None:
         path = qt.QFileDialog.getSaveFileName(
@@ -126,7 +131,6 @@ class ReadingPanel:
         )
         if not path or not self._result:
             return
-        self.keep_typed()
         try:
             self._readings().write_csv(with_suffix(path, ".csv"))
             self._on_problem("")

@@ -194,10 +194,6 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.reviewHintLabel.setText(note)
             self.ui.reviewHintLabel.show()
 
-    def keep_comment(self) -> None:
-        """Keeps a comment that is still being typed, before anything is saved or exported."""
-        self._readings.keep_typed()
-
     def _jump_to(self, place: tuple) -> None:
         (self._comparison or self._view).jump_to(place)
 

@@ -143,9 +143,9 @@ def warm_panel(ct: Path) -> Iterator:
     import SimpleITK as sitk
     import slicer
     from slicer_cases import add_volume
+    from slicer_panel_cases import MODULE_FILE, Panel
     from slicer_shell.modules import load_module_file
     from slicer_shell.packaging_stand_ins import packages
-    from test_slicer_module import MODULE_FILE, Panel
 
     with packages.in_place():
         module = load_module_file(MODULE_FILE)

@@ -62,12 +62,10 @@ class IOManager:
         return bool(node.GetStorageNode().WriteData(node))
 
     def _open_scene(self, filename: str, clear: bool, messages) -> bool:
-        if clear:
-            self._scene.Clear(False)
         if filename.endswith(".mrb"):
-            return bool(self._logic.OpenSlicerDataBundle(filename, self._logic.GetTemporaryPath(), messages))
+            return bool(self._scene.ReadFromMRB(filename, clear, messages))
         self._scene.SetURL(filename)
-        return bool(self._scene.Import())
+        return bool(self._scene.Connect() if clear else self._scene.Import())
 
     def _save_scene(self, filename: str) -> bool:
         if filename.endswith(".mrb"):

@@ -172,6 +172,9 @@ def _scene(folder: Path) -> slicer.vtkMRMLScene:
     cache = slicer.vtkCacheManager()
     cache.SetRemoteCacheDirectory(str(folder / "cache"))
     scene.SetCacheManager(cache)
+    transfers = slicer.vtkDataIOManager()
+    transfers.SetCacheManager(cache)
+    scene.SetDataIOManager(transfers)
     return scene
 
 

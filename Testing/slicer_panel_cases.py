@@ -1,0 +1,159 @@
+"""The panel of HLFD Segmentation on the stand-in Slicer, and what its user does: for the tests of it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULE_FILE = Path(__file__).parents[1] / "HLFDSegmentation" / "HLFDSegmentation.py"
+PANEL_WIDTH = 450
+SEGMENT = "liver tumor"
+MODEL = "untrained"
+
+
+class Panel:
+    """The module in the window, and what its user does."""
+
+    def __init__(self, slicer, module) -> None:
+        self.slicer, self.module = slicer, module
+        slicer.util.mainWindow().show()
+        slicer.util.selectModule("HLFDSegmentation")
+        slicer.app.processEvents()
+
+    @property
+    def widget(self):
+        return self.slicer.modules.HLFDSegmentationWidget
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.widget.logic.getParameterNode()
+
+    def open_again(self) -> None:
+        """The user goes to another module and comes back."""
+        self.slicer.app.main_window.moduleSelector().leave()
+        self.slicer.util.selectModule("HLFDSegmentation")
+        self.slicer.app.processEvents()
+
+    def wait(self, condition, seconds: float = 120) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def wait_for_end(self) -> None:
+        self.wait(lambda: not self.running)
+
+    @property
+    def running(self) -> bool:
+        return self.ui.progressBar.visible
+
+    @property
+    def message(self) -> str:
+        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
+
+    def choose_model(self, name: str) -> None:
+        self.widget.modelPanel.refresh()
+        self.widget.modelPanel.choose(name)
+
+    def results(self) -> list:
+        from HLFDSegmentationLib.slicer_scene_result import SceneResult
+
+        return SceneResult.all(self.slicer.mrmlScene)
+
+    def show_result(self, result) -> None:
+        self.parameters.result = result.node
+
+    def picture(self, name: str) -> None:
+        """A screenshot, as high as the panel wants to be."""
+        from slicer_shell.screenshots import grab
+
+        top = self.module.widgetRepresentation()
+        window = self.slicer.util.mainWindow()
+        for _attempt in range(5):
+            self.slicer.app.processEvents()
+            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
+        path = grab(top, name)
+        assert path.stat().st_size > 4000
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """The user's folder of models, empty."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("HLFD_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def load(slicer_shell, models, monkeypatch):
+    """Loads the module as Slicer does."""
+    from slicer_shell.modules import load_module_file
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield lambda: load_module_file(MODULE_FILE)
+    if worker := sys.modules.get("HLFDSegmentationLib.slicer_worker"):
+        worker.close_shared_worker()
+
+
+@pytest.fixture
+def panel(slicer_shell, load) -> Panel:
+    """The module as it is before PyTorch is installed: it starts no worker process, which takes its time."""
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch"}
+    return Panel(slicer_shell, load())
+
+
+@pytest.fixture
+def small_model(models, untrained_package) -> str:
+    """An imported model that is fast."""
+    shutil.copytree(untrained_package, models / MODEL)
+    return MODEL
+
+
+@pytest.fixture
+def quick(panel, small_model):
+    """The panel with a CT, and a model that segments it within a second."""
+    from slicer_cases import add_ct
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    panel.ct = add_ct()
+    panel.open_again()
+    panel.choose_model(small_model)
+    return panel
+
+
+@pytest.fixture
+def reviewed(slicer_shell, panel, tmp_path):
+    """The panel with a result with attention, in which the tumor and its lesions are known."""
+    from slicer_review_cases import add_reviewed_case
+
+    result = add_reviewed_case(tmp_path)
+    slicer_shell.util.setSliceViewerLayers(background=result.ct, fit=True)
+    panel.result = result
+    panel.open_again()
+    panel.show_result(result)
+    return panel
+
+
+def answer(*values) -> None:
+    from slicer_shell import dialogs
+
+    dialogs.answer(*values)
+
+
+def asked() -> list[str]:
+    from slicer_shell import dialogs
+
+    return dialogs.shown
+
+
+def foreground(slicer, view: str = "Red"):
+    composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
+    return slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")

@@ -1,0 +1,399 @@
+"""What a user changes around a result, and what the panel then shows and tells: nothing of another run, CT or model."""
+
+import re
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+from generated_cases import TASK
+from slicer_cases import Later, add_ct, add_roi, add_transform, shift, slicer, turn
+from slicer_panel_cases import MODEL, SEGMENT, answer, foreground
+from slicer_review_cases import add_reviewed_case
+
+attention_maps = Later("HLFDSegmentationLib.slicer_attention_maps")
+report = Later("HLFDSegmentationLib.slicer_report")
+scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
+readings = Later("HLFDSegmentationLib.slicer_readings")
+
+LAYER = "decoder2"
+
+
+def run(panel):
+    """A run through the panel, and its result."""
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert panel.message == ""
+    return scene_result.SceneResult.of(panel.parameters.result)
+
+
+def warnings(result, folder) -> str:
+    return "\n".join(report.report_request(result, [], folder / "report.html", folder).warnings)
+
+
+def another(folder, model, ct):
+    (folder / model).mkdir()
+    return add_reviewed_case(folder / model, model=model, ct=ct)
+
+
+def volumes(panel) -> dict:
+    """Segment and volume of each row in the panel's table."""
+    rows = scene_result.rows_of(panel.ui.measuresTable.mrmlTableNode())
+    return {row["segment"]: float(row["volume_mL"]) for row in rows if not row["lesion"]}
+
+
+def middle_third(ct):
+    bounds = [0.0] * 6
+    ct.GetRASBounds(bounds)
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    return add_roi(((low + high) / 2).tolist(), ((high - low) / 3).tolist())
+
+
+# The CT
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_attention_lies_on_a_ct_that_was_moved(reviewed, hardened, tmp_path):
+    result = reviewed.result
+    ((_, before),) = result.lesions(SEGMENT)[:1]
+    add_transform(turn(30) @ shift(40, 0, 0), result.ct, result.node)
+    if hardened:
+        result.ct.HardenTransform()
+        result.node.HardenTransform()
+    reviewed.parameters.showMap = True
+    ((_, lesion),) = result.lesions(SEGMENT)[:1]
+    assert np.linalg.norm(np.subtract(lesion, before)) > 30
+    place = attention_maps.place_of_most_attention(foreground(slicer))
+    assert np.linalg.norm(np.subtract(place, lesion)) < 15
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCrosshairRAS([0.0, 0.0, 0.0])
+    reviewed.ui.mostAttentionButton.click()
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS()
+    assert np.allclose(crosshair, place, atol=0.01)
+
+
+def test_the_report_says_that_the_voxels_are_of_another_moment(quick, tmp_path):
+    result = run(quick)
+    assert warnings(result, tmp_path) == "" and not quick.ui.notesLabel.visible
+    voxels = slicer.util.arrayFromVolume(result.ct).copy()
+    slicer.util.updateVolumeFromArray(result.ct, np.roll(voxels, 25, axis=2))
+    assert "voxels are not those that were segmented" in warnings(result, tmp_path)
+    quick.open_again()
+    assert "voxels are not those that were segmented" in quick.ui.notesLabel.text
+    slicer.util.updateVolumeFromArray(result.ct, voxels)
+    quick.open_again()
+    assert not quick.ui.notesLabel.visible
+
+
+def test_a_region_is_told_before_and_after_the_run(quick):
+    whole = volumes(quick) if run(quick) else {}
+    quick.parameters.roi = middle_third(quick.ct)
+    assert quick.parameters.roi.GetName() in quick.ui.hintLabel.text and quick.ui.hintLabel.visible
+    run(quick)
+    assert "Only the region" in quick.ui.notesLabel.text
+    assert sum(volumes(quick).values()) < sum(whole.values())
+    # It stays for the next patient, and is seen.
+    quick.parameters.inputVolume = add_ct(1, "Patient B")
+    assert quick.parameters.roi.GetName() in quick.ui.hintLabel.text
+
+
+def test_nothing_is_added_to_a_result_whose_ct_is_gone(quick):
+    result = run(quick)
+    slicer.mrmlScene.RemoveNode(quick.ct)
+    quick.parameters.inputVolume = add_ct(1, "Patient B")
+    quick.parameters.outputSegmentation = result.node
+    assert not quick.ui.segmentButton.enabled
+    assert "another CT" in quick.ui.hintLabel.text
+
+
+# Runs
+
+
+def test_a_run_takes_nothing_of_an_earlier_one_whose_segments_were_deleted(quick):
+    result = run(quick)
+    quick.parameters.segment = SEGMENT
+    quick.ui.misledRadioButton.click()
+    earlier = set(result.maps)
+    for key in list(result.node.GetSegmentation().GetSegmentIDs()):
+        result.node.GetSegmentation().RemoveSegment(key)
+    for table in result.measures_tables:
+        slicer.mrmlScene.RemoveNode(table)
+    quick.parameters.outputSegmentation = result.node
+    run(quick)
+    quick.parameters.showMap = True
+    assert foreground(slicer) not in earlier
+    assert quick.ui.notReadRadioButton.checked
+
+
+def test_the_review_follows_a_second_run_into_the_shown_result(quick):
+    result = run(quick)
+    quick.parameters.showMap = True
+    quick.parameters.segment = SEGMENT
+    quick.parameters.outputSegmentation = result.node
+    earlier = set(result.maps)
+    run(quick)
+    assert quick.ui.segmentComboBox.currentText == f"{SEGMENT} 2" in volumes(quick)
+    assert foreground(slicer) not in earlier
+
+
+def test_segments_of_another_result_are_not_taken_for_its_own(quick, tmp_path):
+    first = run(quick)
+    quick.parameters.useTumorThreshold, quick.parameters.tumorThreshold = True, 0.95
+    second = run(quick)
+    assert SEGMENT in first.segments and SEGMENT not in second.segments
+    copied = first.segment_id(SEGMENT)
+    assert second.node.GetSegmentation().CopySegmentFromSegmentation(first.node.GetSegmentation(), copied)
+    assert SEGMENT not in second.segments and SEGMENT not in second.newest_segments()
+    request = report.report_request(second, [], tmp_path / "report.html", tmp_path)
+    labels = np.fromfile(request.labels.file, np.uint8)
+    assert labels.any() and TASK.label(SEGMENT).value not in labels
+
+
+def test_a_loaded_file_of_segments_brings_no_result(quick, tmp_path):
+    first = run(quick)
+    file = tmp_path / "first.seg.nrrd"
+    slicer.util.saveNode(first.node, str(file))
+    loaded = slicer.util.loadSegmentation(str(file))
+    quick.parameters.outputSegmentation = loaded
+    quick.parameters.useTumorThreshold, quick.parameters.tumorThreshold = True, 0.95
+    second = run(quick)
+    assert second.node is loaded
+    assert set(second.newest_segments()) == {"liver"}
+
+
+def test_an_output_that_takes_no_voxels_any_more_ends_the_run(quick):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(quick.ct)
+    node.GetSegmentation().AddEmptySegment("own", "own")
+    quick.parameters.outputSegmentation = node
+    quick.ui.segmentButton.click()
+    node.SetSourceRepresentationToClosedSurface()
+    quick.wait_for_end()
+    assert "kept as surfaces" in quick.message
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["own"]
+
+
+def test_a_fault_in_tidying_up_gives_the_button_back(quick, monkeypatch):
+    run(quick)
+    quick.ui.segmentButton.click()
+    current = quick.widget.runPanel._run
+    monkeypatch.setattr(current, "_leave_nothing", lambda: 1 / 0)
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    assert "mistake in the program" in quick.message
+    assert quick.ui.segmentButton.text == "Segment" and quick.ui.segmentButton.enabled
+
+
+# Segments
+
+
+def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
+    result = run(quick)
+    key = result.segment_id("liver")
+    made = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, quick.ct).copy()
+    edited = made.copy()
+    edited[tuple(np.argwhere(made)[0])] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(edited, result.node, key, quick.ct)
+    quick.open_again()
+    assert "Changed since the run: liver." in quick.ui.notesLabel.text
+    slicer.util.updateSegmentBinaryLabelmapFromArray(made, result.node, key, quick.ct)
+    quick.open_again()
+    assert not quick.ui.notesLabel.visible
+    result.node.GetSegmentation().RemoveSegment(key)
+    quick.open_again()
+    assert "Deleted since the run, and still in the table: liver." in quick.ui.notesLabel.text
+    destination = tmp_path / "report"
+    answer(str(destination))
+    quick.ui.exportReportButton.click()
+    quick.wait(lambda: quick.ui.exportReportButton.enabled)
+    page = destination.with_suffix(".html").read_text(encoding="utf-8")
+    assert "Deleted after the model had made it" in page and "(none)" not in page
+
+
+def test_without_its_segments_there_is_nothing_to_review(reviewed):
+    result = reviewed.result
+    reviewed.parameters.showMap = True
+    result.node.GetSegmentation().RemoveSegment(result.segment_id(SEGMENT))
+    reviewed.open_again()
+    assert not reviewed.ui.reviewControls.visible
+    assert "were deleted" in reviewed.ui.reviewHintLabel.text
+    assert foreground(slicer) is None
+
+
+# Models
+
+
+def test_a_model_of_the_same_name_is_not_taken_for_the_one_that_segmented(quick, untrained_package, tmp_path):
+    result = run(quick)
+    folder = slicer_models(quick)
+    other = write_other_package(tmp_path / MODEL)
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    assert "is not the one that made this result" in warnings(result, tmp_path)
+    shutil.rmtree(folder)
+    shutil.copytree(untrained_package, folder)
+    assert warnings(result, tmp_path) == ""
+
+
+def slicer_models(panel):
+    return panel.widget.modelPanel.chosen.path
+
+
+def write_other_package(path):
+    import torch
+    from HLFDSegmentationLib.model_package import write_package
+    from HLFDSegmentationLib.networks import build_network
+
+    torch.manual_seed(5)
+    return write_package(
+        path,
+        network=build_network("mobilenetv2-unet", TASK.num_classes),
+        network_name="mobilenetv2-unet",
+        task=TASK,
+        name=MODEL,
+        title="Second generation",
+        license="CC0-1.0",
+        training_data=[],
+        metrics={},
+        card="# Second\n",
+        method="none",
+        seeds={"training": 5},
+    )
+
+
+def test_a_model_whose_files_are_gone_is_told(quick):
+    shutil.rmtree(slicer_models(quick))
+    quick.open_again()
+    assert "not installed" in quick.ui.modelComboBox.currentText
+    assert not quick.ui.segmentButton.enabled
+
+
+def test_devices_are_asked_for_again_after_a_fault(panel, small_model, monkeypatch):
+    from slicer_shell.packaging_stand_ins import packages
+
+    def full(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    packages.absent = set()
+    with monkeypatch.context() as disk:
+        disk.setattr(tempfile, "mkdtemp", full)
+        panel.open_again()
+    panel.open_again()
+    panel.wait(lambda: "threads" in panel.ui.deviceComboBox.itemText(1))
+
+
+# Readings
+
+
+def test_a_comment_that_is_being_typed_is_saved_and_exported(reviewed, tmp_path):
+    reviewed.ui.commentLineEdit.insert("on the gallbladder")
+    destination = tmp_path / "readings"
+    answer(str(destination))
+    reviewed.ui.exportReadingsButton.click()
+    assert "on the gallbladder" in destination.with_suffix(".csv").read_text(encoding="utf-8-sig")
+    reviewed.ui.commentLineEdit.insert(", and on the stomach")
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    (kept,) = readings.Readings(reviewed.result).all()
+    assert kept.comment == "on the gallbladder, and on the stomach"
+
+
+def test_a_verdict_that_nobody_can_give_does_not_stop_the_review(reviewed):
+    reviewed.ui.misledRadioButton.click()
+    table = reviewed.result.readings_table
+    assert table.GetLocked()
+    table.SetCellText(0, table.GetColumnIndex("verdict"), "wrong place")
+    reviewed.parameters.showMap = True
+    assert foreground(slicer) is not None and reviewed.ui.notReadRadioButton.checked
+
+
+# Views
+
+
+def test_of_the_result_that_is_shown_alone_the_segments_are_outlined(reviewed, tmp_path):
+    displays = [each.node.GetDisplayNode() for each in (reviewed.result, another(tmp_path, "b", reviewed.result.ct))]
+    second = reviewed.results()[1]
+    reviewed.parameters.showMap = True
+    reviewed.show_result(second)
+    assert [bool(display.GetVisibility2DFill()) for display in displays] == [True, False]
+    reviewed.parameters.showMap = False
+    assert all(display.GetVisibility2DFill() for display in displays)
+
+
+def test_the_background_comes_back_after_results_of_two_cts(reviewed, tmp_path):
+    mr = add_ct(3, "MR")
+    slicer.util.setSliceViewerLayers(background=mr)
+    other_ct = add_ct(1, "CT 2")
+    other_ct.CreateDefaultDisplayNodes()
+    other = another(tmp_path, "b", other_ct)
+    reviewed.parameters.showMap = True
+    reviewed.show_result(other)
+    reviewed.parameters.showMap = False
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == mr.GetID()
+
+
+@pytest.fixture
+def compared(reviewed, tmp_path):
+    reviewed.others = [another(tmp_path, name, reviewed.result.ct) for name in "bc"]
+    reviewed.parameters.comparedResult = reviewed.others[0].node
+    reviewed.ui.compareButton.click()
+    assert reviewed.ui.compareButton.checked
+    return reviewed
+
+
+def test_a_comparison_ends_when_another_result_is_chosen(compared):
+    compared.parameters.comparedResult = compared.others[1].node
+    assert not compared.ui.compareButton.checked
+
+
+def test_a_side_without_a_map_is_told_in_the_panel(compared):
+    slicer.mrmlScene.RemoveNode(compared.others[0].map_node(SEGMENT, "decoder3"))
+    compared.parameters.layer = "decoder3"
+    assert re.match("2: There is no attention map of decoder3", compared.ui.reviewHintLabel.text)
+    assert compared.ui.reviewHintLabel.visible
+
+
+def test_each_side_keeps_its_segments_when_a_scene_is_added(compared):
+    def views():
+        pair = (compared.result, compared.others[0])
+        return [list(each.node.GetDisplayNode().GetViewNodeIDs()) for each in pair]
+
+    before = views()
+    for display in (compared.result.node.GetDisplayNode(), compared.others[0].node.GetDisplayNode()):
+        display.SetViewNodeIDs([])  # As the care of a loaded scene does.
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
+    slicer.app.processEvents()
+    assert views() == before and all(before)
+
+
+def test_a_scene_that_is_added_leaves_the_choices_of_who_is_at_work(reviewed, tmp_path):
+    other = another(tmp_path, "b", add_ct(1, "Patient B"))
+    reviewed.show_result(other)
+    reviewed.parameters.useTumorThreshold = True
+    scene = tmp_path / "other.mrb"
+    slicer.util.saveScene(str(scene))
+    slicer.mrmlScene.Clear(False)
+
+    mine = another(tmp_path, "mine", None)
+    reviewed.open_again()
+    reviewed.show_result(mine)
+    reviewed.parameters.inputVolume = mine.ct
+    reviewed.parameters.layer = "decoder3"
+    slicer.util.loadScene(str(scene), {"clear": False})
+    slicer.app.processEvents()
+    assert len(reviewed.results()) > 1
+    parameters = reviewed.parameters
+    assert parameters.result is mine.node and parameters.inputVolume is mine.ct
+    assert parameters.layer == "decoder3" and not parameters.useTumorThreshold
+    assert reviewed.ui.inputSelector.currentNode() is mine.ct
+
+
+def test_a_loaded_scene_brings_its_choices(reviewed, tmp_path):
+    reviewed.parameters.layer = "encoder2"
+    scene = tmp_path / "scene.mrb"
+    slicer.util.saveScene(str(scene))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(scene))
+    slicer.app.processEvents()
+    assert reviewed.parameters.layer == "encoder2"
+    assert reviewed.parameters.result is reviewed.results()[0].node
