@@ -49,10 +49,8 @@ class ReadingPanel:
     def show(self, result: SceneResult | None, segment: str, layer: str) -> None:
         """Shows the lesions of a segment and the reading of a layer."""
         place, before = (result, segment, layer), (self._result, self._segment, self._layer)
-        if self._typing:
-            if place == before:
-                return
-            self._keep()  # Where it was typed: a run that ends shows its own result.
+        if self._typing and place == before:
+            return  # What is typed is kept already; writing it anew would take the cursor to its end.
         self._result, self._segment, self._layer = place
         if place[:2] != before[:2]:
             self._fill_lesions()
