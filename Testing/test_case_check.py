@@ -9,7 +9,7 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
 from HLFDTrainingLib.cases import Case, find_cases
-from HLFDTrainingLib.split import PARTS, Split
+from HLFDTrainingLib.split import PARTS, Split, split_by_patient
 from test_bad_ct import stack, write_series
 
 TASK = load_task("kidney-tumor")
@@ -161,10 +161,40 @@ def test_not_ct_in_hu(kits):
     assert "HU" in finding.problem
 
 
+def with_window(kits, low: float, high: float):
+    return [dataclasses.replace(case, window=(low, high)) for case in find_cases(kits, TASK)]
+
+
 def test_an_image_cut_to_a_window_need_not_look_like_hu(kits):
-    rewrite(kits / "case_00001" / "imaging.nii.gz", mr_like)
-    cases = [dataclasses.replace(case, window=(0.0, 250.0)) for case in find_cases(kits, TASK)]
-    assert check_cases(cases, TASK) == []
+    for case in find_cases(kits, TASK):
+        rewrite(case.ct, lambda ct: sitk.Clamp(ct, lowerBound=0, upperBound=250))
+    assert [finding.severity for finding in check(kits)] == ["error", "error"]
+    assert check_cases(with_window(kits, 0.0, 250.0), TASK) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(lambda ct: ct + 300, "beyond"), (lambda ct: ct * 0 + 7, "little of")],
+)
+def test_a_window_that_the_values_contradict(kits, values, told):
+    for case in find_cases(kits, TASK):
+        rewrite(case.ct, lambda ct: sitk.Clamp(ct, lowerBound=0, upperBound=250))
+    rewrite(kits / "case_00001" / "imaging.nii.gz", values)
+    finding = only(check_cases(with_window(kits, 0.0, 250.0), TASK))
+    assert (finding.case, finding.severity) == ("case_00001", "error")
+    assert told in finding.problem
+
+
+def test_a_label_that_was_interpolated(kits):
+    rewrite(kits / "case_00001" / "segmentation.nii.gz", lambda label: sitk.Cast(label, sitk.sitkFloat32) * 0.5)
+    problems = {finding.problem for finding in check(kits) if finding.severity == "error"}
+    assert any("0.5" in problem and "no label has" in problem for problem in problems)
+
+
+def test_two_patients_leave_none_to_test_on(kits):
+    cases = find_cases(kits, TASK)
+    findings = check_cases(cases, TASK, split=split_by_patient(cases))
+    assert any("to measure the result on" in finding.problem for finding in findings if finding.severity == "warning")
 
 
 def test_unknown_values_are_listed(kits):

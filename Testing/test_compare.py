@@ -19,7 +19,7 @@ import torch
 from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import LocalCluster
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
+from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import compare
@@ -228,6 +228,27 @@ def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished_long
 def test_changed_plan_is_refused(finished, compare_here, change):
     with pytest.raises(TrainingError, match=r"another plan: its (batch|seed|task) is"):
         compare_here(finished, plan=replace(PLAN, **change))
+
+
+def test_a_label_that_was_corrected_meanwhile_is_refused(tmp_path):
+    """Rows before and after would be measured against different truths."""
+    found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
+    split = split_by_patient(found)
+    folder = ComparisonFolder(tmp_path / "comparison")
+    folder.begin(PLAN, found, split)
+    folder.begin(PLAN, found, split)
+    label = split.test[0].label
+    label.write_bytes(split.train[0].label.read_bytes())
+    with pytest.raises(CasesError, match=f"Case {split.test[0].name}: the label"):
+        folder.begin(PLAN, found, split)
+
+
+@pytest.mark.parametrize("name", ["costs", "focus_slices"])
+def test_a_damaged_file_that_is_found_again_may_be_deleted(name, finished, tmp_path):
+    folder = ComparisonFolder(shutil.copytree(finished, tmp_path / "comparison"))
+    (folder.path / f"{name}.json").write_text("{", encoding="utf-8")
+    with pytest.raises(TrainingError, match="Delete this file and repeat the command"):
+        getattr(folder, name)()
 
 
 def test_other_cases_are_refused(finished, cases, split, scheduler):

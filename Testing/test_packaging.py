@@ -49,6 +49,27 @@ def test_card_tells_how_the_model_was_made(run, tmp_path):
         assert words in card
 
 
+def test_measured_organs_with_their_tumors_are_told(run, tmp_path):
+    whole = shutil.copytree(run.parent, tmp_path / "training") / "run"
+    assert main(["evaluate", str(whole), "--all", "--device", "cpu"]) == 0
+    package = read_package(package_run(RunFolder(whole), tmp_path / "model", name="measured"))
+    models = json.loads((whole / "comparison.json").read_text(encoding="utf-8"))["models"]
+    (student,) = [model for model in models if model["stage"] == "student"]
+    assert package.metrics["liver"]["test_dice_with_tumors"] == student["labels"]["liver with tumors"]["dice"]["mean"]
+    assert "test dice with tumors" in package.card
+
+
+def test_the_row_of_a_comparison_is_packaged_with_its_test_figures(run, tmp_path, capsys):
+    row = shutil.copytree(run, tmp_path / "comparison" / "rows" / "none_seed0")
+    figures = [{"label": "liver", "dice": 0.8}, {"label": "liver", "dice": 0.6}, {"label": "liver", "dice": None}]
+    (row / "figures.json").write_text(json.dumps({"cases": figures}), encoding="utf-8")
+    package = read_package(package_run(RunFolder(row), tmp_path / "model", name="measured"))
+    assert package.metrics["liver"]["test_dice"] == pytest.approx(0.7)
+    (tmp_path / "comparison" / "comparison.json").write_text("{}", encoding="utf-8")
+    assert main(["package", str(tmp_path / "comparison"), "-o", str(tmp_path / "other")]) == 1
+    assert "rows" in capsys.readouterr().err
+
+
 def test_card_and_package_tell_all_methods_of_a_student_that_went_on(run, tmp_path):
     method = "hlfd, then labels alone"
     package = read_package(package_run(RunFolder(run), tmp_path / "model", name="went-on", method=method))

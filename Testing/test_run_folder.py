@@ -55,3 +55,26 @@ def test_a_head_is_trained_where_the_variant_needs_one(run):
         type(run.plan()).from_dict({**plan, "method_options": {"variant": variant}}) for variant in ("full", "released")
     )
     assert "head" in with_head.stages and "head" not in without.stages
+
+
+@pytest.mark.parametrize(("part", "told"), [("ct", "CT"), ("label", "label")])
+def test_a_case_whose_file_was_changed_is_refused(run, part, told):
+    split = run.split(run.plan())
+    run.keep_patients_by_ct(split)
+    run.keep_patients_by_ct(split)
+    case = split.train[0]
+    path = getattr(case, part)
+    whole = path.read_bytes()
+    other = getattr(split.validation[0], part).read_bytes()
+    path.write_bytes(other)
+    with pytest.raises(CasesError, match=f"Case {case.name}: the {told} in"):
+        run.keep_patients_by_ct(split)
+    path.write_bytes(whole)
+    run.keep_patients_by_ct(split)
+
+
+def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
+    split = run.split(run.plan())
+    run.keep_patients_by_ct(split)
+    monkeypatch.setattr("HLFDTrainingLib.case_files.fingerprint", lambda path: 1 / 0)
+    run.keep_patients_by_ct(split)

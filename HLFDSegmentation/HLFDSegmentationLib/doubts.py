@@ -19,7 +19,7 @@ LITTLE_ML = 50.0
 
 DOUBTFUL_DICE = 0.75
 
-DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice", "validation_dice"))
+DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice_with_tumors",), ("test_dice", "validation_dice"))
 """Of a model package, those that tell most first. Of those that stand together the lowest counts: where many cases to
 test on have no tumor, the mean Dice is high for a model that finds none."""
 

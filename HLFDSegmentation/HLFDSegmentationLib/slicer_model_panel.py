@@ -87,6 +87,7 @@ def _dice(package: ModelPackage) -> str:
             "dice": "{dice:.2f}",
             "dice_with_tumors": _("with tumors {dice:.2f}"),
             "test_dice": _("{dice:.2f} on test cases"),
+            "test_dice_with_tumors": _("{dice:.2f} on test cases with tumors"),
             "validation_dice": _("{dice:.2f} on the cases that chose it"),
         }
         texts = [text.format(dice=figures[kind]) for kind, text in kinds.items() if figures.get(kind) is not None]

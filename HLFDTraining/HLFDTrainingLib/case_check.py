@@ -35,6 +35,9 @@ MOST_NUMBERS = 12
 
 # Enough for the rounding of NIfTI's single-precision header, and less than a tenth of a voxel across a whole CT.
 SPACING_TOLERANCE = 1e-4
+WINDOW_TOLERANCE_HU = 1.0
+LEAST_OF_WINDOW = 0.1
+"""Share of a window that values of a CT span at least: it shows air or fat and soft tissue."""
 DIRECTION_TOLERANCE = 1e-3
 ORIGIN_TOLERANCE = 0.1
 
@@ -142,13 +145,33 @@ def _fingerprint(ct: sitk.Image) -> str:
 
 def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
     if case.window is None and (problem := hu_problem(ct)):
-        remedy = "If it is a CT that was stored cut to a window of HU, say so with 'window' in a cases.json."
+        remedy = (
+            "Give the CT in HU. If its HU were cut to a window and are HU still, say so with 'window' in a cases.json; "
+            "gray values, as 0 to 255, have to be made HU again before."
+        )
         yield Finding(case.name, "error", problem, remedy)
+    elif case.window is not None:
+        yield from _check_window(case, ct)
     across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
     spacing = ct.GetSpacing()[across_slices]
     if spacing > WIDEST_SLICE_SPACING:
         remedy = "Check that no slices are missing. Small tumors can lie between such slices."
         yield Finding(case.name, "warning", f"The axial slices are {spacing:g} mm apart.", remedy)
+
+
+def _check_window(case: Case, ct: sitk.Image) -> Iterator[Finding]:
+    """Whether a CT can hold HU that were cut to the case's window."""
+    low, high = case.window
+    values = sitk.GetArrayViewFromImage(ct)
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest < low - WINDOW_TOLERANCE_HU or highest > high + WINDOW_TOLERANCE_HU:
+        problem = f"Its values go from {lowest:g} to {highest:g}, beyond the 'window' of {low:g} to {high:g} HU."
+    elif highest - lowest < LEAST_OF_WINDOW * (high - low):
+        problem = f"Its values go from {lowest:g} to {highest:g}, little of the 'window' of {low:g} to {high:g} HU."
+    else:
+        return
+    remedy = "Values must be HU, cut to the window. Gray values have to be made HU again: this is not done here."
+    yield Finding(case.name, "error", problem, remedy)
 
 
 def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
@@ -181,7 +204,11 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
         if len(names := case.labels.get(value, ())) == 1:
             seen.by_itself[names[0]].add(case.name)
     seen.others |= {value for value in values if case.labels.get(value) == ()}
-    if unknown := sorted(values - case.labels.keys()):
+    if strange := sorted(value for value in values if value < 0 or value != int(value)):
+        problem = f"The label file has the values {_numbers(strange)}, which no label has."
+        remedy = "It was interpolated, most likely: resample labels by nearest neighbor, and save whole numbers from 0."
+        yield Finding(case.name, "error", problem, remedy)
+    if unknown := sorted(values - case.labels.keys() - set(strange)):
         problem = f"The label file has the values {_numbers(unknown)}, and the case does not say what they stand for."
         remedy = "Name them under 'labels' in a cases.json; an empty list means none of the task's labels."
         yield Finding(case.name, "error", problem, remedy)
@@ -258,8 +285,12 @@ def _check_needed_parts(split: Split, seen: _Seen) -> Iterator[Finding]:
     if not any(case.name in seen.labelled for case in split.train):
         problem = f"None of the cases to {USES['train']} has a label, so there is nothing to learn."
         yield Finding(ALL_CASES, "error", problem, remedy)
-    if split.train and not split.validation:
+    several = len({case.patient for part in PARTS for case in getattr(split, part)}) > 1
+    if split.train and several and not split.validation:
         yield Finding(ALL_CASES, "error", f"There is no case to {USES['validation']}.", remedy)
+    elif split.validation and not split.test:
+        problem = f"There is no case to {USES['test']}, so nobody will know how good it is."
+        yield Finding(ALL_CASES, "warning", problem, "Add cases of other patients, or divide the cases anew.")
 
 
 def _check_parts(split: Split, task: Task, seen: _Seen) -> Iterator[Finding]:

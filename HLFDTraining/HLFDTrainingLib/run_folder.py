@@ -15,6 +15,7 @@ from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
 
+from .case_files import look_at
 from .cases import Case, find_cases, write_cases_json
 from .ct_fingerprints import check_patients_named_alike, fingerprints
 from .plan import TrainingPlan
@@ -28,7 +29,8 @@ EARLIER = "earlier.json"
 """File with the patients whom the plan's weights have met: their runs may be moved or removed."""
 
 FINGERPRINTS = "fingerprints.json"
-"""File with the fingerprints of the CTs of the run's `cases` by name, and the patients by CT of `earlier` runs."""
+"""File with the fingerprints of the CTs of the run's `cases` by name, what `files` they were (`case_files.Looked`), and
+the patients by CT of `earlier` runs."""
 
 # torch is imported where weights are read: a run can be started and watched by a program that does without it.
 
@@ -113,18 +115,20 @@ class RunFolder:
         return _merged(own, self.read(EARLIER) if (self.path / EARLIER).is_file() else {})
 
     def keep_patients_by_ct(self, split: Split) -> None:
-        """Keeps whose CTs these are, for those who measure the student later.
-
-        The files of CTs are read whose fingerprints are not kept yet, also of one that was gone at an earlier start.
+        """Keeps whose CTs these are, for those who measure the student later, and sees that none was exchanged.
 
         Raises:
-            CasesError: a CT that an earlier training has met under the name of another patient.
+            CasesError: a CT that an earlier training has met under the name of another patient; or one, or a label,
+                that is another than when the run was begun.
         """
         stored = self._fingerprints()
         cases = [case for part in PARTS for case in getattr(split, part)]
-        own = {**stored["cases"], **fingerprints(case for case in cases if case.name not in stored["cases"])}
+        # A run of an older version has no files, but the fingerprints of its CTs.
+        known = {**{name: {"ct": ct} for name, ct in stored["cases"].items()}, **stored["files"]}
+        files = look_at(cases, known)
+        own = {name: looked["ct"] for name, looked in files.items() if looked["ct"]}
         check_patients_named_alike(cases, own, stored["earlier"])
-        self.write(FINGERPRINTS, {**stored, "cases": own})
+        self.write(FINGERPRINTS, {**stored, "cases": own, "files": files})
 
     def patients_by_ct(self) -> dict[str, str]:
         """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
@@ -142,7 +146,7 @@ class RunFolder:
             stored = json.loads((self.path / FINGERPRINTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             stored = None  # Of an older version, or emptied by a power failure: a training can go on without it.
-        return {"earlier": {}, "cases": {}, **(stored if isinstance(stored, dict) else {})}
+        return {"earlier": {}, "cases": {}, "files": {}, **(stored if isinstance(stored, dict) else {})}
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
@@ -296,8 +300,8 @@ def writing(path: Path) -> Iterator[None]:
     # torch tells a full disk by a RuntimeError.
     except (OSError, RuntimeError) as error:
         raise OutputError(
-            f"{path} could not be written, as when the disk is full. Training stopped; what was done before is kept. "
-            "Free some space, and go on with --resume."
+            f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
+            "then go on (`hlfd train` with --resume, `hlfd compare` by the same command)."
         ) from error
 
 

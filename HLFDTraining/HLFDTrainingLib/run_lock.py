@@ -216,4 +216,4 @@ def _busy(files: ProcessFiles, holder: Holder) -> str:
             f"This run is being trained on the computer {holder.computer}, as the file {files.lock} says. Stop it "
             "there first. If nothing is trained there any more, delete that file and continue here."
         )
-    return "This run is being trained already. Wait until it has finished, or stop it first."
+    return f"In {files.run}, training is going on already. Wait until it has finished, or stop it first."

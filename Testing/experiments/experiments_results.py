@@ -26,6 +26,7 @@ from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Records, read_records
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.summary import summarize_records
+from HLFDTrainingLib.compare.wording import measured_on
 
 ABOUT = "about.txt"
 KEPT = ("comparison.json", "costs.json", "*/figures.json", "rows/*/figures.json", "rows/*/events.jsonl")
@@ -111,7 +112,9 @@ def write_result(name: str, docs: Path, output: Path) -> None:
     charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}
     for kind, drawn in charts.items():
         write_svg(drawn, output / "images" / "experiments" / f"{name}_{kind}.svg")
-    text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(table, focus, records.costs)
+    text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(
+        table, focus, records.costs, measured_on(records.cases)
+    )
     with replacing(output / "experiments" / f"{name}.md") as part:
         part.write_text(text, encoding="utf-8")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.errors import CasesError, TrainingError
 
 from .new_command import STOPPED, new_command
 
@@ -93,6 +93,10 @@ def _compare(options: argparse.Namespace) -> int:
     from ..stage import Stopped
     from ..stop_signal import StopSignal
 
+    if options.teacher_weights and options.teacher_epochs:
+        raise TrainingError(
+            "With --teacher-weights no teacher is trained, so --teacher-epochs would not be used. Leave out either."
+        )
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
     cases, split = _cases_and_split(options, plan)
@@ -100,6 +104,8 @@ def _compare(options: argparse.Namespace) -> int:
     check_makeable(options.output)
     ComparisonFolder(options.output).check_unused()
     check_usable(cases, plan.task, split, options.output / "checks.csv")
+    if "none" not in options.methods and not options.json:
+        print("The method none is not among these, so there will be no differences to it. Add it at any time.")
     with StopSignal() as stop:
         try:
             compare(

@@ -31,8 +31,14 @@ def _package(options: argparse.Namespace) -> int:
         raise InputError(
             f"'{name}' cannot be the name of a model: that is lowercase letters, digits, - and _. Give one by --name."
         )
+    run = RunFolder(options.run_folder)
+    if not run.started and run.comparison.is_file():
+        raise InputError(
+            f"{run.path} is the folder of a comparison, with a training run for each row. Package one of them: "
+            f"hlfd package {quoted(run.path / 'rows' / 'NAME')} -o {quoted(options.output)}"
+        )
     path = package_run(
-        RunFolder(options.run_folder),
+        run,
         options.output,
         name=name,
         title=options.title,

@@ -11,6 +11,7 @@ from typing import Any
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import replacing
 
+from ..case_files import look_at
 from ..cases import Case
 from ..plan import TrainingPlan
 from ..run_folder import RunFolder, check_unused
@@ -78,13 +79,18 @@ class ComparisonFolder:
         Raises:
             TrainingError: plan, cases or split are not those that the comparison was begun with, or there are no
                 test cases.
+            CasesError: the files of a case are not those that the comparison was begun with.
             OutputError: the folder holds other things.
         """
         check_test_part(split)
-        wanted = {"plan": plan.to_dict(), "cases": [_identity(case) for case in cases], "split": split.to_dict()}
+        wanted: dict[str, Any] = {
+            "plan": plan.to_dict(),
+            "cases": [_identity(case) for case in cases],
+            "split": split.to_dict(),
+        }
         if not self._begun:
             self.check_unused()
-            self.write(self._stored, wanted)
+            self.write(self._stored, {**wanted, "files": look_at(cases, {})})
             return
         stored = read_json(self._stored)
         before = TrainingPlan.from_dict(stored["plan"])
@@ -102,6 +108,7 @@ class ComparisonFolder:
                     f"{self.path} holds a comparison with another list of cases or another split. Give those that it "
                     "was begun with, or choose another folder."
                 )
+        self.write(self._stored, {**stored, "files": look_at(cases, stored.get("files", {}))})
 
     @property
     def plan(self) -> TrainingPlan:
@@ -135,7 +142,7 @@ class ComparisonFolder:
 
     def focus_slices(self) -> dict[str, dict[str, list[int]]] | None:
         """The slices that focus is measured on, by case and label; none before they are chosen."""
-        return read_json(self._focus_slices) if self._focus_slices.is_file() else None
+        return read_json(self._focus_slices, made_anew=True) if self._focus_slices.is_file() else None
 
     def keep_focus_slices(self, chosen: dict[str, dict[str, list[int]]]) -> None:
         """Stores the choice, so that every row is measured on the same slices."""
@@ -143,7 +150,7 @@ class ComparisonFolder:
 
     def costs(self) -> dict[str, dict[str, Any]]:
         """What the networks cost, as far as it was measured, by network."""
-        return read_json(self._costs) if self._costs.is_file() else {}
+        return read_json(self._costs, made_anew=True) if self._costs.is_file() else {}
 
     def keep_costs(self, costs: dict[str, dict[str, Any]]) -> None:
         """Stores what the networks cost."""
@@ -154,20 +161,38 @@ class ComparisonFolder:
         runs = [self.teacher, *(RunFolder(path) for path in sorted((self.path / "rows").glob("*")))]
         return [run for run in runs if self.figures_file(run).is_file()]
 
+    def figures(self, run: RunFolder) -> dict[str, Any]:
+        """What was measured of a run's network. Raises TrainingError where that is damaged."""
+        return read_json(self.figures_file(run), made_anew=True)
+
     def write(self, path: Path, content: Any) -> None:
         """Writes a JSON file. Raises OutputError."""
         with replacing(path) as part:
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of a comparison holds. Raises TrainingError where it is missing or damaged."""
+def read_json(path: Path, *, made_anew: bool = False) -> dict[str, Any]:
+    """The JSON object in a file of a comparison.
+
+    Args:
+        path: of the file.
+        made_anew: what it holds is found again where the file is not there.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+        return content
     except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"{path} cannot be read: {error}. {path.parent} is not the folder of a comparison, or it is damaged."
-        ) from error
+        remedy = (
+            "Delete this file and repeat the command: what it held is found again."
+            if made_anew
+            else f"{path.parent} is not the folder of a comparison, or it is damaged."
+        )
+        raise TrainingError(f"{path} cannot be read: {error}. {remedy}") from error
 
 
 def _identity(case: Case) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from .summary import TableRow
 from .wording import HOW_TO_READ, HOW_TO_READ_FOCUS, cost_table, figure_table, focus_table, labels_of
 
 
-def markdown(table: Sequence[TableRow], focus: Sequence[TableRow], costs: dict[str, dict[str, Any]]) -> str:
-    """All tables, each under a heading."""
-    parts = [HOW_TO_READ]
+def markdown(table: Sequence[TableRow], focus: Sequence[TableRow], costs: dict[str, dict[str, Any]], about: str) -> str:
+    """All tables, each under a heading, after what they are about."""
+    parts = [about, HOW_TO_READ]
     parts += [f"## {label}\n\n{_table(*figure_table(table, label))}" for label in labels_of(table)]
     if focus:
         parts.append(f"## Focus by layer\n\n{HOW_TO_READ_FOCUS}")

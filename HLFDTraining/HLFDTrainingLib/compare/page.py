@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from HLFDSegmentationLib.model_package import INTENDED_USE
 from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
 from HLFDSegmentationLib.safe_files import replacing
 
@@ -16,6 +17,7 @@ from .summary import TableRow
 from .wording import HOW_TO_READ, HOW_TO_READ_FOCUS, cost_table, figure_table, focus_table, labels_of
 
 TITLE = "Distillation methods compared"
+DOTS = "In the charts, bars are the 95 % intervals of the mean, and small dots the means of single seeds."
 
 
 def write_page(
@@ -23,6 +25,7 @@ def write_page(
     focus: Sequence[TableRow],
     costs: dict[str, dict[str, Any]],
     charts: Mapping[str, Charts],
+    about: str,
     path: Path,
 ) -> None:
     """Writes the page.
@@ -32,6 +35,7 @@ def write_page(
         focus: of the layers' focus.
         costs: of the networks.
         charts: "dice", "focus" and "learning".
+        about: what the figures are of.
         path: HTML file to write.
 
     Raises:
@@ -41,8 +45,11 @@ def write_page(
     add_head(html, TITLE)
     page = SubElement(SubElement(html, "body"), "main")
     add_text(page, "h1", TITLE)
+    add_text(page, "p", about)
+    add_text(page, "p", INTENDED_USE)
     section = add_section(page, "Segmentation")
     add_text(section, "p", HOW_TO_READ, class_="quiet")
+    add_text(section, "p", DOTS, class_="quiet")
     section.extend(charts["dice"])
     for label in labels_of(table):
         add_text(section, "h3", label)

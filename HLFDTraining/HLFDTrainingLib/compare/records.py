@@ -16,7 +16,7 @@ from HLFDSegmentationLib.safe_files import replacing
 from ..distillers import DISTILLERS
 from ..metrics import METRICS, NAN
 from ..run_events import all_events
-from .folder import ComparisonFolder, read_json
+from .folder import ComparisonFolder
 from .jobs import TEACHER
 from .label_slices import SLICE_METRICS
 from .measuring import FOCUS_FIGURES
@@ -80,7 +80,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     for folder in map(ComparisonFolder, folders):
         found.costs.update({name: cost for name, cost in folder.costs().items() if name not in found.costs})
         for run in folder.measured_runs():
-            figures = read_json(folder.figures_file(run))
+            figures = folder.figures(run)
             about = {name: figures[name] for name in ("method", "student", "seed")}
             found.cases.extend(_record(about, entry, CASE_FIGURES) for entry in figures["cases"])
             found.focus.extend(_record(about, entry, FOCUS_FIGURES) for entry in figures["focus"])

@@ -12,12 +12,14 @@ from typing import Any
 from HLFDSegmentationLib.safe_files import replacing
 
 from .charts import dice_charts, focus_charts, learning_charts, write_svg
+from .folder import ComparisonFolder
 from .markdown import markdown
 from .measuring import FOCUS_FIGURES
 from .page import write_page
 from .records import CASE_FIGURES, read_records, write_records
 from .statistics import Difference
 from .summary import TableRow, summarize_records
+from .wording import measured_on, trained_by
 
 
 def write_tables(folders: Sequence[Path], output: Path) -> None:
@@ -45,7 +47,8 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([_cells(row) for row in table], output / "table.csv")
     _write_csv([_cells(row) for row in focus], output / "focus_table.csv")
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
-    text = markdown(table, focus, records.costs)
+    about = f"{measured_on(records.cases)} {trained_by(ComparisonFolder(folders[0]).plan)}"
+    text = markdown(table, focus, records.costs, about)
     with replacing(output / "table.md") as part:
         part.write_text(text, encoding="utf-8")
     charts = {
@@ -55,7 +58,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     }
     for name, drawn in charts.items():
         write_svg(drawn, output / f"{name}.svg")
-    write_page(table, focus, records.costs, charts, output / "report.html")
+    write_page(table, focus, records.costs, charts, about, output / "report.html")
 
 
 def _cells(row: TableRow) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..metrics import NAN
+from ..plan import TrainingPlan
 from .jobs import TEACHER
+from .records import Record
 from .statistics import Difference, Spread
 from .summary import TableRow
 
@@ -48,6 +50,33 @@ HOW_TO_READ_FOCUS = (
     "Wilcoxon test over the patients, and for the number of labels, layers and methods. So a method with fewer seeds "
     "than none may have an arrow that its mean does not show."
 )
+
+
+FEWEST_PATIENTS = 6
+"""With fewer, the paired Wilcoxon test cannot give a p below 0.05 (docs/compare.md)."""
+
+
+def measured_on(cases: Iterable[Record]) -> str:
+    """How many test cases and patients the figures are of."""
+    places = {(one.patient, one.case) for one in cases}
+    patients = len({patient for patient, _ in places})
+    text = f"Measured on {counted(len(places), 'test case')} of {counted(patients, 'patient')}."
+    few = " With so few patients p cannot fall below 0.05, whatever the difference."
+    return text + (few if patients < FEWEST_PATIENTS else "")
+
+
+def trained_by(plan: TrainingPlan) -> str:
+    """How the networks of a comparison learned."""
+    teacher = "given" if plan.teacher_weights else f"{plan.teacher_epochs} epochs"
+    return (
+        f"Task '{plan.task.title}'. Teacher {plan.teacher}, {teacher}; students {plan.student_epochs} epochs, "
+        f"{plan.batch} slices a step, learning rate {plan.learning_rate:g}, augmentation {plan.augmentation}."
+    )
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: "1 patient", "2 patients"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def labels_of(rows: Iterable[TableRow]) -> list[str]:
