@@ -439,6 +439,17 @@ def test_going_on_from_a_student_keeps_the_options_of_its_method(panel, home):
     assert panel.plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.3}
 
 
+def test_going_on_takes_the_variant_and_refuses_options_that_the_panel_does_not_have(panel, home):
+    """A student must not learn on in silence by another method than the one it has learned by."""
+    full = begin_run(home / "full", method="hlfd", method_options={"variant": "full", "beta": 0.5})
+    panel.widget.planPanel.continue_from(full.path)
+    assert (panel.plan["method"], panel.plan["method_options"]["beta"]) == ("hlfd:full", 0.5)
+    other = begin_run(home / "others" / "other", method="hlfd", method_options={"resize": "smaller", "beta": 0.7})
+    with pytest.raises(HLFDError, match=r"no such settings as this training .*resize smaller"):
+        panel.widget.planPanel.continue_from(other.path)
+    assert panel.plan["method_options"]["beta"] == 0.5
+
+
 def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(panel):
     for number in range(4):
         add_annotated_ct(number, f"CT {number}", f"Patient {number}")

@@ -13,6 +13,10 @@ class InputError(HLFDError):
     """A file or folder given by the user cannot be used."""
 
 
+class NotHUError(InputError):
+    """An image does not look like CT in HU."""
+
+
 class OutputError(HLFDError):
     """A result cannot be written."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,8 +246,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = folder if there else folder.parent
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=beside))
-        part.chmod(0o777 & ~_umask())
+        # Not a private one of `tempfile`: it becomes the user's folder, with the rights that his folders have.
+        part = beside / f".{folder.name}.{uuid.uuid4().hex}.part"
+        part.mkdir()
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
     try:
@@ -289,9 +290,3 @@ def _fill(folder: Path, part: Path) -> None:
                 "else is missing of the results."
             ) from error
     shutil.rmtree(part, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

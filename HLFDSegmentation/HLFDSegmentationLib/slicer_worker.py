@@ -144,10 +144,6 @@ class Desk:
         """As `WorkerClient.private_folder`."""
         return self._client.private_folder()
 
-    def start(self) -> None:
-        """As `WorkerClient.start`."""
-        self._client.start()
-
     def submit(self, request: Request) -> int:
         """As `WorkerClient.submit`."""
         job = self._client.submit(request)
@@ -181,7 +177,6 @@ class Question:
         request: what to ask.
         on_answer: called with the answer.
         on_failed: called with a sentence.
-        on_progress: called with the share that is done, 0 to 1.
     """
 
     def __init__(
@@ -190,13 +185,11 @@ class Question:
         request: Request,
         on_answer: Callable[[Answer], None],
         on_failed: Callable[[str], None],
-        on_progress: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self._desk = desk
         self._job: int | None = desk.submit(request)
         self._on_answer = on_answer
         self._on_failed = on_failed
-        self._on_progress = on_progress
 
     @property
     def running(self) -> bool:
@@ -212,7 +205,6 @@ class Question:
         """Looks for the answer."""
         for event in self._desk.poll():
             if isinstance(event, Progress):
-                self._on_progress(event.fraction)
                 continue
             self._job = None
             if isinstance(event, Finished):

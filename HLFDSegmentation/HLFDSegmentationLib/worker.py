@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from .busy_processor import wait_asleep
-from .errors import HLFDError, InputError, MemoryShortError, OutputError, PackageError
+from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputError, PackageError
 from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
 from .worker_forecast import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING, Forecast
@@ -222,9 +222,8 @@ def _phases(request: Request) -> list[str]:
 
 
 def _kind(error: HLFDError) -> str:
-    if type(error).__name__ == "NotHUError":
-        return "not_hu"
     kinds = {
+        NotHUError: "not_hu",
         MissingError: "missing",
         PackageError: "model",
         OutputError: "output",

@@ -12,7 +12,7 @@ import torch
 from .attention import Focus, LayerAttention
 from .ct_files import check_voxels
 from .devices import available_devices, device_title
-from .errors import InputError
+from .errors import NotHUError
 from .hounsfield import hu_problem
 from .inference import Segmentation, Segmenter
 from .model_package import ModelPackage, read_package
@@ -41,10 +41,6 @@ from .worker_protocol import (
 
 Tell = Callable[[str, float], None]
 """Called with a phase and the share of it that is done. What it raises ends the job."""
-
-
-class NotHUError(InputError):
-    """The image does not look like CT in HU."""
 
 
 class Jobs:

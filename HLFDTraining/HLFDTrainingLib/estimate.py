@@ -133,10 +133,7 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     return Estimate(
         epochs=plan.stages,
         epoch_seconds={
-            name: len(training) / batch * stage.step_seconds
-            + len(validation) * stage.slice_seconds
-            + stage.saving_seconds
-            for name, stage in stages.items()
+            name: stage.epoch_seconds(len(training) / batch, len(validation)) for name, stage in stages.items()
         },
         reading_seconds=trial.reading_seconds * scale,
         memory_bytes=needed,

@@ -22,7 +22,11 @@ class DeviceMemory:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
-        self.limit = self.peak() + free
+        self.limit = self._held() + free
+
+    def _held(self) -> int:
+        """Bytes that this process holds now."""
+        return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else held_memory()
 
     def peak(self) -> int:
         """Most bytes that this process has held at a time so far."""
@@ -32,11 +36,21 @@ class DeviceMemory:
 def peak_memory() -> int:
     """Most bytes of this computer's memory that this process has held at a time."""
     if sys.platform == "win32":
-        return _windows_peak()
+        return _windows_memory().peak_working_set
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def held_memory() -> int:
+    """Bytes of this computer's memory that this process holds; on a Mac, which does not tell, the most so far."""
+    if sys.platform == "win32":
+        return _windows_memory().working_set
+    if sys.platform.startswith("linux"):
+        with open("/proc/self/statm", encoding="ascii") as pages:
+            return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return peak_memory()
 
 
 def available_memory() -> int:
@@ -82,11 +96,11 @@ def _windows_available() -> int:
     return status.available
 
 
-def _windows_peak() -> int:
+def _windows_memory() -> _ProcessMemory:
     counters = _ProcessMemory(length=ctypes.sizeof(_ProcessMemory))
     this_process = ctypes.windll.kernel32.GetCurrentProcess
     this_process.restype = ctypes.c_void_p
     ctypes.windll.psapi.GetProcessMemoryInfo(
         ctypes.c_void_p(this_process()), ctypes.byref(counters), ctypes.sizeof(counters)
     )
-    return counters.peak_working_set
+    return counters

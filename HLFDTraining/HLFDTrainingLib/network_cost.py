@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from math import prod
 
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,10 @@ def network_cost(network: nn.Module, height: int, width: int) -> NetworkCost:
 
     Only shapes are worked out, on PyTorch's meta device: it costs no memory, and the network is left as it is.
     """
-    macs = 0
-
-    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal macs
-        macs += _macs(module, inputs[0], output)
-
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
-    handles = [layer.register_forward_hook(count) for layer in layers]
     tensors = chain(network.named_parameters(), network.named_buffers())
-    try:
-        slice_ = torch.empty(1, 1, height, width, device="meta", dtype=next(network.parameters()).dtype)
+    slice_ = torch.empty(1, 1, height, width, device="meta", dtype=next(network.parameters()).dtype)
+    with FlopCounterMode(display=False) as counter:
         functional_call(network, {name: tensor.to("meta") for name, tensor in tensors}, slice_)
-    finally:
-        for handle in handles:
-            handle.remove()
+    # PyTorch counts a multiply-add as two operations.
+    macs = counter.get_total_flops() // 2
     return NetworkCost(sum(parameter.numel() for parameter in network.parameters()), macs)
-
-
-def _macs(layer: nn.Module, received: torch.Tensor, output: torch.Tensor) -> int:
-    if isinstance(layer, nn.Linear):
-        return output.numel() * layer.in_features
-    if isinstance(layer, nn.ConvTranspose2d):
-        return received.numel() * layer.out_channels // layer.groups * prod(layer.kernel_size)
-    return output.numel() * layer.in_channels // layer.groups * prod(layer.kernel_size)

@@ -64,7 +64,7 @@ class Child:
         """Whether its end is still to be told."""
         return bool(self._timer.active)
 
-    def kill(self) -> None:
+    def cancel(self) -> None:
         """Ends it at once."""
         if self.running:
             self._timer.stop()

@@ -92,7 +92,7 @@ class Installation:
 
     def cancel(self) -> None:
         """Ends it; nothing of it stays."""
-        self._child.kill()
+        self._child.cancel()
         self._folder.remove()
 
     def _packaged(self, problem: str) -> None:

@@ -103,7 +103,7 @@ class OutcomePanel:
 
     def _stop_children(self) -> None:
         if self._measuring:
-            self._measuring.kill()
+            self._measuring.cancel()
         if self._installing:
             self._installing.cancel()
         self._measuring = self._installing = None

@@ -202,28 +202,32 @@ class PlanPanel:
     def continue_from(self, run: Path) -> None:
         """Plans a training that goes on from a run's student, with its teacher, task and method. Raises HLFDError."""
         plan = RunFolder(run).plan()
-        self._take_options(plan.method_options)
+        options = dict(plan.method_options)
+        variant = options.pop("variant", None)
+        method = f"{plan.method}:{variant}" if variant else plan.method
+        self._take_options(options)
         task = replace(plan.task, input_size=self._usual_input_size(plan.task))
         parameters = self._parameters
         parameters.task = self._key_of(task)
         parameters.crop = 0 if plan.task == task else plan.task.input_size[0]
-        parameters.method = plan.method
+        parameters.method = method.removesuffix(":corrected")
         parameters.teacher, parameters.student = plan.teacher, plan.student
         self.refresh()
         parameters.studentSource = str(run)
         parameters.teacherSource = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""
 
     def _take_options(self, options: Mapping[str, Any]) -> None:
-        """Sets those of a method's options that the panel has; none where it cannot have one of the values."""
-        wanted = {name: options[name] for name in METHOD_PARAMETERS if name in options}
-        before = {name: getattr(self._parameters, name) for name in wanted}
+        """Sets a method's options; none where the panel does not have one of them, or not with its value."""
+        before = {name: getattr(self._parameters, name) for name in METHOD_PARAMETERS}
         try:
-            for name, value in wanted.items():
+            for name, value in options.items():
+                if name not in METHOD_PARAMETERS:
+                    raise ValueError(name)
                 setattr(self._parameters, name, value)
         except ValueError as error:
             for name, value in before.items():
                 setattr(self._parameters, name, value)
-            told = ", ".join(f"{name.rstrip('_')} {value:g}" for name, value in wanted.items())
+            told = ", ".join(f"{name.rstrip('_')} {value}" for name, value in options.items())
             sentence = _("The panel has no such settings as this training ({settings}). Go on with 'hlfd train'.")
             raise TrainingError(sentence.format(settings=told)) from error
 

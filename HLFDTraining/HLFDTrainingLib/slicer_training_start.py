@@ -111,9 +111,7 @@ class TrainingStart:
 
     def cancel(self) -> None:
         """Ends what is being prepared."""
-        if isinstance(self._work, Child):
-            self._work.kill()
-        elif self._work is not None:
+        if self._work is not None:
             self._work.cancel()
         self._end("")
 
