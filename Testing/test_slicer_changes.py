@@ -91,6 +91,7 @@ def test_a_region_is_told_before_and_after_the_run(quick):
     run(quick)
     assert "Only the region" in quick.ui.notesLabel.text
     assert sum(volumes(quick).values()) < sum(whole.values())
+    quick.picture("panel_region")
     # It stays for the next patient, and is seen.
     quick.parameters.inputVolume = add_ct(1, "Patient B")
     assert quick.parameters.roi.GetName() in quick.ui.hintLabel.text
@@ -201,6 +202,7 @@ def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
     result.node.GetSegmentation().RemoveSegment(key)
     quick.open_again()
     assert "Deleted since the run, and still in the table: liver." in quick.ui.notesLabel.text
+    quick.picture("panel_changed")
     destination = tmp_path / "report"
     answer(str(destination))
     quick.ui.exportReportButton.click()

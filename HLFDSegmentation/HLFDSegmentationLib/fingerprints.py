@@ -39,8 +39,10 @@ def voxels_fingerprint(voxels: np.ndarray) -> str:
 def fingerprint(mask: np.ndarray, first: Sequence[int]) -> str:
     """The text for one label's voxels, bool [k, j, i]; see `fingerprints`."""
     digest = hashlib.blake2b(digest_size=8)
-    for plane in np.flatnonzero(mask.any(axis=(1, 2))):
-        rows, columns = np.nonzero(mask[plane])
-        places = np.stack([np.full_like(rows, plane), rows, columns], axis=1) + np.asarray(first)
-        digest.update(places.astype("<i4").tobytes())
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        rows, columns = (np.flatnonzero(mask[k].any(axis=axis)) for axis in (1, 0))
+        box = mask[k, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        place = np.array([k, rows[0], columns[0]]) + np.asarray(first)
+        digest.update(np.array([*place, *box.shape], "<i4").tobytes())
+        digest.update(np.packbits(box).tobytes())
     return digest.hexdigest()
