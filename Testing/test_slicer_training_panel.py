@@ -245,7 +245,7 @@ def test_two_trainers_in_one_folder_are_refused(panel, tmp_path, started):
     run = begin_run(tmp_path / "run")
     started(run)
     panel.panel.start(run.path)
-    assert "being trained already" in panel.message and panel.panel.running
+    assert "training is going on already" in panel.message and panel.panel.running
 
 
 def test_a_lock_of_another_computer_is_broken_when_the_user_says_so(panel, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .errors import OutputError
 
@@ -45,6 +46,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OutputError(_sentence(path, error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, complete or not at all. Raises OutputError."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def replace_waiting(part: Path, path: Path) -> None:

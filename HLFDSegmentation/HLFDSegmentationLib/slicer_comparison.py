@@ -9,7 +9,7 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_of_most_attention
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
-from .slicer_layout import show_layout, when_laid_out
+from .slicer_layout import PLOT_VIEW, SLICE_VIEW, layout_node, make_known, show_layout, when_laid_out
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -20,38 +20,22 @@ LAYOUT = 70355
 """Number of the layout. Slicer's own numbers are small, and other extensions take theirs at random, too."""
 
 VIEW_GROUP = 70355
-"""Linked views share a group; one of our own leaves the user's views where they are."""
 
-_SLICE_VIEW = (
-    '<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
-    '<property name="orientation" action="default">Axial</property>'
-    '<property name="viewlabel" action="default">{label}</property>'
-    '<property name="viewcolor" action="default">{color}</property>'
-    '<property name="viewgroup" action="default">{group}</property>'
-    "</view></item>"
-)
-_PLOT_VIEW = (
-    '<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
-    '<property name="viewlabel" action="default">P</property>'
-    "</view></item>"
-)
 # The colors of the sides are those of their curves in the focus chart.
 _DESCRIPTION = (
     '<layout type="vertical" split="true">'
     '<item splitSize="700"><layout type="horizontal">'
-    + _SLICE_VIEW.format(name=LEFT, label="1", color="#0072B2", group=VIEW_GROUP)
-    + _SLICE_VIEW.format(name=RIGHT, label="2", color="#D55E00", group=VIEW_GROUP)
-    + "</layout></item>"
-    + _PLOT_VIEW.format(name=PLOT).replace("<item>", '<item splitSize="300">')
-    + "</layout>"
+    f"<item>{SLICE_VIEW.format(name=LEFT, label='1', color='#0072B2', group=VIEW_GROUP)}</item>"
+    f"<item>{SLICE_VIEW.format(name=RIGHT, label='2', color='#D55E00', group=VIEW_GROUP)}</item>"
+    "</layout></item>"
+    f'<item splitSize="300">{PLOT_VIEW.format(name=PLOT, label="P")}</item>'
+    "</layout>"
 )
 
 
 def register_layout(scene: slicer.vtkMRMLScene) -> None:
-    """Makes the layout known. Slicer does not save descriptions: a scene saved while comparing needs it when loaded."""
-    layout = _layout_node(scene)
-    if layout is not None and not layout.IsLayoutDescription(LAYOUT):
-        layout.AddLayoutDescription(LAYOUT, _DESCRIPTION)
+    """Makes the layout known: a scene that was saved while comparing needs it when loaded."""
+    make_known(scene, LAYOUT, _DESCRIPTION)
 
 
 def give_views_back(scene: slicer.vtkMRMLScene) -> None:
@@ -135,7 +119,7 @@ class Comparison:
             self._chart.show(self.results, segment, layer)
         self._segment = segment
         if starting:
-            when_laid_out(_layout_node(self._scene), LAYOUT, lambda: self._begin_at_most_attention(segment, layer))
+            when_laid_out(layout_node(self._scene), LAYOUT, lambda: self._begin_at_most_attention(segment, layer))
 
     def jump_to(self, place: Point) -> None:
         """Moves both sides to a place (RAS in the world, mm)."""
@@ -151,14 +135,14 @@ class Comparison:
             if display.node is not None:
                 display.node.SetViewNodeIDs(view_ids)
         self._shown_in.clear()
-        layout = _layout_node(self._scene)
+        layout = layout_node(self._scene)
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == LAYOUT:
             show_layout(layout, self._layout_before)
         self._layout_before = None
 
     def _take_layout(self) -> None:
         register_layout(self._scene)
-        layout = _layout_node(self._scene)
+        layout = layout_node(self._scene)
         self._layout_before = layout.GetViewArrangement()
         show_layout(layout, LAYOUT)
         for side, result in zip(SIDES, self.results):
@@ -191,7 +175,3 @@ class Comparison:
             if place is not None:
                 self.jump_to(place)
                 return
-
-
-def _layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
-    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -11,7 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .slicer_hidden_nodes import add_hidden_node
-from .slicer_layout import show_layout
+from .slicer_layout import layout_node, show_layout
 from .slicer_scene_result import SceneResult, rows_of
 from .slicer_weak import WeakNode
 
@@ -99,7 +99,7 @@ class FocusChart:
             if view.node is not None and chart is not None and view.node.GetPlotChartNodeID() == chart.GetID():
                 view.node.SetPlotChartNodeID(before.id)
         self._charts_before.clear()
-        layout = self._layout_node()
+        layout = layout_node(self._scene)
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == self._layout:
             show_layout(layout, self._layout_before)
         self._layout_before = None
@@ -175,7 +175,7 @@ class FocusChart:
         self._mark = None
 
     def _bring_into_view(self, chart: slicer.vtkMRMLPlotChartNode) -> None:
-        layout = self._layout_node()
+        layout = layout_node(self._scene)
         if layout is not None and "vtkMRMLPlotViewNode" not in (layout.GetCurrentLayoutDescription() or ""):
             self._layout_before = layout.GetViewArrangement()
             self._layout = slicer.vtkSlicerPlotsLogic.GetLayoutWithPlot(self._layout_before)
@@ -186,9 +186,6 @@ class FocusChart:
                 before = self._scene.GetNodeByID(view.GetPlotChartNodeID() or "")
                 self._charts_before.append((WeakNode(view), WeakNode(before)))
             view.SetPlotChartNodeID(chart.GetID())
-
-    def _layout_node(self) -> slicer.vtkMRMLLayoutNode | None:
-        return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 
 def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import CasesError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
 from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, own_pairs
@@ -239,9 +239,7 @@ def write_cases_json(cases: Iterable[Case], path: Path) -> None:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    text = json.dumps({"cases": [_case_to_json(case, path.parent) for case in cases]}, indent=2, ensure_ascii=False)
-    with replacing(path) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(path, {"cases": [_case_to_json(case, path.parent) for case in cases]})
 
 
 def _case_to_json(case: Case, folder: Path) -> dict[str, Any]:

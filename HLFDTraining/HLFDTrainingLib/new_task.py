@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from HLFDSegmentationLib.errors import OutputError, TaskError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import (
     ANATOMICAL_STRUCTURE,
     KIDNEY,
@@ -85,8 +84,7 @@ def keep_task(task: Task, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from error
-    with replacing(path) as part:
-        part.write_text(json.dumps(task.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, task.to_dict())
     return path
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_json
 
 from .case_files import look_at
 from .cases import Case, find_cases, write_cases_json
@@ -161,8 +161,7 @@ class RunFolder:
 
     def write(self, name: str, content: Any) -> None:
         """Writes a JSON file of the run."""
-        with replacing(self.path / name) as part:
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(self.path / name, content)
 
     def read(self, name: str) -> dict[str, Any]:
         """Reads a JSON object of the run. Raises TrainingError where it is missing or damaged."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import OutputError, TrainingError
-from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, waiting
+from HLFDSegmentationLib.safe_files import unlink_waiting, waiting, write_json
 
 from .process_files import ProcessFiles, read_object
 from .process_identity import computer_name, start_of
@@ -135,8 +135,7 @@ class RunLock:
         return True
 
     def _write(self, holder: Holder) -> None:
-        with replacing(self.files.lock) as part:
-            part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        write_json(self.files.lock, asdict(holder))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import slicer
-from HLFDSegmentationLib.slicer_layout import show_layout
+from HLFDSegmentationLib.slicer_layout import PLOT_VIEW, SLICE_VIEW, layout_node, make_known, show_layout
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
@@ -16,29 +16,16 @@ CHART_LAYOUT = 70356
 TRUTH_LAYOUT = 70357
 VIEW_GROUP = 70357
 
-_PLOT_VIEW = (
-    '<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
-    '<property name="viewlabel" action="default">{label}</property>'
-    "</view></item>"
-)
-_SLICE_VIEW = (
-    '<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
-    '<property name="orientation" action="default">Axial</property>'
-    '<property name="viewlabel" action="default">{label}</property>'
-    '<property name="viewcolor" action="default">{color}</property>'
-    '<property name="viewgroup" action="default">{group}</property>'
-    "</view></item>"
-)
 _DESCRIPTIONS = {
     CHART_LAYOUT: '<layout type="horizontal" split="true"><item><view class="vtkMRMLSliceNode" singletontag="Red"/>'
     '</item><item><layout type="vertical">'
-    + _PLOT_VIEW.format(name=DICE, label="D")
-    + _PLOT_VIEW.format(name=LOSS, label="L")
-    + "</layout></item></layout>",
+    f"<item>{PLOT_VIEW.format(name=DICE, label='D')}</item>"
+    f"<item>{PLOT_VIEW.format(name=LOSS, label='L')}</item>"
+    "</layout></item></layout>",
     TRUTH_LAYOUT: '<layout type="horizontal" split="true">'
-    + _SLICE_VIEW.format(name=TRUTH, label="T", color="#009E73", group=VIEW_GROUP)
-    + _SLICE_VIEW.format(name=STUDENT, label="S", color="#0072B2", group=VIEW_GROUP)
-    + "</layout>",
+    f"<item>{SLICE_VIEW.format(name=TRUTH, label='T', color='#009E73', group=VIEW_GROUP)}</item>"
+    f"<item>{SLICE_VIEW.format(name=STUDENT, label='S', color='#0072B2', group=VIEW_GROUP)}</item>"
+    "</layout>",
 }
 
 
@@ -62,8 +49,7 @@ class OwnLayout:
         node = layout_node(self._scene)
         if node is None:
             return
-        if not node.IsLayoutDescription(self._number):
-            node.AddLayoutDescription(self._number, _DESCRIPTIONS[self._number])
+        make_known(self._scene, self._number, _DESCRIPTIONS[self._number])
         if node.GetViewArrangement() not in _DESCRIPTIONS:
             OwnLayout._users = node.GetViewArrangement()
         if node.GetViewArrangement() != self._number:
@@ -83,11 +69,9 @@ def look_after(scene: slicer.vtkMRMLScene) -> None:
 
 
 def register_layouts(scene: slicer.vtkMRMLScene) -> None:
-    """Makes them known. Slicer does not save descriptions: a scene that was saved with one needs it when loaded."""
-    node = layout_node(scene)
-    for number, description in _DESCRIPTIONS.items() if node is not None else ():
-        if not node.IsLayoutDescription(number):
-            node.AddLayoutDescription(number, description)
+    """Makes them known."""
+    for number, description in _DESCRIPTIONS.items():
+        make_known(scene, number, description)
 
 
 def give_views_back(scene: slicer.vtkMRMLScene) -> None:
@@ -99,8 +83,3 @@ def give_views_back(scene: slicer.vtkMRMLScene) -> None:
     for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode", scene):
         if own & set(display.GetViewNodeIDs()):
             display.SetViewNodeIDs([])
-
-
-def layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
-    """The scene's layout."""
-    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -5,7 +5,6 @@ Loads nothing but the standard library, so that a panel can use it before torch 
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import HLFDSegmentationLib
 from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import own_group
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_json
 
 from .process_files import ProcessFiles, read_object
 from .run_events import EventFollower
@@ -158,8 +157,7 @@ class TrainingProcess:
         if holder is None or holder.token != self._token or holder.processes[0][0] != os.getpid():
             return
         last_line = next(reversed(self.log.strip().splitlines()), None)
-        with replacing(self._files.end) as part:
-            part.write_text(json.dumps({"status": self._child.returncode, "last_line": last_line}), encoding="utf-8")
+        write_json(self._files.end, {"status": self._child.returncode, "last_line": last_line})
         lock.release(self._token)
 
 

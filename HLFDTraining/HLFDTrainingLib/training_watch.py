@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from HLFDSegmentationLib.errors import HLFDError, OutputError
 from HLFDSegmentationLib.process_tree import end_tree, own_group
-from HLFDSegmentationLib.safe_files import replacing, unlink_waiting
+from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, write_json
 
 from .process_files import ProcessFiles
 from .run_lock import TOKEN_VARIABLE, RunLock, remove_leftovers
@@ -142,8 +142,8 @@ class Watch:
             end["message"] = str(error)
         if self.moved:
             return
-        with suppress(HLFDError), replacing(self.files.end) as part:
-            part.write_text(json.dumps({**end, "stop_asked": self.stop_asked_at is not None}), encoding="utf-8")
+        with suppress(HLFDError):
+            write_json(self.files.end, {**end, "stop_asked": self.stop_asked_at is not None})
         with suppress(OSError):
             unlink_waiting(self.files.stop)
         with suppress(HLFDError):

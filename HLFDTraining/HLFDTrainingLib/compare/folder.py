@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_json
 
 from ..case_files import look_at
 from ..cases import Case
@@ -90,7 +90,7 @@ class ComparisonFolder:
         }
         if not self._begun:
             self.check_unused()
-            self.write(self._stored, {**wanted, "files": look_at(cases, {})})
+            write_json(self._stored, {**wanted, "files": look_at(cases, {})})
             return
         stored = read_json(self._stored)
         before = TrainingPlan.from_dict(stored["plan"])
@@ -108,7 +108,7 @@ class ComparisonFolder:
                     f"{self.path} holds a comparison with another list of cases or another split. Give those that it "
                     "was begun with, or choose another folder."
                 )
-        self.write(self._stored, {**stored, "files": look_at(cases, stored.get("files", {}))})
+        write_json(self._stored, {**stored, "files": look_at(cases, stored.get("files", {}))})
 
     @property
     def plan(self) -> TrainingPlan:
@@ -146,7 +146,7 @@ class ComparisonFolder:
 
     def keep_focus_slices(self, chosen: dict[str, dict[str, list[int]]]) -> None:
         """Stores the choice, so that every row is measured on the same slices."""
-        self.write(self._focus_slices, chosen)
+        write_json(self._focus_slices, chosen)
 
     def costs(self) -> dict[str, dict[str, Any]]:
         """What the networks cost, as far as it was measured, by network."""
@@ -154,7 +154,7 @@ class ComparisonFolder:
 
     def keep_costs(self, costs: dict[str, dict[str, Any]]) -> None:
         """Stores what the networks cost."""
-        self.write(self._costs, costs)
+        write_json(self._costs, costs)
 
     def measured_runs(self) -> list[RunFolder]:
         """The runs whose networks were measured: the teacher, and the finished rows by name."""
@@ -164,11 +164,6 @@ class ComparisonFolder:
     def figures(self, run: RunFolder) -> dict[str, Any]:
         """What was measured of a run's network. Raises TrainingError where that is damaged."""
         return read_json(self.figures_file(run), made_anew=True)
-
-    def write(self, path: Path, content: Any) -> None:
-        """Writes a JSON file. Raises OutputError."""
-        with replacing(path) as part:
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, made_anew: bool = False) -> dict[str, Any]:

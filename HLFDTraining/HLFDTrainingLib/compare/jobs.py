@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.safe_files import write_json
 
 from ..run_events import all_events
 from ..run_folder import RunFolder
@@ -123,7 +124,7 @@ class Jobs:
             network, name, plan.task, run.split(plan).test, chosen, device=plan.device, before_each=before_each
         )
         seconds = round(time.monotonic() - started, 1)
-        folder.write(folder.figures_file(run), {**about, "measuring_seconds": seconds, **figures})
+        write_json(folder.figures_file(run), {**about, "measuring_seconds": seconds, **figures})
 
     def _seconds(self, run: RunFolder) -> float:
         return sum(event["seconds"] for event in all_events(run.events) if event["event"] == "epoch")
