@@ -16,6 +16,7 @@ from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
 from HLFDSegmentationLib.slicer_model_panel import ModelPanel
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_readings import Readings
@@ -27,7 +28,6 @@ from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
-from HLFDSegmentationLib.slicer_texts import with_suffix
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -227,9 +227,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onExportReport(self, clicked: bool) -> None:
         """Asks where to, and writes the report of the shown result."""
         result = SceneResult.of(self._parameterNode.result) if self._parameterNode else None
-        path = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Export the report"), "report.html", _("Web page (*.html)")
-        )
+        path = ask_for_file(_("Export the report"), "report.html", _("Web page (*.html)"))
         if not path or not result:
             return
         button = self.ui.exportReportButton
@@ -243,7 +241,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             self.logic.exportReport(
                 result,
-                with_suffix(path, ".html"),
+                path,
                 lambda file: end(_("The report is written: {file}").format(file=file)),
                 end,
                 wait=False,

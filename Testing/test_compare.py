@@ -230,6 +230,14 @@ def test_changed_plan_is_refused(finished, compare_here, change):
         compare_here(finished, plan=replace(PLAN, **change))
 
 
+def test_the_epochs_of_a_teacher_that_is_given_part_no_comparisons(tmp_path):
+    found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
+    folder = ComparisonFolder(tmp_path / "comparison")
+    given = replace(PLAN, teacher_weights="/trainings/one")
+    folder.begin(given, found, split_by_patient(found))
+    folder.begin(replace(given, teacher_epochs=7), found, split_by_patient(found))
+
+
 def test_a_label_that_was_corrected_meanwhile_is_refused(tmp_path):
     """Rows before and after would be measured against different truths."""
     found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)

@@ -347,6 +347,24 @@ def test_too_little_memory_for_one_slice():
         segmenter(OutOfMemory(0)).segment(patient())
 
 
+def test_memory_that_runs_out_while_slices_are_brought_to_the_device(monkeypatch):
+    """What was segmented already must not be lost where only the attention needs smaller steps."""
+    ct = patient()
+    whole = segmenter(NearestTissue()).segment(ct, attention=True)
+    bring = inference._Runner.to_device
+
+    def full(runner, images):
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return bring(runner, images)
+
+    monkeypatch.setattr(inference, "CPU_BATCH", 8)
+    monkeypatch.setattr(inference._Runner, "to_device", full)
+    result = segmenter(NearestTissue()).segment(ct, attention=True)
+    assert (sitk.GetArrayFromImage(result.labels) == sitk.GetArrayFromImage(whole.labels)).all()
+    assert [layer.layer for layer in result.attention] == [layer.layer for layer in whole.attention]
+
+
 class OutOfMemoryUntilOnTheCPU(NearestTissue):
     """On a GPU that is none: what is brought there stays where it is."""
 

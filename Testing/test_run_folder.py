@@ -8,6 +8,8 @@ import pytest
 import torch
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.networks import build_network
+from HLFDTrainingLib.case_files import look_at
+from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.run_folder import run_of_weights
 from training_runs import begin_run
@@ -78,3 +80,24 @@ def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
     run.keep_patients_by_ct(split)
     monkeypatch.setattr("HLFDTrainingLib.case_files.fingerprint", lambda path: 1 / 0)
     run.keep_patients_by_ct(split)
+
+
+def test_what_a_file_manager_leaves_in_a_dicom_folder_is_no_change(tmp_path):
+    series = tmp_path / "series"
+    series.mkdir()
+    (series / "slice1.dcm").write_bytes(b"one")
+    (tmp_path / "label.nii.gz").write_bytes(b"label")
+    case = Case("one", "P1", series, tmp_path / "label.nii.gz", {1: ("liver",)})
+    before = look_at([case], {})
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (series / name).write_bytes(b"left")
+    assert look_at([case], before) == before
+    (series / "slice2.dcm").write_bytes(b"two")
+    with pytest.raises(CasesError, match="the CT in"):
+        look_at([case], before)
+
+
+def test_damaged_fingerprints_are_made_anew(run):
+    (run.path / "fingerprints.json").write_text('{"files": null, "cases": []}', encoding="utf-8")
+    run.keep_patients_by_ct(run.split(run.plan()))
+    assert run.patients_by_ct()

@@ -1,5 +1,6 @@
 """What a user changes around a result, and what the panel then shows and tells: nothing of another run, CT or model."""
 
+import json
 import re
 import shutil
 import tempfile
@@ -103,7 +104,7 @@ def test_nothing_is_added_to_a_result_whose_ct_is_gone(quick):
     quick.parameters.inputVolume = add_ct(1, "Patient B")
     quick.parameters.outputSegmentation = result.node
     assert not quick.ui.segmentButton.enabled
-    assert "another CT" in quick.ui.hintLabel.text
+    assert "no longer in the scene" in quick.ui.hintLabel.text
 
 
 # Runs
@@ -209,6 +210,58 @@ def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
     quick.wait(lambda: quick.ui.exportReportButton.enabled)
     page = destination.with_suffix(".html").read_text(encoding="utf-8")
     assert "Deleted after the model had made it" in page and "(none)" not in page
+
+
+def test_of_two_runs_in_one_segmentation_the_right_segment_is_named(quick):
+    result = run(quick)
+    quick.parameters.outputSegmentation = result.node
+    run(quick)
+    key = result.newest_segments()["liver"]
+    edited = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, quick.ct).copy()
+    edited[tuple(np.argwhere(edited)[0])] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(edited, result.node, key, quick.ct)
+    quick.open_again()
+    assert "Changed since the run: liver 2." in quick.ui.notesLabel.text
+    result.node.GetSegmentation().RemoveSegment(key)
+    quick.open_again()
+    assert "Deleted since the run, and still in the table: liver 2." in quick.ui.notesLabel.text
+
+
+def test_a_scene_of_an_older_version_is_not_called_changed(quick, tmp_path):
+    result = run(quick)
+    (told,) = json.loads(result.node.GetAttribute("HLFD.Runs"))
+    older = {name: told[name] for name in ("model", "device", "notes", "not_hu")}
+    older["fingerprints"] = dict.fromkeys(told["fingerprints"], "0123456789abcdef")
+    result.node.SetAttribute("HLFD.Runs", json.dumps([older]))
+    for _, segment in scene_result.segments_by_id(result.node):
+        segment.SetTag("HLFD.Run", "1")
+    quick.open_again()
+    assert set(result.newest_segments()) == {"liver", SEGMENT}
+    assert not quick.ui.notesLabel.visible and warnings(result, tmp_path) == ""
+
+
+def test_a_ct_that_was_moved_without_its_segments_is_told(quick, tmp_path):
+    result = run(quick)
+    transform = add_transform(shift(40, 0, 0), result.ct)
+    quick.open_again()
+    assert "do not lie on each other" in quick.ui.notesLabel.text and "Changed" not in quick.ui.notesLabel.text
+    told = warnings(result, tmp_path)
+    assert "do not lie on each other" in told and "were changed" not in told
+    result.node.SetAndObserveTransformNodeID(transform.GetID())
+    quick.open_again()
+    assert not quick.ui.notesLabel.visible and warnings(result, tmp_path) == ""
+
+
+def test_an_export_asks_before_it_takes_the_place_of_another_file(reviewed, tmp_path):
+    reviewed.ui.misledRadioButton.click()
+    there = tmp_path / "CT 1.5 mm.csv"
+    there.write_text("mine", encoding="utf-8")
+    import qt
+
+    for wanted, left in ((qt.QMessageBox.No, True), (qt.QMessageBox.Yes, False)):
+        answer(str(tmp_path / "CT 1.5 mm"), wanted)
+        reviewed.ui.exportReadingsButton.click()
+        assert (there.read_text(encoding="utf-8-sig") == "mine") is left
 
 
 def test_without_its_segments_there_is_nothing_to_review(reviewed):

@@ -11,6 +11,9 @@ from .tasks import Task
 
 PLANES = 16
 
+VERSION = "2:"
+"""Texts of `fingerprint` begin with it. Others, of scenes of an older version, cannot be compared with these."""
+
 
 def fingerprints(labels: np.ndarray, task: Task, first: Sequence[int] = (0, 0, 0)) -> dict[str, str]:
     """For each label with voxels, by its name, a text that changes with any of them.
@@ -45,4 +48,4 @@ def fingerprint(mask: np.ndarray, first: Sequence[int]) -> str:
         place = np.array([k, rows[0], columns[0]]) + np.asarray(first)
         digest.update(np.array([*place, *box.shape], "<i4").tobytes())
         digest.update(np.packbits(box).tobytes())
-    return digest.hexdigest()
+    return VERSION + digest.hexdigest()

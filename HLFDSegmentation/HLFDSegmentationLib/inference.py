@@ -167,8 +167,9 @@ class Segmenter:
         collector = AttentionCollector(self._network, self.task, slices.count, slices.shown, signed=signed)
 
         def explain_slab(start: int, stop: int) -> Iterator[float]:
+            # Within the generator: memory may run out while the slices are brought to the device, too.
             images = runner.to_device(slices.images(start, stop))
-            return collector.steps(start, images, network_labels[start:stop], slices.body(start, stop))
+            yield from collector.steps(start, images, network_labels[start:stop], slices.body(start, stop))
 
         runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
         return collector.result()

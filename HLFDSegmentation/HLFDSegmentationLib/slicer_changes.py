@@ -2,67 +2,112 @@
 
 from __future__ import annotations
 
+import numpy as np
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .fingerprints import fingerprint, voxels_fingerprint
+from .fingerprints import VERSION, fingerprint, voxels_fingerprint
 from .slicer_ct import part_of, problem_with
-from .slicer_scene_result import SceneResult
+from .slicer_results import BINARY_LABELMAP, voxel_to_own
+from .slicer_scene_result import MOVED_MM, SceneResult, is_linear
 
 
 class Changes:
     """Finds changes. What was looked at is not looked at again before it is changed: it may be asked often."""
 
     def __init__(self) -> None:
-        self._prints: dict[tuple[int, int], str] = {}
+        # VTK counts every change of anything, so that no two states of any images have the same number.
+        self._of_segments: dict[tuple[int, int], str] = {}
+        self._of_ct: tuple[int, str] = (0, "")
 
     def sentences(self, result: SceneResult) -> list[str]:
         """What to tell a user who looks at a result; mostly nothing."""
-        found = [other_ct()] if has_other_ct(result) else []
-        if deleted := result.deleted_segments():
+        run = result.newest_run
+        edited = self._edited(result)
+        names = [result.node.GetSegmentation().GetSegment(key).GetName() for key in edited.values()]
+        found = [other_ct()] if self.has_other_ct(result) else []
+        if are_parted(result, list(edited)):
+            found.append(parted())
+        if deleted := [run.segments.get(label, label) for label in result.deleted_segments()]:
             found.append(
                 _("Deleted since the run, and still in the table: {segments}.").format(segments=", ".join(deleted))
             )
-        if edited := self.edited_segments(result):
+        if names:
             found.append(
                 _(
                     "Changed since the run: {segments}. The table and the attention are of what the model had made; "
                     "the report measures the segments as they are now."
-                ).format(segments=", ".join(edited))
+                ).format(segments=", ".join(names))
             )
         return found
 
-    def edited_segments(self, result: SceneResult) -> list[str]:
+    def edited(self, result: SceneResult) -> list[str]:
         """Labels of segments of the newest run whose voxels are not those that the model made."""
+        return list(self._edited(result))
+
+    def has_other_ct(self, result: SceneResult) -> bool:
+        """Whether the CT's voxels are not those that were segmented, as when a sequence was browsed."""
+        told = result.newest_run.ct_fingerprint
+        if not told or problem_with(result.ct) is not None:
+            return False
+        state = result.ct.GetImageData().GetMTime()
+        if state != self._of_ct[0]:
+            self._of_ct = (state, voxels_fingerprint(part_of(result.ct).voxels))
+        return self._of_ct[1] != told
+
+    def _edited(self, result: SceneResult) -> dict[str, str]:
+        """The IDs of the segments that were edited, by label."""
         known = result.newest_run.fingerprints
-        prints: dict[tuple[int, int], str] = {}
-        edited = []
+        looked: dict[tuple[int, int], str] = {}
+        edited = {}
         for label, key in result.newest_segments().items():
             segment = result.node.GetSegmentation().GetSegment(key)
-            image = segment.GetRepresentation("Binary labelmap")
-            if label not in known or image is None:
+            image = segment.GetRepresentation(BINARY_LABELMAP)
+            if image is None or not known.get(label, "").startswith(VERSION):
                 continue
-            # VTK counts every change of anything, so that no two states of any images have the same number.
             state = (image.GetMTime(), segment.GetLabelValue())
-            prints[state] = self._prints.get(state) or _fingerprint(image, segment.GetLabelValue())
-            if prints[state] != known[label]:
-                edited.append(label)
-        self._prints = prints
+            looked[state] = self._of_segments.get(state) or _fingerprint(image, segment.GetLabelValue())
+            if looked[state] != known[label]:
+                edited[label] = key
+        self._of_segments = looked
         return edited
 
 
-def has_other_ct(result: SceneResult) -> bool:
-    """Whether the CT's voxels are not those that were segmented, as when a sequence was browsed."""
-    told = result.newest_run.ct_fingerprint
-    return bool(told) and problem_with(result.ct) is None and told != voxels_fingerprint(part_of(result.ct).voxels)
+def are_parted(result: SceneResult, edited: list[str]) -> bool:
+    """Whether the CT was moved without its segments, or they without it.
+
+    Args:
+        result: whose.
+        edited: labels of segments that were edited. They may lie on another grid.
+    """
+    if problem_with(result.ct) is not None or not is_linear(result.node.GetParentTransformNode()):
+        return False
+    on_ct = voxel_to_own(result.node, result.ct, part_of(result.ct))
+    for label, key in result.newest_segments().items():
+        image = result.node.GetSegmentation().GetSegment(key).GetRepresentation(BINARY_LABELMAP)
+        if label in edited or image is None or not image.GetNumberOfPoints():
+            continue
+        voxel_to_segmentation = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(voxel_to_segmentation)
+        return not np.allclose(slicer.util.arrayFromVTKMatrix(voxel_to_segmentation), on_ct, rtol=0, atol=MOVED_MM)
+    return False
 
 
 def other_ct() -> str:
-    """The sentence for `has_other_ct`."""
+    """The sentence for `Changes.has_other_ct`."""
     return _(
         "The CT's voxels are not those that were segmented, as after browsing a sequence or resampling. Segments and "
         "attention may lie beside what they are about; HU and pictures are of the voxels as they are now."
+    )
+
+
+def parted() -> str:
+    """The sentence for `are_parted`."""
+    return _(
+        "The CT and its segments do not lie on each other any more: one was moved, as by a transform, without the "
+        "other. Attention lies on the CT. Put both under one transform."
     )
 
 

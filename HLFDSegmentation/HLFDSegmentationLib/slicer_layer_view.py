@@ -122,6 +122,8 @@ class LayerView:
     def show(self, result: SceneResult, segment: str, layer: str) -> None:
         """Shows the map of a layer for a segment; hides what was shown where there is no such map, and says so."""
         self._result, self._segment, self._layer = result, segment, layer
+        if result.exists:
+            result.lay_on_ct()
         self._update_shown()
 
     def hide(self) -> None:
@@ -187,7 +189,6 @@ class LayerView:
             ).format(layer=layer, segment=segment)
             return
         self._note = self._note_on(map_node)
-        self._result.lay_on_ct()
         self._color(map_node)
         self._outline_segments()
         for composite in self._composites():

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
-import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
+from .slicer_file_dialog import ask_for_file
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
 from .slicer_scene_result import SceneResult, rows_of
-from .slicer_texts import with_suffix
 
 NOT_READ = ""
 
@@ -124,13 +122,11 @@ class ReadingPanel:
         return True
 
     def _on_export(self, clicked: bool) -> None:
-        path = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Export the readings"), "readings.csv", _("Table (*.csv)")
-        )
+        path = ask_for_file(_("Export the readings"), "readings.csv", _("Table (*.csv)"))
         if not path or not self._result:
             return
         try:
-            self._readings().write_csv(with_suffix(path, ".csv"))
+            self._readings().write_csv(path)
             self._on_problem("")
         except HLFDError as error:
             self._on_problem(str(error))

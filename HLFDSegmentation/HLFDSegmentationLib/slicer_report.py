@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError
-from .fingerprints import fingerprints
+from .fingerprints import VERSION, fingerprints
 from .readings import Reading
-from .slicer_changes import has_other_ct, other_ct
+from .slicer_changes import Changes, are_parted, other_ct, parted
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
@@ -80,8 +80,12 @@ def _warnings(
     """What a reader of the report must not miss."""
     run = result.newest_run
     deleted = result.deleted_segments()
+    looked = Changes()
+    moved = are_parted(result, looked.edited(result))
+    found = fingerprints(voxels, package.task, first=part.extent[::2][::-1])
     made = {label: text for label, text in run.fingerprints.items() if label not in deleted}
-    changed = fingerprints(voxels, package.task, first=part.extent[::2][::-1]) != made
+    comparable = all(text.startswith(VERSION) for text in made.values())
+    changed = comparable and found != made and not moved
     other_model = _(
         "The model '{model}' that is installed here is not the one that made this result. What is told of the model "
         "below is of the one that is installed."
@@ -97,7 +101,8 @@ def _warnings(
     )
     told = {
         run.not_hu: bool(run.not_hu),
-        other_ct(): has_other_ct(result),
+        other_ct(): looked.has_other_ct(result),
+        parted(): moved,
         other_model.format(model=package.name): run.weights not in ("", package.weights_sha256),
         without.format(segments=", ".join(deleted)): bool(deleted),
         edited: changed,

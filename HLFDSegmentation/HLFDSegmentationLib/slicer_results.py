@@ -53,6 +53,9 @@ def problem_with_output(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vt
     if not is_linear(node.GetParentTransformNode()):
         return _("'{name}' is under a transform that bends it. Choose another output segmentation.").format(name=name)
     earlier = SceneResult.of(node)
+    if earlier and earlier.ct is None:
+        sentence = _("The CT of the result in '{name}' is no longer in the scene. Choose another output segmentation.")
+        return sentence.format(name=name)
     if earlier and earlier.ct is not ct_node:
         return _("'{name}' holds the result of another CT. Choose another output segmentation.").format(name=name)
     return None

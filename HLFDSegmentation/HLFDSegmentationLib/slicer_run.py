@@ -319,6 +319,7 @@ class SegmentationRun:
             notes=[*answer.notes, *self._notes(part)],
             not_hu=answer.not_hu or "",
             fingerprints=prints,
+            segments={label: names[label] for label in prints},
             weights=package.weights_sha256,
             key=uuid.uuid4().hex,
             ct_fingerprint=self._ct_fingerprint,

@@ -54,13 +54,14 @@ class SceneRun:
 
     Attributes:
         model: the name of the model's package.
-        weights: SHA-256 of the model's weights; empty in older scenes, as are the next two.
+        weights: SHA-256 of the model's weights; empty in older scenes, as are `key`, `ct_fingerprint` and `segments`.
         key: tells the run from all others, also from those of other segmentations.
         ct_fingerprint: of the CT's voxels, see `voxels_fingerprint`.
         device: where it ran.
         notes: sentences about how the result came about.
         not_hu: why the CT does not look like HU; empty where it does.
         fingerprints: of the segments as the model made them, by label; see `fingerprints`.
+        segments: the names that the segments got, by label.
     """
 
     model: str
@@ -68,6 +69,7 @@ class SceneRun:
     notes: list[str] = field(default_factory=list)
     not_hu: str = ""
     fingerprints: dict[str, str] = field(default_factory=dict)
+    segments: dict[str, str] = field(default_factory=dict)
     weights: str = ""
     key: str = ""
     ct_fingerprint: str = ""
@@ -299,12 +301,12 @@ class SceneResult:
         return {name for name in names.union(row.get("segment") or row.get("Segment") for row in rows) if name}
 
     def lay_on_ct(self) -> None:
-        """Moves all maps to where the CT lies now. A user moves the CT, and does not see the maps' nodes."""
+        """Moves the attention maps to where the CT lies now. A user moves the CT, and does not see the maps' nodes."""
         if self.ct is None:
             return
         voxel_to_own, to_ct = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
         self.ct.GetIJKToRASMatrix(voxel_to_own)
-        for node in (*self.maps, *self.probabilities):
+        for node in self.maps:
             if not (text := node.GetAttribute(TO_CT_ATTRIBUTE)):
                 continue  # Of an older scene.
             to_ct.DeepCopy([float(number) for number in text.split()])

@@ -1,17 +1,10 @@
-"""Times as a user reads them, and names of files as a user means them."""
+"""Times as a user reads them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from slicer.i18n import tr as _
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-
-
-def with_suffix(path: str, suffix: str) -> Path:
-    """The file that a user named; with the suffix of its kind where the name has none, as not all dialogs add it."""
-    return Path(path) if Path(path).suffix else Path(path + suffix)
 
 
 def time_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from HLFDSegmentationLib.errors import CasesError
 
 from .cases import Case
-from .ct_fingerprints import fingerprint
+from .ct_fingerprints import files_in, fingerprint
 
 Looked = dict[str, Any]
 """Of a case, as JSON holds it: the `fingerprint` of its "ct" and its "label", none for what has none, and the "state"
@@ -53,7 +53,7 @@ def _look_at(case: Case, before: Looked) -> Looked:
 def _state(path: Path) -> list[int] | None:
     """What changes with a file, or with the files of a folder; none where there is none."""
     try:
-        files = [each.stat() for each in (path.iterdir() if path.is_dir() else [path])]
+        files = [each.stat() for each in (files_in(path) if path.is_dir() else [path])]
     except OSError:
         return None
     return [len(files), sum(one.st_size for one in files), max((one.st_mtime_ns for one in files), default=0)]

@@ -28,11 +28,21 @@ def fingerprint(ct: Path) -> str | None:
     """
     try:
         if ct.is_dir():
-            files = sorted(map(_of_file, filter(Path.is_file, ct.iterdir())))
+            files = sorted(map(_of_file, files_in(ct)))
             return sha256("".join(files).encode()).hexdigest() if files else None
         return _of_file(ct) if ct.name.lower().endswith(WHOLE_FILES) else None
     except OSError:
         return None
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in a DICOM folder, without those that file managers leave in any folder."""
+    left = {"thumbs.db", "desktop.ini"}
+    return [
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in left
+    ]
 
 
 def _of_file(path: Path) -> str:

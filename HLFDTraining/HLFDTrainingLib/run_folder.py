@@ -146,7 +146,8 @@ class RunFolder:
             stored = json.loads((self.path / FINGERPRINTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             stored = None  # Of an older version, or emptied by a power failure: a training can go on without it.
-        return {"earlier": {}, "cases": {}, "files": {}, **(stored if isinstance(stored, dict) else {})}
+        known = stored.items() if isinstance(stored, dict) else ()
+        return {"earlier": {}, "cases": {}, "files": {}, **{name: one for name, one in known if isinstance(one, dict)}}
 
     def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         """The report that also appends each event to `events.jsonl`, single steps left out."""

@@ -93,7 +93,8 @@ def _compare(options: argparse.Namespace) -> int:
     from ..stage import Stopped
     from ..stop_signal import StopSignal
 
-    if options.teacher_weights and options.teacher_epochs:
+    folder = ComparisonFolder(options.output)
+    if options.teacher_weights and options.teacher_epochs and not folder.begun:
         raise TrainingError(
             "With --teacher-weights no teacher is trained, so --teacher-epochs would not be used. Leave out either."
         )
@@ -102,9 +103,9 @@ def _compare(options: argparse.Namespace) -> int:
     cases, split = _cases_and_split(options, plan)
     check_test_part(split)
     check_makeable(options.output)
-    ComparisonFolder(options.output).check_unused()
+    folder.check_unused()
     check_usable(cases, plan.task, split, options.output / "checks.csv")
-    if "none" not in options.methods and not options.json:
+    if "none" not in options.methods and not any((folder.path / "rows").glob("none_*")) and not options.json:
         print("The method none is not among these, so there will be no differences to it. Add it at any time.")
     with StopSignal() as stop:
         try:

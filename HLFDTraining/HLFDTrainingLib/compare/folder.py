@@ -65,11 +65,11 @@ class ComparisonFolder:
 
     def check_unused(self) -> None:
         """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
-        if not self._begun:
+        if not self.begun:
             check_unused(self.path, ALLOWED)
 
     @property
-    def _begun(self) -> bool:
+    def begun(self) -> bool:
         """Whether a comparison was begun here. A run has a file of the same name, with its own figures."""
         return self._stored.is_file() and "plan" in read_json(self._stored)
 
@@ -88,13 +88,16 @@ class ComparisonFolder:
             "cases": [_identity(case) for case in cases],
             "split": split.to_dict(),
         }
-        if not self._begun:
+        if not self.begun:
             self.check_unused()
             write_json(self._stored, {**wanted, "files": look_at(cases, {})})
             return
         stored = read_json(self._stored)
         before = TrainingPlan.from_dict(stored["plan"])
-        differing = [field.name for field in fields(plan) if getattr(before, field.name) != getattr(plan, field.name)]
+        # Where the teacher is given, none is trained.
+        unused = {"teacher_epochs"} if plan.teacher_weights else set()
+        names = [field.name for field in fields(plan) if field.name not in unused]
+        differing = [name for name in names if getattr(before, name) != getattr(plan, name)]
         if differing:
             name = differing[0]
             raise TrainingError(

@@ -13,6 +13,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .charts import dice_charts, focus_charts, learning_charts, write_svg
 from .folder import ComparisonFolder
+from .jobs import TEACHER
 from .markdown import markdown
 from .measuring import FOCUS_FIGURES
 from .page import write_page
@@ -47,7 +48,8 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([_cells(row) for row in table], output / "table.csv")
     _write_csv([_cells(row) for row in focus], output / "focus_table.csv")
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
-    about = f"{measured_on(records.cases)} {trained_by(ComparisonFolder(folders[0]).plan)}"
+    taught = any(one.method == TEACHER for one in records.cases)
+    about = f"{measured_on(records.cases)} {trained_by(ComparisonFolder(folders[0]).plan, taught=taught)}"
     text = markdown(table, focus, records.costs, about)
     with replacing(output / "table.md") as part:
         part.write_text(text, encoding="utf-8")

@@ -65,11 +65,17 @@ def measured_on(cases: Iterable[Record]) -> str:
     return text + (few if patients < FEWEST_PATIENTS else "")
 
 
-def trained_by(plan: TrainingPlan) -> str:
-    """How the networks of a comparison learned."""
-    teacher = "given" if plan.teacher_weights else f"{plan.teacher_epochs} epochs"
+def trained_by(plan: TrainingPlan, *, taught: bool) -> str:
+    """How the networks of a comparison learned.
+
+    Args:
+        plan: of the comparison.
+        taught: whether there is a teacher.
+    """
+    epochs = "given" if plan.teacher_weights else counted(plan.teacher_epochs, "epoch")
+    teacher = f"Teacher {plan.teacher}, {epochs}. " if taught else ""
     return (
-        f"Task '{plan.task.title}'. Teacher {plan.teacher}, {teacher}; students {plan.student_epochs} epochs, "
+        f"Task '{plan.task.title}'. {teacher}Students {counted(plan.student_epochs, 'epoch')}, "
         f"{plan.batch} slices a step, learning rate {plan.learning_rate:g}, augmentation {plan.augmentation}."
     )
 
