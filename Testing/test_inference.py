@@ -348,9 +348,10 @@ def test_too_little_memory_for_one_slice():
 
 
 def test_memory_that_runs_out_while_slices_are_brought_to_the_device(monkeypatch):
-    """What was segmented already must not be lost where only the attention needs smaller steps."""
-    ct = patient()
-    whole = segmenter(NearestTissue()).segment(ct, attention=True)
+    """The attention is then computed in smaller steps."""
+    ct = patient(pieces=KIDNEYS)
+    labels = segmenter(NearestTissue()).segment(ct).labels
+    whole = segmenter(NearestTissue()).explain(ct, labels)
     bring = inference._Runner.to_device
 
     def full(runner, images):
@@ -360,9 +361,9 @@ def test_memory_that_runs_out_while_slices_are_brought_to_the_device(monkeypatch
 
     monkeypatch.setattr(inference, "CPU_BATCH", 8)
     monkeypatch.setattr(inference._Runner, "to_device", full)
-    result = segmenter(NearestTissue()).segment(ct, attention=True)
-    assert (sitk.GetArrayFromImage(result.labels) == sitk.GetArrayFromImage(whole.labels)).all()
-    assert [layer.layer for layer in result.attention] == [layer.layer for layer in whole.attention]
+    result = segmenter(NearestTissue()).explain(ct, labels)
+    assert "1 at a time" in " ".join(result.notes)
+    assert all(np.array_equal(a.maps, b.maps) for a, b in zip(result.attention, whole.attention, strict=True))
 
 
 class OutOfMemoryUntilOnTheCPU(NearestTissue):
