@@ -59,7 +59,7 @@ def test_a_slice_that_could_not_be_stored_leaves_nothing(case, tmp_path, monkeyp
 
     with monkeypatch.context() as changed:
         changed.setattr(torch, "save", fill_the_disk)
-        with pytest.raises(OutputError, match="Free some space"):
+        with pytest.raises(OutputError, match="free some space"):
             dataset(case, tmp_path)[0, 2]
     assert not any(tmp_path.iterdir())
     dataset(case, tmp_path)[0, 2]
