@@ -252,6 +252,27 @@ def test_a_ct_that_was_moved_without_its_segments_is_told(quick, tmp_path):
     assert not quick.ui.notesLabel.visible and warnings(result, tmp_path) == ""
 
 
+@pytest.mark.parametrize("matrix", [None, lambda: turn(17, "x") @ turn(31) @ shift(12.3456789, -7.7, 1e3 / 3)])
+def test_nothing_is_called_changed_in_a_scene_that_was_saved(quick, tmp_path, matrix):
+    """Files keep fewer digits than memory does."""
+    if matrix:
+        add_transform(matrix(), quick.ct)
+        quick.ct.HardenTransform()
+        quick.ct.SetSpacing(5.0000001, 5.0, 7.999999)
+        add_transform(turn(5), quick.ct)
+    run(quick)
+    assert not quick.ui.notesLabel.visible
+    scene = tmp_path / "scene.mrb"
+    slicer.util.saveScene(str(scene))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(scene))
+    slicer.app.processEvents()
+    quick.open_again()
+    (result,) = quick.results()
+    assert quick.parameters.result is result.node and set(result.newest_segments()) == {"liver", SEGMENT}
+    assert quick.ui.notesLabel.text == "" and warnings(result, tmp_path) == ""
+
+
 def test_an_export_asks_before_it_takes_the_place_of_another_file(reviewed, tmp_path):
     reviewed.ui.misledRadioButton.click()
     there = tmp_path / "CT 1.5 mm.csv"
