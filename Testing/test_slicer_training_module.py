@@ -439,6 +439,13 @@ def test_going_on_from_a_student_keeps_the_options_of_its_method(panel, home):
     assert panel.plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.3}
 
 
+def test_going_on_from_a_usual_student_does_not_keep_what_was_set_before(panel, home):
+    panel.parameters.beta, panel.parameters.temperature = 0.3, 7.0
+    run = begin_run(home / "run", method="hlfd", method_options={})
+    panel.widget.planPanel.continue_from(run.path)
+    assert panel.plan["method_options"] == {"temperature": 4.0, "beta": 0.9, "lambda_": 0.1}
+
+
 def test_going_on_takes_the_variant_and_refuses_options_that_the_panel_does_not_have(panel, home):
     """A student must not learn on in silence by another method than the one it has learned by."""
     full = begin_run(home / "full", method="hlfd", method_options={"variant": "full", "beta": 0.5})

@@ -219,8 +219,10 @@ class PlanPanel:
     def _take_options(self, options: Mapping[str, Any]) -> None:
         """Sets a method's options; none where the panel does not have one of them, or not with its value."""
         before = {name: getattr(self._parameters, name) for name in METHOD_PARAMETERS}
+        # Options that a run does not name had the values that they have in a new panel.
+        usual = {name: self._parameters.default(name).value for name in METHOD_PARAMETERS}
         try:
-            for name, value in options.items():
+            for name, value in {**usual, **options}.items():
                 if name not in METHOD_PARAMETERS:
                     raise ValueError(name)
                 setattr(self._parameters, name, value)
