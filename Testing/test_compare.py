@@ -183,6 +183,10 @@ def test_tables_and_page_are_written(finished):
     assert "| hlfd | mobilenetv2-unet |" in text and "## Focus by layer" in text
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3 + 1 + 1  # Dice of three labels, focus of one, learning of one student
+    about = "Measured on 1 test case of 1 patient. With so few patients p cannot fall below 0.05"
+    for told in (text, page):
+        assert about in told and "Teacher mobilenetv2-unet, 1 epoch. Students 2 epochs" in told
+    assert "Research only" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     for name in ("dice", "focus", "learning"):
         assert (finished / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
@@ -402,6 +406,17 @@ def test_table_is_told_where_the_output_knows_few_characters(command, finished, 
         monkeypatch.setattr(sys, "stdout", output)
         assert main([*command, "-o", str(finished), "--methods", "none", "--students", NETWORK]) == 0
     assert "| hlfd | mobilenetv2-unet |" in (tmp_path / "told.txt").read_text()
+
+
+def test_rows_without_the_student_alone_are_told_unless_it_is_there(command, finished, capsys):
+    assert main([*command, "-o", str(finished), "--methods", "hlfd", "--students", NETWORK]) == 0
+    assert "no differences to it" not in capsys.readouterr().out
+
+
+def test_epochs_of_a_teacher_that_is_given_are_refused(command, finished, tmp_path, capsys):
+    unused = ["--teacher-weights", str(finished), "--teacher-epochs", "3"]
+    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *unused]) == 1
+    assert "--teacher-epochs would not be used" in capsys.readouterr().err
 
 
 def test_unknown_method_is_refused_before_anything_is_trained(command, tmp_path, capsys):

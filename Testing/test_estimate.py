@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
@@ -22,7 +23,7 @@ from HLFDTrainingLib import estimate as estimate_file
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for, estimate, memory_problem
-from HLFDTrainingLib.memory import DeviceMemory, available_memory, peak_memory
+from HLFDTrainingLib.memory import DeviceMemory, available_memory, held_memory, peak_memory
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.stage import Stopped
@@ -177,6 +178,15 @@ def test_too_little_memory_names_a_batch_that_fits():
     memory = DeviceMemory(torch.device("cpu"))
     assert "such as 4" in memory_problem(memory.limit + 1, memory, 4)
     assert memory_problem(memory.limit, memory, 4) is None
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac does not tell what a process holds now")
+def test_memory_that_was_given_back_counts_once():
+    """What a check of cases held before is no memory that a training may take besides what is free."""
+    large = np.ones(50_000_000)
+    assert held_memory() > large.nbytes
+    del large
+    assert held_memory() < peak_memory() - 300_000_000
 
 
 def test_memory_of_this_computer_is_known():
