@@ -5,44 +5,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from slicer_module_window import ModuleWindow
 
 MODULE_FILE = Path(__file__).parents[1] / "HLFDSegmentation" / "HLFDSegmentation.py"
-PANEL_WIDTH = 450
 SEGMENT = "liver tumor"
 MODEL = "untrained"
 
 
-class Panel:
+class Panel(ModuleWindow):
     """The module in the window, and what its user does."""
+
+    name = "HLFDSegmentation"
 
     def __init__(self, slicer, module) -> None:
         self.slicer, self.module = slicer, module
         slicer.util.mainWindow().show()
-        slicer.util.selectModule("HLFDSegmentation")
-        slicer.app.processEvents()
-
-    @property
-    def widget(self):
-        return self.slicer.modules.HLFDSegmentationWidget
-
-    @property
-    def ui(self):
-        return self.widget.ui
-
-    @property
-    def parameters(self):
-        return self.widget.logic.getParameterNode()
+        self.open()
 
     def open_again(self) -> None:
         """The user goes to another module and comes back."""
-        self.slicer.app.main_window.moduleSelector().leave()
-        self.slicer.util.selectModule("HLFDSegmentation")
-        self.slicer.app.processEvents()
-
-    def wait(self, condition, seconds: float = 120) -> None:
-        from slicer_shell.application import process_events_until
-
-        process_events_until(condition, seconds)
+        self.leave()
+        self.open()
 
     def wait_for_end(self) -> None:
         self.wait(lambda: not self.running)
@@ -50,10 +33,6 @@ class Panel:
     @property
     def running(self) -> bool:
         return self.ui.progressBar.visible
-
-    @property
-    def message(self) -> str:
-        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
 
     def choose_model(self, name: str) -> None:
         self.widget.modelPanel.refresh()
@@ -66,18 +45,6 @@ class Panel:
 
     def show_result(self, result) -> None:
         self.parameters.result = result.node
-
-    def picture(self, name: str) -> None:
-        """A screenshot, as high as the panel wants to be."""
-        from slicer_shell.screenshots import grab
-
-        top = self.module.widgetRepresentation()
-        window = self.slicer.util.mainWindow()
-        for _attempt in range(5):
-            self.slicer.app.processEvents()
-            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
-        path = grab(top, name)
-        assert path.stat().st_size > 4000
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import numpy as np
 import SimpleITK as sitk
 from generated_cases import blob_case
 from slicer_cases import Later, add_study, add_volume
+from slicer_module_window import ModuleWindow
 
 slicer = Later("slicer")
 
 CHECKOUT = Path(__file__).parents[1]
 MODULE_FILES = [CHECKOUT / name / f"{name}.py" for name in ("HLFDSegmentation", "HLFDTraining")]
-PANEL_WIDTH = 450
 
 SECTIONS = ("cases", "plan", "run", "result")
 SEGMENTS = {1: "liver", 2: "liver tumor"}
@@ -22,8 +22,10 @@ SMALL_PATIENT_MM = (1.0, 1.0, 8.0)
 """Pixels as small as those of the task, so that 64 of them hold the whole body."""
 
 
-class TrainingModule:
+class TrainingModule(ModuleWindow):
     """Both modules loaded, HLFD Training opened, its trainings kept in a folder of the test's."""
+
+    name = "HLFDTraining"
 
     def __init__(self, shell, runs_folder: Path) -> None:
         from slicer_shell.modules import load_module_file
@@ -38,33 +40,9 @@ class TrainingModule:
         self.open()
         self.parameters.runsFolder = str(runs_folder)
 
-    def open(self) -> None:
-        self.slicer.util.selectModule("HLFDTraining")
-        self.slicer.app.processEvents()
-
-    def leave(self) -> None:
-        """The user goes to another module."""
-        self.slicer.app.main_window.moduleSelector().leave()
-
-    @property
-    def widget(self):
-        return self.slicer.modules.HLFDTrainingWidget
-
-    @property
-    def ui(self):
-        return self.widget.ui
-
-    @property
-    def parameters(self):
-        return self.widget.logic.getParameterNode()
-
     @property
     def plan(self) -> dict:
         return self.widget.planPanel.plan()
-
-    @property
-    def message(self) -> str:
-        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
 
     def choose(self, combo, text: str) -> None:
         """The user takes the entry that begins with a text."""
@@ -72,23 +50,11 @@ class TrainingModule:
         combo.setCurrentIndex(next(index for index, each in enumerate(texts) if each.startswith(text)))
         self.slicer.app.processEvents()
 
-    def wait(self, condition, seconds: float = 120) -> None:
-        from slicer_shell.application import process_events_until
-
-        process_events_until(condition, seconds)
-
     def picture(self, name: str, *sections: str) -> None:
         """A screenshot with these sections open, as high as the panel wants to be."""
-        from slicer_shell.screenshots import grab
-
         for section in SECTIONS:
             getattr(self.ui, f"{section}CollapsibleButton").collapsed = section not in (sections or SECTIONS)
-        top = self.module.widgetRepresentation()
-        window = self.slicer.util.mainWindow()
-        for _attempt in range(5):
-            self.slicer.app.processEvents()
-            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
-        assert grab(top, name).stat().st_size > 4000
+        super().picture(name)
 
 
 def forget_modules() -> None:

@@ -252,6 +252,15 @@ def test_a_ct_that_was_moved_without_its_segments_is_told(quick, tmp_path):
     assert not quick.ui.notesLabel.visible and warnings(result, tmp_path) == ""
 
 
+def test_segments_that_were_moved_and_edited_are_told_as_both(quick, tmp_path):
+    result = run(quick)
+    slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(result.node, result.segment_id(SEGMENT))
+    assert "were changed" in warnings(result, tmp_path)
+    add_transform(shift(40, 0, 0), result.ct)
+    told = warnings(result, tmp_path)
+    assert "do not lie on each other" in told and "were changed" in told
+
+
 @pytest.mark.parametrize("matrix", [None, lambda: turn(17, "x") @ turn(31) @ shift(12.3456789, -7.7, 1e3 / 3)])
 def test_nothing_is_called_changed_in_a_scene_that_was_saved(quick, tmp_path, matrix):
     """Files keep fewer digits than memory does."""

@@ -81,11 +81,13 @@ def _warnings(
     run = result.newest_run
     deleted = result.deleted_segments()
     looked = Changes()
-    moved = are_parted(result, looked.edited(result))
+    edited_labels = looked.edited(result)
+    moved = are_parted(result, edited_labels)
     found = fingerprints(voxels, package.task, first=part.extent[::2][::-1])
     made = {label: text for label, text in run.fingerprints.items() if label not in deleted}
     comparable = all(text.startswith(VERSION) for text in made.values())
-    changed = comparable and found != made and not moved
+    # Of segments that were moved, no voxel of the CT is any more what it was.
+    changed = comparable and (bool(edited_labels) if moved else found != made)
     other_model = _(
         "The model '{model}' that is installed here is not the one that made this result. What is told of the model "
         "below is of the one that is installed."

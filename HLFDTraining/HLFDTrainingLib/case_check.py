@@ -35,11 +35,12 @@ MOST_NUMBERS = 12
 
 # Enough for the rounding of NIfTI's single-precision header, and less than a tenth of a voxel across a whole CT.
 SPACING_TOLERANCE = 1e-4
+DIRECTION_TOLERANCE = 1e-3
+ORIGIN_TOLERANCE = 0.1
+
 WINDOW_TOLERANCE_HU = 1.0
 LEAST_OF_WINDOW = 0.1
 """Share of a window that values of a CT span at least: it shows air or fat and soft tissue."""
-DIRECTION_TOLERANCE = 1e-3
-ORIGIN_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)

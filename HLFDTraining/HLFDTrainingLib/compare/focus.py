@@ -118,8 +118,7 @@ def focus_of_case(
     """
     found = []
     for name, indices in chosen.items():
-        label = next(label for label in task.labels if label.name == name)
-        organ_known = _organ_known(label, task, groups)
+        organ_known = _organ_known(task.label(name), task, groups)
         collector = AttentionCollector(network, task, slices.count, slices.shown)
         for index in indices:
             drawn = slices.to_canvas(truth[index : index + 1])

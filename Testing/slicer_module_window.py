@@ -1,0 +1,56 @@
+"""A module in the stand-in Slicer's window, and what every user of a module does."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+PANEL_WIDTH = 450
+
+
+class ModuleWindow:
+    """A module that is open. Its panel is `module.widgetRepresentation()`."""
+
+    name: ClassVar[str]
+    """Of the module."""
+    slicer: Any
+    module: Any
+
+    @property
+    def widget(self):
+        return getattr(self.slicer.modules, f"{self.name}Widget")
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.widget.logic.getParameterNode()
+
+    @property
+    def message(self) -> str:
+        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
+
+    def open(self) -> None:
+        self.slicer.util.selectModule(self.name)
+        self.slicer.app.processEvents()
+
+    def leave(self) -> None:
+        """The user goes to another module."""
+        self.slicer.app.main_window.moduleSelector().leave()
+
+    def wait(self, condition, seconds: float = 120) -> None:
+        from slicer_shell.application import process_events_until
+
+        process_events_until(condition, seconds)
+
+    def picture(self, name: str) -> None:
+        """A screenshot, as high as the panel wants to be."""
+        from slicer_shell.screenshots import grab
+
+        top = self.module.widgetRepresentation()
+        window = self.slicer.util.mainWindow()
+        for _attempt in range(5):
+            self.slicer.app.processEvents()
+            window.resize(PANEL_WIDTH, top.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
+        assert grab(top, name).stat().st_size > 4000
