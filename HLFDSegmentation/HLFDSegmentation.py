@@ -4,6 +4,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import SkipTest
@@ -127,6 +128,8 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.resultPanel = ResultPanel(self.ui)
         self.reviewPanel = ReviewPanel(self.ui, self.showProblem)
         self.ui.exportReportButton.connect("clicked(bool)", self.onExportReport)
+        for name, selector in self.nodeSelectors().items():
+            selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -217,6 +220,21 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runPanel.refresh()
         self.resultPanel.refresh()
         self.reviewPanel.refresh()
+
+    def nodeSelectors(self) -> dict[str, Any]:
+        """The selectors of nodes by their parameter."""
+        return {
+            "inputVolume": self.ui.inputSelector,
+            "roi": self.ui.roiSelector,
+            "outputSegmentation": self.ui.outputSelector,
+            "result": self.ui.resultSelector,
+            "comparedResult": self.ui.compareSelector,
+        }
+
+    def onNodeActivated(self, name: str, node: slicer.vtkMRMLNode | None) -> None:
+        """Keeps a chosen node: with Qt 6 Slicer's connection hears nothing where it has the name of the one before."""
+        if self._parameterNode:
+            setattr(self._parameterNode, name, node)
 
     def onModelChosen(self, name: str) -> None:
         """Keeps the chosen model in the parameter node."""

@@ -63,6 +63,15 @@ def test_each_side_shows_its_own_map_over_the_same_ct(pair, comparison):
         assert shown(side)[1] == result.map_node(SEGMENT, "encoder2").GetID()
 
 
+def test_a_volume_that_is_loaded_does_not_come_between(pair, comparison, tmp_path):
+    comparison.show(SEGMENT, "decoder3")
+    before = [shown(side) for side in SIDES]
+    assert slicer.util.saveNode(pair[0].ct, str(tmp_path / "pet.nrrd")) and slicer.util.loadVolume(
+        str(tmp_path / "pet.nrrd")
+    )
+    assert [shown(side) for side in SIDES] == before
+
+
 def test_both_sides_share_one_scale(pair, comparison):
     comparison.show(SEGMENT, "decoder3")
     comparison.set(threshold=0.4, signed=True, opacity=0.7)

@@ -68,6 +68,20 @@ def test_the_first_ct_is_chosen_when_the_module_is_opened(quick):
     panel.picture("panel_ready")
 
 
+def test_of_two_cts_of_one_name_the_chosen_one_is_taken(quick):
+    from slicer_cases import add_ct
+    from slicer_shell.pyside import QtWidgets
+
+    other = add_ct()
+    other.SetName(quick.ct.GetName())
+    names = quick.ui.inputSelector.findChild(QtWidgets.QComboBox)
+    assert [names.itemText(index) for index in range(names.count)].count(other.GetName()) == 2
+    index = names.count - 1
+    names.setCurrentIndex(index)
+    names.activated.emit(index)
+    assert quick.parameters.inputVolume is other
+
+
 def test_an_attention_map_is_not_taken_for_the_ct(reviewed):
     reviewed.parameters.inputVolume = None
     reviewed.slicer.mrmlScene.RemoveNode(reviewed.result.ct)
@@ -388,6 +402,20 @@ def test_walking_through_the_layers(reviewed):
             assert foreground(panel.slicer, view) is result.map_node(SEGMENT, layer)
     panel.ui.showMapCheckBox.click()
     assert foreground(panel.slicer) is None
+
+
+def test_a_volume_that_is_loaded_takes_the_place_of_the_map_and_stays(reviewed, tmp_path):
+    panel, slicer = reviewed, reviewed.slicer
+    assert slicer.util.saveNode(panel.result.ct, str(tmp_path / "pet.nrrd"))
+    panel.ui.showMapCheckBox.click()
+    pet = slicer.util.loadVolume(str(tmp_path / "pet.nrrd"))
+    panel.wait(lambda: not panel.ui.showMapCheckBox.checked, seconds=5)
+    panel.ui.opacitySlider.value = 0.3
+    for view in ("Red", "Green", "Yellow"):
+        composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
+        assert composite.GetBackgroundVolumeID() == pet.GetID() and foreground(slicer, view) is None
+    panel.ui.showMapCheckBox.click()
+    assert foreground(slicer) is panel.result.map_node(SEGMENT, panel.parameters.layer)
 
 
 def test_arrow_keys_walk_through_the_layers(reviewed):

@@ -263,6 +263,19 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
     assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+def test_reading_the_truth_leaves_the_users_views(panel, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
+    ct = load_ct(case, task)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "PET")
+    slicer.util.setSliceViewerLayers(background=other, foreground=ct)
+    load_truth(case, ct, task)
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()) == (other.GetID(), ct.GetID())
+
+
 def corners(side) -> tuple[float, float]:
     """Where along R the left and the right border of an axial slice view lie, in mm."""
     to_ras, (width, _height, _depth) = side.mrmlSliceNode().GetXYToRAS(), side.mrmlSliceNode().GetDimensions()

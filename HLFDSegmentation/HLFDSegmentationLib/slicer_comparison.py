@@ -150,6 +150,8 @@ class Comparison:
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
+            # Else every volume that is loaded comes into this view.
+            composite.SetDoPropagateVolumeSelection(False)
             display = result.node.GetDisplayNode()
             if display is not None:
                 self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))

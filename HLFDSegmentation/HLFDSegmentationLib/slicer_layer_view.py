@@ -119,6 +119,14 @@ class LayerView:
         """Whether a map is over the CT."""
         return bool(self._before)
 
+    @property
+    def was_replaced(self) -> bool:
+        """Whether no view shows the map any more, though it exists: a volume that is loaded takes its place."""
+        if not self.shown or self._map_node() is None:
+            return False
+        foregrounds = (self._scene.GetNodeByID(one.GetForegroundVolumeID() or "") for one in self._composites())
+        return not any(is_map(node) for node in foregrounds)
+
     def show(self, result: SceneResult, segment: str, layer: str) -> None:
         """Shows the map of a layer for a segment; hides what was shown where there is no such map, and says so."""
         self._result, self._segment, self._layer = result, segment, layer
@@ -301,9 +309,10 @@ class _ViewContent:
         self._ct = WeakNode(ct)
 
     def restore(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
-        """Gives it back, unless the user has chosen another foreground meanwhile."""
+        """Gives it back, unless the view shows something else meanwhile: the user chose it, or loaded it."""
         foreground = composite.GetScene().GetNodeByID(composite.GetForegroundVolumeID() or "")
-        if foreground is not None and not is_map(foreground):
+        other_ct = composite.GetBackgroundVolumeID() not in (None, self._ct.id)
+        if not is_map(foreground) and (foreground is not None or other_ct):
             return
         modifying = composite.StartModify()
         if composite.GetBackgroundVolumeID() == self._ct.id:

@@ -57,6 +57,11 @@ class ReviewPanel(VTKObservationMixin):
         self._mosaic_timer.setSingleShot(True)
         self._mosaic_timer.setInterval(MOSAIC_PAUSE_MS)
         self._mosaic_timer.connect("timeout()", self._draw_mosaic)
+        # Slicer changes one view after the other.
+        self._views_timer = qt.QTimer()
+        self._views_timer.setSingleShot(True)
+        self._views_timer.setInterval(0)
+        self._views_timer.connect("timeout()", self._on_views_changed)
         ui.mosaicLabel.hide()
         for name in COURSES:
             ui.colorMapComboBox.addItem(name)
@@ -182,7 +187,22 @@ class ReviewPanel(VTKObservationMixin):
         if self._shown != (self._result, *self._place):
             self._shown = (self._result, *self._place)
             self._view.show(*self._shown)
+        self._follow_views()
         self._show_note(self._view.note)
+
+    def _follow_views(self) -> None:
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_view):
+                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_view)
+
+    def _on_view(self, caller: object, event: str) -> None:
+        if self._shown:
+            self._views_timer.start()
+
+    def _on_views_changed(self) -> None:
+        """A volume that was loaded, or chosen, came in place of the map: the panel does not say that it is shown."""
+        if self._parameters and self._shown and self._view.was_replaced:
+            self._parameters.showMap = False
 
     @property
     def _reviewed(self) -> bool:
@@ -259,7 +279,7 @@ class ReviewPanel(VTKObservationMixin):
     # All layers
 
     def _on_mosaic(self, checked: bool) -> None:
-        self.removeObservers()
+        self.removeObservers(self._on_slice_moved)
         self.ui.mosaicLabel.setVisible(checked)
         if checked and (node := _red_slice_node()):
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_slice_moved)

@@ -68,7 +68,7 @@ def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> sl
         if node.GetAttribute(TRUTH_ATTRIBUTE) == case.name and reference is ct:
             return node
     try:
-        labels = slicer.util.loadLabelVolume(str(case.label))
+        labels = slicer.util.loadLabelVolume(str(case.label), {"show": False})
     except RuntimeError as error:
         raise _unreadable(case, case.label) from error
     name = slicer.mrmlScene.GenerateUniqueName(_("{case} truth").format(case=case.name))
@@ -130,6 +130,8 @@ class TruthView:
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
+            # Else every volume that is loaded comes into this view.
+            composite.SetDoPropagateVolumeSelection(False)
             composite.SetBackgroundVolumeID(ct.GetID())
         layout = layout_node(self._scene)
         if layout is not None:

@@ -73,12 +73,24 @@ class IOManager:
         self._scene.SetURL(filename)
         return bool(self._scene.Commit())
 
+    def _show(self, volume) -> None:
+        """In all slice views that take what is loaded."""
+        selection = self._logic.GetSelectionNode()
+        if volume.IsA("vtkMRMLLabelMapVolumeNode"):
+            selection.SetActiveLabelVolumeID(volume.GetID())
+        else:
+            selection.SetActiveVolumeID(volume.GetID())
+        self._logic.PropagateVolumeSelection()
+
     def _load(self, file_type: str, filename: str, properties: dict):
         name = properties.get("name") or Path(filename).name.split(".")[0]
         modules = slicer.modules
         if file_type == "VolumeFile":
             options = 1 if properties.get("labelmap") else 0
-            return modules.volumes.logic().AddArchetypeVolume(filename, name, options)
+            volume = modules.volumes.logic().AddArchetypeVolume(filename, name, options)
+            if volume is not None and properties.get("show", True):
+                self._show(volume)
+            return volume
         if file_type == "SegmentationFile":
             return modules.segmentations.logic().LoadSegmentationFromFile(filename, True, name)
         if file_type == "TableFile":

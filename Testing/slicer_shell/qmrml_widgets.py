@@ -88,8 +88,9 @@ class qMRMLNodeComboBox(qMRMLWidget):
         self._attributes: list[tuple[str, str, Any]] = []
         self._base_names: dict[str, str] = {}
         self._observers, self._node_observers = Observers(self), Observers(self)
-        self._combo_box.currentIndexChanged.connect(lambda index: self._select(self._nodes[index]))
-        self._combo_box.activated.connect(lambda _index: self.nodeActivated.emit(self._node))
+        # As in Slicer; with Qt 6 the text does not change where two nodes have one name.
+        self._combo_box.currentTextChanged.connect(lambda _: self._select(self._nodes[self._combo_box.currentIndex]))
+        self._combo_box.activated.connect(lambda index: self.nodeActivated.emit(self._nodes[index]))
 
     def _update(self, _value: Any = None) -> None:
         """Lists the nodes of the scene anew; keeps the chosen one while it is among them."""
