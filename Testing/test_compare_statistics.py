@@ -359,3 +359,9 @@ def test_every_combination_is_a_row_with_a_name_of_its_own():
 def test_row_that_cannot_be_trained_is_refused(rows, words):
     with pytest.raises(TrainingError, match=words):
         check_rows(rows, PLAN)
+
+
+def test_the_interval_is_one_of_95_percent():
+    values = {0: {f"case{number}": float(number) for number in range(100)}}
+    found = spread(values, {case: case for case in values[0]})
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(range(100)) / 10, rel=0.05)

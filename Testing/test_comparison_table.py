@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_package import read_package
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.comparison_table import compare_run, comparison_text
-from HLFDTrainingLib.evaluation import evaluate
+from HLFDTrainingLib.evaluation import SegmentedCase, evaluate
 from HLFDTrainingLib.metrics import METRICS, summarize
 from HLFDTrainingLib.packaging import package_run, student_as_package
 from HLFDTrainingLib.plan import TrainingPlan
@@ -142,3 +145,13 @@ def test_test_case_that_is_gone_is_named(tmp_path):
     gone.label.unlink()
     assert main(["evaluate", str(run.path), "--all", "--device", "cpu"]) == 1
     assert not run.comparison.exists()
+
+
+def test_surface_distance_of_a_case_is_in_its_ct_s_mm():
+    ct = sitk.Image(40, 30, 8, sitk.sitkInt16)
+    ct.SetSpacing((1.0, 1.0, 5.0))
+    truth = np.zeros((8, 30, 40), np.uint8)
+    truth[3, 5:25, 5:35] = 1
+    case = Case("one", "P1", Path("ct"), Path("label"), {1: ("liver",), 2: ("liver tumor",)})
+    found = SegmentedCase(case, TASK, ct, np.roll(truth, 1, axis=0), truth, 0.0).figures()
+    assert found.labels["liver"].hd95_mm == pytest.approx(5.0)

@@ -446,3 +446,22 @@ def test_real_ct(data):
     hu = sitk.GetArrayViewFromImage(ct)
     assert labels.any() and hu[labels > 0].mean() > 30
     assert result.notes
+
+
+def test_a_lesion_in_one_of_thick_slices_stays():
+    ct = patient(pieces=(LIVER_WITH_TUMOR[0], (LIVER_TUMOR, 8, 9, 15, 35, 8, 28)))
+    ct.SetSpacing((1.0, 1.0, 5.0))
+    assert (sitk.GetArrayViewFromImage(segmenter().segment(ct).labels) == LIVER_TUMOR).any()
+
+
+def test_hardly_anything_of_an_organ_is_told_with_the_result():
+    ct = patient(pieces=((LIVER, 8, 12, 20, 30, 20, 30),))
+    assert any("Only 1.0 mL of liver was found" in note for note in segmenter().segment(ct).notes)
+
+
+def test_explaining_tells_a_doubtful_geometry_too():
+    ct = patient(pieces=LIVER_WITH_TUMOR)
+    ct.SetSpacing((0.1, 0.1, 40.0))
+    labels = sitk.GetImageFromArray(expected(ct))
+    labels.CopyInformation(ct)
+    assert any("40 mm apart" in note for note in segmenter().explain(ct, labels).notes)

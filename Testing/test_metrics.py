@@ -214,3 +214,18 @@ def test_summary_leaves_out_what_is_not_known_and_says_of_how_many_cases():
     assert math.isnan(nothing.mean)
     assert all(set(figures) == set(METRICS) for figures in summary.values())
     assert summarize([]) == {}
+
+
+def test_surface_distance_is_the_larger_of_both_directions():
+    prediction, truth = empty(), empty()
+    truth[2:6, 2:14, 2:14] = LIVER
+    prediction[2:6, 2:14, 2:6] = LIVER
+    for one, other in ((prediction, truth), (truth, prediction)):
+        assert measure(one, other)["liver"].hd95_mm == pytest.approx(8)
+
+
+def test_one_place_that_covers_two_lesions_leaves_the_false_one_counted():
+    prediction, truth = empty(), empty()
+    truth[2, 2:4, 2:4] = truth[2, 2:4, 8:10] = LIVER_TUMOR
+    prediction[2, 2:4, 2:10] = prediction[8, 8, 8] = LIVER_TUMOR
+    assert measure(prediction, truth)["liver tumor"].false_positive_lesions == 1

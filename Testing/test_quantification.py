@@ -161,6 +161,7 @@ def test_labels_of_another_ct_are_refused():
         image(np.zeros((3, 4, 6), np.int16)),
         image(np.zeros((3, 4, 5), np.int16), spacing=(1.0, 1.0, 2.0)),
         image(np.zeros((3, 4, 5), np.int16), origin=(0.0, 0.0, 0.0)),
+        image(np.zeros((3, 4, 5), np.int16), direction=OBLIQUE),
     ):
         with pytest.raises(InputError, match="grid"):
             measure(labels, other, TASK)
@@ -218,3 +219,10 @@ def test_csv_that_cannot_be_written_leaves_the_old_one(tmp_path):
         write_measures_csv(measured(np.zeros((2, 4, 4))), tmp_path / "file" / "segments.csv")
     write_measures_csv(measured(np.ones((2, 4, 4))), tmp_path / "segments.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "segments.csv"]
+
+
+def test_the_center_is_that_of_gravity():
+    labels = np.zeros((3, 12, 12), np.uint8)
+    labels[1, 2, 1:11] = labels[1, 3, 1] = TUMOR
+    (lesion,) = lesions_of(labels, origin=(0.0, 0.0, 0.0))
+    assert lesion.center_mm == pytest.approx((56 / 11, 23 / 11, 1.0))

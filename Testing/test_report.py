@@ -384,3 +384,33 @@ def test_a_label_without_maps_is_not_called_absent(seen, told, tmp_path):
     page = write(tmp_path / "report.html", ct, found)
     assert told in page.text and "has no kidney," not in page.text
     assert "The segmentation has no kidney tumor, so" in page.text
+
+
+def test_lesion_centers_are_right_anterior_superior(tmp_path):
+    ct, labels = body()
+    left, posterior, superior = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions[0].center_mm
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert f"{-left:.0f}, {-posterior:.0f}, {superior:.0f}".replace("-", "−") in page.texts
+
+
+def test_a_lesion_of_less_than_a_tenth_of_a_ml_has_a_volume(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[2:4, 2, 2] = LIVER_TUMOR
+    labels = on_grid(array)
+    smallest = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions[-1]
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert 0 < smallest.volume_ml < 0.1 and f"{smallest.volume_ml:.2f}" in page.texts
+
+
+def test_a_diameter_is_shown_in_the_slice_in_which_it_was_measured(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[array == LIVER_TUMOR] = LIVER
+    array[2:9, 50, 50] = array[3, 50, 45:60] = LIVER_TUMOR
+    labels = on_grid(array)
+    (lesion,) = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions
+    widest, middle = lesion.diameter_ends_mm[0][2], lesion.center_mm[2]
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert abs(widest - middle) > SPACING[2] / 2
+    assert any(text.startswith(f"S {widest:.1f} mm, longest diameter") for text in page.texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -101,3 +102,15 @@ def test_damaged_fingerprints_are_made_anew(run):
     (run.path / "fingerprints.json").write_text('{"files": null, "cases": []}', encoding="utf-8")
     run.keep_patients_by_ct(run.split(run.plan()))
     assert run.patients_by_ct()
+
+
+def test_a_label_that_was_corrected_is_another_though_as_long_as_before(tmp_path):
+    ct, label = tmp_path / "ct.nrrd", tmp_path / "label.nrrd"
+    ct.write_bytes(b"ct")
+    label.write_bytes(b"label")
+    case = Case("one", "P1", ct, label, {1: ("liver",)})
+    before = look_at([case], {})
+    label.write_bytes(b"lebal")
+    os.utime(label, (0, label.stat().st_mtime + 2))
+    with pytest.raises(CasesError, match="the label in"):
+        look_at([case], before)

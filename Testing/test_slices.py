@@ -11,6 +11,7 @@ import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDTrainingLib.augmentation import anatomical_changes
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
@@ -199,3 +200,21 @@ def test_predictions_are_merged_before_they_are_compared(case, tmp_path):
     _, target = logits_and_target(case, tmp_path, UNDIVIDED)
     predicted = torch.tensor([0, 1, 2]).expand(3, 4, 3)
     assert merged_classes(predicted, target.groups).unique().tolist() == [0, 1]
+
+
+def test_changed_labels_are_not_mixed_and_bright_tissue_stays_bright():
+    label = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    label[:, 12:52, 12:52] = 2
+    changes = anatomical_changes((64, 64))
+    for seed in range(20):
+        changed = changes.set_random_state(seed=seed)({"image": (label / 2).float(), "label": label})
+        image, classes = (np.asarray(changed[key]) for key in ("image", "label"))
+        assert set(np.unique(classes)) <= {0, 2}
+        assert np.median(image[classes == 2]) > 0.5
+
+
+def test_nothing_is_known_to_lie_beyond_a_slice_that_was_moved():
+    slice_ = {"image": torch.ones(1, 64, 64), "label": torch.full((1, 64, 64), 2, dtype=torch.uint8)}
+    changes = anatomical_changes((64, 64))
+    moved = [np.asarray(changes.set_random_state(seed=seed)(dict(slice_))["label"]) for seed in range(10)]
+    assert any((label == 0).any() for label in moved)

@@ -18,6 +18,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.constant_store import ConstantStore
 from HLFDTrainingLib.distillers import Distiller, build_distiller
+from HLFDTrainingLib.distillers.unified_head import UnifiedHead
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate, list_slices
@@ -234,3 +235,37 @@ def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept):
     run = SimpleNamespace(plan=PLAN, device=torch.device(device), constants=None)
     learner = SimpleNamespace(teacher=object())
     assert isinstance(TrainingRun._teacher_constants(run, learner, None), kept)
+
+
+def kept_of_first_slice(cases_folder, folder: Path, method: str, seeds: tuple[int, int], brighter: float = 0.0):
+    """What a teacher, and the unified head where the method has one, say of a slice; both have random weights."""
+    listed = list_slices(find_cases(cases_folder, TASK), TASK)
+    slices = SliceDataset(listed, TASK, folder / "slices", augmentation="orientations", seed=0)
+    of_teacher, of_head = seeds
+    torch.manual_seed(of_teacher)
+    teacher, student = (build_network("resnet18-unet", TASK.num_classes) for _ in range(2))
+    torch.manual_seed(of_head)
+    head = UnifiedHead(teacher, TASK.num_classes) if method == "hlfd" else None
+    distiller = build_distiller(method, student, teacher, TASK.num_classes, unified_head=head)
+    store = open_store(folder / "constants", teacher, listed, TASK.input_size, torch.device("cpu"), None)
+    images, target = collate([slices[0, 0]])
+    return TeacherConstants(distiller, slices, store, listed)(images + brighter, target, [(0, 0)])
+
+
+def test_what_is_kept_of_a_slice_is_that_teacher_s(cases_folder, tmp_path):
+    one, other = (kept_of_first_slice(cases_folder, tmp_path, "kd", (seed, 0)) for seed in (0, 1))
+    assert one.keys() == other.keys()
+    assert all(not torch.allclose(one[constant], other[constant]) for constant in one)
+
+
+def test_what_is_kept_of_a_slice_is_that_head_s(cases_folder, tmp_path):
+    one, other = (kept_of_first_slice(cases_folder, tmp_path, "hlfd", (0, seed)) for seed in (0, 1))
+    of_head = [constant for constant in one if constant.kind == "prediction" and len(constant.layers) > 1]
+    assert of_head and all(not torch.allclose(one[constant], other[constant]) for constant in of_head)
+
+
+def test_a_slice_that_was_changed_is_shown_to_the_teacher_again(cases_folder, teacher_runs, tmp_path):
+    one, again, changed = (kept_of_first_slice(cases_folder, tmp_path, "kd", (0, 0), by) for by in (0.0, 0.0, 0.3))
+    assert len(teacher_runs) == 2
+    assert all(torch.equal(one[constant], again[constant]) for constant in one)
+    assert all(not torch.allclose(one[constant], changed[constant]) for constant in one)

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from generated_cases import TASK, write_cases
@@ -255,3 +256,20 @@ def test_bad_cases_are_told_in_a_table_before_any_training(cases_folder, task_fi
     assert "case0" in process.stderr and "start again" in process.stderr
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "run" / "plan.json").exists()
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(cases_folder, tmp_path, monkeypatch):
+    dice = iter((0.2, 0.9, 0.4))
+
+    def of_background_and_two_labels(counts):
+        one = next(dice)
+        return np.array([-9 * one, one, one])
+
+    monkeypatch.setattr("HLFDTrainingLib.stage.mean_dice", of_background_and_two_labels)
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="none", student_epochs=3))
+    result = TrainingRun(folder).run()
+    assert (result["best_epoch"], result["criterion"]) == (2, pytest.approx(0.9))
+    assert folder.best("student")["epoch"] == 2
+    last = torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
+    best = folder.best("student")["network"]
+    assert any(not torch.equal(value, last[f"student.{name}"]) for name, value in best.items())

@@ -16,7 +16,7 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib import stage as stage_file
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
@@ -505,3 +505,12 @@ def test_full_memory_of_a_gpu_is_waited_for_and_then_told(full_for, finished, ca
     else:
         with pytest.raises(TrainingError, match="smaller batch"):
             train(folder)
+
+
+def test_patients_stay_in_their_part_whatever_their_cases_are_called():
+    cases = [Case(f"scan{number}", f"P{number}", Path("ct"), Path("label"), {1: ("liver",)}) for number in range(12)]
+    before = {f"P{number}": part for number, part in enumerate(PARTS * 3)}
+    for seed in range(5):
+        split = split_onward(cases, before, seed=seed)
+        parts = {case.patient: part for part in PARTS for case in getattr(split, part)}
+        assert before.items() <= parts.items() and len(parts) == 12

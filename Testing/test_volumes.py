@@ -263,3 +263,31 @@ def test_dicom_modality_tells_what_is_no_ct():
 
 def test_a_few_voxels_are_too_few_to_tell():
     assert hu_problem(sitk.GetImageFromArray(np.full((2, 3, 4), 50, np.int16))) is None
+
+
+def test_labels_of_a_tilted_ct_are_not_mixed():
+    ct, _ = ball(rotation(35))
+    label = sitk.Cast(ct > 60, sitk.sitkUInt8) * 2
+    assert np.unique(AxialSlices(ct, TASK).labels_of(label)).tolist() == [0, 2]
+
+
+def test_labels_on_coarser_pixels_are_those_at_their_centers():
+    fine = TASK.spacing / 3
+    slices = AxialSlices(ball(size=(60, 60, 2), spacing=(fine, fine, 2.0))[0], TASK)
+    labels = np.arange(3600, dtype=np.uint16).reshape(1, 60, 60)
+    assert np.array_equal(slices.to_canvas(labels)[0, :20, :20], labels[0, 1::3, 1::3])
+
+
+def test_coarser_pixels_average_what_the_window_shows():
+    ct = np.full((1, 96, 96), -1000, np.int16)
+    ct[..., ::3] = 3000
+    image = sitk.GetImageFromArray(ct)
+    image.SetSpacing((TASK.spacing / 3, TASK.spacing / 3, 1.0))
+    inner = AxialSlices(image, TASK).images(0, 1)[0, 0, 4:28, 4:28]
+    assert inner == pytest.approx(np.full(inner.shape, 1 / 3), abs=0.03)
+
+
+def test_straight_slices_of_a_coronal_ct_lie_as_close_as_its_rows():
+    coronal = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    ct, _ = ball(rotation(30) @ coronal, size=(60, 60, 12), spacing=(0.8, 0.8, 6.0))
+    assert AxialSlices(ct, TASK).spacing[2] < 1.2
