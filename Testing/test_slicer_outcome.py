@@ -170,6 +170,32 @@ def test_damaged_figures_are_told(panel, measured, tmp_path):
     assert "damaged" in panel.ui.outcomeLabel.text and panel.ui.compareButton.enabled
 
 
+def test_each_figure_stands_below_its_name(panel, measured, tmp_path):
+    from slicer_shell.pyside import QtWidgets
+
+    run = own_copy(measured, tmp_path)
+    comparison = json.loads((run / "comparison.json").read_text())
+    told = {"dice": 0.11, "hd95_mm": 2.2, "rvd": -0.33, "voe": 0.44, "lesion_sensitivity": 0.55}
+    told["false_positive_lesions"] = 0.66
+    for name, value in told.items():
+        comparison["models"][0]["labels"]["liver"][name] = {"mean": value, "sd": None, "n": 1}
+    (run / "comparison.json").write_text(json.dumps(comparison))
+    panel.panel.show(run)
+    table = panel.widget.findChild(QtWidgets.QTableWidget, "outcomeTable")
+    columns = [table.horizontalHeaderItem(index).text() for index in range(table.columnCount)]
+    assert (
+        dict(zip(columns, panel.rows()[0])).items()
+        >= {
+            "Dice": "0.110",
+            "HD95 (mm)": "2.2",
+            "RVD": "-0.330",
+            "VOE": "0.440",
+            "Lesions found": "0.55",
+            "False positives a case": "0.66",
+        }.items()
+    )
+
+
 def test_a_figure_without_meaning_is_a_dash():
     from HLFDTrainingLib.outcome_table import spread_text
 

@@ -240,6 +240,10 @@ def test_real_ct_is_in_hu_and_what_was_made_of_it_is_not(data, name):
     raw_padded[:, :9] = -2000
     for shifted in (raw, raw_padded):
         assert "shifted by about 1024: 1024 must be subtracted" in hu_problem(sitk.GetImageFromArray(shifted))
+    lean = ct.copy()
+    lean[(lean > -150) & (lean < -30)] = 40
+    lean.reshape(-1)[: lean.size // 200] = -100
+    assert hu_problem(sitk.GetImageFromArray(lean)) is None
     assert "1024 must be added" in hu_problem(sitk.GetImageFromArray(ct - 1024))
     for inverted in (-1 - ct, -ct.clip(-1024, 1500)):
         assert "opposite sign" in hu_problem(sitk.GetImageFromArray(inverted))
