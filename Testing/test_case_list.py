@@ -206,6 +206,14 @@ def test_whom_the_user_joins_to_a_patient_gets_that_ones_number_and_an_own_name_
     assert [row.patient for row in with_aliases(cases.rows)] == [anna, doe, anna, doe, "P-007", "P-007"]
 
 
+def test_an_id_of_the_scene_that_stands_in_names_of_files_renames_nobody():
+    cases = CaseList()
+    add(cases, image(0, "Doe", "0001"))
+    cases.add_files([file_case("case_00018", "a/ct.nrrd", "a/label.nrrd")])
+    [doe, of_file] = [row.patient for row in with_aliases(cases.rows)]
+    assert doe.startswith("patient-") and of_file == "case_00018"
+
+
 def test_a_patient_of_a_scene_and_of_a_run_is_moved_as_one():
     [alias] = in_files(image(0, "Anna", "1"))
     cases = CaseList()

@@ -3,6 +3,7 @@
 import base64
 import re
 import tempfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -188,6 +189,20 @@ def test_focus_is_told_in_words_and_bars(page):
     bars = [float(bar["width"]) for bar in page.all("rect")]
     assert len(bars) == 3 * len(LAYERS)
     assert bars.count(0.0) == 3
+
+
+def test_a_share_of_less_than_a_percent_is_not_nothing(tmp_path):
+    ct, labels = body()
+    segmentation = segmented(ct, labels)
+    small = [replace(one, focus=one.focus and Focus(0.0036, 0.02, 0.001, 0.1)) for one in segmentation.attention]
+    page = write(tmp_path / "report.html", ct, replace(segmentation, attention=small))
+    assert "0.4% in liver (3.6×)" in page.texts
+
+
+def test_the_scale_of_signed_attention_is_of_either_sign(tmp_path):
+    ct, labels = body()
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, signed=True))
+    assert "1, the layer's strongest attention of either sign in the whole CT" in page.texts
 
 
 def test_names_are_escaped_and_folders_left_out(page):

@@ -107,6 +107,15 @@ def test_run_that_failed_before_its_plan_was_written_is_listed(tmp_path):
     assert (row.state, row.sentence) == ("crashed", "2 cases cannot be trained with.")
 
 
+def test_run_that_failed_while_it_was_stopped_says_why(tmp_path):
+    make_run(tmp_path / "run", {"event": "stopped"})
+    (tmp_path / "run" / "process").mkdir(parents=True, exist_ok=True)
+    end = {"status": 1, "message": "The disk is full.", "stop_asked": True}
+    (tmp_path / "run" / "process" / "end.json").write_text(json.dumps(end))
+    [row] = list_runs(tmp_path)
+    assert (row.state, row.sentence) == ("crashed", "The disk is full.")
+
+
 def test_other_folders_and_files_are_left_out(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "plan.json").write_text("{}")

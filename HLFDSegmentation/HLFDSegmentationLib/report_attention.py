@@ -93,10 +93,15 @@ def _focus_lines(layer: LayerAttention, label: Label, organ: Label | None) -> li
     focus = layer.focus
     if focus is None:
         return [NO_POSITIVE_ATTENTION if layer.empty else NO_FOCUS]
-    lines = [f"{focus.segment:.0%} in {label.name} ({_times(focus.segment_ratio)})"]
+    lines = [f"{_percent(focus.segment)} in {label.name} ({_times(focus.segment_ratio)})"]
     if organ:
-        lines.append(f"{focus.organ:.0%} in {organ.name} with tumors ({_times(focus.organ_ratio)})")
+        lines.append(f"{_percent(focus.organ)} in {organ.name} with tumors ({_times(focus.organ_ratio)})")
     return lines
+
+
+def _percent(share: float) -> str:
+    """With a decimal where it is small: a third of a percent is not nothing."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
 def _times(ratio: float) -> str:
@@ -107,7 +112,8 @@ def _add_color_scale(parent: Element, colors: AttentionColors) -> None:
     scale = SubElement(parent, "p", {"class": "colors quiet"})
     add_text(scale, "span", "−1, against the label" if colors.signed else "0")
     _add_color_bar(scale, colors.rgb, f"colors from {'−1' if colors.signed else '0'} to 1")
-    add_text(scale, "span", "1, the layer's strongest attention for this label in the whole CT")
+    strongest = "attention of either sign" if colors.signed else "attention for this label"
+    add_text(scale, "span", f"1, the layer's strongest {strongest} in the whole CT")
 
 
 def _add_color_bar(parent: Element, colors: np.ndarray, meaning: str) -> None:

@@ -300,7 +300,7 @@ def _row_of_file(case: Case) -> tuple[CaseRow, Case]:
     """A case that is files as a row, in which each label that a value may stand for is a segment."""
     found = [(value, name) for value, names in case.labels.items() for name in names or (NOT_USED,)]
     segments = {f"{value} {name}": SceneSegment(f"{value} {name}", name or f"value {value}") for value, name in found}
-    image = SceneImage(f"file {case.ct}", case.ct.name, shape=(1, 1, 1))
+    image = SceneImage(f"file {case.ct}", case.ct.name, shape=(1, 1, 1), of_file=True)
     segmentation = SceneSegmentation(f"file {case.label}", case.label.name, tuple(segments.values()))
     roles = {f"{value} {name}": name for value, name in found}
     return CaseRow(case.name, case.patient, image, segmentation, roles), case

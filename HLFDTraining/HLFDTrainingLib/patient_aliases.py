@@ -45,11 +45,12 @@ def _is_called_by_image(row: CaseRow) -> bool:
 def _is_named(row: CaseRow, known: Iterable[str]) -> bool:
     """Whether the row's patient is called as in the images, or by a name that the user has made of that.
 
-    A short ID such as "1" stands in names by chance, in those of an earlier run ("patient-3f1a...") above all.
+    A short ID such as "1" stands in names by chance, in those of an earlier run ("patient-3f1a...") above all; "0001"
+    does in those of public data ("case_00010").
     """
     if row.patient in known:
         return True
-    of_scene = row.image is not None and not row.image.of_run
+    of_scene = row.image is not None and not (row.image.of_run or row.image.of_file)
     return of_scene and any(len(text) >= TELLING and text in row.patient for text in known)
 
 

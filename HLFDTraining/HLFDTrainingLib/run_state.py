@@ -47,7 +47,7 @@ def state_of(run_folder: Path | str) -> RunState:
 def _state_at(end: dict[str, Any], files: ProcessFiles) -> RunState:
     """The state after an end that was written down."""
     status, message, last_line = end.get("status"), end.get("message"), end.get("last_line") or ""
-    if end.get("stop_asked") or status == STOPPED_STATUS:
+    if status == STOPPED_STATUS or (end.get("stop_asked") and not message):
         return RunState("stopped", STOPPED)
     if message:
         return RunState("crashed", message)

@@ -41,6 +41,7 @@ class SceneImage:
         spacing: mm along x, y and z.
         is_ct: whether it can be a CT: no label map, one value a voxel, and no other modality by DICOM.
         bounds: where it lies; none where that is not known.
+        of_file: it is a file of a case, and not in the scene.
     """
 
     id: str
@@ -53,6 +54,7 @@ class SceneImage:
     is_ct: bool = True
     bounds: Bounds | None = None
     of_run: bool = False
+    of_file: bool = False
 
 
 @dataclass(frozen=True)
