@@ -84,8 +84,7 @@ class ReviewPanel(VTKObservationMixin):
         """Slice views, plot view and layout show again what they showed before."""
         for button in (self.ui.compareButton, self.ui.chartButton, self.ui.mosaicButton):
             button.setChecked(False)
-        self._view.hide()
-        self._shown = ()
+        self._hide_map()
 
     def refresh(self) -> None:
         """Makes the panel and the views show what the parameter node says."""
@@ -178,8 +177,7 @@ class ReviewPanel(VTKObservationMixin):
         wanted = self._reviewed and self._parameters.showMap and not self._comparison
         if not wanted:
             if self._shown:
-                self._view.hide()
-            self._shown = ()
+                self._hide_map()
             return
         for name, value in self._look().items():
             if getattr(self._view, name) != value:
@@ -189,6 +187,11 @@ class ReviewPanel(VTKObservationMixin):
             self._view.show(*self._shown)
         self._follow_views()
         self._show_note(self._view.note)
+
+    def _hide_map(self) -> None:
+        self._shown = ()
+        self.removeObservers(self._on_view)
+        self._view.hide()
 
     def _follow_views(self) -> None:
         for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):

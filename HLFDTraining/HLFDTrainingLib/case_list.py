@@ -133,7 +133,7 @@ class CaseList:
 
     def is_file(self, row: CaseRow) -> bool:
         """Whether a row is of files and not of a scene."""
-        return row.image is not None and row.image.id in self.files
+        return row.image is not None and row.image.of_file
 
     # Changes
 

@@ -28,7 +28,7 @@ WORDS_OF_KINDS = words_in(
 
 @dataclass(frozen=True)
 class SceneImage:
-    """An image volume of the scene.
+    """An image volume of the scene, or the CT of a case that is files.
 
     Attributes:
         id: of its node.
@@ -41,7 +41,7 @@ class SceneImage:
         spacing: mm along x, y and z.
         is_ct: whether it can be a CT: no label map, one value a voxel, and no other modality by DICOM.
         bounds: where it lies; none where that is not known.
-        of_file: it is a file of a case, and not in the scene.
+        of_file: it is the CT of a case that is files.
     """
 
     id: str
