@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
+from HLFDSegmentationLib import inference
+from HLFDSegmentationLib.doubts import (
+    anatomy_doubts,
+    cut_doubts,
+    geometry_doubts,
+    little_doubts,
+    model_doubts,
+    voxels_of,
+)
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.tasks import TASKS
@@ -38,6 +46,27 @@ def test_a_single_slice_in_any_direction_is_told(axis, untrained_package):
     ct.SetSpacing([5.0 if axis == 2 - direction else 3.0 for direction in range(3)])
     notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes
     assert any("single slice of 5 mm" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [(0, 0, []), (LIVER, 0, ["liver"]), (0, KIDNEY_TUMOR, ["kidney"]), (LIVER_TUMOR, KIDNEY, ["liver and kidney"])],
+)
+def test_an_organ_that_is_cut_off_is_told(first, last, told):
+    labels = np.zeros((4, 10, 10), np.uint8)
+    labels[1:3] = LIVER
+    labels[0, 5, 5], labels[-1, 5, 5] = first, last
+    doubts = cut_doubts(labels, TASK)
+    assert len(doubts) == len(told) and all(f"where {name} was found" in doubt for name, doubt in zip(told, doubts))
+    assert cut_doubts(labels[:1], TASK) == []
+
+
+def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, monkeypatch):
+    monkeypatch.setattr(inference, "clean", lambda labels, task, spacing: labels.fill(LIVER) or [])
+    ct = sitk.GetImageFromArray(np.zeros((3, 24, 24), np.float32))
+    ct.SetSpacing((3.0, 3.0, 5.0))
+    notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes
+    assert any("begins or ends where liver was found" in note for note in notes)
 
 
 def test_hardly_anything_of_an_organ():

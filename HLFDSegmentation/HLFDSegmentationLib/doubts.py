@@ -66,6 +66,24 @@ def voxels_of(labels: np.ndarray, task: Task) -> np.ndarray:
     return sum(np.bincount(plane.ravel(), minlength=task.num_classes) for plane in labels)
 
 
+def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
+    """About organs, with their tumors, of which the CT shows a part: labels, uint8 (Z, Y, X), reach its first or last
+    axial slice. Of a CT that is one slice, `geometry_doubts` tells it.
+    """
+    at_ends = {int(value) for end in (labels[0], labels[-1]) for value in np.unique(end)}
+    cut = [
+        organ.name
+        for organ in task.organs
+        if at_ends & {organ.value, *(tumor.value for tumor in task.tumors_of(organ))}
+    ]
+    if not cut or len(labels) == 1:
+        return []
+    return [
+        f"The CT begins or ends where {' and '.join(cut)} was found: what lies beyond is missing in the volumes, and "
+        "lesions there are not seen."
+    ]
+
+
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About what was found, see `voxels_of`: more of a tumor than of its organ."""
     volumes = voxels * voxel_ml

@@ -14,7 +14,7 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
-from .doubts import anatomy_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
+from .doubts import anatomy_doubts, cut_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
 from .errors import HLFDError, InputError, MemoryShortError
 from .neighboring_slices import NeighboringSlices
 from .networks.network import SegmentationNetwork
@@ -126,6 +126,7 @@ class Segmenter:
             labels, self.task, slices.spacing
         )
         voxels = voxels_of(labels, self.task)
+        notes += cut_doubts(labels, self.task)
         notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
         notes += model_doubts(voxels, self.task, self._metrics)
         if tumor_threshold is not None:
