@@ -290,8 +290,9 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel.ui.segmentButton.click()
     panel.wait_for_end()
     assert [bool(run.not_hu) for run in result.runs] == [True, False]
-    heading, caution = panel.ui.notesLabel.text.split("<br>")[-2:]
-    assert heading.startswith("Of an earlier run with ") and caution.startswith("<b>Most likely wrong")
+    notes = panel.ui.notesLabel.text.split("<br>")
+    (caution,) = (place for place, note in enumerate(notes) if note.startswith("<b>Most likely wrong"))
+    assert notes[caution - 1].startswith("Of an earlier run with ")
     for key in result.segments_of_run(1).values():
         result.node.GetSegmentation().RemoveSegment(key)
     panel.widget.resultPanel.refresh()
