@@ -293,6 +293,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._shownFolder = folder
             self.trainingStart.forget()
             self.trainingPanel.set_folder(folder)
+        self.trainingStart.follow_plan()
         sources = self._parameterNode.studentSource, self._parameterNode.teacherSource
         if sources != self._shownSources:
             self._shownSources = sources

@@ -222,3 +222,14 @@ def test_a_patient_of_a_scene_and_of_a_run_is_moved_as_one():
     cases.move(0, part)
     add(cases, replace(image(1, alias), of_run=True))
     assert [cases.rows[index].part for index in (0, -1)] == [part, part]
+
+
+def test_of_one_segment_name_in_two_spellings_the_last_choice_holds():
+    cases = CaseList()
+    add(cases, image(0), image(1))
+    cases.set_role("Tumor", "liver")
+    cases.set_role("tumor", "liver tumor")
+    cases.set_role("TUMOR", "liver")
+    cases.set_role("tumor", "liver tumor")
+    add(cases, image(2))
+    assert cases.segment_roles()["tumor"] == "liver tumor"

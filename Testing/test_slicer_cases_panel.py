@@ -66,6 +66,11 @@ class Panel:
         combo.setCurrentIndex(combo.findText(role))
         self.settle()
 
+    def check(self) -> None:
+        self.ui.checkButton.click()
+        wait_until(lambda: self.ui.checkButton.text == "Check")
+        self.settle()
+
     def write(self, folder: Path) -> tuple:
         """Waits for the end. Gives the cases.json and the split, or the sentence."""
         told = []
@@ -163,9 +168,7 @@ def test_the_check_reads_the_voxels_and_names_the_case(panel):
     slicer.util.arrayFromVolume(slicer.util.getNode("CT 2"))[:] = 100
     panel.click("addFromSceneButton")
     assert panel.column(CHECK) == ["Fine", "Fine"]
-    panel.ui.checkButton.click()
-    wait_until(lambda: panel.cases._work is None)
-    panel.settle()
+    panel.check()
     assert panel.text(0, CHECK) == "Fine"
     assert panel.text(1, CHECK) == "Wrong"
     assert panel.problem.startswith("Case CT 2:")
@@ -197,6 +200,30 @@ def test_writing_can_be_cancelled(panel, tmp_path):
     work.cancel()
     assert panel.ui.addFromSceneButton.enabled and not panel.cases.ready
     assert not told and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_check_can_be_cancelled(panel):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.ui.checkButton.click()
+    assert panel.ui.checkButton.text == "Cancel" and panel.ui.checkButton.enabled
+    panel.click("checkButton")
+    assert panel.ui.checkButton.text == "Check" and panel.ui.addFromSceneButton.enabled
+    assert panel.problem == "" and panel.cases.ready == ""
+    panel.check()
+    assert panel.column(CHECK) == ["Fine", "Fine"]
+
+
+def test_what_a_check_found_stays_where_nothing_is_removed(panel):
+    add_case(0, "CT 1")
+    add_case(1, "CT 2")
+    slicer.util.arrayFromVolume(slicer.util.getNode("CT 2"))[:] = 100
+    panel.click("addFromSceneButton")
+    panel.check()
+    panel.ui.casesTable.clearSelection()
+    panel.click("removeCaseButton")
+    assert "Mark the cases" in panel.problem and panel.column(CHECK) == ["Fine", "Wrong"]
 
 
 def test_cases_that_are_not_ready_are_not_written(panel, tmp_path):
@@ -262,6 +289,35 @@ def test_cases_of_a_folder_stay_where_they_are(panel, tmp_path):
     assert found["case1"].ct.resolve() == folder / "case1" / "ct.nii.gz"
     assert found["case1"].labels == {1: ("liver",), 2: ("liver tumor",)}
     assert found["CT 5"].ct.is_relative_to(tmp_path / "run")
+
+
+def test_what_the_voxels_of_files_show_of_all_cases_together_is_told(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    folder = write_cases(tmp_path / "cases", 3)
+    for label in folder.glob("*/label*"):
+        image = sitk.ReadImage(str(label))
+        sitk.WriteImage(image * sitk.Cast(image == 1, image.GetPixelID()), str(label))
+    dialogs.answer(str(folder))
+    panel.click("addFolderButton")
+    assert "has no voxel in any case" not in panel.ui.casesSummaryLabel.text
+    panel.check()
+    assert "'liver tumor' was looked for, but has no voxel in any case" in panel.ui.casesSummaryLabel.text
+
+
+def test_cases_of_files_without_anything_to_learn_are_refused(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    folder = write_cases(tmp_path / "cases", 3)
+    dialogs.answer(str(folder))
+    panel.click("addFolderButton")
+    for name, part in zip(panel.column(NAME), panel.column(SPLIT)):
+        if part == "train":
+            for label in (folder / name).glob("label*"):
+                sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
+    panel.check()
+    assert "None of the cases to learn from has a label" in panel.problem
+    assert "None of the cases to learn from has a label" in panel.cases.ready
 
 
 def test_a_folder_without_cases_is_told(panel, tmp_path):

@@ -153,6 +153,15 @@ def test_measuring_can_be_cancelled(panel, trained, tmp_path):
     assert not (run / "comparison.json").exists() and panel.message == ""
 
 
+def test_measuring_that_ends_because_another_training_is_shown_is_told(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    panel.panel.show(run)
+    panel.ui.compareButton.click()
+    panel.panel.show(trained)
+    assert f"ended the measuring of '{run.name}'" in panel.message
+    assert panel.ui.compareButton.text == "Measure on the test cases"
+
+
 def test_a_test_case_that_is_gone_is_told_when_measuring(panel, trained, tmp_path):
     run = own_copy(trained, tmp_path)
     [case] = json.loads((run / "split.json").read_text())["test"]
@@ -308,6 +317,31 @@ def corners(side) -> tuple[float, float]:
     return tuple(to_ras.MultiplyPoint((x, 0, 0, 1))[0] for x in (-0.5, width - 0.5))
 
 
+def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trained, tmp_path):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    of_another_reader = replace(case, label=shutil.copy(case.label, tmp_path / "second.nii.gz"))
+    one_mask = replace(case, labels={1: ("liver",), 2: ("liver",)})
+    assert load_truth(case, ct, task) is truth
+    assert load_truth(of_another_reader, ct, task) is not truth
+    segmentation = load_truth(one_mask, ct, task).GetSegmentation()
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+    assert names == ["liver", "liver"]
+
+
+def test_without_test_cases_one_to_choose_with_is_offered_as_such(panel, trained, tmp_path):
+    run = own_copy(trained, tmp_path)
+    split = json.loads((run / "split.json").read_text())
+    split["train"] += split.pop("test")
+    (run / "split.json").write_text(json.dumps(split | {"test": []}))
+    panel.panel.show(run)
+    assert panel.ui.testCaseCombo.currentText == f"{split['validation'][0]} (validation)"
+
+
 def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, trained):
     from HLFDTrainingLib.run_folder import RunFolder
     from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
@@ -403,6 +437,17 @@ def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_save
     panel.slicer.mrmlScene.Clear(False)
     panel.slicer.util.loadScene(path)
     assert limits_of_views(panel.slicer) == [False, False]
+
+
+def test_a_training_that_cannot_note_its_model_says_that_the_model_is_installed(panel, trained, tmp_path):
+    from HLFDSegmentationLib.model_store import find_package
+
+    run = own_copy(trained, tmp_path)
+    (run / "installed.txt").mkdir()
+    panel.panel.show(run)
+    panel.install("noted-nowhere")
+    assert find_package("noted-nowhere") and "'noted-nowhere'" in panel.message
+    assert "could not be noted" in panel.message and "installed.txt" in panel.message
 
 
 @pytest.mark.parametrize("name", ["", "My Livers", "../x"])

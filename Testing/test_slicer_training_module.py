@@ -14,7 +14,7 @@ from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_folder import RunFolder, parts_met
 from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
 
 
@@ -279,6 +279,14 @@ def test_a_folder_that_is_typed_is_looked_into_when_it_is_whole(panel, tmp_path)
     assert texts(panel.ui.runsCombo)[0].startswith("first")
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("~/here", "here"), ("here", "here"), ("/tmp/here", "/tmp/here")])
+def test_a_folder_is_understood_as_it_is_written(panel, home, typed, meant):
+    panel.ui.runFolderEdit.setCurrentPath(typed)
+    panel.wait(lambda: panel.widget.planPanel.runs_folder != panel.runs_folder, 10)
+    assert panel.widget.planPanel.runs_folder == home / meant
+    assert panel.ui.runFolderEdit.currentPath == typed
+
+
 # Teachers and students that are there already
 
 
@@ -303,6 +311,25 @@ def test_an_installed_model_for_other_labels_or_pixels_is_no_teacher(panel, home
     # The model that ships with HLFD has pixels of 2 mm, and the task 1 mm: a student gets used to that.
     assert texts(panel.ui.teacherSourceCombo) == ["Train one on your cases"]
     assert len(texts(panel.ui.studentSourceCombo)) == 2
+
+
+def test_the_patients_of_an_installed_model_are_those_of_its_training_or_nobody_knows_them(panel):
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDTrainingLib.installed_note import note_installed
+
+    panel.choose(panel.ui.taskCombo, TASKS["abdomen"].title)
+    assert not panel.ui.startNoteLabel.visible
+    package = find_package("abdomen-mobilenetv2-hlfd")
+    panel.choose(panel.ui.studentSourceCombo, package.title)
+    assert panel.plan["student_weights"] == package.name
+    assert panel.ui.startNoteLabel.visible and "Nobody knows" in panel.ui.startNoteLabel.text
+    run = begin_run(panel.runs_folder / "first", task=package.task)
+    note_installed(run.path, package.name, package.weights_sha256)
+    panel.widget.planPanel.refresh()
+    panel.choose(panel.ui.studentSourceCombo, package.title)
+    assert panel.plan["student_weights"] == str(run.stage("student") / "best.pt")
+    assert parts_met([panel.plan["student_weights"]]) == run.parts()
+    assert not panel.ui.startNoteLabel.visible
 
 
 def test_the_next_training_goes_on_from_a_student(panel):
@@ -411,6 +438,14 @@ def test_another_case_ends_a_preparation(preparing):
     assert drafts(preparing) == []
 
 
+def test_another_plan_ends_a_preparation(preparing):
+    preparing.ui.undistilledCheck.setChecked(True)
+    assert preparing.ui.estimateButton.text == "Estimate time and memory"
+    assert "Start it again" in preparing.message and preparing.ui.trainButton.enabled
+    preparing.parameters.runName = "renamed"
+    assert "Start it again" in preparing.message
+
+
 def test_closing_the_scene_ends_a_preparation(preparing):
     preparing.slicer.mrmlScene.Clear()
     preparing.slicer.app.processEvents()
@@ -465,7 +500,7 @@ def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(
     panel.ui.checkButton.click()
     assert not panel.ui.trainButton.enabled and not panel.ui.estimateButton.enabled
     panel.ui.undistilledCheck.setChecked(True)
-    panel.wait(lambda: panel.ui.checkButton.enabled, 60)
+    panel.wait(lambda: panel.ui.checkButton.text == "Check", 60)
     assert panel.ui.trainButton.enabled and panel.ui.estimateButton.enabled
 
 
@@ -548,6 +583,40 @@ def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_ag
     assert RunFolder(run).split(RunFolder(run).plan()).train
 
 
+def test_an_estimate_is_shown_beside_its_own_plan_only(measured):
+    measured.ui.estimateButton.click()
+    measured.wait(lambda: measured.ui.estimateLabel.visible, 60)
+    measured.parameters.undistilled = True
+    assert not measured.ui.estimateLabel.visible
+    measured.parameters.undistilled = False
+    assert measured.ui.estimateLabel.visible and "The whole training" in measured.ui.estimateLabel.text
+
+
+def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out(measured, monkeypatch):
+    from HLFDTrainingLib import slicer_training_start
+
+    drawn = measured.slicer.util.getNode("CT 0 segmentation")
+
+    def corrected_then_measured(*arguments):
+        segmentation = drawn.GetSegmentation()
+        segmentation.GetSegment(segmentation.GetNthSegmentID(0)).SetName("spleen")
+        return MeasuredAtOnce(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slicer_training_start, "Child", corrected_then_measured)
+        train(measured)
+    assert measured.started == [] and "Start it again" in measured.message
+
+
+def test_while_it_is_prepared_the_user_reads_to_keep_slicer_open(measured):
+    measured.ui.trainButton.click()
+    assert "Keep Slicer open until the training has started" in measured.ui.stageLabel.text
+    measured.ui.estimateButton.click()
+    measured.ui.estimateButton.click()
+    assert "Writing" in measured.ui.stageLabel.text and "Keep Slicer open" not in measured.ui.stageLabel.text
+    measured.ui.estimateButton.click()
+
+
 def test_cases_that_were_written_and_are_gone_are_written_again(measured):
     measured.ui.estimateButton.click()
     measured.wait(lambda: measured.ui.estimateLabel.text != "", 60)
@@ -571,5 +640,5 @@ def test_options_that_the_panel_cannot_have_are_told_and_nothing_is_changed(pane
     run = begin_run(home / "run", method="hlfd", method_options={"beta": 0.5, "temperature": 0.5})
     before = panel.plan
     panel.widget.onContinueFrom(run.path)
-    assert "temperature 0.5" in panel.message and "hlfd train" in panel.message
+    assert "temperature 0.5" in panel.message and "in a terminal" in panel.message
     assert panel.plan == before

@@ -234,6 +234,38 @@ def test_a_folder_that_is_removed_is_told(panel, tmp_path, started):
     assert not panel.ui.continueButton.enabled and panel.texts() == []
 
 
+def test_a_training_whose_folder_was_away_for_a_moment_is_followed_again(panel, tmp_path, started, monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.slicer_training_panel.AWAY_MS", 50)
+    run = begin_run(tmp_path / "run")
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    assert panel.panel.running
+    is_dir = Path.is_dir
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", lambda path: path != run.path and is_dir(path))
+        panel.wait(lambda: "no longer there" in panel.message)
+    panel.wait(lambda: panel.panel.running)
+    assert panel.message == "" and panel.ui.trainButton.text == "Stop"
+
+
+def test_another_folder_does_not_hide_a_running_training_without_a_word(panel, tmp_path, started):
+    run = begin_run(tmp_path / "first" / "run")
+    started(run)
+    panel.panel.set_folder(tmp_path / "first")
+    assert panel.panel.running and panel.message == ""
+    panel.panel.set_folder(tmp_path / "second")
+    assert f"'run' goes on in {tmp_path / 'first'}" in panel.message
+
+
+def test_trainings_of_one_name_are_told_apart_by_their_folders(panel, tmp_path):
+    from HLFDTrainingLib.run_list import rename_run
+
+    for folder, name in (("liver", "liver"), ("liver 2", "liver"), ("kidney", "kidney")):
+        rename_run(begin_run(tmp_path / folder).path, name)
+    panel.panel.set_folder(tmp_path)
+    assert sorted(panel.texts()) == ["kidney (stopped)", "liver, liver (stopped)", "liver, liver 2 (stopped)"]
+
+
 def test_damaged_files_are_told(panel, tmp_path):
     run = begin_run(tmp_path / "run")
     tell(run, plan_event(), {"event": "epoch"})

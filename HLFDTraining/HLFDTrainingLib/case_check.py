@@ -22,11 +22,8 @@ from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 
-from .cases import Case, target_values
+from .cases import ALL_CASES, Case, target_values
 from .split import PARTS, USES, Split, label_gap
-
-ALL_CASES = "all cases"
-"""Stands for the case's name in what concerns them together."""
 
 WIDEST_SLICE_SPACING = 10.0
 """mm. CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out."""
@@ -257,7 +254,7 @@ def _check_same_ct(seen: _Seen) -> Iterator[Finding]:
                 yield Finding(other.name, "warning", f"{problem}, so it counts twice.", "Leave one of them out.")
             else:
                 problem += ", but the cases are of different patients: one may be learned from and the other tested on."
-                remedy = "Leave one of them out, or give both the same 'patient' in a cases.json."
+                remedy = "Leave one of them out, or give both the same patient (in files: 'patient' in a cases.json)."
                 yield Finding(other.name, "error", problem, remedy)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from HLFDSegmentationLib.tasks import TASKS, Task
 
-from .cases import Case
+from .cases import ALL_CASES, Case
 from .patient_aliases import with_aliases
 from .scene_cases import (
     NOT_USED,
@@ -20,6 +20,7 @@ from .scene_cases import (
     known_patient,
     move_patient,
     patient_among,
+    plain,
     remember_roles,
     same_patient,
     split_rows,
@@ -40,7 +41,7 @@ class CaseList:
         task: what is learned from them.
         seed: of the split.
         files: the cases that are files, by the key of their image.
-        findings: what reading the voxels has shown, by case name; forgotten when something changes.
+        findings: what reading the voxels has shown, by case name or `ALL_CASES`; forgotten when something changes.
     """
 
     def __init__(self) -> None:
@@ -148,9 +149,9 @@ class CaseList:
     def set_role(self, segment_name: str, role: str | None) -> None:
         """What every segment of this name is, in all rows; none where it is to be said."""
         if role is None:
-            self._roles.pop(segment_name, None)
+            self._roles.pop(plain(segment_name), None)
         else:
-            self._roles[segment_name] = role
+            self._roles[plain(segment_name)] = role
         self.rows = remember_roles(self.rows, segment_name, role)
         self.findings.clear()
 
@@ -236,8 +237,8 @@ class CaseList:
         roles: dict[str, tuple[str, str | None]] = {}
         for row in self.rows:
             for segment in row.segmentation.segments if row.segmentation else ():
-                shown, known = roles.get(_plain(segment.name), (segment.name, row.roles.get(segment.id)))
-                roles[_plain(segment.name)] = shown, known if known == row.roles.get(segment.id) else None
+                shown, known = roles.get(plain(segment.name), (segment.name, row.roles.get(segment.id)))
+                roles[plain(segment.name)] = shown, known if known == row.roles.get(segment.id) else None
         return dict(roles.values())
 
     def problems(self, index: int) -> list[RowProblem]:
@@ -247,8 +248,12 @@ class CaseList:
         return sorted(dict.fromkeys(found), key=lambda problem: problem.severity)
 
     def problems_together(self) -> list[RowProblem]:
-        """What is wrong with all rows together, errors first."""
-        return check_rows(self.rows, self.task)
+        """What is wrong with all rows together, errors first.
+
+        Of what the voxels have shown, only what the rows cannot tell: files show what is in them when they are read.
+        """
+        found = self.findings.get(ALL_CASES, []) if any(map(self.is_file, self.rows)) else []
+        return sorted([*check_rows(self.rows, self.task), *found], key=lambda problem: problem.severity)
 
     def _change(self, index: int, **fields: Any) -> None:
         self.rows[index] = replace(self.rows[index], **fields)
@@ -283,10 +288,6 @@ def _of_patient(row: CaseRow, patients: Mapping[str, str]) -> CaseRow:
 
 def _parts(row: CaseRow) -> list[SceneImage | SceneSegmentation]:
     return [one for one in (row.image, row.segmentation) if one]
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.split()).casefold()
 
 
 def _roles_of(task: Task) -> Sequence[str]:

@@ -20,6 +20,9 @@ __all__ = ["Case", "Split", "case_groups", "find_cases", "split_by_patient", "ta
 
 CASES_FILE = "cases.json"
 
+ALL_CASES = "all cases"
+"""Stands for a case's name in what concerns them together."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -9,8 +9,8 @@ from pathlib import Path
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.tasks import Task
 
-from .case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
-from .cases import Case
+from .case_check import Finding, check_cases, findings_table, write_findings_csv
+from .cases import ALL_CASES, Case
 from .progress import ProgressBar
 from .split import Split
 

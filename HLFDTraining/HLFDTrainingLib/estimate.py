@@ -203,7 +203,7 @@ def disk_problem(needed: int, folder: Path) -> str | None:
     if needed <= free:
         return None
     return (
-        f"The run needs about {_size(needed)} in {folder}, and {_size(free)} are free there. "
+        f"The run needs about {_size(needed)} of disk, and {_size(free)} are free where its folder is to be. "
         "Free some space, or choose a folder on another disk."
     )
 

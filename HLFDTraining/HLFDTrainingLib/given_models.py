@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import list_packages
 from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
 from HLFDSegmentationLib.tasks import Task
 
+from .installed_note import noted_model
 from .run_folder import RunFolder
 from .run_list import list_runs, run_name
 
@@ -22,24 +25,23 @@ class GivenModel:
     """Weights that a plan can bring.
 
     Attributes:
-        source: name of a package, or folder of a run; what `TrainingPlan.teacher_weights` takes.
+        source: name of a package, folder of a run, or a run's best.pt; what `TrainingPlan.teacher_weights` takes.
         title: what the user reads.
         network: its name.
+        patients_known: whether the run is known in which it was trained, so that its patients stay in their parts.
     """
 
     source: str
     title: str
     network: str
+    patients_known: bool = True
 
 
 def given_models(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
     """What can be taken as teacher or student of a task: runs first, the newest before the others."""
-    return [*_of_runs(role, task, runs_folder), *_installed(role, task)]
-
-
-def _of_runs(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
-    found = (_of_run(role, task, row.folder) for row in list_runs(runs_folder))
-    return [model for model in found if model]
+    runs = [row.folder for row in list_runs(runs_folder)]
+    found = (_of_run(role, task, run) for run in runs)
+    return [*(model for model in found if model), *_installed(role, task, runs)]
 
 
 def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
@@ -54,14 +56,22 @@ def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
     return GivenModel(str(folder), run_name(folder), getattr(plan, role)) if _fits(role, plan.task, task) else None
 
 
-def _installed(role: Role, task: Task) -> list[GivenModel]:
+def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]:
+    run_of = {noted_model(run): run for run in runs}
     networks = NETWORKS if role == "teacher" else STUDENTS
     packages = (stored.package for stored in list_packages() if stored.package)
     return [
-        GivenModel(package.name, package.title, package.network_name)
+        _of_package(package, run_of.get((package.name, package.weights_sha256)))
         for package in packages
         if package.network_name in networks and _fits(role, package.task, task)
     ]
+
+
+def _of_package(package: ModelPackage, run: Path | None) -> GivenModel:
+    """A package; by its run's file, which tells the patients, where that is there."""
+    best = RunFolder(run).stage("student") / "best.pt" if run else None
+    known = best is not None and best.is_file()
+    return GivenModel(str(best) if known else package.name, package.title, package.network_name, patients_known=known)
 
 
 def _fits(role: Role, one: Task, other: Task) -> bool:

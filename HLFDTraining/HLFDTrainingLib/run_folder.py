@@ -301,7 +301,7 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
-            "then go on (`hlfd train` with --resume, `hlfd compare` by the same command)."
+            "then continue (in a terminal: `hlfd train` with --resume, `hlfd compare` by the same command)."
         ) from error
 
 

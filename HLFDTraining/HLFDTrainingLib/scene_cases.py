@@ -107,11 +107,11 @@ def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegment
 
 def remember_roles(rows: Iterable[CaseRow], segment_name: str, role: str | None) -> list[CaseRow]:
     """The rows in which every segment of this name, however it is written, has this role."""
-    wanted = _plain(segment_name)
+    wanted = plain(segment_name)
 
     def remembered(row: CaseRow) -> CaseRow:
         segments = row.segmentation.segments if row.segmentation else ()
-        return replace(row, roles=row.roles | {one.id: role for one in segments if _plain(one.name) == wanted})
+        return replace(row, roles=row.roles | {one.id: role for one in segments if plain(one.name) == wanted})
 
     return [remembered(row) for row in rows]
 
@@ -132,7 +132,8 @@ def move_patient(rows: Iterable[CaseRow], patient: str, part: str) -> list[CaseR
     return [replace(row, part=part) if row.patient == patient else row for row in rows]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A segment's name as it is compared, however it is written."""
     return " ".join(name.split()).casefold()
 
 

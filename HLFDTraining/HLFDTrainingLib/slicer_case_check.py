@@ -18,6 +18,7 @@ from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .scene_cases import RowProblem
+from .split import Split
 from .training_process import LIBRARY_FOLDERS
 
 CHECK = """
@@ -26,17 +27,20 @@ from pathlib import Path
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import check_cases
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.split import Split
 task = load_task(sys.argv[2])
-findings = check_cases(find_cases(Path(sys.argv[1]), task), task, lambda _name, share: print(share, flush=True))
+cases = find_cases(Path(sys.argv[1]), task)
+split = Split.from_dict(json.loads(Path(sys.argv[3]).read_text(encoding="utf-8")), cases)
+findings = check_cases(cases, task, lambda _name, share: print(share, flush=True), split=split)
 print(json.dumps([[one.case, one.severity, f"{one.problem} {one.remedy}"] for one in findings]))
 """
 
 Findings = dict[str, list[RowProblem]]
-"""By case name."""
+"""By case name; what concerns them together under `ALL_CASES`."""
 
 
-def findings_of(cases_file: Path, task: Task) -> Generator[float, None, Findings]:
-    """Reads all cases of a cases.json and gives what is wrong or strange with them.
+def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, None, Findings]:
+    """Reads all cases of a cases.json and gives what is wrong or strange with them and with the parts of their split.
 
     Every `yield` ends a short step, and tells the share that is done. Closing the generator ends the process.
 
@@ -44,12 +48,14 @@ def findings_of(cases_file: Path, task: Task) -> Generator[float, None, Findings
         CasesError: the process could not do its work.
     """
     with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
-        task_file, said, log = (Path(folder) / name for name in ("task.json", "said.txt", "log.txt"))
-        task_file.write_text(json.dumps(task.to_dict()), encoding="utf-8")
+        names = ("task.json", "split.json", "said.txt", "log.txt")
+        task_file, split_file, said, log = (Path(folder) / name for name in names)
+        for file, content in ((task_file, task), (split_file, split)):
+            file.write_text(json.dumps(content.to_dict()), encoding="utf-8")
         try:
             with open(said, "wb") as output, open(log, "wb") as errors:
                 process = subprocess.Popen(
-                    [interpreter(), "-c", CHECK, str(cases_file), str(task_file)],
+                    [interpreter(), "-c", CHECK, str(cases_file), str(task_file), str(split_file)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,

@@ -14,6 +14,7 @@ from HLFDSegmentationLib.errors import CasesError, HLFDError
 from slicer.i18n import tr as _
 
 from .case_list import CaseList
+from .cases import ALL_CASES
 from .slicer_case_check import findings_of
 from .slicer_case_export import DATA_FOLDER, export_cases
 from .slicer_cases import Nodes
@@ -104,10 +105,12 @@ def write_and_check(cases: CaseList, nodes: Nodes, folder: Path) -> Steps[tuple[
         cases_file, split = yield from _part(exporting, 0.0, EXPORTED)
         undo.callback(shutil.rmtree, folder / DATA_FOLDER, ignore_errors=True)
         undo.callback(cases_file.unlink, missing_ok=True)
-        cases.findings = yield from _part(findings_of(cases_file, task), EXPORTED, 1.0)
+        cases.findings = yield from _part(findings_of(cases_file, task, split), EXPORTED, 1.0)
         for name, found in cases.findings.items():
             if wrong := [one.sentence for one in found if one.severity == "error"]:
-                raise CasesError(_("Case {name}: {problem}").format(name=name, problem=wrong[0]))
+                raise CasesError(
+                    wrong[0] if name == ALL_CASES else _("Case {name}: {problem}").format(name=name, problem=wrong[0])
+                )
         undo.pop_all()
     return cases_file, split
 

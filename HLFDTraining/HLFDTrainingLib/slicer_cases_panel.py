@@ -68,6 +68,7 @@ class CasesPanel(VTKObservationMixin):
         self._scenes: list[slicer.vtkMRMLScene] = []
         self._states: dict[str, tuple[int, ...]] = {}
         self._work: CaseWork | None = None
+        self._checking = False
         self._table = CasesTable(ui.casesTable, self._on_cell, self._show_summary)
         roles = ui.rolesTable
         roles.setColumnCount(2)
@@ -211,6 +212,10 @@ class CasesPanel(VTKObservationMixin):
         self._add_found(rows, _("No CT of this scene has a segmentation."))
 
     def _on_remove(self, clicked: bool) -> None:
+        if not self._table.selected:
+            self._show_problem(_("Mark the cases to remove in the table first."))
+            return
+        self._show_problem("")
         self._cases.remove(self._table.selected)
         used = [node.GetScene() for row in self.rows for key in _keys(row) if (node := self._nodes.node(key))]
         self._scenes = [scene for scene in self._scenes if scene in used]
@@ -295,6 +300,9 @@ class CasesPanel(VTKObservationMixin):
     # Checking and writing
 
     def _on_check(self, clicked: bool) -> None:
+        if self._checking:
+            self._work.cancel()
+            return
         self._cases.findings.clear()
         self.refresh()
 
@@ -313,6 +321,7 @@ class CasesPanel(VTKObservationMixin):
             self._show_problem(sentence)
             self._on_changed()
 
+        self._checking = True
         self._start(steps(), lambda nothing: self._show_problem(""), failed, lambda share: None)
 
     def _start(
@@ -328,7 +337,7 @@ class CasesPanel(VTKObservationMixin):
             on_progress(share)
 
         def ended() -> None:
-            self._work = None
+            self._work, self._checking = None, False
             self._show()
             self._on_work()
 
@@ -351,6 +360,8 @@ class CasesPanel(VTKObservationMixin):
             widget.setEnabled(idle)
         for widget in (ui.removeCaseButton, ui.splitAgainButton, ui.checkButton):
             widget.setEnabled(idle and bool(self.rows))
+        ui.checkButton.setEnabled(self._checking or ui.checkButton.enabled)
+        ui.checkButton.setText(_("Cancel") if self._checking else _("Check"))
         self._show_summary()
 
     def _shown(self, index: int, choices: dict[slicer.vtkMRMLScene, tuple[Choices, Choices]]) -> Shown:

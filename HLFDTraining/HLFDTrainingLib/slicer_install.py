@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from HLFDSegmentationLib.errors import HLFDError, PackageError
+from HLFDSegmentationLib.errors import HLFDError, OutputError, PackageError
 from HLFDSegmentationLib.model_store import find_package, shipped_folder, user_folder
 from HLFDSegmentationLib.package_files import is_package_name
 from HLFDSegmentationLib.private_folder import PrivateFolder
-from HLFDSegmentationLib.safe_files import replacing
 from slicer.i18n import tr as _
 
+from .installed_note import note_installed, noted_model
 from .run_folder import RunFolder
 from .run_list import run_name
 from .slicer_child import Child
 
-INSTALLED = "installed.txt"
 LONGEST_NAME = 64
 
 
@@ -49,12 +48,12 @@ def installed_model(run: Path) -> str:
     A model of the same name with other weights, as another run's that was installed after this one's had been removed,
     is none.
     """
+    noted = noted_model(run)
     try:
-        name, weights = (run / INSTALLED).read_text(encoding="utf-8").split()
-        package = find_package(name)
-        return package.name if package.weights_sha256 == weights else ""
-    except (OSError, ValueError, HLFDError):
+        package = find_package(noted[0]) if noted else None
+    except HLFDError:
         return ""
+    return package.name if package and (package.name, package.weights_sha256) == noted else ""
 
 
 class Installation:
@@ -110,13 +109,22 @@ class Installation:
             return
         self._folder.remove()
         try:
-            with replacing(self._run / INSTALLED) as part:
-                part.write_text(f"{self._name}\n{find_package(self._name).weights_sha256}\n", encoding="utf-8")
+            self._note()
             choose_model(self._name)
         except HLFDError as error:
             self._on_failed(str(error))
             return
         self._on_installed(self._name)
+
+    def _note(self) -> None:
+        try:
+            note_installed(self._run, self._name, find_package(self._name).weights_sha256)
+        except OutputError as error:
+            sentence = _(
+                "The student is installed, and can be chosen in HLFD Segmentation as '{name}'. Here it will not be "
+                "shown as installed, because that could not be noted: {reason}"
+            )
+            raise OutputError(sentence.format(name=self._name, reason=error)) from error
 
     def _fail(self, problem: str) -> None:
         self._folder.remove()

@@ -18,9 +18,11 @@ from .outcome_table import OutcomeRow, dice_of_case, mean_dice, measured_cases, 
 from .plan import TrainingPlan
 from .process_files import ProcessFiles, read_object
 from .run_folder import RunFolder
+from .run_list import run_name
+from .slicer_cases_table import part_titles
 from .slicer_child import Child
 from .slicer_install import Installation, installed_model, segmentation_logic, suggested_name
-from .slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+from .slicer_test_case import TruthView, load_ct, load_truth, part_of_unseen, unseen_cases
 from .slicer_texts import stage_titles
 
 
@@ -47,6 +49,7 @@ class OutcomePanel:
         self._show_problem = show_problem
         self._run: Path | None = None
         self._cases: list[Case] = []
+        self._part = "test"
         self._plan: TrainingPlan | None = None
         self._measuring: Child | None = None
         self._installing: Installation | None = None
@@ -72,7 +75,7 @@ class OutcomePanel:
     def show(self, run: Path | None) -> None:
         """Shows what a run has achieved; none, or one that is not finished, has nothing to show."""
         if run != self._run:
-            self._stop_children()
+            self._end_children()
         finished = run is not None and ProcessFiles(run).result.is_file()
         opened = finished and (run != self._run or self._plan is None)
         self._run = run
@@ -97,9 +100,21 @@ class OutcomePanel:
     def _read(self, run: Path) -> None:
         try:
             self._plan = RunFolder(run).plan()
-            self._cases = unseen_cases(run)
+            self._cases, self._part = unseen_cases(run), part_of_unseen(run)
         except HLFDError as error:
             self._show_problem(str(error))
+
+    def _end_children(self) -> None:
+        """Ends what is under way for a run that is not shown any more, and says so."""
+        measuring, installing = self._measuring is not None, self._installing is not None
+        self._stop_children()
+        if measuring or installing:
+            what = _("measuring") if measuring else _("installing")
+            sentence = _(
+                "Another training is shown, which ended the {what} of '{training}'. Choose that one again, and start "
+                "it again."
+            )
+            self._show_problem(sentence.format(what=what, training=run_name(self._run)))
 
     def _stop_children(self) -> None:
         if self._measuring:
@@ -195,12 +210,16 @@ class OutcomePanel:
 
     def _fill_cases(self) -> None:
         combo = self.ui.testCaseCombo
-        names = [case.name for case in self._cases]
+        names = [self._case_title(case) for case in self._cases]
         chosen = combo.currentText
         combo.clear()
         combo.addItems(names)
         if chosen in names:
             combo.setCurrentIndex(names.index(chosen))
+
+    def _case_title(self, case: Case) -> str:
+        """Its name; with its part where the student was chosen by it, and is better there than on others."""
+        return case.name if self._part == "test" else f"{case.name} ({part_titles()[self._part]})"
 
     @property
     def _device(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -107,12 +108,13 @@ class PlanPanel:
         self.ui.teacherSourceCombo.setEnabled(self._is_needed("teacher"))
         self.ui.hoursSpin.setVisible(parameters.byTime)
         self.ui.epochsSpin.setVisible(not parameters.byTime)
+        self._draw_start_note()
         self.ui.undistilledCheck.setEnabled(parameters.method != "none")
         for widget in (self.ui.betaSpin, self.ui.lambdaSpin):
             widget.setEnabled(parameters.method in HLFD_METHODS)
         self.ui.temperatureSpin.setEnabled("temperature" in self._method_options())
         edit = self.ui.runFolderEdit
-        if not self._typing.active and Path(edit.currentPath or ".") != self.runs_folder:
+        if not self._typing.active and not (edit.currentPath and _folder(edit.currentPath) == self.runs_folder):
             blocked = edit.blockSignals(True)
             edit.setCurrentPath(str(self.runs_folder))
             edit.blockSignals(blocked)
@@ -182,7 +184,7 @@ class PlanPanel:
         """
         chosen = self._parameters.runsFolder if self._parameters else ""
         chosen = chosen or slicer.app.userSettings().value(RUNS_FOLDER_SETTING)
-        return Path(chosen) if chosen else Path.home() / "HLFD trainings"
+        return _folder(chosen) if chosen else Path.home() / "HLFD trainings"
 
     @property
     def run_name(self) -> str:
@@ -230,7 +232,9 @@ class PlanPanel:
             for name, value in before.items():
                 setattr(self._parameters, name, value)
             told = ", ".join(f"{name.rstrip('_')} {value}" for name, value in options.items())
-            sentence = _("The panel has no such settings as this training ({settings}). Go on with 'hlfd train'.")
+            sentence = _(
+                "The panel has no such settings as this training ({settings}). Go on from another, or in a terminal."
+            )
             raise TrainingError(sentence.format(settings=told)) from error
 
     # What a training takes
@@ -252,6 +256,18 @@ class PlanPanel:
 
     def _is_needed(self, role: str) -> bool:
         return role == "student" or self._parameters.method != "none"
+
+    def _draw_start_note(self) -> None:
+        """Says of which given networks nobody knows whom they have learned from."""
+        given = [self._given[role].get(getattr(self._parameters, f"{role}Source")) for role in self._given]
+        needed = [model for role, model in zip(self._given, given) if model and self._is_needed(role)]
+        unknown = dict.fromkeys(model.title for model in needed if not model.patients_known)
+        sentence = _(
+            "Nobody knows here whose CTs '{model}' has learned from. Where they are among your cases to choose and to "
+            "test with, the figures of the new student will be too good."
+        )
+        self.ui.startNoteLabel.setText("\n".join(sentence.format(model=title) for title in unknown))
+        self.ui.startNoteLabel.setVisible(bool(unknown))
 
     def _method_options(self) -> dict[str, float]:
         parameters = self._parameters
@@ -286,9 +302,9 @@ class PlanPanel:
 
     def _on_folder(self) -> None:
         path = self.ui.runFolderEdit.currentPath
-        if self._parameters and path and Path(path) != self.runs_folder:
-            slicer.app.userSettings().setValue(RUNS_FOLDER_SETTING, path)
-            self._parameters.runsFolder = path
+        if self._parameters and path and _folder(path) != self.runs_folder:
+            slicer.app.userSettings().setValue(RUNS_FOLDER_SETTING, str(_folder(path)))
+            self._parameters.runsFolder = str(_folder(path))
 
     def _on_new_task(self, clicked: bool) -> None:
         try:
@@ -313,6 +329,11 @@ class PlanPanel:
             if known == task:
                 return key
         return str(keep_task(task, self.runs_folder / TASKS_FOLDER))
+
+
+def _folder(path: str) -> Path:
+    """A folder as a user writes it: `~` is their own, and what is not absolute lies in it."""
+    return Path.home() / os.path.expanduser(path)
 
 
 def method_titles() -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import slicer
@@ -15,20 +16,29 @@ from slicer.i18n import tr as _
 from .cases import Case
 from .run_folder import RunFolder
 from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout, give_views_back, layout_node
+from .split import Split
 
 CASE_ATTRIBUTE = "HLFD.Case"
 PATIENT_ATTRIBUTE = "HLFD.Patient"
 """Of a CT that was loaded here: a corrected case must keep its patient, who stays in the same part of the split."""
 
 TRUTH_ATTRIBUTE = "HLFD.Truth"
-"""Of a segmentation that was loaded here: the name of its case."""
+"""Of a segmentation that was loaded here: what it was read from, see `_source_of`."""
 
 
 def unseen_cases(run: Path) -> list[Case]:
     """The test cases of a run; without any, those that the best epoch was chosen with. Raises HLFDError."""
+    return list(getattr(_split(run), part_of_unseen(run)))
+
+
+def part_of_unseen(run: Path) -> str:
+    """The part of the split that `unseen_cases` are of. Raises HLFDError."""
+    return "test" if _split(run).test else "validation"
+
+
+def _split(run: Path) -> Split:
     folder = RunFolder(run)
-    split = folder.split(folder.plan())
-    return list(split.test or split.validation)
+    return folder.split(folder.plan())
 
 
 def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
@@ -58,14 +68,16 @@ def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
 
 
 def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> slicer.vtkMRMLSegmentationNode:
-    """The case's annotation as a segmentation in the colors of the task; the one that is in the scene already.
+    """The case's annotation as a segmentation in the colors of the task.
+
+    The one that is in the scene already is taken where it was made of the same file, read in the same way.
 
     Raises:
         CasesError: it cannot be read.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-        if node.GetAttribute(TRUTH_ATTRIBUTE) == case.name and reference is ct:
+        if node.GetAttribute(TRUTH_ATTRIBUTE) == _source_of(case, task) and reference is ct:
             return node
     try:
         labels = slicer.util.loadLabelVolume(str(case.label), {"show": False})
@@ -73,13 +85,23 @@ def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> sl
         raise _unreadable(case, case.label) from error
     name = slicer.mrmlScene.GenerateUniqueName(_("{case} truth").format(case=case.name))
     truth = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    truth.SetAttribute(TRUTH_ATTRIBUTE, case.name)
+    truth.SetAttribute(TRUTH_ATTRIBUTE, _source_of(case, task))
     truth.CreateDefaultDisplayNodes()
     truth.SetReferenceImageGeometryParameterFromVolumeNode(ct)
     slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, truth)
     slicer.mrmlScene.RemoveNode(labels)
     _name_segments(truth, case, task)
     return truth
+
+
+def _source_of(case: Case, task: Task) -> str:
+    """Tells the annotations of two cases apart, without their paths, which are nobody's business in a saved scene."""
+    try:
+        written = case.label.stat().st_mtime_ns
+    except OSError:
+        written = 0
+    told = (case.name, str(case.label.resolve()), written, sorted(case.labels.items()), task.to_dict())
+    return sha256(repr(told).encode()).hexdigest()
 
 
 def _name_segments(truth: slicer.vtkMRMLSegmentationNode, case: Case, task: Task) -> None:

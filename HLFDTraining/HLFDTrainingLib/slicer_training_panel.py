@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from HLFDSegmentationLib.slicer_texts import time_text
 from slicer.i18n import tr as _
 
 from .process_files import ProcessFiles, read_object
-from .run_list import RunRow, describe_run, list_runs, rename_run
+from .run_list import RunRow, describe_run, list_runs, rename_run, run_name
 from .run_lock import RunLock
 from .run_state import RunState
 from .slicer_charts import TrainingCharts
@@ -27,6 +28,8 @@ from .training_curves import Event, Progress, StageCurves, curves_of, progress_o
 from .training_process import TrainingProcess
 
 LOOK_MS = 500
+AWAY_MS = 5000
+"""Between two looks for a folder that is gone: asking a network disk that is away takes long."""
 FULL = 1000
 DAMAGED = "damaged"
 
@@ -44,6 +47,7 @@ class ShownRun:
         self.process = process or TrainingProcess(folder)
         self.events: list[Event] = []
         self.state = RunState("stopped", "")
+        self.away = False
         self.stopping = False
         self.preview_drawn: float | None = None
         self.log = ""
@@ -71,7 +75,8 @@ class ShownRun:
 
     def look(self) -> int:
         """Reads what has changed, and gives the number of new events. Raises HLFDError."""
-        if not self.folder.is_dir():
+        self.away = not self.folder.is_dir()
+        if self.away:
             sentence = _(
                 "The folder of this training is no longer there: {folder}. Put it back where it was, or choose "
                 "another training."
@@ -149,6 +154,9 @@ class TrainingPanel:
 
     def set_folder(self, folder: Path | str) -> None:
         """The folder that holds the runs. Shows the one that is going on, otherwise the one that changed last."""
+        if self.running and self._folder != Path(folder):
+            sentence = _("The training '{name}' goes on in {folder}. Choose that folder again to see it.")
+            self._show_problem(sentence.format(name=run_name(self._run.folder), folder=self._folder))
         self._folder = Path(folder)
         self._list_runs()
         running = next((row.folder for row in self._rows if row.state == "running"), None)
@@ -206,7 +214,8 @@ class TrainingPanel:
         combo = self.ui.runsCombo
         blocked = combo.blockSignals(True)
         combo.clear()
-        combo.addItems([_run_title(row) for row in self._rows])
+        names = Counter(row.name for row in self._rows)
+        combo.addItems([_run_title(row, several=names[row.name] > 1) for row in self._rows])
         folders = [row.folder for row in self._rows]
         combo.setCurrentIndex(folders.index(self.shown) if self.shown in folders else -1)
         combo.blockSignals(blocked)
@@ -234,20 +243,23 @@ class TrainingPanel:
         run = self._run
         if run is None:
             return
-        before = run.state.name
+        before, was_away = run.state.name, run.away
         try:
             new = run.look()
         except HLFDError as error:
             self._timer.stop()
             self._show_problem(str(error))
             return
-        changed = run.state.name != before
+        if was_away and not run.away:
+            self._show_problem("")
+        changed = run.state.name != before or run.away != was_away
         if changed and not first:
             run.stopping = False
             self._list_runs()
             if run.state.name == "crashed":
                 self._show_problem(run.state.sentence)
-        if run.running:
+        self._timer.setInterval(AWAY_MS if run.away else LOOK_MS)
+        if run.running or run.away:
             self._timer.start()
         else:
             self._timer.stop()
@@ -299,7 +311,10 @@ class TrainingPanel:
     def _train_tooltip(self) -> str:
         if self.running:
             return _("Leave a checkpoint and end the training. Nothing is lost; Continue goes on.")
-        return _("Write the cases and start the training. It goes on when Slicer is closed.")
+        return _(
+            "Write the cases and start the training. Keep Slicer open until it has started; then it goes on when "
+            "Slicer is closed."
+        )
 
     @property
     def _elsewhere(self) -> bool:
@@ -413,7 +428,8 @@ class TrainingPanel:
         self._draw_log()
 
 
-def _run_title(row: RunRow) -> str:
+def _run_title(row: RunRow, *, several: bool) -> str:
+    """A run's name and state; with its folder where several have this name."""
     states = {
         "running": _("running"),
         "stopped": _("stopped"),
@@ -421,7 +437,8 @@ def _run_title(row: RunRow) -> str:
         "finished": _("finished"),
         DAMAGED: _("damaged"),
     }
-    return f"{row.name} ({states[row.state]})"
+    name = f"{row.name}, {row.folder.name}" if several else row.name
+    return f"{name} ({states[row.state]})"
 
 
 def _stage_text(progress: Progress) -> str:

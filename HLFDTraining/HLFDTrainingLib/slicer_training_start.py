@@ -115,11 +115,17 @@ class TrainingStart:
             self._work.cancel()
         self._end("")
 
+    def follow_plan(self) -> None:
+        """Ends the preparation of another plan than the panel's, and shows the figures that were measured for this."""
+        planned = self._planned()
+        if self.running and planned != self._asked:
+            self._give_up()
+        self._plan_panel.show_estimate(self._measured[1] if self._measured and self._measured[0] == planned else None)
+
     def forget(self) -> None:
         """Forgets what was prepared, because cases, task or folder have changed; measured figures hold no more."""
         if self.running:
-            self.cancel()
-            self._show_problem(_("Cases or plan have changed, which ended the preparation. Start it again."))
+            self._give_up()
         self._written = self._measured = None
         self._plan_panel.show_estimate(None)
         if self._draft:
@@ -140,8 +146,8 @@ class TrainingStart:
                 return
             if self._written and not self._written[0].is_file():
                 self.forget()  # Another Slicer has tidied up, or the user.
-            self._plan = TrainingPlan.from_dict(self._plan_panel.plan())
-            self._hours, self._train_then = self._plan_panel.hours, train_then
+            self._plan, self._hours = self._planned()
+            self._train_then = train_then
             if self._written:
                 self._measure()
             else:
@@ -151,13 +157,13 @@ class TrainingStart:
 
     def _write_cases(self) -> None:
         self._draft = self._draft or _new_draft(self._plan_panel.runs_folder)
-        self._on_step(_("Writing the cases"))
+        self._tell(_("Writing the cases"))
         self._work = self._cases.write_cases(
             self._draft,
             self._plan.task,
             self._safely(self._on_written),
             self._end,
-            lambda share: self._on_step(_("Writing the cases: {share:.0%}").format(share=share)),
+            lambda share: self._tell(_("Writing the cases: {share:.0%}").format(share=share)),
         )
 
     def _on_written(self, cases_file: Path, split: Split) -> None:
@@ -173,7 +179,7 @@ class TrainingStart:
         trial = RunFolder(self._draft / MEASURED)
         trial.start(self._plan, find_cases(cases_file, self._plan.task), split)
         hours = ["--hours", str(self._hours)] if self._hours else []
-        self._on_step(_("Measuring a few steps on this computer"))
+        self._tell(_("Measuring a few steps on this computer"))
         self._work = Child(
             ["train", "-o", str(trial.path), "--resume", "--estimate", "--json", *hours],
             self._on_line,
@@ -184,11 +190,17 @@ class TrainingStart:
     def _asked(self) -> Any:
         return self._plan, self._hours
 
+    def _planned(self) -> Any:
+        """What the panel says now, as `_asked`; none where it makes no sense."""
+        if self._plan_panel.ready:
+            return None
+        return TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours
+
     def _on_line(self, line: str) -> None:
         event = _event(line)
         if event.get("event") == "measuring":
             title = stage_titles().get(event["stage"], event["stage"])
-            self._on_step(_("Measuring a few steps on this computer: {stage}").format(stage=title))
+            self._tell(_("Measuring a few steps on this computer: {stage}").format(stage=title))
         elif event.get("event") == "estimate":
             self._measured = (self._asked, event)
 
@@ -204,6 +216,10 @@ class TrainingStart:
     def _on_measured(self) -> None:
         _key, estimate = self._measured
         self._plan_panel.show_estimate(estimate)
+        # What was drawn while the cases were written would not be learned from.
+        self._cases.refresh()
+        if not self.running:
+            return
         # While the user is asked, the scene may be closed, which ends the preparation.
         if self._train_then and self._wanted(estimate) and self.running:
             self._start(estimate)
@@ -225,6 +241,7 @@ class TrainingStart:
         cases_file, split = self._written
         run = self._plan_panel.new_run_folder()
         draft = RunFolder(self._draft)
+        remove_tree(draft.path / MEASURED)
         cases = find_cases(cases_file, plan.task)
         draft.write("estimate.json", dict(estimate))
         draft.start(plan, cases, Split.from_dict(split.to_dict(), cases))
@@ -237,6 +254,14 @@ class TrainingStart:
         self._draft = self._written = None
         self._end("")
         self._on_prepared(run, self._plan_panel.run_name)
+
+    def _tell(self, step: str) -> None:
+        note = _("Keep Slicer open until the training has started.")
+        self._on_step(f"{step}\n{note}" if self._train_then else step)
+
+    def _give_up(self) -> None:
+        self.cancel()
+        self._show_problem(_("Cases or plan have changed, which ended the preparation. Start it again."))
 
     def _end(self, sentence: str) -> None:
         self._work = self._plan = None

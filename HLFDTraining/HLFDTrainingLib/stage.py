@@ -260,8 +260,8 @@ class Stage:
     def _too_little_memory(self) -> TrainingError:
         return TrainingError(
             f"The memory of {self.device} does not suffice for the {self.name} with {self.plan.batch} slices a step. "
-            "Training stopped; the state after the last whole epoch is kept. Close other programs and go on with "
-            "--resume, or start again with a smaller batch."
+            "Training stopped; the state after the last whole epoch is kept. Close other programs and "
+            "continue (in a terminal with --resume), or start again with a smaller batch."
         )
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -274,7 +274,7 @@ class Stage:
         raise TrainingError(
             f"The loss of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: "
             f"{values}). Training stopped; the state after the last whole epoch is kept. Start again with a lower "
-            f"learning rate than {self.plan.learning_rate:g}, or with precision float32."
+            f"learning rate than {self.plan.learning_rate:g}, or in a terminal with --precision float32."
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -366,8 +366,9 @@ class Stage:
             if is_out_of_memory(error):
                 raise
             raise TrainingError(
-                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). Delete it and go on "
-                f"with --resume: the {self.name} begins anew, and what was trained before it is kept."
+                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). Delete it and "
+                f"continue (in a terminal with --resume): the {self.name} begins anew, and what was trained before it "
+                "is kept."
             ) from error
         self.learner.load_state_dict(checkpoint["learner"], strict=False)
         self.optimizer.load_state_dict(checkpoint["optimizer"])

@@ -256,7 +256,7 @@ def _telling_missing_files(split: Split) -> Iterator[None]:
                 if not path.exists():
                     raise CasesError(
                         f"Case {case.name}: {path} is no longer there. Training stopped; what was done before is kept. "
-                        "Put it back and go on with --resume, or begin a new run without the case."
+                        "Put it back and continue (in a terminal with --resume), or begin a new run without the case."
                     ) from error
         raise
 

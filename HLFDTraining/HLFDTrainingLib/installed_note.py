@@ -1,0 +1,27 @@
+"""Which model of HLFD Segmentation was made of a run: a note in the run's folder. Loads nothing but the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from HLFDSegmentationLib.safe_files import replacing
+
+FILE = "installed.txt"
+
+
+def note_installed(run: Path, name: str, weights_sha256: str) -> None:
+    """Notes under which name a run's student was installed. Raises OutputError where the folder cannot be written."""
+    with replacing(run / FILE) as part:
+        part.write_text(f"{name}\n{weights_sha256}\n", encoding="utf-8")
+
+
+def noted_model(run: Path) -> tuple[str, str] | None:
+    """Name and SHA-256 of the weights of the model that was made of a run; none where nothing is noted.
+
+    It may have been removed since, and another model may have got its name.
+    """
+    try:
+        name, weights = (run / FILE).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return None
+    return name, weights
