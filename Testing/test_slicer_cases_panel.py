@@ -141,6 +141,16 @@ def test_a_role_is_chosen_once_and_holds_for_all_rows_and_later_ones(panel):
     del image
 
 
+def test_a_name_that_is_taken_away_comes_back_into_the_table(panel):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.type(1, NAME, "  ")
+    assert panel.column(NAME) == ["CT 0", "CT 1"]
+    panel.type(1, NAME, "CT 0")
+    assert panel.column(CHECK) == ["Wrong", "Wrong"]
+
+
 def test_all_cases_of_a_patient_move_together(panel):
     for number in range(4):
         ct, _node, _labels = add_case(number, f"CT {number}")

@@ -49,6 +49,7 @@ class CasesTable:
     ) -> None:
         self.widget = widget
         self._on_changed = on_changed
+        self._shown: list[Shown | None] = []
         titles = [_("Case"), _("Check"), _("Split"), _("Patient"), _("CT"), _("Segmentation"), _("Segments")]
         widget.setColumnCount(len(titles))
         widget.setHorizontalHeaderLabels(titles)
@@ -63,13 +64,17 @@ class CasesTable:
         return sorted(index.row() for index in self.widget.selectionModel().selectedRows())
 
     def show(self, cases: Sequence[Shown]) -> None:
-        """Shows these cases in place of those before."""
+        """Shows these cases in place of those before. Rows that are as they were are left: of many, it takes long."""
         selected = self.selected
         blocked = self.widget.blockSignals(True)
-        self.widget.setRowCount(0)
-        self.widget.setRowCount(len(cases))
+        if len(cases) != len(self._shown):
+            self.widget.setRowCount(0)
+            self.widget.setRowCount(len(cases))
+            self._shown = [None] * len(cases)
         for index, case in enumerate(cases):
-            self._show_row(index, case)
+            if case != self._shown[index]:
+                self._show_row(index, case)
+        self._shown = list(cases)
         self.widget.resizeColumnsToContents()
         for column in range(self.widget.columnCount):
             self.widget.setColumnWidth(column, min(self.widget.columnWidth(column), WIDEST_COLUMN))
@@ -85,7 +90,7 @@ class CasesTable:
         self._choice(index, SEGMENTATION, row.segmentation, case.segmentations)
         self._text(index, ROLES, _roles_text(row))
         titles = part_titles()
-        add_combo(self.widget, index, SPLIT, [(part, titles[part]) for part in PARTS], row.part, self._on_changed)
+        add_combo(self.widget, index, SPLIT, [(part, titles[part]) for part in PARTS], row.part, self._change)
         self._text(index, CHECK, verdict(case.problems), tip="\n\n".join(one.sentence for one in case.problems))
 
     def _choice(self, index: int, column: int, shown: Any, choices: Choices) -> None:
@@ -95,7 +100,7 @@ class CasesTable:
             return
         if shown and shown.id not in dict(choices):
             choices = [*choices, (shown.id, _("{name} (gone)").format(name=shown.name))]
-        add_combo(self.widget, index, column, choices, shown.id if shown else None, self._on_changed)
+        add_combo(self.widget, index, column, choices, shown.id if shown else None, self._change)
 
     def _text(self, index: int, column: int, text: str, *, editable: bool = False, tip: str = "") -> None:
         item = qt.QTableWidgetItem(text)
@@ -106,7 +111,12 @@ class CasesTable:
 
     def _on_cell(self, index: int, column: int) -> None:
         if column in (NAME, PATIENT):
-            self._on_changed(index, column, self.widget.item(index, column).text().strip())
+            self._change(index, column, self.widget.item(index, column).text().strip())
+
+    def _change(self, index: int, column: int, value: str) -> None:
+        # The cell may not show what comes of it, as where it is refused.
+        self._shown[index] = None
+        self._on_changed(index, column, value)
 
 
 def add_combo(
