@@ -370,8 +370,11 @@ def test_deleted_charts_come_back_with_the_next_epoch(charted):
 def test_charts_survive_a_closed_scene(charted):
     charted.panel.attach(None)
     charted.slicer.mrmlScene.Clear(False)
+    assert chart_nodes(charted.slicer) == []
     charted.panel.attach(True)
-    assert charted.panel._charts.chart_nodes[0].GetScene() is not None
+    dice, loss = charted.panel._charts.chart_nodes
+    assert column(dice, "liver")[0] == 0.5 and column(loss, "segmentation") == [1.0, 0.5]
+    assert {"HLFDTrainingDice", "HLFDTrainingLoss"} <= set(charted.slicer.app.layoutManager().shown_views())
 
 
 def test_charts_do_not_take_over_a_scene_of_another_module(charted):

@@ -148,6 +148,9 @@ def test_teacher_weights_of_another_run_are_taken(finished, cases_folder, tmp_pa
     events = []
     TrainingRun(folder, report=events.append).run()
     assert {event["stage"] for event in events if event["event"] == "epoch"} == {"head", "student"}
+    taught = finished[0].best("teacher")["network"]
+    given = torch.load(folder.given("teacher"), weights_only=True)["network"]
+    assert taught.keys() == given.keys() and all(torch.equal(taught[name], given[name]) for name in taught)
 
 
 def test_teacher_weights_of_another_network_are_refused(finished, cases_folder, tmp_path):

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, TrainingError
+from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
@@ -126,8 +127,13 @@ def test_given_weights_are_needed_at_the_start_only(finished, cases_folder, tmp_
 
 
 def test_student_of_a_package_is_taken(untrained_package, cases_folder, tmp_path):
-    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_weights=str(untrained_package)))
-    assert train(folder)[-1]["event"] == "finished"
+    plan = replace(ALONE, student_weights=str(untrained_package), learning_rate=1e-12)
+    folder = begin(tmp_path / "run", cases_folder, plan)
+    train(folder)
+    given = find_package(str(untrained_package)).load_network().state_dict()
+    learned = weights(folder, "student")
+    for name, _ in folder.network("student").named_parameters():
+        torch.testing.assert_close(learned[name], given[name], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional as F
 
-from .partial_labels import Target, merged_log_probabilities, representatives
+from .partial_labels import Target, merged_log_probabilities
 
 FOCAL_GAMMA = 2.0
 DICE_SMOOTH = 1.0
@@ -50,12 +50,11 @@ def _focal(log_probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tens
 
 
 def _soft_dice(probabilities: torch.Tensor, target: Target) -> torch.Tensor:
-    """Soft Dice loss, a scalar, of probabilities (N, C, H, W)."""
+    """Soft Dice loss, a scalar, of the groups' probabilities (N, C, H, W): 0 at classes that represent none."""
     classes = torch.arange(probabilities.shape[1], device=probabilities.device)
     truth = (target.classes[:, None] == classes[:, None, None]).float()
-    known = representatives(target.groups)
     sums = torch.stack([(probabilities * truth).sum(dim=(2, 3)), probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3))])
-    sums = (sums * known)[..., 1:]
+    sums = sums[..., 1:]
     pooled = _mean_over_shown(_over_processes(sums.sum(dim=1)))
     return 0.5 * pooled + 0.5 * _mean_over_shown(sums).mean()
 
