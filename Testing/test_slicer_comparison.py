@@ -181,6 +181,21 @@ def test_a_scene_saved_while_comparing_shows_both_segmentations_everywhere(pair,
     assert list(free.GetViewNodeIDs()) == ["vtkMRMLSliceNodeRed"]
 
 
+def test_slicer_starts_with_the_users_layout_where_it_was_closed_while_comparing(results, pair):
+    users = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    layout().setLayout(users)
+    settings = slicer.app.userSettings()
+    comparison = Comparison(slicer.mrmlScene, *pair)
+    comparison.show(SEGMENT, "decoder3")
+    settings.setValue("MainWindow/layout", layout().layout)
+    comparison.restore()
+    assert int(settings.value("MainWindow/layout")) == users
+    settings.setValue("MainWindow/layout", 7)
+    comparison.show(SEGMENT, "decoder3")
+    comparison.restore()
+    assert int(settings.value("MainWindow/layout")) == 7
+
+
 def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):
     comparison.show(SEGMENT, "decoder3")
     layout().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)

@@ -348,8 +348,11 @@ def test_charts_go_and_the_layout_comes_back(charted):
 
 
 def test_charts_go_with_the_panel(charted):
+    settings = charted.slicer.app.userSettings()
+    settings.setValue("MainWindow/layout", charted.slicer.app.layoutManager().layout)
     charted.panel.close()
     assert chart_nodes(charted.slicer) == []
+    assert int(settings.value("MainWindow/layout")) == charted.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
 def test_a_layout_that_the_user_chose_meanwhile_stays(charted):

@@ -9,7 +9,7 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_of_most_attention
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
-from .slicer_layout import PLOT_VIEW, SLICE_VIEW, layout_node, make_known, show_layout, when_laid_out
+from .slicer_layout import PLOT_VIEW, SLICE_VIEW, give_layout_back, layout_node, make_known, show_layout, when_laid_out
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -137,7 +137,7 @@ class Comparison:
         self._shown_in.clear()
         layout = layout_node(self._scene)
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == LAYOUT:
-            show_layout(layout, self._layout_before)
+            give_layout_back(layout, LAYOUT, self._layout_before)
         self._layout_before = None
 
     def _take_layout(self) -> None:

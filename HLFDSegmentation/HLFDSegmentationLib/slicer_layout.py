@@ -22,6 +22,9 @@ SLICE_VIEW = (
 )
 """For descriptions. Linked views share a group; one of our own leaves the user's views where they are."""
 
+NOTED_LAYOUT = "MainWindow/layout"
+"""In Slicer's settings."""
+
 
 def layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
     """The scene's layout."""
@@ -39,6 +42,18 @@ def show_layout(node: slicer.vtkMRMLLayoutNode, number: int) -> None:
     """Shows a layout. Views that a user has maximized, which would hide it, are not maximized any more."""
     node.RemoveAllMaximizedViewNodes()
     node.SetViewArrangement(number)
+
+
+def give_layout_back(node: slicer.vtkMRMLLayoutNode, own: int, users: int) -> None:
+    """Shows the user's layout in place of one of our own, now and when Slicer is started again.
+
+    Slicer notes the layout when its window is closed, which is before modules can give theirs back, and begins with it
+    where the user has chosen that; it would not know ours then.
+    """
+    show_layout(node, users)
+    settings = slicer.app.userSettings()
+    if str(settings.value(NOTED_LAYOUT)) == str(own):
+        settings.setValue(NOTED_LAYOUT, users)
 
 
 def when_laid_out(node: slicer.vtkMRMLLayoutNode, number: int, action: Callable[[], None]) -> None:

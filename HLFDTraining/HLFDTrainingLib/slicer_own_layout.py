@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 import slicer
-from HLFDSegmentationLib.slicer_layout import PLOT_VIEW, SLICE_VIEW, layout_node, make_known, show_layout
+from HLFDSegmentationLib.slicer_layout import (
+    PLOT_VIEW,
+    SLICE_VIEW,
+    give_layout_back,
+    layout_node,
+    make_known,
+    show_layout,
+)
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
@@ -59,7 +66,7 @@ class OwnLayout:
         """Shows the layout that was there before, unless the user has chosen another one since."""
         node = layout_node(self._scene)
         if node is not None and OwnLayout._users is not None and node.GetViewArrangement() == self._number:
-            show_layout(node, OwnLayout._users)
+            give_layout_back(node, self._number, OwnLayout._users)
 
 
 def look_after(scene: slicer.vtkMRMLScene) -> None:
