@@ -24,7 +24,7 @@ from HLFDTrainingLib.slicer_own_layout import look_after
 from HLFDTrainingLib.slicer_plan_panel import PlanPanel
 from HLFDTrainingLib.slicer_trainer import start_trainer
 from HLFDTrainingLib.slicer_training_panel import TrainingPanel
-from HLFDTrainingLib.slicer_training_start import TrainingStart
+from HLFDTrainingLib.slicer_training_start import TrainingStart, remove_abandoned
 from HLFDTrainingLib.split import Split
 from HLFDTrainingLib.training_process import TrainingProcess
 from slicer.i18n import tr as _
@@ -292,6 +292,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if folder != self._shownFolder:
             self._shownFolder = folder
             self.trainingStart.forget()
+            remove_abandoned(folder)
             self.trainingPanel.set_folder(folder)
         self.trainingStart.follow_plan()
         sources = self._parameterNode.studentSource, self._parameterNode.teacherSource

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
 from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.process_identity import computer_name
 from HLFDTrainingLib.run_folder import RunFolder, parts_met
 from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
 
@@ -428,6 +430,24 @@ def test_a_preparation_that_is_cancelled_leaves_the_panel_as_it_was(preparing):
     assert preparing.widget.logic.trainings(preparing.runs_folder) == []
     preparing.widget.cleanup()
     assert drafts(preparing) == []
+
+
+def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_prepare_is_not(preparing, tmp_path):
+    from HLFDTrainingLib.slicer_training_start import remove_abandoned
+
+    [own] = drafts(preparing)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    kinds = {"crashed": f"{computer_name()}-{ended.pid}-1", "elsewhere": f"far-away-{ended.pid}-1", "other": "notes"}
+    made = {kind: preparing.runs_folder / f".preparing-{name}" for kind, name in kinds.items()}
+    for folder in made.values():
+        folder.mkdir()
+    remove_abandoned(preparing.runs_folder)
+    assert set(drafts(preparing)) == {own, made["elsewhere"], made["other"]}
+    preparing.parameters.runsFolder = str(tmp_path)
+    made["crashed"].mkdir()
+    preparing.parameters.runsFolder = str(preparing.runs_folder)
+    assert not made["crashed"].exists()
 
 
 def test_another_case_ends_a_preparation(preparing):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +27,7 @@ from slicer.i18n import tr as _
 
 from .cases import find_cases
 from .plan import TrainingPlan
+from .process_identity import computer_name, start_of
 from .run_folder import RunFolder
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
@@ -287,13 +290,26 @@ class TrainingStart:
         return go_on
 
 
+def remove_abandoned(runs_folder: Path) -> None:
+    """Removes what a Slicer that crashed was preparing: it holds CTs. Folders that cannot be read are left."""
+    with suppress(OSError):
+        for draft in runs_folder.glob(f"{DRAFT_PREFIX}*"):
+            if _is_abandoned(draft):
+                remove_tree(draft)
+
+
+def _is_abandoned(draft: Path) -> bool:
+    """Its process has ended; of another computer, whose processes are not known here: it is old."""
+    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+)-(\d+)-\d+", draft.name)
+    if named and named[1] == computer_name() and start_of(int(named[2])) is None:
+        return True
+    return time.time() - draft.stat().st_mtime > OLD_SECONDS
+
+
 def _new_draft(runs_folder: Path) -> Path:
-    """A hidden folder beside the trainings. Those that a crash has left there are removed."""
+    """A hidden folder beside the trainings."""
+    draft = runs_folder / f"{DRAFT_PREFIX}{computer_name()}-{os.getpid()}-{time.time_ns()}"
     try:
-        for old in runs_folder.glob(f"{DRAFT_PREFIX}*"):
-            if time.time() - old.stat().st_mtime > OLD_SECONDS:
-                remove_tree(old)
-        draft = runs_folder / f"{DRAFT_PREFIX}{os.getpid()}-{time.time_ns()}"
         draft.mkdir(parents=True)
     except OSError as error:
         sentence = _("The folder {folder} cannot be written: {reason}. Choose another folder for the trainings.")
