@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import qt
 import slicer
 import vtk
-from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_worker import Question, shared_worker
 from HLFDSegmentationLib.tasks import load_task
@@ -355,13 +355,14 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
             HLFDError: why nothing was started.
         """
         require_packages()
-        from HLFDTrainingLib.checked_cases import check_usable  # it reads the files with SimpleITK
+        from HLFDTrainingLib.case_check import check_cases, first_error  # it reads the files with SimpleITK
 
         plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
         found = find_cases(Path(cases), plan.task)
         run = RunFolder(Path(runFolder))
         split = split or split_for(plan, found)
-        check_usable(found, plan.task, split, None)
+        if wrong := first_error(check_cases(found, plan.task, split=split)):
+            raise CasesError(wrong)
         run.start(plan, found, split)
         if name:
             rename_run(run.path, name)

@@ -483,3 +483,24 @@ def test_contours_and_reports_beside_the_slices_are_left_out(kind, tmp_path):
     length = b"\x02\x00\x00\x00UL" + struct.pack("<HI", 4, len(entry))
     (folder / "other.dcm").write_bytes(bytes(128) + b"DICM" + length + entry)
     assert read_ct(folder).GetSize()[2] == 3
+
+
+def test_a_folder_or_slice_that_may_not_be_read(tmp_path, capfd, monkeypatch):
+    folder = write_series(tmp_path / "ct", stack(0, 5))
+
+    def refuse(path, *_arguments, **_options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        assert "Permission denied" in refusal(folder, capfd)
+    (folder / "report").write_text("no image")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        assert f"{folder / 'report'} cannot be read" in refusal(folder, capfd)
+
+
+def test_a_program_without_console_reads_a_ct(tmp_path, monkeypatch):
+    path = written(volume(), tmp_path / "ct.nii.gz")
+    monkeypatch.setattr("sys.stdout", None)
+    assert read_ct(path).GetSize() == (16, 12, 5)

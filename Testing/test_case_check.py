@@ -53,6 +53,18 @@ def kits(tmp_path) -> Path:
     return tmp_path / "kits"
 
 
+def test_a_segment_whose_value_is_no_number_is_told_of_its_case_alone(kits):
+    bad, good = find_cases(kits, TASK)
+    label = sitk.ReadImage(str(bad.label))
+    label.SetMetaData("Segment0_LabelValue", "1.0")
+    label.SetMetaData("Segment0_Name", "kidney")
+    file = bad.label.with_name("label.seg.nrrd")
+    sitk.WriteImage(label, str(file))
+    finding = only(check_cases([dataclasses.replace(bad, label=file), good], TASK))
+    assert (finding.case, finding.severity) == (bad.name, "error")
+    assert str(file) in finding.problem and "'1.0', which is no whole number" in finding.problem
+
+
 def check(folder: Path, task=TASK) -> list[Finding]:
     return check_cases(find_cases(folder, task), task)
 

@@ -42,3 +42,11 @@ def test_a_card_that_is_newer_than_all_that_pytorch_holds_is_not_offered(cards):
 def test_cards_of_other_makers_are_offered(cards):
     cards((11, 0), built_for=["gfx1100"])
     assert "cuda:0" in available_devices()
+
+
+def test_the_card_that_can_be_computed_on_is_taken_whatever_its_number(cards):
+    cards((6, 1), (8, 6), (9, 0))
+    assert [choose_device().index, choose_device("cuda").index] == [1, 1]
+    assert [choose_device("auto", rank).index for rank in (0, 1)] == [1, 2]
+    with pytest.raises(InputError, match="no device 'cuda for process 3'"):
+        choose_device("cuda", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import zipfile
 
 import pytest
 import SimpleITK as sitk
@@ -47,6 +48,11 @@ def test_card_tells_how_the_model_was_made(run, tmp_path):
     card = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
     for words in ("Research only", "mobilenetv2-unet", "seed 0", "split by patient", "validation dice"):
         assert words in card
+
+
+def test_a_package_may_end_in_capitals(run, tmp_path):
+    assert main(["package", str(run), "-o", str(tmp_path / "Model.ZIP")]) == 0
+    assert zipfile.is_zipfile(tmp_path / "Model.ZIP")
 
 
 def test_measured_organs_with_their_tumors_are_told(run, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from generated_cases import TASK
-from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDTrainingLib.process_identity import computer_name, start_of
 from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run, seconds_left
 from HLFDTrainingLib.training_curves import progress_of
@@ -134,6 +134,9 @@ def test_missing_folder_has_no_runs_and_a_file_is_refused(tmp_path):
 def test_run_can_be_renamed(tmp_path):
     run = make_run(tmp_path / "2026-01-01")
     rename_run(run, " Kidneys,\nsecond try ")
+    assert describe_run(run).name == "Kidneys, second try"
+    with pytest.raises(OutputError, match="is no letter"):
+        rename_run(run, "Kidneys \ud800")
     assert describe_run(run).name == "Kidneys, second try"
     rename_run(run, "")
     assert describe_run(run).name == "2026-01-01"

@@ -317,6 +317,20 @@ def corners(side) -> tuple[float, float]:
     return tuple(to_ras.MultiplyPoint((x, 0, 0, 1))[0] for x in (-0.5, width - 0.5))
 
 
+def test_a_dicom_case_is_loaded_by_a_slice_whatever_lies_beside(panel, trained, tmp_path, monkeypatch):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, unseen_cases
+    from slicer_cases import add_ct
+
+    [case] = unseen_cases(trained)
+    for name in (".DS_Store", "DICOMDIR", "Thumbs.db", "a1.dcm", "a2.dcm"):
+        (tmp_path / name).touch()
+    loaded = []
+    monkeypatch.setattr(panel.slicer.util, "loadVolume", lambda file: loaded.append(file) or add_ct())
+    load_ct(replace(case, ct=tmp_path), RunFolder(trained).plan().task)
+    assert loaded == [str(tmp_path / "a1.dcm")]
+
+
 def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trained, tmp_path):
     from HLFDTrainingLib.run_folder import RunFolder
     from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases

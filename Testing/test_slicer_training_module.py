@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
+from HLFDSegmentationLib.errors import CasesError, HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases, split_by_patient
@@ -382,13 +382,15 @@ def test_a_plan_that_makes_no_sense_is_refused(logic, tmp_path):
     write_cases(tmp_path / "cases", 4)
     with pytest.raises(TrainingError, match="no student network 'u-net'"):
         logic.startTraining(tmp_path / "cases", {"task": "liver-tumor", "student": "u-net"}, tmp_path / "run")
+    with pytest.raises(TrainingError, match="no precision 'half'"):
+        logic.startTraining(tmp_path / "cases", {"task": "liver-tumor", "precision": "half"}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_script_trains_only_with_cases_that_were_checked(logic, tmp_path):
     cases = write_cases(tmp_path / "cases", 4)
     (cases / "case2" / "label.nii.gz").write_bytes(b"no image")
-    with pytest.raises(TrainingError, match="Case case2 cannot be used"):
+    with pytest.raises(CasesError, match=r"Case case2: .*label.nii.gz cannot be read .* or leave the case out"):
         logic.startTraining(cases, {"task": "liver-tumor"}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

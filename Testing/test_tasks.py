@@ -1,6 +1,7 @@
 """Tasks: labels, codes and colors of the built-in ones, and a user's own organ from a file."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -159,6 +160,8 @@ def without(entry: str) -> dict:
         (changed(window=[0, 100, 200]), "has a wrong entry"),
         (changed(spacing="fine"), "has a wrong entry: could not convert string to float: 'fine'. Compare it with docs"),
         (changed_label(0, color=[255, 0]), "has a wrong entry"),
+        (changed_label(0, parts=1.5), "must have 1 part or more"),
+        (changed(window=[-math.inf, 100]), "the window must be [lowest HU, highest HU]"),
         (changed_label(0, type={"scheme": "SCT"}), "has a wrong entry"),
         ([1, 2], "must hold one JSON object. See docs/tasks.md"),
     ],

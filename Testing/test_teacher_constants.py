@@ -19,9 +19,11 @@ from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.constant_store import ConstantStore
 from HLFDTrainingLib.distillers import Distiller, build_distiller
 from HLFDTrainingLib.distillers.unified_head import UnifiedHead
+from HLFDTrainingLib.head_learner import HeadLearner
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate, list_slices
+from HLFDTrainingLib.stage import load_trained_state
 from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.trainer import TrainingRun
 
@@ -269,3 +271,14 @@ def test_a_slice_that_was_changed_is_shown_to_the_teacher_again(cases_folder, te
     assert len(teacher_runs) == 2
     assert all(torch.equal(one[constant], again[constant]) for constant in one)
     assert all(not torch.allclose(one[constant], changed[constant]) for constant in one)
+
+
+def test_weights_of_another_network_are_not_taken_for_a_heads(tmp_path):
+    teacher = build_network("resnet18-unet", TASK.num_classes)
+    learner = HeadLearner(teacher, UnifiedHead(teacher, TASK.num_classes))
+    kept = {name: value for name, value in learner.student.state_dict().items() if name.startswith("head.")}
+    load_trained_state(learner.student, kept, tmp_path)
+    student = build_network("mobilenetv2-unet", TASK.num_classes).state_dict()
+    for wrong in (student, {}, {name: value[:1] for name, value in kept.items() if value.ndim > 1}):
+        with pytest.raises(TrainingError, match="weights of another network"):
+            load_trained_state(learner.student, wrong, tmp_path)

@@ -19,6 +19,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
 from HLFDSegmentationLib import worker_client
+from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.quantification import measure
@@ -422,6 +423,24 @@ def test_a_killed_worker_fails_its_job_only(client, folder, untrained_package):
     wait_until(lambda: not workers(), "the worker is gone")
     assert client.poll() == []
     assert answer(client, segment_request(folder, untrained_package)).model_name == "untrained"
+
+
+def test_jobs_fail_where_no_new_worker_can_be_started(temporary_folder, monkeypatch):
+    told = 'import os, sys, time; print(\'{"event": "ready", "pid": %d}\' % os.getpid(), flush=True); time.sleep(0.5)'
+    client = WorkerClient([sys.executable, "-c", f"{told}; sys.exit(3)"])
+    jobs = [client.submit(DevicesRequest()) for _ in range(2)]
+
+    def full(_client):
+        raise OutputError("The temporary folder is full.")
+
+    monkeypatch.setattr(WorkerClient, "_private", full)
+    ends = events_until_end(client, *jobs)
+    assert [(end.job, end.kind, end.message) for end in ends] == [
+        (job, "start", "The temporary folder is full.") for job in jobs
+    ]
+    client.cancel(jobs[0])
+    assert not client.running and client.poll() == []
+    client.close()
 
 
 def running_as(code: str) -> list[str]:

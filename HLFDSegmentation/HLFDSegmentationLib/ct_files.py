@@ -41,12 +41,21 @@ def read_ct(path: str | Path) -> sitk.Image:
     if not path.exists():
         raise InputError(f"There is no file or folder {path}. Check the path.")
     with quiet():
-        ct = read_dicom_folder(path) if path.is_dir() else _read_file(path)
+        ct = _read_folder(path) if path.is_dir() else _read_file(path)
     check_voxels(ct, str(path))
     for key in ct.GetMetaDataKeys():
         if key != MODALITY:
             ct.EraseMetaData(key)
     return ct
+
+
+def _read_folder(path: Path) -> sitk.Image:
+    try:
+        return read_dicom_folder(path)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path} cannot be read: {error.strerror}. Check that you may read it."
+        ) from error
 
 
 def check_name(path: Path, kind: type[HLFDError]) -> None:
@@ -105,8 +114,8 @@ def quiet() -> Iterator[None]:
     """Keeps what ITK's readers print to the process's own streams from the user: the sentences here replace it."""
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
     try:
         saved = [(stream, os.dup(stream)) for stream in (1, 2)]
     except OSError:

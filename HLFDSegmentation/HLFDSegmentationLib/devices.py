@@ -56,18 +56,19 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
 
     Args:
         name: "auto" (the fastest there is), "cpu", "cuda", "cuda:N" or "mps".
-        local_rank: which GPU "auto" and "cuda" mean where several processes share a computer.
+        local_rank: which of the GPUs that can be computed on "auto" and "cuda" mean where several processes share a
+            computer.
 
     Raises:
         InputError: this computer has no such device.
     """
     devices = available_devices()
-    if name == "auto":
+    gpus = [device for device in devices if device.startswith("cuda")]
+    if name == "auto" and not gpus:
         name = devices[0]
-        if name.startswith("cuda"):
-            name = f"cuda:{local_rank}"
-    elif name == "cuda":
-        name = f"cuda:{local_rank}"
+    elif name in ("auto", "cuda"):
+        missing = f"cuda for process {local_rank + 1}" if local_rank else "cuda"
+        name = gpus[local_rank] if local_rank < len(gpus) else missing
     if name not in devices:
         raise InputError(f"This computer has no device '{name}'. Use one of {', '.join(['auto', *devices])}.")
     return torch.device(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,11 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
     labels = read_label(path, orientation=True)
     values = sitk.GetArrayFromImage(labels)
     shown = sorted(set().union(*(np.unique(plane).tolist() for plane in values)) - {BACKGROUND})
-    meaning = _meaning(labels, task)
+    names = segment_names(labels, path)
+    meaning = _meaning(names, task)
     if unknown := [value for value in shown if value not in meaning]:
         raise InputError(
-            f"{path} shows the value {unknown[0]:g}{_named(labels, unknown[0])}, which is no label of the model. Its "
+            f"{path} shows the value {unknown[0]:g}{_named(names, unknown[0])}, which is no label of the model. Its "
             f"labels are {', '.join(f'{label.name} ({label.value})' for label in task.labels)}."
         )
     if not shown:
@@ -81,8 +83,16 @@ def _share_on(ct: sitk.Image, labels: sitk.Image) -> float:
     return float((inside[labelled] > 0).mean()) if labelled.any() else 0.0
 
 
-def segment_names(labels: sitk.Image) -> dict[int, str]:
-    """The names that a `.seg.nrrd` gives to its values; empty for other files. Raises InputError."""
+def segment_names(labels: sitk.Image, path: Path) -> dict[int, str]:
+    """The names that a `.seg.nrrd` gives to its values; empty for other files.
+
+    Args:
+        labels: what was read from the file.
+        path: of the file.
+
+    Raises:
+        InputError: the file gives a name to what is no value.
+    """
     keys = [key for key in labels.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")]
     named = {}
     for key in sorted(keys):
@@ -91,22 +101,21 @@ def segment_names(labels: sitk.Image) -> dict[int, str]:
             value = int(labels.GetMetaData(key))
         except ValueError as error:
             raise InputError(
-                f"A segment has the value '{labels.GetMetaData(key)}' in its file, which is no whole number. Save the "
+                f"{path} gives a segment the value '{labels.GetMetaData(key)}', which is no whole number. Save the "
                 "segmentation again in 3D Slicer."
             ) from error
         named[value] = labels.GetMetaData(name_key) if name_key in labels else ""
     return named
 
 
-def _meaning(labels: sitk.Image, task: Task) -> dict[int, int]:
+def _meaning(names: Mapping[int, str], task: Task) -> dict[int, int]:
     """Value in the file -> value in the task, for those that the task has."""
-    names = segment_names(labels)
     if not names:
         return {label.value: label.value for label in task.labels}
     of_task = {label.name: label.value for label in task.labels}
     return {value: of_task[name] for value, name in names.items() if name in of_task}
 
 
-def _named(labels: sitk.Image, value: float) -> str:
-    name = segment_names(labels).get(value)
+def _named(names: Mapping[int, str], value: float) -> str:
+    name = names.get(value)
     return f" ('{name}')" if name else ""

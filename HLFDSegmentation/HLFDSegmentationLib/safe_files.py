@@ -29,7 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
     it.
 
     Raises:
-        OutputError: the folder or the file cannot be written; raised in place of any OSError of the block.
+        OutputError: the folder or the file cannot be written; raised in place of any OSError of the block, and where it
+            writes half a letter, as names of files may hold.
     """
     path = Path(path)
     try:
@@ -44,6 +45,11 @@ def replacing(path: Path) -> Iterator[Path]:
         replace_waiting(part, path)
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.object[error.start : error.end]!r} is no letter. Take it out of the "
+            "name that it is in."
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -303,7 +303,10 @@ class ReviewPanel(VTKObservationMixin):
         picture = mosaic(
             self._result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
         )
-        self.ui.mosaicLabel.setPixmap(pixmap_of(picture))
+        try:
+            self.ui.mosaicLabel.setPixmap(pixmap_of(picture))
+        except HLFDError as error:
+            self._on_problem(str(error))
 
     def _view_colors(self) -> None:
         for name in ("threshold", "color", "signed"):

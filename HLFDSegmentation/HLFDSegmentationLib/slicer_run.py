@@ -98,9 +98,9 @@ def _ignore(*_arguments: Any) -> None:
 class SegmentationRun:
     """Segments a CT of the scene. Nothing is done before the first `advance`.
 
-    A run ends with exactly one call of `on_finished`, `on_failed` or `on_cancelled`. By then its private files are
-    gone and, unless it finished, everything that it had brought into the scene. It ends as cancelled, too, where the
-    CT, the output segmentation or the scene goes away meanwhile.
+    A run ends with exactly one call of `on_finished`, `on_failed` or `on_cancelled`, unless the worker is closed.
+    By then its private files are gone and, unless it finished, everything that it had brought into the scene. It ends
+    as cancelled, too, where the CT, the output segmentation or the scene goes away meanwhile.
 
     >>> run = SegmentationRun(client, volume_node, model=package.path, on_finished=show, on_failed=tell)
     >>> while run.running:

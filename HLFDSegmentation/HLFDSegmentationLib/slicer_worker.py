@@ -89,7 +89,7 @@ class SlicerWorker:
         return task in self._tasks
 
     def close(self) -> None:
-        """Ends the worker process. What was under way is forgotten, and its files are removed."""
+        """Ends the worker process. What was under way is forgotten without a further call; its files are removed."""
         self._timer.stop()
         self._tasks.clear()
         self._desks.clear()

@@ -121,11 +121,11 @@ class Task:
                 raise TaskError(f"Task '{self.name}': the role of '{label.name}' must be 'organ' or 'tumor'.")
             if not all(0 <= value <= 255 for value in label.color):
                 raise TaskError(f"Task '{self.name}': the color of '{label.name}' must hold values from 0 to 255.")
-            if label.parts is not None and label.parts < 1:
+            if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):
                 raise TaskError(f"Task '{self.name}': '{label.name}' must have 1 part or more.")
             if label.role == "tumor" and label.organ not in organs:
                 raise TaskError(f"Task '{self.name}': tumor '{label.name}' must name the value of its organ.")
-        if not self.window[0] < self.window[1]:
+        if not -math.inf < self.window[0] < self.window[1] < math.inf:
             raise TaskError(f"Task '{self.name}': the window must be [lowest HU, highest HU].")
         if not 0 < self.spacing < math.inf or min(self.input_size) <= 0:
             raise TaskError(f"Task '{self.name}': spacing and input size must be greater than 0.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from .child_environment import child_environment
+from .errors import OutputError
 from .private_folder import PrivateFolder
 from .process_tree import LAUNCHED_ENDED, end_tree, own_group
 from .worker_protocol import (
@@ -137,6 +138,7 @@ class WorkerClient:
         now = time.monotonic()
         if unanswered := [job for job, deadline in self._cancel_deadlines.items() if deadline < now]:
             self._process.end()
+            self._process = None
             for job in unanswered:
                 self._tell(Cancelled(job))
             self._restart()
@@ -172,9 +174,14 @@ class WorkerClient:
         self._process = _Process([*self._command, *options], self._environment, self._log)
 
     def _restart(self) -> None:
-        """A new worker, which is asked anew for all that has not ended."""
-        self._start()
+        """A new worker, which is asked anew for all that has not ended. Where there can be none, that has failed."""
         self._accepted.clear()
+        try:
+            self._start()
+        except OutputError as error:
+            for job in list(self._requests):
+                self._tell(Failed(job, "start", str(error)))
+            return
         for job, request in self._requests.items():
             self._process.send(request_line(job, request))
             if job in self._cancel_deadlines:

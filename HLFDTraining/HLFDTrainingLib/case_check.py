@@ -110,6 +110,15 @@ def check_cases(
     return findings
 
 
+def first_error(findings: Iterable[Finding]) -> str:
+    """A sentence with the first error and what to do about it; "" where the cases can be trained with."""
+    for one in findings:
+        if one.severity == "error":
+            whose = "" if one.case == ALL_CASES else f"Case {one.case}: "
+            return f"{whose}{one.problem} {one.remedy}"
+    return ""
+
+
 # One case
 
 
@@ -223,7 +232,12 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
 
 def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[Finding]:
     """Compares the segment names that 3D Slicer stores in .seg.nrrd with what the case says of the values."""
-    for value, name in segment_names(label).items():
+    try:
+        names = segment_names(label, case.label)
+    except InputError as error:
+        yield Finding(case.name, "error", str(error), "Or leave the case out.")
+        return
+    for value, name in names.items():
         if name in {known.name for known in task.labels} and name not in case.labels.get(value, ()):
             meant = " or ".join(case.labels.get(value, ())) or "none of the task's labels"
             problem = f"The segment '{name}' has the value {value} in the file, which is taken for {meant}."

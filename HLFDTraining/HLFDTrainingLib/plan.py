@@ -75,6 +75,10 @@ class TrainingPlan:
             raise TrainingError(
                 f"There is no augmentation '{self.augmentation}'. Use one of {', '.join(get_args(Augmentation))}."
             )
+        if self.precision not in get_args(Precision):
+            raise TrainingError(
+                f"There is no precision '{self.precision}'. Use one of {', '.join(get_args(Precision))}."
+            )
         height, width = self.task.input_size
         if self.augmentation == "orientations" and height != width:
             raise TrainingError(
@@ -114,7 +118,7 @@ class TrainingPlan:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainingPlan:
-        """A plan from what `to_dict` gave. Raises TrainingError where entries are unknown."""
+        """A plan from what `to_dict` gave. Raises TrainingError or TaskError where entries are wrong."""
         try:
             return cls(**{**data, "task": Task.from_dict(data["task"])})
         except (KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from HLFDSegmentationLib.devices import choose_device
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -73,8 +74,9 @@ def joined_processes() -> Iterator[Processes]:
         yield Processes()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank)
+    device = choose_device("auto", local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     # torch for Windows has no NCCL.
     backend = "nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
     distributed.init_process_group(backend, timeout=LONGEST_WAIT)

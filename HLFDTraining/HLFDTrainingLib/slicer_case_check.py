@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 from collections import defaultdict
 from collections.abc import Generator
 from contextlib import suppress
@@ -12,7 +11,9 @@ from pathlib import Path
 
 from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.process_tree import end_tree, own_group
+from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -46,40 +47,47 @@ def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, 
 
     Raises:
         CasesError: the process could not do its work.
+        OutputError: the temporary folder cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True) as folder:
-        names = ("task.json", "split.json", "said.txt", "log.txt")
-        task_file, split_file, said, log = (Path(folder) / name for name in names)
-        for file, content in ((task_file, task), (split_file, split)):
-            file.write_text(json.dumps(content.to_dict()), encoding="utf-8")
-        try:
-            with open(said, "wb") as output, open(log, "wb") as errors:
-                process = subprocess.Popen(
-                    [interpreter(), "-c", CHECK, str(cases_file), str(task_file), str(split_file)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=errors,
-                    env=child_environment(LIBRARY_FOLDERS),
-                    **own_group(),
-                )
-        except OSError as error:
-            raise CasesError(not_started(error)) from error
-        try:
-            while process.poll() is None:
-                yield _share(said)
-        finally:
-            if process.poll() is None:
-                end_tree(process.pid)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(END_SECONDS)
-        if process.returncode:
-            reason = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise CasesError(
-                _("The cases could not be checked: {reason}. Close other programs, and try again.").format(
-                    reason=reason or process.returncode
-                )
+    folder = PrivateFolder()
+    try:
+        return (yield from _checked(cases_file, task, split, folder.path))
+    finally:
+        folder.remove()
+
+
+def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Generator[float, None, Findings]:
+    task_file, split_file, said, log = (folder / name for name in ("task.json", "split.json", "said.txt", "log.txt"))
+    for file, content in ((task_file, task), (split_file, split)):
+        write_json(file, content.to_dict())
+    try:
+        with open(said, "wb") as output, open(log, "wb") as errors:
+            process = subprocess.Popen(
+                [interpreter(), "-c", CHECK, str(cases_file), str(task_file), str(split_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=child_environment(LIBRARY_FOLDERS),
+                **own_group(),
             )
-        return _by_case(said.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
+    except OSError as error:
+        raise CasesError(not_started(error)) from error
+    try:
+        while process.poll() is None:
+            yield _share(said)
+    finally:
+        if process.poll() is None:
+            end_tree(process.pid)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+    if process.returncode:
+        reason = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        raise CasesError(
+            _("The cases could not be checked: {reason}. Close other programs, and try again.").format(
+                reason=reason or process.returncode
+            )
+        )
+    return _by_case(said.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
 
 
 def _share(said: Path) -> float:

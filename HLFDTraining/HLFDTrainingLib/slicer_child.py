@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import qt
 from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, own_group
 from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
 from slicer.i18n import tr as _
@@ -30,6 +29,7 @@ class Child:
 
     Raises:
         TrainingError: it cannot be started.
+        OutputError: the temporary folder cannot be used.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Child:
         self._on_ended = on_ended
         self._last = self._error = ""
         self._read = 0
+        self._folder = PrivateFolder()
         try:
             # A file and not a pipe: nobody has to empty it, and reading it never waits.
-            self._folder = tempfile.TemporaryDirectory(prefix="hlfd-", ignore_cleanup_errors=True)
-            self._output = Path(self._folder.name) / "output.txt"
+            self._output = self._folder.path / "output.txt"
             with open(self._output, "wb") as output:
                 self._process = subprocess.Popen(
                     [interpreter(), "-u", "-m", "HLFDTrainingLib.cli", *arguments],
@@ -53,6 +53,7 @@ class Child:
                     **own_group(),
                 )
         except OSError as error:
+            self._folder.remove()
             raise TrainingError(not_started(error)) from error
         self._timer = qt.QTimer()
         self._timer.setInterval(LOOK_MS)
@@ -71,14 +72,14 @@ class Child:
             end_tree(self._process.pid)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)
-            self._folder.cleanup()
+            self._folder.remove()
 
     def _look(self) -> None:
         code = self._process.poll()
         self._take_lines()
         if code is not None:
             self._timer.stop()
-            self._folder.cleanup()
+            self._folder.remove()
             self._on_ended("" if code == 0 else self._error or self._unexpected(code))
 
     def _take_lines(self) -> None:

@@ -14,6 +14,7 @@ from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .cases import Case
+from .ct_fingerprints import files_in
 from .run_folder import RunFolder
 from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout, give_views_back, layout_node
 from .split import Split
@@ -47,11 +48,7 @@ def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
     Raises:
         CasesError: it cannot be read.
     """
-    file = (
-        case.ct
-        if not case.ct.is_dir()
-        else next((path for path in sorted(case.ct.iterdir()) if path.is_file()), case.ct)
-    )
+    file = _first_slice(case.ct) if case.ct.is_dir() else case.ct
     for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if volume.GetAttribute(CASE_ATTRIBUTE) == case.name and _file_of(volume) == file.resolve():
             return volume
@@ -65,6 +62,11 @@ def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
     volume.SetAttribute(CASE_ATTRIBUTE, case.name)
     volume.SetAttribute(PATIENT_ATTRIBUTE, case.patient)
     return volume
+
+
+def _first_slice(folder: Path) -> Path:
+    slices = sorted(file for file in files_in(folder) if file.name.upper() != "DICOMDIR")
+    return slices[0] if slices else folder
 
 
 def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> slicer.vtkMRMLSegmentationNode:

@@ -366,7 +366,7 @@ class TrainingPanel:
             return
         preview = read_preview(path)
         if preview is not None:
-            with suppress(OSError):
+            with suppress(OSError, HLFDError):
                 self.ui.previewLabel.setPixmap(preview_pixmap(preview, _colors(run.folder)))
                 run.preview_drawn = changed
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -41,19 +41,8 @@ Report = Callable[[dict[str, Any]], None]
 Requests = Sequence[tuple[int, int]]
 
 
-class Learner(Protocol):
-    """What a stage trains: a distiller, or the head that reads a teacher's layers."""
-
-    student: nn.Module
-
-    def __call__(self, images: torch.Tensor, target: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits of the student, and the named terms whose sum is the loss.
-
-        Where the stage has `TeacherConstants`, they are the third argument.
-        """
-
-    def trainable_parameters(self) -> list[nn.Parameter]:
-        """What the optimiser changes."""
+TEACHERS = ("teacher.", "student.teacher.")
+"""What the names of a learner's weights begin with that are its teacher's, or that of the head, which reads one."""
 
 
 class Stopped(Exception):  # noqa: N818  it is no error
@@ -86,7 +75,9 @@ class Stage:
     Args:
         name: what the user reads: "teacher", "head", "student", "undistilled".
         folder: of this stage.
-        learner: what is trained.
+        learner: what is trained, a distiller or the head that reads a teacher's layers. Of images and `Target` (and,
+            where there are `constants`, theirs) it gives the student's logits and the named terms whose sum is the
+            loss; it has a `student`, and tells its `trainable_parameters`.
         training, validation: the slices.
         epochs: how many.
         plan: for batch, learning rate, seed and precision.
@@ -370,7 +361,7 @@ class Stage:
                 f"continue (in a terminal with --resume): the {self.name} begins anew, and what was trained before it "
                 "is kept."
             ) from error
-        self.learner.load_state_dict(checkpoint["learner"], strict=False)
+        load_trained_state(self.learner, checkpoint["learner"], self.last)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if checkpoint["scaler"]:  # empty where the run was in full precision, as on a CPU
             self.scaler.load_state_dict(checkpoint["scaler"])
@@ -389,8 +380,29 @@ class Stage:
 
 def _trained_state(learner: nn.Module) -> dict[str, torch.Tensor]:
     """What a checkpoint needs: the teacher does not change and is kept with its own stage."""
-    teachers = ("teacher.", "student.teacher.")  # the second is that of the head, which is read through it
-    return {name: value for name, value in learner.state_dict().items() if not name.startswith(teachers)}
+    return {name: value for name, value in learner.state_dict().items() if not name.startswith(TEACHERS)}
+
+
+def load_trained_state(learner: nn.Module, state: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Loads what was kept of a learner, or of its student, beside the teacher, which it has already.
+
+    Args:
+        learner: gets the weights.
+        state: the weights.
+        source: the file that they come from.
+
+    Raises:
+        TrainingError: they are another network's.
+    """
+    try:
+        missing, unexpected = learner.load_state_dict(state, strict=False)
+        fits = not unexpected and all(name.startswith(TEACHERS) for name in missing)
+    except RuntimeError:  # other shapes
+        fits = False
+    if not fits:
+        raise TrainingError(
+            f"{source} holds the weights of another network. Restore the file that the training wrote, or train anew."
+        )
 
 
 def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:

@@ -26,7 +26,7 @@ from .processes import Processes
 from .run_folder import RunFolder, read_weights
 from .slices import EpochBatches, SliceDataset, chosen_slices, list_slices
 from .split import Split
-from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type
+from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type, load_trained_state
 from .teacher_constants import TeacherConstants, open_store
 
 
@@ -197,7 +197,7 @@ class TrainingRun:
         head = UnifiedHead(teacher, self.plan.task.num_classes)
         learner = HeadLearner(teacher, head)
         self._stage("head", learner, self.plan.head_epochs, training, validation)
-        learner.student.load_state_dict(self.folder.best("head")["network"], strict=False)
+        load_trained_state(learner.student, self.folder.best("head")["network"], self.folder.stage("head"))
         return head.eval().requires_grad_(False)
 
     def _student(

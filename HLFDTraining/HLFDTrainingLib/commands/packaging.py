@@ -26,7 +26,7 @@ def _package(options: argparse.Namespace) -> int:
     from ..packaging import package_run
     from ..run_folder import RunFolder, quoted
 
-    name = options.name or options.output.name.removesuffix(".zip").lower()
+    name = options.name or options.output.name.lower().removesuffix(".zip")
     if not is_package_name(name):
         raise InputError(
             f"'{name}' cannot be the name of a model: that is lowercase letters, digits, - and _. Give one by --name."

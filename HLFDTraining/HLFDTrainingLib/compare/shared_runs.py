@@ -12,7 +12,7 @@ from ..distillers.hlfd import UnifiedHead
 from ..head_learner import HeadLearner
 from ..run_folder import RunFolder, read_weights
 from ..slices import SliceDataset
-from ..stage import StageState
+from ..stage import StageState, load_trained_state
 from ..trainer import TrainingRun
 
 
@@ -54,7 +54,8 @@ class RowRun(TrainingRun):
 
     def _head(self, teacher: nn.Module, _training: SliceDataset, _validation: SliceDataset) -> UnifiedHead:
         head = UnifiedHead(teacher, self.plan.task.num_classes)
-        HeadLearner(teacher, head).student.load_state_dict(self.head_run.best("head")["network"], strict=False)
+        trained = self.head_run.best("head")["network"]
+        load_trained_state(HeadLearner(teacher, head).student, trained, self.head_run.stage("head"))
         return head.to(self.device).eval().requires_grad_(False)
 
 
