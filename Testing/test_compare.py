@@ -22,9 +22,9 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
-from HLFDTrainingLib.compare.engine import cluster, workers_here
+from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import Jobs
 from HLFDTrainingLib.compare.rows import Row, rows_of
@@ -419,10 +419,44 @@ def test_epochs_of_a_teacher_that_is_given_are_refused(command, finished, tmp_pa
     assert "--teacher-epochs would not be used" in capsys.readouterr().err
 
 
-def test_unknown_method_is_refused_before_anything_is_trained(command, tmp_path, capsys):
-    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none,magic"]) == 1
-    assert "no distillation method 'magic'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--methods", "none,magic"], "no distillation method 'magic'"),
+        (["--methods", "none,hlfd,hlfd:corrected"], "is there twice"),
+        (["--methods", "none", "--device", "cuda:99"], "no device 'cuda:99'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_a_case_is_read(command, tmp_path, capsys, monkeypatch, wrong, told):
+    def read(*_arguments, **_options):
+        pytest.fail("a case was read")
+
+    monkeypatch.setattr("HLFDTrainingLib.checked_cases.check_usable", read)
+    assert main([*command, "-o", str(tmp_path / "new"), *wrong]) == 1
+    assert told in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_job_that_is_asked_for_again_after_it_was_done_is_not_told_again(tmp_path):
+    told = []
+    course = _Course(ComparisonFolder(tmp_path), [Job("none", print), Job("kd", print)], told.append, lambda: False)
+    for what in (
+        ("none", "begun"),
+        ("none", "done"),
+        ("kd", "begun"),
+        ("none", "begun"),
+        ("kd", "begun"),
+        ("none", "done"),
+    ):
+        course._tell(*what, 1.0)
+    course._tell("kd", "done", 2.0)
+    assert [(event["job"], event["state"], event["done"]) for event in told] == [
+        ("none", "begun", 0),
+        ("none", "done", 1),
+        ("kd", "begun", 1),
+        ("kd", "begun again", 1),
+        ("kd", "done", 2),
+    ]
 
 
 @pytest.mark.slow

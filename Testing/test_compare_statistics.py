@@ -354,6 +354,11 @@ def test_every_combination_is_a_row_with_a_name_of_its_own():
         ([Row("../none", "mobilenetv2-unet", 0)], "is no distillation method"),
         ([Row("none", "vgg", 0)], "no student network 'vgg'"),
         ([Row("none", "mobilenetv2-unet", 0)] * 2, "is there twice"),
+        (
+            [Row(name, "mobilenetv2-unet", 0) for name in ("hlfd", "hlfd:corrected")],
+            "hlfd, also written hlfd:corrected",
+        ),
+        ([Row(name, "mobilenetv2-unet", 0) for name in ("kd", "kd:temperature=4")], "also written kd:temperature=4"),
     ],
 )
 def test_row_that_cannot_be_trained_is_refused(rows, words):

@@ -84,12 +84,13 @@ def fractions(text: str) -> tuple[float, ...]:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.devices import choose_device
     from HLFDSegmentationLib.pipeline import check_makeable
 
     from ..checked_cases import check_usable
     from ..compare.comparison import compare
     from ..compare.folder import ComparisonFolder, check_test_part
-    from ..compare.rows import rows_of
+    from ..compare.rows import check_rows, rows_of
     from ..stage import Stopped
     from ..stop_signal import StopSignal
 
@@ -100,6 +101,9 @@ def _compare(options: argparse.Namespace) -> int:
         )
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
+    check_rows(rows, plan)
+    if options.scheduler is None:
+        choose_device(plan.device)
     cases, split = _cases_and_split(options, plan)
     check_test_part(split)
     check_makeable(options.output)

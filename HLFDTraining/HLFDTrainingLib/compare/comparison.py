@@ -129,7 +129,7 @@ class _Course:
         self.jobs = jobs
         self.report = report
         self.stop_requested = stop_requested
-        self.done = 0
+        self.done: set[str] = set()
         self._needs = {job.name: job.needs for job in jobs}
         self.begun: set[str] = set()
         self.failed: dict[str, BaseException] = {}
@@ -173,12 +173,14 @@ class _Course:
         return self.files.stop_file.exists()
 
     def _tell(self, name: str, what: str, result: Any) -> None:
+        if name in self.done:
+            return  # Asked for again, as its answer was lost with a worker: nothing is left to do, and all was told.
         if what == "begun":
             state = "begun again" if name in self.begun else "begun"
             self.begun.add(name)
             self._report(name, state)
         elif what == "done":
-            self.done += 1
+            self.done.add(name)
             self._report(name, "done", seconds=round(result, 1))
         elif isinstance(result, Stopped):
             self.stopped.append(name)
@@ -190,4 +192,4 @@ class _Course:
             self._report(name, "failed", message=sentence_of(error))
 
     def _report(self, name: str, state: str, **more: Any) -> None:
-        self.report({"event": "job", "job": name, "state": state, "done": self.done, "of": len(self.jobs), **more})
+        self.report({"event": "job", "job": name, "state": state, "done": len(self.done), "of": len(self.jobs), **more})

@@ -73,3 +73,5 @@ def slice_milliseconds(network: SegmentationNetwork, size: tuple[int, int], devi
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -12,7 +11,7 @@ from typing import Any
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
 
-from ..distillers import build_distiller
+from ..distillers import build_distiller, find_distiller, written
 from ..distillers.unified_head import UnifiedHead
 from ..plan import TrainingPlan
 
@@ -90,10 +89,12 @@ def check_rows(rows: Sequence[Row], shared: TrainingPlan) -> None:
     """
     if not rows:
         raise TrainingError("There is nothing to compare. Name at least one method, one student and one seed.")
-    twice = [row for row, count in Counter(rows).items() if count > 1]
-    if twice:
-        row = twice[0]
-        raise TrainingError(f"The method {row.method} for {row.student} with seed {row.seed} is there twice.")
+    meant: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        if first := meant.get(_meaning(row)):
+            twice = row.method if first.method == row.method else f"{first.method}, also written {row.method},"
+            raise TrainingError(f"The method {twice} for {row.student} with seed {row.seed} is there twice.")
+        meant[_meaning(row)] = row
     for row in rows:
         row.plan(shared)
     classes = shared.task.num_classes
@@ -107,6 +108,13 @@ def check_rows(rows: Sequence[Row], shared: TrainingPlan) -> None:
             build_distiller(name, students[student], teacher, classes, unified_head=head, **options)
         except (AttributeError, TypeError, ValueError) as error:
             raise TrainingError(f"An option of the method '{method}' cannot be used: {error}.") from error
+
+
+def _meaning(row: Row) -> tuple[object, ...]:
+    """The same for two rows that would train the same, however their methods are written."""
+    name, options = read_method(row.method)
+    changed = (part for part in written(name, options).split(":") if "=" in part)
+    return find_distiller(name, options.get("variant")), tuple(sorted(changed)), row.student, row.seed
 
 
 def _check_numbers(method: str, options: Mapping[str, Any]) -> None:

@@ -39,9 +39,10 @@ HOW_TO_READ = (
     "a student differs when it is trained again; the deviation over the seeds does. The rank is by Dice, among the "
     "methods with the same student, two of which are compared over the seeds and cases that both have, so that two "
     "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
-    "Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how many cases have a "
-    "figure, where not all have: there is no HD95 where nothing was found, which flatters who misses much, and a row "
-    "that was not finished in every fold has the cases of some folds."
+    "Dice is 1 in a case that does not show the label where none is found, and 0 where some is; 'on its slices' leaves "
+    "such cases out. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how "
+    "many cases have a figure, where not all have: there is no HD95 where nothing was found, which flatters who misses "
+    "much, and a row that was not finished in every fold has the cases of some folds."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
