@@ -73,6 +73,24 @@ def test_the_diameter_is_taken_in_one_axial_slice_and_not_across_slices():
     assert ends[1] == pytest.approx((-30 + 6.5, 24, 405))
 
 
+def test_the_diameter_does_not_bridge_pieces_of_a_lesion_in_one_slice():
+    """They are one lesion by another slice; what lies between them in this one is no tumor."""
+    labels = np.zeros((3, 10, 40), np.uint8)
+    labels[0, 4, 2:10] = labels[0, 4, 14:22] = TUMOR
+    labels[1, 4, 9:15] = TUMOR
+    (lesion,) = lesions_of(labels)
+    assert lesion.volume_ml == pytest.approx(0.022)
+    assert lesion.longest_axial_diameter_mm == pytest.approx(8.0)
+    assert {end[2] for end in lesion.diameter_ends_mm} == {400.0}
+
+
+def test_pixels_that_touch_at_a_corner_are_one_piece_of_a_slice():
+    labels = np.zeros((1, 12, 30), np.uint8)
+    labels[0, 4, 2:12] = labels[0, 5, 12:22] = TUMOR
+    (lesion,) = lesions_of(labels)
+    assert lesion.longest_axial_diameter_mm == pytest.approx(20.0, abs=0.1)
+
+
 def test_a_hollow_or_concave_lesion_is_as_long_as_its_outline():
     labels = np.zeros((1, 40, 40), np.uint8)
     labels[0, 5:35, 5:35] = TUMOR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ Point = tuple[float, float, float]
 """Left, posterior and superior in mm, as DICOM and SimpleITK count."""
 
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
-"""Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors)."""
+"""Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors), and its pixels that share an edge
+or a corner to one piece of it in a slice (8 neighbors)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Lesion:
         number: 1 for the largest lesion of its label.
         volume_ml: volume in mL.
         longest_axial_diameter_mm: the longest distance between two points of the lesion's outline in one axial slice.
-            The outline runs through the middles of the voxels' outer edges: a row of n voxels is n voxels long, a
-            single voxel as long as its longer side, and a disc comes out at its diameter to within one voxel.
+            Where a slice cuts the lesion into pieces, both points are of the same piece. The outline runs through the
+            middles of the voxels' outer edges: a row of n voxels is n voxels long, a single voxel as long as its longer
+            side, and a disc comes out at its diameter to within one voxel.
         diameter_ends_mm: the two ends of that diameter.
         center_mm: center of gravity.
         slice_index: index (from 0) along array axis 0 of the CT at the middle of that diameter. In a CT that was
@@ -222,10 +224,8 @@ def _longest_axial_diameter(
     """The longest diameter in mm over all slices of a lesion's mask `(z, y, x)`, and its two ends."""
     column_mm, row_mm, _ = axial.GetSpacing()
     longest, longest_ends = 0.0, None
-    for z, pixels in enumerate(mask):
-        if not pixels.any():
-            continue
-        outline = _outline(pixels)
+    for z, piece in _pieces_in_slices(mask):
+        outline = _outline(piece)
         scaled = outline * (row_mm, column_mm)
         corners = ConvexHull(scaled).vertices  # the two points farthest apart are corners of the hull
         distances = cdist(scaled[corners], scaled[corners])
@@ -235,6 +235,17 @@ def _longest_axial_diameter(
             longest, longest_ends = float(farthest), [(z, *outline[corners[i]]) for i in pair]
     first, second = (_point(axial, np.array(end) + corner) for end in longest_ends)
     return longest, (first, second)
+
+
+def _pieces_in_slices(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each connected piece `(y, x)` of each slice of a lesion's mask `(z, y, x)`, with its slice.
+
+    A lesion that is one in space may show as several in a slice, and what lies between them is no lesion.
+    """
+    for z, pixels in enumerate(mask):
+        pieces, count = ndimage.label(pixels, structure=TOUCHING[1])
+        for number in range(1, count + 1):
+            yield z, pieces == number
 
 
 def _outline(pixels: np.ndarray) -> np.ndarray:
