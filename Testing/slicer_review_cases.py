@@ -96,6 +96,8 @@ def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
         return {
             "number": number,
             "volume_ml": 1.0,
+            "mean_hu": 65.0,
+            "sd_hu": 12.0,
             "longest_axial_diameter_mm": 10.0,
             "center_mm": [SPACING_MM[0] * center[0], SPACING_MM[1] * center[1], SPACING_MM[2] * k],
             "slice_index": k,
@@ -107,6 +109,7 @@ def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
         "volume_ml": 2.0,
         "volume_with_tumors_ml": 2.0,
         "mean_hu": 65.0,
+        "sd_hu": 12.0,
         "lesions": [lesion(1, 4), lesion(2, 2)],
     }
     add_measures_table(result, ct, part_of(ct), {SEGMENT: SEGMENT}, [measured], "")

@@ -167,6 +167,21 @@ def test_an_organ_is_given_without_and_with_its_own_tumors():
     assert (kidney_tumor.volume_ml, kidney_tumor.mean_hu, kidney_tumor.lesions) == (0.0, None, [])
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "SLP"])
+def test_each_lesion_has_its_own_mean_and_spread_of_hu(orientation):
+    labels = np.zeros((8, 12, 14), np.uint8)
+    labels[1:4, 2:5, 3:7] = TUMOR
+    labels[6, 8:10, 10] = TUMOR
+    ct = np.random.default_rng(0).normal(60, 20, labels.shape).astype(np.float32)
+    stored = [sitk.DICOMOrient(image(array), orientation) for array in (labels, ct)]
+    tumor = measure(*stored, TASK)[TUMOR - 1]
+    large, small = tumor.lesions
+    own = ct[1:4, 2:5, 3:7]
+    assert (large.mean_hu, large.sd_hu) == pytest.approx((own.mean(), own.std()), rel=1e-5)
+    assert small.mean_hu == pytest.approx(ct[6, 8:10, 10].mean(), rel=1e-5)
+    assert tumor.sd_hu == pytest.approx(ct[labels == TUMOR].std(), rel=1e-5)
+
+
 def test_mean_hu_does_not_overflow_and_float_ct_is_read():
     labels = np.ones((40, 40, 40), np.uint8)
     assert measured(labels, np.full(labels.shape, 3000, np.int16))[0].mean_hu == 3000.0
@@ -220,7 +235,8 @@ def test_csv_has_a_row_for_each_segment_and_each_lesion(tmp_path):
     assert rows[0]["mean_HU"] == "80.0"
     assert (rows[1]["lesion_count"], rows[1]["volume_with_tumors_mL"]) == ("2", "")
     lesion = rows[2]
-    assert (lesion["longest_axial_diameter_mm"], lesion["slice_index"], lesion["mean_HU"]) == ("4.0", "3", "")
+    assert (lesion["longest_axial_diameter_mm"], lesion["slice_index"]) == ("4.0", "3")
+    assert (lesion["mean_HU"], lesion["sd_HU"]) == ("80.0", "0.0")
     # Right and anterior are opposite to the image's own left and posterior.
     assert [lesion[f"center_{axis}_mm"] for axis in "RAS"] == ["23.5", "-30.0", "406.0"]
 
@@ -228,7 +244,7 @@ def test_csv_has_a_row_for_each_segment_and_each_lesion(tmp_path):
 def test_csv_of_a_missing_segment_has_volume_0_and_no_mean(tmp_path):
     write_measures_csv(measured(np.zeros((2, 4, 4))), tmp_path / "segments.csv")
     text = (tmp_path / "segments.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[1:] == ["liver,,0.000,0.000,,,,,,,", "liver tumor,,0.000,,,0,,,,,"]
+    assert text.splitlines()[1:] == ["liver,,0.000,0.000,,,,,,,,", "liver tumor,,0.000,,,0,,,,,,"]
 
 
 def test_csv_that_cannot_be_written_leaves_the_old_one(tmp_path):

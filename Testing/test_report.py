@@ -182,6 +182,15 @@ def test_report_holds_the_measures(page):
     assert "liver tumor (2 lesions)" in page.texts
 
 
+def test_each_lesion_has_its_hu_in_the_report(tmp_path):
+    ct, labels = body()
+    noisy = sitk.GetArrayFromImage(ct) + np.random.default_rng(0).normal(0, 30, ct.GetSize()[::-1])
+    noisy = on_grid(noisy.astype(np.float32))
+    page = write(tmp_path / "report.html", noisy, segmented(noisy, labels, attention=False))
+    lesion = measure(labels, noisy, TASK)[LIVER_TUMOR - 1].lesions[0]
+    assert f"{lesion.mean_hu:.0f} ± {lesion.sd_hu:.0f}" in page.texts
+
+
 def test_focus_is_told_in_words_and_bars(page):
     assert page.texts.count("32% in liver (3.2×)") == 8
     assert page.texts.count("50% in liver with tumors (2.5×)") == 8

@@ -88,6 +88,8 @@ def lesion(number, center):
     return {
         "number": number,
         "volume_ml": 1.23456,
+        "mean_hu": 61.54,
+        "sd_hu": 14.26,
         "longest_axial_diameter_mm": 12.34,
         "center_mm": center,
         "slice_index": 3,
@@ -102,6 +104,7 @@ def measures(lesions=()):
             "volume_ml": volume,
             "volume_with_tumors_ml": volume + 2 if label.role == "organ" else None,
             "mean_hu": mean,
+            "sd_hu": None if mean is None else 20.04,
             "lesions": list(lesions),
         }
 
@@ -297,10 +300,12 @@ def test_the_table_holds_what_the_command_writes_and_a_note(tmp_path):
         ("kidney tumor", ""),
     ]
     liver, kidney, tumor, first, _, _ = rows
-    assert (liver["volume_mL"], liver["volume_with_tumors_mL"], liver["mean_HU"]) == ("1500.000", "1502.000", "101.3")
-    assert (kidney["volume_mL"], kidney["mean_HU"]) == ("0.000", "")
+    assert (liver["volume_mL"], liver["volume_with_tumors_mL"]) == ("1500.000", "1502.000")
+    assert (liver["mean_HU"], liver["sd_HU"]) == ("101.3", "20.0")
+    assert (kidney["volume_mL"], kidney["mean_HU"], kidney["sd_HU"]) == ("0.000", "", "")
     assert (tumor["lesion_count"], tumor["volume_with_tumors_mL"]) == ("2", "")
     assert (first["volume_mL"], first["longest_axial_diameter_mm"], first["slice_index"]) == ("1.235", "12.3", "3")
+    assert (first["mean_HU"], first["sd_HU"]) == ("61.5", "14.3")
     assert [first[f"center_{axis}_mm"] for axis in "RAS"] == ["10.0", "-20.0", "30.0"]
     assert [row["note"] for row in rows] == ["Not in HU."] * 3 + ["", ""] + ["Not in HU."]
     assert result.measures_table is table

@@ -46,11 +46,20 @@ READING = Reading("liver tumor", "decoder3", 2, "on target", 'says "hello"\nand 
 LESION = {
     "number": 1,
     "volume_ml": 2.5,
+    "mean_hu": 61.5,
+    "sd_hu": 14.25,
     "longest_axial_diameter_mm": 12.0,
     "center_mm": [1.0, 2.0, 3.0],
     "slice_index": 4,
 }
-SEGMENT = {"name": "liver", "value": 1, "volume_ml": 9.0, "volume_with_tumors_ml": None, "mean_hu": None}
+SEGMENT = {
+    "name": "liver",
+    "value": 1,
+    "volume_ml": 9.0,
+    "volume_with_tumors_ml": None,
+    "mean_hu": None,
+    "sd_hu": None,
+}
 
 REQUESTS = [
     SegmentRequest(IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True),

@@ -14,4 +14,5 @@ CSV_COLUMNS = (
     "center_A_mm",
     "center_S_mm",
     "slice_index",
+    "sd_HU",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from .tasks import Label, Task
 Point = tuple[float, float, float]
 """Left, posterior and superior in mm, as DICOM and SimpleITK count."""
 
+Box = tuple[slice, ...]
+"""A part of an array `(z, y, x)`."""
+
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors), and its pixels that share an edge
 or a corner to one piece of it in a slice (8 neighbors)."""
@@ -33,6 +36,8 @@ class Lesion:
     Attributes:
         number: 1 for the largest lesion of its label.
         volume_ml: volume in mL.
+        mean_hu: mean HU of its voxels.
+        sd_hu: standard deviation of their HU.
         longest_axial_diameter_mm: the longest distance between two points of the lesion's outline in one axial slice.
             Where a slice cuts the lesion into pieces, both points are of the same piece. The outline runs through the
             middles of the voxels' outer edges: a row of n voxels is n voxels long, a single voxel as long as its longer
@@ -45,6 +50,8 @@ class Lesion:
 
     number: int
     volume_ml: float
+    mean_hu: float
+    sd_hu: float
     longest_axial_diameter_mm: float
     diameter_ends_mm: tuple[Point, Point]
     center_mm: Point
@@ -60,6 +67,7 @@ class SegmentMeasures:
         volume_ml: volume of the voxels of this label in mL; for an organ, without its tumors. 0 where there are none.
         volume_with_tumors_ml: for an organ, its volume with its tumors, in mL; none for a tumor.
         mean_hu: mean HU of the voxels of this label; none where there are none.
+        sd_hu: standard deviation of their HU; none where there are none.
         lesions: the lesions of a tumor, largest first; none for an organ.
     """
 
@@ -67,6 +75,7 @@ class SegmentMeasures:
     volume_ml: float
     volume_with_tumors_ml: float | None
     mean_hu: float | None
+    sd_hu: float | None
     lesions: list[Lesion]
 
 
@@ -91,21 +100,21 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
         label.value: ct_array[box][label_array[box] == label.value] if box else ct_array[:0].ravel()
         for label, box in zip(task.labels, boxes)
     }
-    lesions = _lesions_of_tumors(labels, task)
     voxel_ml = _voxel_ml(labels)
 
-    def measures(label: Label) -> SegmentMeasures:
+    def measures(label: Label, box: Box | None) -> SegmentMeasures:
         own = voxels[label.value]
         with_tumors = own.size + sum(voxels[tumor.value].size for tumor in task.tumors_of(label))
         return SegmentMeasures(
             label=label,
             volume_ml=own.size * voxel_ml,
             volume_with_tumors_ml=with_tumors * voxel_ml if label.role == "organ" else None,
-            mean_hu=float(own.mean(dtype=np.float64)) if own.size else None,
-            lesions=lesions.get(label.value, []),
+            mean_hu=_mean(own) if own.size else None,
+            sd_hu=_sd(own) if own.size else None,
+            lesions=_lesions(labels, ct, label, box) if label.role == "tumor" and box else [],
         )
 
-    return [measures(label) for label in task.labels]
+    return [measures(label, box) for label, box in zip(task.labels, boxes)]
 
 
 def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:
@@ -137,6 +146,8 @@ def _segment_row(segment: SegmentMeasures) -> dict[str, str | int]:
         row["volume_with_tumors_mL"] = f"{segment.volume_with_tumors_ml:.3f}"
     if segment.mean_hu is not None:
         row["mean_HU"] = f"{segment.mean_hu:.1f}"
+    if segment.sd_hu is not None:
+        row["sd_HU"] = f"{segment.sd_hu:.1f}"
     if segment.label.role == "tumor":
         row["lesion_count"] = len(segment.lesions)
     return row
@@ -148,11 +159,13 @@ def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
         "segment": label.name,
         "lesion": lesion.number,
         "volume_mL": f"{lesion.volume_ml:.3f}",
+        "mean_HU": f"{lesion.mean_hu:.1f}",
         "longest_axial_diameter_mm": f"{lesion.longest_axial_diameter_mm:.1f}",
         "center_R_mm": f"{right:.1f}",
         "center_A_mm": f"{anterior:.1f}",
         "center_S_mm": f"{superior:.1f}",
         "slice_index": lesion.slice_index,
+        "sd_HU": f"{lesion.sd_hu:.1f}",
     }
 
 
@@ -176,39 +189,46 @@ def _voxel_ml(image: sitk.Image) -> float:
     return float(np.prod(image.GetSpacing())) / 1000.0
 
 
-def _boxes(labels: np.ndarray, task: Task) -> list[tuple[slice, ...] | None]:
+def _mean(hu: np.ndarray) -> float:
+    return float(hu.mean(dtype=np.float64))
+
+
+def _sd(hu: np.ndarray) -> float:
+    return float(hu.std(dtype=np.float64))
+
+
+def _boxes(labels: np.ndarray, task: Task) -> list[Box | None]:
     """For each label the smallest box that holds it, none where it is absent."""
     boxes = ndimage.find_objects(labels, max_label=len(task.labels))
     return [tuple(box) if box else None for box in boxes]
 
 
-def _lesions_of_tumors(labels: sitk.Image, task: Task) -> dict[int, list[Lesion]]:
-    """The lesions of every tumor label, by label value."""
-    axial = sitk.DICOMOrient(labels, "LPS")
-    array = sitk.GetArrayViewFromImage(axial)
-    return {
-        label.value: _lesions(array[box] == label.value, box, axial, labels)
-        for label, box in zip(task.labels, _boxes(array, task))
-        if label.role == "tumor" and box
-    }
+def _axial_part(image: sitk.Image, box: Box) -> sitk.Image:
+    """The part of an image that a box holds, with axes along left, posterior and superior."""
+    return sitk.DICOMOrient(image[tuple(reversed(box))], "LPS")
 
 
-def _lesions(mask: np.ndarray, box: Sequence[slice], axial: sitk.Image, labels: sitk.Image) -> list[Lesion]:
-    """The lesions of `mask`, which is the part `box` of the axially oriented image, largest first."""
-    pieces, count = ndimage.label(mask, structure=TOUCHING)
+def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box) -> list[Lesion]:
+    """The lesions of a tumor, which lies in this box, largest first."""
+    axial = _axial_part(labels, box)
+    hu = sitk.GetArrayFromImage(_axial_part(ct, box))
+    pieces, count = ndimage.label(sitk.GetArrayViewFromImage(axial) == label.value, structure=TOUCHING)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
     piece_boxes = ndimage.find_objects(pieces)
     lesions = []
     for number, piece in enumerate(np.argsort(-sizes, kind="stable"), start=1):
         piece_box = piece_boxes[piece]
-        corner = np.array([outer.start + inner.start for outer, inner in zip(box, piece_box)])
+        corner = np.array([side.start for side in piece_box])
         lesion_mask = pieces[piece_box] == piece + 1
+        lesion_hu = hu[piece_box][lesion_mask]
         diameter, ends = _longest_axial_diameter(lesion_mask, corner, axial)
         center = np.mean(np.nonzero(lesion_mask), axis=1) + corner
         lesions.append(
             Lesion(
                 number=number,
                 volume_ml=int(sizes[piece]) * _voxel_ml(axial),
+                mean_hu=_mean(lesion_hu),
+                sd_hu=_sd(lesion_hu),
                 longest_axial_diameter_mm=diameter,
                 diameter_ends_mm=ends,
                 center_mm=_point(axial, center),

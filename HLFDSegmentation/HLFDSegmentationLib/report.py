@@ -116,7 +116,7 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures]) -> None:
         ("Segment", ""),
         ("Volume", "mL"),
         ("With tumors", "mL"),
-        ("Mean", "HU"),
+        ("Mean ± SD", "HU"),
         ("Longest axial diameter", "mm"),
         ("Center R, A, S", "mm"),
         ("Slice", "from 0"),
@@ -155,7 +155,7 @@ def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
         row,
         _volume(segment.volume_ml),
         "" if with_tumors is None else _volume(with_tumors),
-        "–" if segment.mean_hu is None else number(segment.mean_hu, 0),
+        "–" if segment.mean_hu is None else _hu(segment),
         "",
         "",
         "",
@@ -169,7 +169,7 @@ def _add_lesion_row(body: Element, lesion: Lesion) -> None:
         row,
         _volume(lesion.volume_ml),
         "",
-        "",
+        _hu(lesion),
         number(lesion.longest_axial_diameter_mm, 1),
         ", ".join(number(mm, 0) for mm in to_ras(lesion.center_mm)),
         str(lesion.slice_index),
@@ -183,6 +183,10 @@ def _add_numbers(row: Element, *cells: str) -> None:
 
 def _volume(volume_ml: float) -> str:
     return number(volume_ml, 0 if volume_ml >= 100 else 1 if volume_ml >= 10 else 2)
+
+
+def _hu(measured: SegmentMeasures | Lesion) -> str:
+    return f"{number(measured.mean_hu, 0)} ± {number(measured.sd_hu, 0)}"
 
 
 def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: AxialPictures) -> None:

@@ -354,6 +354,7 @@ def _segment_row(segment: str, measured: Mapping[str, Any]) -> dict[str, str]:
         row["lesion_count"] = str(len(measured["lesions"]))
     if measured["mean_hu"] is not None:
         row["mean_HU"] = f"{measured['mean_hu']:.1f}"
+        row["sd_HU"] = f"{measured['sd_hu']:.1f}"
     return row
 
 
@@ -363,11 +364,13 @@ def _lesion_row(segment: str, lesion: Mapping[str, Any], part: CtPart) -> dict[s
         "segment": segment,
         "lesion": str(lesion["number"]),
         "volume_mL": f"{lesion['volume_ml']:.3f}",
+        "mean_HU": f"{lesion['mean_hu']:.1f}",
         "longest_axial_diameter_mm": f"{lesion['longest_axial_diameter_mm']:.1f}",
         "center_R_mm": f"{right:.1f}",
         "center_A_mm": f"{anterior:.1f}",
         "center_S_mm": f"{superior:.1f}",
         "slice_index": str(lesion["slice_index"] + part.extent[4]),
+        "sd_HU": f"{lesion['sd_hu']:.1f}",
     }
 
 

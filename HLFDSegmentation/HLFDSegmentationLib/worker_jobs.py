@@ -170,6 +170,7 @@ def _measures_as_json(segment: SegmentMeasures) -> dict[str, object]:
         "volume_ml": segment.volume_ml,
         "volume_with_tumors_ml": segment.volume_with_tumors_ml,
         "mean_hu": segment.mean_hu,
+        "sd_hu": segment.sd_hu,
         "lesions": [_lesion_as_json(lesion) for lesion in segment.lesions],
     }
 
@@ -178,6 +179,8 @@ def _lesion_as_json(lesion: Lesion) -> dict[str, object]:
     return {
         "number": lesion.number,
         "volume_ml": lesion.volume_ml,
+        "mean_hu": lesion.mean_hu,
+        "sd_hu": lesion.sd_hu,
         "longest_axial_diameter_mm": lesion.longest_axial_diameter_mm,
         "center_mm": lesion.center_mm,
         "slice_index": lesion.slice_index,
