@@ -10,11 +10,13 @@ from HLFDSegmentationLib.doubts import (
     geometry_doubts,
     little_doubts,
     model_doubts,
+    tilt_doubts,
     voxels_of,
 )
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
 
 TASK = TASKS["abdomen"]
 LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
@@ -35,6 +37,24 @@ def test_geometry(shape, spacing, told):
     doubts = geometry_doubts(shape, spacing, spacing[2] if shape[0] == 1 else None)
     assert len(doubts) == len(told)
     assert all(words in doubt for words, doubt in zip(told, doubts))
+
+
+@pytest.mark.parametrize(("degrees", "told"), [(0.0, False), (9.0, False), (12.0, True), (30.0, True)])
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_tilted_slices_are_told_with_their_angle(degrees, told, orientation, untrained_package):
+    ct = sitk.GetImageFromArray(np.zeros((12, 24, 24), np.float32))
+    ct.SetSpacing((3.0, 3.0, 5.0))
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    ct.SetDirection((1.0, 0.0, 0.0, 0.0, cosine, -sine, 0.0, sine, cosine))
+    notes = Segmenter(read_package(untrained_package), "cpu").segment(sitk.DICOMOrient(ct, orientation)).notes
+    assert any(f"tilted by {degrees:.0f}°" in note for note in notes) == told
+
+
+def test_slices_of_a_patient_who_is_turned_in_them_are_not_tilted():
+    """Training turns its slices, too."""
+    ct = sitk.GetImageFromArray(np.zeros((4, 8, 8), np.float32))
+    ct.SetDirection((np.cos(0.3), -np.sin(0.3), 0.0, np.sin(0.3), np.cos(0.3), 0.0, 0.0, 0.0, 1.0))
+    assert tilt_doubts(AxialSlices(ct, TASK).slice_tilt) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -14,7 +14,7 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
-from .doubts import anatomy_doubts, cut_doubts, geometry_doubts, little_doubts, model_doubts, voxels_of
+from .doubts import anatomy_doubts, cut_doubts, geometry_doubts, little_doubts, model_doubts, tilt_doubts, voxels_of
 from .errors import HLFDError, InputError, MemoryShortError
 from .neighboring_slices import NeighboringSlices
 from .networks.network import SegmentationNetwork
@@ -122,9 +122,7 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + clean(
-            labels, self.task, slices.spacing
-        )
+        notes = _ct_doubts(ct, slices) + clean(labels, self.task, slices.spacing)
         voxels = voxels_of(labels, self.task)
         notes += cut_doubts(labels, self.task)
         notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
@@ -158,7 +156,7 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        notes = geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + runner.notes
+        notes = _ct_doubts(ct, slices) + runner.notes
         return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
 
     def _explain(
@@ -191,6 +189,11 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
     is_tumor = logits.softmax(dim=1)[:, tumors].sum(dim=1) >= tumor_threshold
     no_tumor = logits.index_fill(1, tumors, -torch.inf)
     return torch.where(is_tumor, tumors[tumor_logits.argmax(dim=1)], no_tumor.argmax(dim=1))
+
+
+def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:
+    """What makes a CT less fit for the network, whatever it shows."""
+    return geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + tilt_doubts(slices.slice_tilt)
 
 
 def _single_slice_mm(ct: sitk.Image) -> float | None:

@@ -40,6 +40,7 @@ class AxialOrder:
 
     Attributes:
         tilt: largest angle in degrees between an axis of the image and the patient's axis that it stands for.
+        slice_tilt: that of the slices alone, between their normal and the patient's superior-inferior axis.
         spacing: mm along x, y and z.
         origin: center of the first voxel in the new order, mm in LPS.
         direction: (3, 3), columns are the directions of x, y and z.
@@ -53,7 +54,9 @@ class AxialOrder:
         first = [0, 0, 0]
         for axis, cosine in zip(axes, cosines):
             first[axis] = 0 if cosine > 0 else image.GetSize()[axis] - 1
-        self.tilt = float(np.degrees(np.arccos(np.clip(np.abs(cosines), 0, 1))).max())
+        tilts = np.degrees(np.arccos(np.clip(np.abs(cosines), 0, 1)))
+        self.tilt = float(tilts.max())
+        self.slice_tilt = float(tilts[2])
         self.spacing = tuple(image.GetSpacing()[axis] for axis in axes)
         self.origin = np.array(image.TransformIndexToPhysicalPoint(first))
         self.direction = own[:, list(axes)] * np.sign(cosines)
@@ -84,6 +87,7 @@ class AxialSlices:
         shown: rows and columns of the canvas that show the CT; the rest is padding.
         grid_shape: (Z, Y, X), the voxels of the CT in axial order.
         spacing: mm along x, y and z of the CT in axial order.
+        slice_tilt: angle in degrees between the CT's slices, as they were given, and the plane across the patient.
 
     Raises:
         InputError: the field of view is larger than any CT's.
@@ -92,8 +96,9 @@ class AxialSlices:
     def __init__(self, ct: sitk.Image, task: Task) -> None:
         self._ct = ct
         self._window = task.window
-        straight = AxialOrder(ct).tilt <= MAX_TILT_DEGREES
-        self._grid = ct if straight else _cut_straight(ct, task.spacing)
+        own_order = AxialOrder(ct)
+        self.slice_tilt = own_order.slice_tilt
+        self._grid = ct if own_order.tilt <= MAX_TILT_DEGREES else _cut_straight(ct, task.spacing)
         self._order = AxialOrder(self._grid)
         self._voxels = self._order.view(sitk.GetArrayViewFromImage(self._grid))
         self.grid_shape: tuple[int, int, int] = self._voxels.shape
