@@ -182,6 +182,26 @@ def test_report_holds_the_measures(page):
     assert "liver tumor (2 lesions)" in page.texts
 
 
+def test_the_report_tells_the_voxels_of_the_ct(page):
+    assert "CT of 160 × 120 × 10 voxels, 2 × 2 × 6 mm each" in page.texts
+
+
+@pytest.mark.parametrize(
+    ("orientation", "plane", "course"),
+    [
+        ("LPS", "axial", "inferior to superior"),
+        ("LPI", "axial", "superior to inferior"),
+        ("LSP", "coronal", "anterior to posterior"),
+        ("SPR", "sagittal", "left to right"),
+    ],
+)
+def test_the_report_tells_which_slices_of_the_ct_are_counted(tmp_path, orientation, plane, course):
+    ct, labels = (sitk.DICOMOrient(image, orientation) for image in body())
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert f" {plane}, from 0" in page.texts
+    assert f"the CT's {plane} slices, as the CT stores them, from {course}" in page.text
+
+
 def test_each_lesion_has_its_hu_in_the_report(tmp_path):
     ct, labels = body()
     noisy = sitk.GetArrayFromImage(ct) + np.random.default_rng(0).normal(0, 30, ct.GetSize()[::-1])

@@ -28,6 +28,15 @@ TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors), and its pixels that share an edge
 or a corner to one piece of it in a slice (8 neighbors)."""
 
+SLICES_TOWARD = {
+    "S": ("axial", "inferior to superior"),
+    "I": ("axial", "superior to inferior"),
+    "A": ("coronal", "posterior to anterior"),
+    "P": ("coronal", "anterior to posterior"),
+    "R": ("sagittal", "left to right"),
+    "L": ("sagittal", "right to left"),
+}
+
 
 @dataclass(frozen=True)
 class Lesion:
@@ -167,6 +176,14 @@ def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
         "slice_index": lesion.slice_index,
         "sd_HU": f"{lesion.sd_hu:.1f}",
     }
+
+
+def slice_axis(image: sitk.Image) -> tuple[str, str]:
+    """The plane of the slices that an image stores one after the other, and the way in which they follow each other.
+
+    They are those that `Lesion.slice_index` counts: "axial" and "inferior to superior", for example.
+    """
+    return SLICES_TOWARD[sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())[-1]]
 
 
 def _check_same_grid(labels: sitk.Image, ct: sitk.Image) -> None:

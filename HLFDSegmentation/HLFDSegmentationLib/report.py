@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, SubElement
 import SimpleITK as sitk
 
 from . import __version__
-from .quantification import Lesion, SegmentMeasures, to_ras
+from .quantification import Lesion, SegmentMeasures, slice_axis, to_ras
 from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_head, add_image, add_section, add_swatch, add_text, number
@@ -71,9 +71,9 @@ def write_report(
     html = Element("html", lang="en")
     add_head(html, f"{task.title}: {name}")
     page = SubElement(SubElement(html, "body"), "main")
-    _add_header(page, task.title, name, package, given)
+    _add_header(page, task.title, name, ct, package, given)
     _add_cautions(page, warnings, segmentation.notes)
-    _add_measures(page, measures)
+    _add_measures(page, measures, ct)
     _add_slices(page, measures, pictures)
     if segmentation.attention:
         slices = AxialSlices(ct, task)
@@ -88,10 +88,13 @@ def write_report(
         part.write_bytes(text.encode("utf-8", errors="replace"))
 
 
-def _add_header(page: Element, title: str, name: str, package: ModelPackage, given: str | None) -> None:
+def _add_header(page: Element, title: str, name: str, ct: sitk.Image, package: ModelPackage, given: str | None) -> None:
     header = SubElement(page, "header")
     add_text(header, "h1", title)
     add_text(header, "p", name, class_="name")
+    voxels = " × ".join(map(str, ct.GetSize()))
+    spacing = " × ".join(f"{mm:.3g}" for mm in ct.GetSpacing())
+    add_text(header, "p", f"CT of {voxels} voxels, {spacing} mm each", class_="quiet")
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
     what = f"Segmentation from {given}, looked into with" if given else "Segmented by"
     add_text(header, "p", f"{what} {package.name}, HLFD {__version__}, on {made}", class_="quiet")
@@ -108,8 +111,9 @@ def _add_cautions(page: Element, warnings: Sequence[str], notes: Sequence[str]) 
                 add_text(entries, "li", sentence)
 
 
-def _add_measures(page: Element, measures: Sequence[SegmentMeasures]) -> None:
+def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.Image) -> None:
     section = add_section(page, "Segments and lesions")
+    plane, course = slice_axis(ct)
     table = SubElement(SubElement(section, "div", {"class": "scroll"}), "table")
     heading = SubElement(SubElement(table, "thead"), "tr")
     for title, unit in (
@@ -119,7 +123,7 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures]) -> None:
         ("Mean ± SD", "HU"),
         ("Longest axial diameter", "mm"),
         ("Center R, A, S", "mm"),
-        ("Slice", "from 0"),
+        ("CT slice", f"{plane}, from 0"),
     ):
         cell = add_text(heading, "th", title, scope="col")
         if unit:
@@ -137,7 +141,8 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures]) -> None:
         "p",
         "Lesions are connected pieces of a tumor label, largest first. The longest axial diameter is measured in one "
         "axial slice, from outer edge to outer edge. Centers are in mm to the right, anterior and superior, as 3D "
-        "Slicer shows them; slices count along the CT's own slice axis.",
+        f"Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, as the CT "
+        f"stores them, from {course}; the first is 0, and many programs call it 1.",
         class_="quiet",
     )
 
