@@ -220,6 +220,41 @@ def test_focus_is_told_in_words_and_bars(page):
     assert bars.count(0.0) == 3
 
 
+def test_the_bars_of_focus_are_logarithms(tmp_path):
+    """From 1 to 8 it is three times as far as from 1 to 2, and a half lies on the other side."""
+    ct, labels = body()
+    segmentation = segmented(ct, labels)
+    ratios = dict(zip(LAYERS, (0.5, 1.0, 2.0, 8.0, 0.0, 1.0, 1.0, 1.0, 1.0)))
+    maps = [
+        replace(one, empty=False, focus=Focus(ratios[one.layer] * 0.1, 0.5, 0.1, 0.2))
+        for one in segmentation.attention
+        if one.label == "liver"
+    ]
+    page = write(tmp_path / "report.html", ct, replace(segmentation, attention=maps))
+    half, once, twice, eight, none, *_ = [(float(bar["x"]), float(bar["width"])) for bar in page.all("rect")]
+    assert once[1] == pytest.approx(0, abs=0.2)
+    assert (half[1], eight[1]) == pytest.approx((twice[1], 3 * twice[1]), abs=0.2)
+    assert half[0] + half[1] == pytest.approx(twice[0], abs=0.2) and none[0] == pytest.approx(84)
+    assert {"1/32×", "1×", "8×"} <= set(page.texts)
+    assert "on a logarithmic scale" in page.text
+    assert {"0.50×", "8.0×"} <= set(page.texts)
+
+
+def test_every_picture_has_the_letters_of_the_sides_and_the_legend_tells_the_bar(page):
+    sides = [attributes for name, attributes in page.elements if attributes.get("class", "").startswith("side ")]
+    assert len(sides) == 4 * len(page.all("img"))
+    assert page.text.count("White bar: 50 mm") == 2
+
+
+def test_the_color_scale_is_as_faint_as_the_pictures(page):
+    """Black is no color of theirs: without attention the CT is seen."""
+    (style,) = [span["style"] for span in page.all("span") if span.get("class") == "bar"]
+    first, *_, last = (tuple(map(int, color.split(", "))) for color in re.findall(r"rgb\(([\d, ]+)\)", style))
+    assert first == (128, 128, 128)
+    strongest = AttentionColors().rgb[-1]
+    assert last == pytest.approx(tuple(0.65 * strongest + 0.35 * 127.5), abs=1)
+
+
 def test_a_share_of_less_than_a_percent_is_not_nothing(tmp_path):
     ct, labels = body()
     segmentation = segmented(ct, labels)
@@ -397,6 +432,17 @@ def test_attention_lies_on_the_ct_where_its_cell_lies(orientation):
     assert (heat_of(against) < -40).sum() == pytest.approx(hot.sum(), rel=0.2)
     elsewhere = decoded(pictures.attention(z - 2, liver, slices.layer_image(maps), AttentionColors()).png)
     assert not (heat_of(elsewhere) > 5).any()
+
+
+def test_attention_has_the_bar_that_the_key_slices_have():
+    ct, labels = body()
+    pictures = AxialPictures(ct, labels, TASK)
+    nothing = on_grid(np.zeros((10, 120, 160), np.float32))
+    picture = pictures.attention(0, TASK.label("liver"), nothing, AttentionColors())  # a slice without liver
+    bar = has_color(decoded(picture.png), (255, 255, 255))
+    bar[: len(bar) // 2] = False
+    # The picture is cut to the body, which is 240 mm wide, with a small margin.
+    assert bar.any(axis=0).mean() == pytest.approx(50 / 240, rel=0.1)
 
 
 def test_a_ct_that_fills_its_field_of_view_is_shown_whole():

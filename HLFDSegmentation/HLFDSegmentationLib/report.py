@@ -18,7 +18,7 @@ from . import __version__
 from .quantification import Lesion, SegmentMeasures, slice_axis, to_ras
 from .readings import Reading
 from .report_attention import add_attention
-from .report_elements import add_head, add_image, add_section, add_swatch, add_text, number
+from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
 from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture
 from .report_readings import add_readings
 from .safe_files import replacing
@@ -240,10 +240,7 @@ def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: Ax
 
 def _add_picture(grid: Element, picture: Picture, alt: str, label: Label, title: str, details: str) -> None:
     figure = SubElement(grid, "figure")
-    frame = SubElement(figure, "div", {"class": "frame"})
-    add_image(frame, picture, alt)
-    for side in "RLAP":
-        add_text(frame, "span", side, class_=f"side {side}").set("aria-hidden", "true")
+    add_slice(figure, picture, alt)
     caption = SubElement(figure, "figcaption")
     add_swatch(caption, label)
     add_text(caption, "b", title)

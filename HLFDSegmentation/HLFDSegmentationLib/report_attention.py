@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
@@ -10,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .color_maps import AttentionColors
-from .report_elements import add_image, add_section, add_swatch, add_text, css_color
-from .report_figures import AxialPictures
+from .report_elements import add_section, add_slice, add_swatch, add_text, css_color
+from .report_figures import SCALE_BAR_MM, AxialPictures, laid_over
 from .tasks import Label
 
 if TYPE_CHECKING:
@@ -26,11 +27,18 @@ NO_FOCUS = "focus not defined: the segment lies outside the body"
 HOW_TO_READ = (
     "An attention map (Grad-CAM) shows where a layer's activity raised the network's score for a label, each layer on "
     "a scale of its own over the whole CT; the focus is the share of it inside the segment, and 1× is what attention "
-    "spread evenly over the body would give. Limits: deep layers see coarse cells only, a map does not tell why the "
-    "network decided, and a high focus does not mean that the segment is right."
+    "spread evenly over the body would give. Attention outside of the organ, or of the body, marks no finding: the "
+    "network may look there to orient itself, and a deep layer's cells reach past borders. Limits: deep layers see "
+    "coarse cells only, a map does not tell why the network decided, and a high focus does not mean that the segment "
+    "is right."
 )
 
+COLOR_STOPS, MEDIUM_GRAY = 32, 127.5
+
 CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
+
+SMALLEST_RATIO = 1 / 32
+"""A smaller one is drawn there: its logarithm has no end. The charts of `hlfd compare` do the same."""
 
 
 def add_attention(
@@ -75,7 +83,7 @@ def add_attention(
             figure = SubElement(grid, "figure")
             picture = pictures.attention(z, label, image_of(layer), colors)
             alt = f"Attention of {layer.layer} for {label.name} over the CT slice at {pictures.place(z)}."
-            add_image(figure, picture, alt)
+            add_slice(figure, picture, alt)
             caption = SubElement(figure, "figcaption")
             add_text(caption, "b", layer.layer)
             for line in _focus_lines(layer, label, organ):
@@ -105,42 +113,74 @@ def _percent(share: float) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.1f}×"
+    """With two decimals where it is small: a twentieth is not nothing, and not a tenth."""
+    return f"{ratio:.1f}×" if ratio >= 1 else f"{ratio:.2f}×"
 
 
 def _add_color_scale(parent: Element, colors: AttentionColors) -> None:
     scale = SubElement(parent, "p", {"class": "colors quiet"})
     add_text(scale, "span", "−1, against the label" if colors.signed else "0")
-    _add_color_bar(scale, colors.rgb, f"colors from {'−1' if colors.signed else '0'} to 1")
+    _add_color_bar(scale, _over_gray(colors), f"colors from {'−1' if colors.signed else '0'} to 1")
     strongest = "attention of either sign" if colors.signed else "attention for this label"
     add_text(scale, "span", f"1, the layer's strongest {strongest} in the whole CT")
+    add_text(
+        parent,
+        "p",
+        "The scale is drawn over medium gray as the pictures are over the CT, which shows through, and more where "
+        f"attention is weak. White bar: {SCALE_BAR_MM:.0f} mm. Patient's right is at the left.",
+        class_="quiet",
+    )
+
+
+def _over_gray(colors: AttentionColors) -> np.ndarray:
+    """The colors of the scale, as they look over tissue in the middle of the window."""
+    attention = np.linspace(*colors.range, COLOR_STOPS)
+    return laid_over(np.full((COLOR_STOPS, 3), MEDIUM_GRAY), attention, colors)
 
 
 def _add_color_bar(parent: Element, colors: np.ndarray, meaning: str) -> None:
-    gradient = f"background: linear-gradient(to right, {', '.join(css_color(color) for color in colors[::17])})"
+    gradient = f"background: linear-gradient(to right, {', '.join(css_color(color) for color in colors)})"
     SubElement(parent, "span", {"class": "bar", "style": gradient, "role": "img", "aria-label": meaning})
 
 
 def _add_focus_chart(parent: Element, label: Label, layers: Sequence[LayerAttention]) -> None:
-    """A bar for each layer: how many times more attention the segment gets than if it were spread evenly."""
-    title = f"Focus on {label.name} by layer, as a multiple of evenly spread attention"
+    """A bar for each layer: how many times more attention the segment gets than if it were spread evenly.
+
+    Bars begin at 1 on a logarithmic scale: the last layer's focus is often ten times that of all others.
+    """
+    title = f"Focus on {label.name} by layer, as a multiple of evenly spread attention (1×), on a logarithmic scale"
     figure = SubElement(parent, "figure", {"class": "chart"})
     add_text(figure, "figcaption", title, class_="quiet")
     bottom = ROW_HEIGHT * len(layers)
     view = f"0 0 {CHART_WIDTH} {bottom + ROW_HEIGHT}"
     chart = SubElement(figure, "svg", {"viewBox": view, "role": "img", "aria-label": title})
-    once = BAR_LENGTH / max([1.25, *(layer.focus.segment_ratio for layer in layers if layer.focus)])
+    powers = {layer.layer: _power(layer.focus.segment_ratio) for layer in layers if layer.focus}
+    first, last = math.floor(min([-1, *powers.values()])), math.ceil(max([1, *powers.values()]))
+
+    def place(power: float) -> float:
+        return BAR_LEFT + BAR_LENGTH * (power - first) / (last - first)
+
+    for power in range(first, last + 1):
+        line = _add_svg(chart, "line", x1=place(power), x2=place(power), y1=0, y2=bottom)
+        line.set("class", "grid" if power else "chance")
+        _add_svg_text(chart, _power_of_two(power), place(power), bottom + ROW_HEIGHT / 2, "middle")
     for row, layer in enumerate(layers):
         middle = ROW_HEIGHT * (row + 0.5)
-        length = layer.focus.segment_ratio * once if layer.focus else 0.0
-        _add_svg(chart, "rect", x=BAR_LEFT, y=middle - BAR_HEIGHT / 2, width=length, height=BAR_HEIGHT, rx=2).set(
+        start, end = sorted((place(0), place(powers.get(layer.layer, 0))))
+        _add_svg(chart, "rect", x=start, y=middle - BAR_HEIGHT / 2, width=end - start, height=BAR_HEIGHT).set(
             "fill", css_color(label.color)
         )
         _add_svg_text(chart, layer.layer, BAR_LEFT - 8, middle, "end")
         told = _times(layer.focus.segment_ratio) if layer.focus else _focus_lines(layer, label, None)[0]
-        _add_svg_text(chart, told, BAR_LEFT + max(length, once) + 6, middle, "start")
-    _add_svg(chart, "line", x1=BAR_LEFT + once, x2=BAR_LEFT + once, y1=0, y2=bottom).set("class", "chance")
-    _add_svg_text(chart, "1× spread evenly", BAR_LEFT + once, bottom + ROW_HEIGHT / 2, "middle")
+        _add_svg_text(chart, told, end + 6 if layer.focus else BAR_LEFT + 6, middle, "start")
+
+
+def _power(ratio: float) -> float:
+    return math.log2(max(ratio, SMALLEST_RATIO))
+
+
+def _power_of_two(power: int) -> str:
+    return f"{2**power}×" if power >= 0 else f"1/{2**-power}×"
 
 
 def _add_svg(chart: Element, tag: str, **places: float) -> Element:

@@ -51,6 +51,14 @@ def add_image(parent: Element, picture: Picture, alt: str) -> None:
     SubElement(parent, "img", {"src": source, "alt": alt, **size})
 
 
+def add_slice(parent: Element, picture: Picture, alt: str) -> None:
+    """A picture of an axial slice, with the letters of the patient's sides on it."""
+    frame = SubElement(parent, "div", {"class": "frame"})
+    add_image(frame, picture, alt)
+    for side in "RLAP":
+        add_text(frame, "span", side, class_=f"side {side}").set("aria-hidden", "true")
+
+
 def css_color(color: tuple[float, ...]) -> str:
     """A color as style sheets and SVG write it."""
     return "rgb({:.0f}, {:.0f}, {:.0f})".format(*color)

@@ -81,13 +81,12 @@ class AxialPictures:
         return _picture(pixels, 2)
 
     def attention(self, z: int, label: Label, layer: sitk.Image, colors: AttentionColors, width: int = 240) -> Picture:
-        """A slice in the colors of a layer's attention (an image placed on the CT), and the outline of a segment."""
+        """A slice in the colors of a layer's attention (an image placed on the CT), a segment's outline and the bar."""
         panel = self._panel(z, 3 * width // 2)
         pixels = panel.gray(self._ct)
-        values = np.clip(panel.sample(layer), -1.0, 1.0)
-        opacity = OPACITY * np.minimum(np.abs(values) / VISIBLE_FROM, 1.0)[..., None]
-        pixels = (1 - opacity) * pixels + opacity * colors.rgb[colors.steps(values)]
+        pixels = laid_over(pixels, np.clip(panel.sample(layer), -1.0, 1.0), colors)
         _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)
+        _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 1.5)
 
     def _values(self, label: Label) -> tuple[int, ...]:
@@ -124,6 +123,12 @@ class AxialPictures:
         box_first = first + (np.min([corner[0] for corner in corners], axis=0) - margin) * scale
         box_last = first + (np.max([corner[1] for corner in corners], axis=0) + margin) * scale
         return np.maximum(box_first, first), np.minimum(box_last, last)
+
+
+def laid_over(pixels: np.ndarray, attention: np.ndarray, colors: AttentionColors) -> np.ndarray:
+    """Pixels (..., 3) with the colors of attention (...) over them; what is weak lets more of the pixels through."""
+    opacity = OPACITY * np.minimum(np.abs(attention) / VISIBLE_FROM, 1.0)[..., None]
+    return (1 - opacity) * pixels + opacity * colors.rgb[colors.steps(attention)]
 
 
 @dataclass(frozen=True)

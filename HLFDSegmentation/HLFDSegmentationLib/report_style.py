@@ -57,6 +57,7 @@ img { display: block; width: 100%; height: auto; border-radius: 4px; background:
 .chart { max-width: 620px; margin: 16px 0; }
 svg { display: block; width: 100%; height: auto; margin-top: 4px; }
 svg text { fill: var(--text); font-size: 12.5px; }
+.grid { stroke: var(--line); }
 .chance { stroke: var(--quiet); stroke-dasharray: 4 3; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 0; }
 dt { grid-column: 1; color: var(--quiet); }
