@@ -101,6 +101,7 @@ def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
             "longest_axial_diameter_mm": 10.0,
             "center_mm": [SPACING_MM[0] * center[0], SPACING_MM[1] * center[1], SPACING_MM[2] * k],
             "slice_index": k,
+            "side": None,
         }
 
     measured = {
@@ -111,5 +112,6 @@ def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
         "mean_hu": 65.0,
         "sd_hu": 12.0,
         "lesions": [lesion(1, 4), lesion(2, 2)],
+        "side_ml": {},
     }
     add_measures_table(result, ct, part_of(ct), {SEGMENT: SEGMENT}, [measured], "")

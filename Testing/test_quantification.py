@@ -244,7 +244,7 @@ def test_csv_has_a_row_for_each_segment_and_each_lesion(tmp_path):
 def test_csv_of_a_missing_segment_has_volume_0_and_no_mean(tmp_path):
     write_measures_csv(measured(np.zeros((2, 4, 4))), tmp_path / "segments.csv")
     text = (tmp_path / "segments.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[1:] == ["liver,,0.000,0.000,,,,,,,,", "liver tumor,,0.000,,,0,,,,,,"]
+    assert text.splitlines()[1:] == ["liver,,0.000,0.000" + 11 * ",", "liver tumor,,0.000,,,0" + 9 * ","]
 
 
 def test_csv_that_cannot_be_written_leaves_the_old_one(tmp_path):

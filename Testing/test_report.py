@@ -25,7 +25,7 @@ from HLFDSegmentationLib.volumes import AxialSlices
 
 TASK = TASKS["abdomen"]
 SPACING = (2.0, 2.0, 6.0)
-LIVER, KIDNEY, LIVER_TUMOR = 1, 2, 3
+LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
 HOSTILE = '<script>alert("x")<img src=http:x onerror=y>&amp;.nii.gz'
 NOTES = ["12.3 mL that the network took for liver were left out.", "The memory of cuda:0 was too small."]
 WARNINGS = ["This image is not CT in HU: 0 < values < 800."]
@@ -200,6 +200,20 @@ def test_the_report_tells_which_slices_of_the_ct_are_counted(tmp_path, orientati
     page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
     assert f" {plane}, from 0" in page.texts
     assert f"the CT's {plane} slices, as the CT stores them, from {course}" in page.text
+
+
+def test_kidneys_are_told_by_side(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    for across in (60, 100):
+        array[ellipse(array.shape, (3, 75, across), (2, 12, 12))] = KIDNEY
+    array[3, 75, 98:103] = KIDNEY_TUMOR
+    both = on_grid(array)
+    page = write(tmp_path / "report.html", ct, segmented(ct, both, attention=False))
+    assert {"right kidney", "left kidney", "lesion 1, left"} <= set(page.texts)
+    left = measure(both, ct, TASK)[KIDNEY - 1].side_ml["left"]
+    at = page.texts.index("left kidney")
+    assert page.texts[at + 1 : at + 3] == [f"{left:.1f}", f"{left + 5 * 0.024:.1f}"]
 
 
 def test_each_lesion_has_its_hu_in_the_report(tmp_path):

@@ -93,6 +93,7 @@ def lesion(number, center):
         "longest_axial_diameter_mm": 12.34,
         "center_mm": center,
         "slice_index": 3,
+        "side": "left",
     }
 
 
@@ -106,6 +107,7 @@ def measures(lesions=()):
             "mean_hu": mean,
             "sd_hu": None if mean is None else 20.04,
             "lesions": list(lesions),
+            "side_ml": {"right": 0.75 * volume, "left": 0.25 * volume} if lesions else {},
         }
 
     return [
@@ -305,7 +307,8 @@ def test_the_table_holds_what_the_command_writes_and_a_note(tmp_path):
     assert (kidney["volume_mL"], kidney["mean_HU"], kidney["sd_HU"]) == ("0.000", "", "")
     assert (tumor["lesion_count"], tumor["volume_with_tumors_mL"]) == ("2", "")
     assert (first["volume_mL"], first["longest_axial_diameter_mm"], first["slice_index"]) == ("1.235", "12.3", "3")
-    assert (first["mean_HU"], first["sd_HU"]) == ("61.5", "14.3")
+    assert (first["mean_HU"], first["sd_HU"], first["side"]) == ("61.5", "14.3", "left")
+    assert (tumor["right_volume_mL"], tumor["left_volume_mL"], liver["left_volume_mL"]) == ("1.500", "0.500", "")
     assert [first[f"center_{axis}_mm"] for axis in "RAS"] == ["10.0", "-20.0", "30.0"]
     assert [row["note"] for row in rows] == ["Not in HU."] * 3 + ["", ""] + ["Not in HU."]
     assert result.measures_table is table

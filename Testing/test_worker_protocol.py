@@ -51,6 +51,7 @@ LESION = {
     "longest_axial_diameter_mm": 12.0,
     "center_mm": [1.0, 2.0, 3.0],
     "slice_index": 4,
+    "side": "left",
 }
 SEGMENT = {
     "name": "liver",
@@ -59,6 +60,7 @@ SEGMENT = {
     "volume_with_tumors_ml": None,
     "mean_hu": None,
     "sd_hu": None,
+    "side_ml": {"right": 4.0, "left": 5.0},
 }
 
 REQUESTS = [

@@ -15,4 +15,7 @@ CSV_COLUMNS = (
     "center_S_mm",
     "slice_index",
     "sd_HU",
+    "side",
+    "right_volume_mL",
+    "left_volume_mL",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from .errors import InputError
 from .measure_columns import CSV_COLUMNS
 from .safe_files import replacing
+from .sides import NUMBERS, Side, Sides, find_sides
 from .tasks import Label, Task
 
 Point = tuple[float, float, float]
@@ -55,6 +56,8 @@ class Lesion:
         center_mm: center of gravity.
         slice_index: index (from 0) along array axis 0 of the CT at the middle of that diameter. In a CT that was
             acquired axially this is the slice of the diameter.
+        side: of an organ that a body has two of, on which the lesion lies; none where that is not clear, and for
+            other organs.
     """
 
     number: int
@@ -65,6 +68,7 @@ class Lesion:
     diameter_ends_mm: tuple[Point, Point]
     center_mm: Point
     slice_index: int
+    side: Side | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class SegmentMeasures:
         mean_hu: mean HU of the voxels of this label; none where there are none.
         sd_hu: standard deviation of their HU; none where there are none.
         lesions: the lesions of a tumor, largest first; none for an organ.
+        side_ml: of an organ that a body has two of, or its tumor, the volume in mL on each side; empty where the sides
+            are not clear, see `find_sides`, and for other labels.
     """
 
     label: Label
@@ -86,6 +92,7 @@ class SegmentMeasures:
     mean_hu: float | None
     sd_hu: float | None
     lesions: list[Lesion]
+    side_ml: dict[Side, float]
 
 
 def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasures]:
@@ -110,9 +117,11 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
         for label, box in zip(task.labels, boxes)
     }
     voxel_ml = _voxel_ml(labels)
+    sides = _sides(labels, ct, task, boxes)
 
     def measures(label: Label, box: Box | None) -> SegmentMeasures:
         own = voxels[label.value]
+        found = sides.get(label.organ or label.value)
         with_tumors = own.size + sum(voxels[tumor.value].size for tumor in task.tumors_of(label))
         return SegmentMeasures(
             label=label,
@@ -120,7 +129,10 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
             volume_with_tumors_ml=with_tumors * voxel_ml if label.role == "organ" else None,
             mean_hu=_mean(own) if own.size else None,
             sd_hu=_sd(own) if own.size else None,
-            lesions=_lesions(labels, ct, label, box) if label.role == "tumor" and box else [],
+            lesions=_lesions(labels, ct, label, box, found) if label.role == "tumor" and box else [],
+            side_ml={side: found.voxels(label_array, label.value, side) * voxel_ml for side in NUMBERS}
+            if found
+            else {},
         )
 
     return [measures(label, box) for label, box in zip(task.labels, boxes)]
@@ -159,7 +171,7 @@ def _segment_row(segment: SegmentMeasures) -> dict[str, str | int]:
         row["sd_HU"] = f"{segment.sd_hu:.1f}"
     if segment.label.role == "tumor":
         row["lesion_count"] = len(segment.lesions)
-    return row
+    return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in segment.side_ml.items()}
 
 
 def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
@@ -175,6 +187,7 @@ def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
         "center_S_mm": f"{superior:.1f}",
         "slice_index": lesion.slice_index,
         "sd_HU": f"{lesion.sd_hu:.1f}",
+        "side": lesion.side or "",
     }
 
 
@@ -220,12 +233,24 @@ def _boxes(labels: np.ndarray, task: Task) -> list[Box | None]:
     return [tuple(box) if box else None for box in boxes]
 
 
+def _sides(labels: sitk.Image, ct: sitk.Image, task: Task, boxes: Sequence[Box | None]) -> dict[int, Sides]:
+    """For the value of each organ that a body has two of, its sides, where they are clear."""
+    sides = {}
+    for organ in task.organs:
+        values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
+        own = [boxes[value - 1] for value in values if boxes[value - 1]]
+        if organ.parts == 2 and own:
+            box = tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*own))
+            sides[organ.value] = find_sides(labels, ct, values, box)
+    return {value: found for value, found in sides.items() if found}
+
+
 def _axial_part(image: sitk.Image, box: Box) -> sitk.Image:
     """The part of an image that a box holds, with axes along left, posterior and superior."""
     return sitk.DICOMOrient(image[tuple(reversed(box))], "LPS")
 
 
-def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box) -> list[Lesion]:
+def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box, sides: Sides | None) -> list[Lesion]:
     """The lesions of a tumor, which lies in this box, largest first."""
     axial = _axial_part(labels, box)
     hu = sitk.GetArrayFromImage(_axial_part(ct, box))
@@ -250,6 +275,7 @@ def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box) -> list
                 diameter_ends_mm=ends,
                 center_mm=_point(axial, center),
                 slice_index=_slice_index(labels, np.mean(ends, axis=0)),
+                side=sides and sides.at(_index(labels, _point(axial, np.argwhere(lesion_mask)[0] + corner))),
             )
         )
     return lesions
@@ -304,6 +330,11 @@ def _outline(pixels: np.ndarray) -> np.ndarray:
 def _point(image: sitk.Image, index: np.ndarray) -> Point:
     """The point in mm at a continuous array index (z, y, x) of an image."""
     return image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index[::-1]])
+
+
+def _index(image: sitk.Image, point: Point) -> tuple[int, int, int]:
+    """The array index (z, y, x) of the voxel that holds a point."""
+    return image.TransformPhysicalPointToIndex(point)[::-1]
 
 
 def _slice_index(image: sitk.Image, point: np.ndarray) -> int:

@@ -131,6 +131,9 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.I
     body = SubElement(table, "tbody")
     for segment in measures:
         _add_segment_row(body, segment)
+        if segment.label.role == "organ":
+            tumors = [one for one in measures if one.label.organ == segment.label.value]
+            _add_side_rows(body, segment, tumors)
         for lesion in segment.lesions[:LISTED_LESIONS]:
             _add_lesion_row(body, lesion)
         hidden = len(segment.lesions) - LISTED_LESIONS
@@ -167,9 +170,19 @@ def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
     )
 
 
+def _add_side_rows(body: Element, organ: SegmentMeasures, tumors: Sequence[SegmentMeasures]) -> None:
+    """The right and the left one of an organ that a body has two of, where they are known."""
+    for side, volume_ml in organ.side_ml.items():
+        row = SubElement(body, "tr")
+        add_text(row, "th", f"{side} {organ.label.name}", scope="row", class_="lesion")
+        with_tumors = volume_ml + sum(tumor.side_ml[side] for tumor in tumors)
+        _add_numbers(row, _volume(volume_ml), _volume(with_tumors), "", "", "", "")
+
+
 def _add_lesion_row(body: Element, lesion: Lesion) -> None:
     row = SubElement(body, "tr")
-    add_text(row, "th", f"lesion {lesion.number}", scope="row", class_="lesion")
+    title = f"lesion {lesion.number}" + (f", {lesion.side}" if lesion.side else "")
+    add_text(row, "th", title, scope="row", class_="lesion")
     _add_numbers(
         row,
         _volume(lesion.volume_ml),

@@ -355,7 +355,7 @@ def _segment_row(segment: str, measured: Mapping[str, Any]) -> dict[str, str]:
     if measured["mean_hu"] is not None:
         row["mean_HU"] = f"{measured['mean_hu']:.1f}"
         row["sd_HU"] = f"{measured['sd_hu']:.1f}"
-    return row
+    return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in measured["side_ml"].items()}
 
 
 def _lesion_row(segment: str, lesion: Mapping[str, Any], part: CtPart) -> dict[str, str]:
@@ -371,6 +371,7 @@ def _lesion_row(segment: str, lesion: Mapping[str, Any], part: CtPart) -> dict[s
         "center_S_mm": f"{superior:.1f}",
         "slice_index": str(lesion["slice_index"] + part.extent[4]),
         "sd_HU": f"{lesion['sd_hu']:.1f}",
+        "side": lesion["side"] or "",
     }
 
 

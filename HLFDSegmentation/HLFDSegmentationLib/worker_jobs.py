@@ -172,6 +172,7 @@ def _measures_as_json(segment: SegmentMeasures) -> dict[str, object]:
         "mean_hu": segment.mean_hu,
         "sd_hu": segment.sd_hu,
         "lesions": [_lesion_as_json(lesion) for lesion in segment.lesions],
+        "side_ml": segment.side_ml,
     }
 
 
@@ -184,6 +185,7 @@ def _lesion_as_json(lesion: Lesion) -> dict[str, object]:
         "longest_axial_diameter_mm": lesion.longest_axial_diameter_mm,
         "center_mm": lesion.center_mm,
         "slice_index": lesion.slice_index,
+        "side": lesion.side,
     }
 
 

@@ -216,9 +216,10 @@ class SegmentResult:
     Attributes:
         labels: uint8 on the CT's grid.
         segments: for each label of the model, found or not, {"name", "value", "volume_ml", "volume_with_tumors_ml",
-            "mean_hu", "sd_hu", "lesions"}; each lesion is {"number", "volume_ml", "mean_hu", "sd_hu",
-            "longest_axial_diameter_mm", "center_mm" (x, y, z in LPS), "slice_index"}. `volume_with_tumors_ml` is None
-            for a tumor, `mean_hu` and `sd_hu` for a label that was not found.
+            "mean_hu", "sd_hu", "lesions", "side_ml"}; each lesion is {"number", "volume_ml", "mean_hu", "sd_hu",
+            "longest_axial_diameter_mm", "center_mm" (x, y, z in LPS), "slice_index", "side"}. `volume_with_tumors_ml`
+            is None for a tumor, `mean_hu` and `sd_hu` for a label that was not found. `side` is "right", "left" or
+            None, and `side_ml` has the volume of both sides, or is empty.
         maps: for each label found and each layer; empty unless asked for.
         probabilities: of each label; empty unless asked for.
         notes: sentences about how the result came about.
