@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
-from HLFDSegmentationLib.cleaning import SMALLEST_LESION_MM, clean
+from HLFDSegmentationLib import cleaning
+from HLFDSegmentationLib.cleaning import SMALLEST_LESION_MM
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]
 MM = (1.0, 1.0, 1.0)
 LIVER, KIDNEY, LIVER_TUMOR, KIDNEY_TUMOR = 1, 2, 3, 4
+
+
+def clean(labels, task, spacing):
+    """Places are told as indices (z, y, x)."""
+    return cleaning.clean(labels, task, spacing, lambda index: f"<{', '.join(f'{i:g}' for i in index)}>")
 
 
 def ball(shape, center, diameter_mm):
@@ -142,6 +148,25 @@ def test_tumor_that_lies_apart_is_told_by_its_name(labels):
 
     assert not (labels == LIVER_TUMOR).any()
     assert "0.1 mL that the network took for liver tumor" in note and "largest piece of the liver" in note
+    assert note.endswith("It lay at <37, 37, 37>.")
+
+
+def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
+    """Largest first: two of three voxels, and not the one."""
+    for column, length in ((8, 2), (14, 1), (20, 3), (26, 4)):
+        labels[10, 10, column : column + length] = LIVER_TUMOR
+
+    (note,) = clean(labels, TASK, MM)
+
+    assert note.endswith("The 3 largest lay at <10, 10, 27.5> and <10, 10, 21> and <10, 10, 8.5>.")
+
+
+def test_no_place_is_told_of_an_organ_without_tumor(labels):
+    labels[37:, 30:, 15:35] = LIVER
+    labels[36] = 0
+    labels[35] = 0
+    (note,) = clean(labels, TASK, (2.0, 2.0, 2.0))
+    assert note.endswith("largest piece of the liver.")
 
 
 @pytest.mark.parametrize("thickness_mm", [0.6, 2.5])
@@ -197,8 +222,9 @@ def test_places_in_one_slice_and_specks_are_told_apart():
 
     assert speck == (
         "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm in "
-        "diameter, and so not to be told from noise."
+        "diameter, and so not to be told from noise. It lay at <12, 10, 10>."
     )
+    assert place.endswith("It lay at <5, 29.5, 29.5>.")
     assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
 
 

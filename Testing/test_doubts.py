@@ -82,7 +82,7 @@ def test_an_organ_that_is_cut_off_is_told(first, last, told):
 
 
 def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, monkeypatch):
-    monkeypatch.setattr(inference, "clean", lambda labels, task, spacing: labels.fill(LIVER) or [])
+    monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(LIVER) or [])
     ct = sitk.GetImageFromArray(np.zeros((3, 24, 24), np.float32))
     ct.SetSpacing((3.0, 3.0, 5.0))
     notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes

@@ -225,6 +225,22 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     assert apart.startswith("2.0 mL that the network took for liver were left out")
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_where_tumor_was_left_out_is_told_in_mm_and_as_the_slice_of_the_ct(orientation):
+    ct = patient(
+        pieces=(*LIVER_WITH_TUMOR, *KIDNEYS, (LIVER, 4, 14, 2, 6, 50, 70), (LIVER_TUMOR, 14, 15, 2, 6, 50, 52))
+    )
+    middle = np.array([14, 3.5, 50.5])
+    left, posterior, superior = ct.TransformContinuousIndexToPhysicalPoint(middle[::-1].tolist())
+    stored = sitk.DICOMOrient(ct, orientation)
+    own = stored.TransformPhysicalPointToContinuousIndex((left, posterior, superior))[2]
+    note, _apart = other_notes(segmenter().segment(stored))
+    told = (
+        f"R {-left:.0f}, A {-posterior:.0f}, S {superior:.0f} mm (slice {round(own)} of 0 to {stored.GetSize()[2] - 1})"
+    )
+    assert note.endswith(f"It lay at {told}.")
+
+
 def test_a_tumor_keeps_its_organ_together():
     """Liver on both sides of a tumor is one piece."""
     pieces = ((LIVER, 4, 16, 10, 20, 5, 35), (LIVER_TUMOR, 4, 16, 20, 24, 5, 35), (LIVER, 4, 16, 24, 34, 5, 35))

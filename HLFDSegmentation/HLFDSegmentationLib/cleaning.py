@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -18,27 +20,36 @@ CLOSE_SLICES_MM = 2.5
 
 SMALLEST_PIECE = 0.1
 
+MOST_PLACES = 3
+"""So many are told in a sentence of where something was that is no lesion; there may be hundreds of specks."""
+
 TOUCHING = np.ones((3, 3, 3))
 
+Place = Callable[[np.ndarray], str]
+"""Tells in words where a voxel (z, y, x), whole or not, lies."""
 
-def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float]) -> list[str]:
+
+def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float], place: Place) -> list[str]:
     """Gives tumor that is no lesion to what it lies in, then drops what lies apart from an organ. Changes the labels.
 
     Args:
         labels: uint8 (Z, Y, X).
         task: says what they mean.
         spacing: mm along x, y and z.
+        place: tells where tumor was that is there no more.
 
     Returns:
         Sentences for the user about what was changed.
     """
-    absorbed = [note for tumor in task.tumors for note in absorb_specks(labels, task, tumor, spacing)]
+    absorbed = [note for tumor in task.tumors for note in absorb_specks(labels, task, tumor, spacing, place)]
     voxel_ml = float(np.prod(spacing)) / 1000
-    apart = [keep_largest_pieces(labels, task, organ, voxel_ml) for organ in task.organs]
+    apart = [keep_largest_pieces(labels, task, organ, voxel_ml, place) for organ in task.organs]
     return [*absorbed, *(note for note in apart if note)]
 
 
-def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float]) -> list[str]:
+def absorb_specks(
+    labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float], place: Place
+) -> list[str]:
     """Gives pieces of a tumor that are no lesion to what they lie in, in place: specks, and what one slice alone shows.
 
     A speck is smaller than a ball of `SMALLEST_LESION_MM`; in a CT of a single slice, than a disk of this diameter.
@@ -73,17 +84,38 @@ def absorb_specks(labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[f
     ml = sizes[alone].sum() * np.prod(spacing) / 1000
     small = f"smaller than a {'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm in diameter"
     in_one_slice = f"in one slice alone, while slices are {spacing[2]:.3g} mm apart ({ml:.1f} mL)"
-    return [*_told(specks.sum(), "speck", tumor, small), *_told(alone.sum(), "place", tumor, in_one_slice)]
+    start = [side.start for side in around]
+    return [
+        note
+        for gone, kind, reason in ((specks, "speck", small), (alone, "place", in_one_slice))
+        if gone.any()
+        for note in [_told(gone.sum(), kind, tumor, reason, _where(pieces, sizes * gone, start, place))]
+    ]
 
 
-def _told(count: int, kind: str, tumor: Label, reason: str) -> list[str]:
-    """The sentence about pieces that are no lesion, if there were any."""
+def _told(count: int, kind: str, tumor: Label, reason: str, where: str) -> str:
+    """The sentences about pieces that are no lesion."""
     found = f"1 {kind}" if count == 1 else f"{count} {kind}s"
-    sentence = (
+    return (
         f"{found} that the network took for {tumor.name} went to what lies around: {reason}, and so not to be told "
-        "from noise."
+        f"from noise. {where}"
     )
-    return [sentence] if count else []
+
+
+def _where(pieces: np.ndarray, sizes: np.ndarray, start: Sequence[int], place: Place) -> str:
+    """A sentence on where the centers of the largest pieces lie; those of size 0 do not count.
+
+    Args:
+        pieces: the number of each voxel's piece.
+        sizes: of each piece, in voxels.
+        start: the voxel (z, y, x) of the CT at which `pieces` begins.
+        place: see `clean`.
+    """
+    largest = [number for number in np.argsort(-sizes, kind="stable")[:MOST_PLACES] if sizes[number]]
+    places = " and ".join(place(np.mean(np.nonzero(pieces == number), axis=1) + start) for number in largest)
+    if np.count_nonzero(sizes) > MOST_PLACES:
+        return f"The {MOST_PLACES} largest lay at {places}."
+    return f"{'They' if len(largest) > 1 else 'It'} lay at {places}."
 
 
 def _is_alone(slices: slice, offset: int, count: int) -> bool:
@@ -105,7 +137,7 @@ def _surroundings(labels: np.ndarray, speck: np.ndarray, tumor: Label) -> int:
     return int(np.bincount(around, minlength=1).argmax())
 
 
-def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float) -> str | None:
+def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float, place: Place) -> str | None:
     """Sets all but the largest pieces of an organ with its tumors to background, in place.
 
     As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together. An organ that is
@@ -130,6 +162,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     dropped[_cut_from(pieces, box, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
     dropped[0] = False
     lost = np.bincount(labels[box][dropped[pieces]], minlength=task.num_classes) * voxel_ml
+    tumor = np.where(dropped[pieces] & (labels[box] != organ.value), pieces, 0)
     labels[box][dropped[pieces]] = BACKGROUND
     if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
@@ -137,7 +170,9 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     what = " and ".join(
         f"{lost[value]:.1f} mL that the network took for {task.label(value).name}" for value in values if lost[value]
     )
-    return f"{what} were left out, because they lie apart from {kept} of the {organ.name}."
+    sizes = _sizes(tumor, len(sizes) - 1)
+    where = f" {_where(tumor, sizes, [side.start for side in box], place)}" if sizes.any() else ""
+    return f"{what} were left out, because they lie apart from {kept} of the {organ.name}.{where}"
 
 
 def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], largest: np.ndarray) -> np.ndarray:
@@ -161,7 +196,11 @@ def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]
 def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of the piece that each voxel belongs to, and how many voxels each piece has; piece 0 is outside."""
     pieces, found = ndimage.label(mask, structure=TOUCHING)
+    return pieces, _sizes(pieces, found)
+
+
+def _sizes(pieces: np.ndarray, found: int) -> np.ndarray:
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
     sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)
     sizes[0] = 0
-    return pieces, sizes
+    return sizes

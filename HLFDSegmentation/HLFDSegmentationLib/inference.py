@@ -122,7 +122,7 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         voxel_ml = float(np.prod(slices.spacing)) / 1000
-        notes = _ct_doubts(ct, slices) + clean(labels, self.task, slices.spacing)
+        notes = _ct_doubts(ct, slices) + clean(labels, self.task, slices.spacing, slices.place)
         voxels = voxels_of(labels, self.task)
         notes += cut_doubts(labels, self.task)
         notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)

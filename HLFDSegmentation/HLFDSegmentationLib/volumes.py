@@ -110,6 +110,18 @@ class AxialSlices:
         self._pixel_mm = tuple(extent / self.shown)
         self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 
+    def place(self, index: np.ndarray) -> str:
+        """Where a voxel (z, y, x) in axial order, whole or not, lies in the patient and in the CT, in words.
+
+        In mm to the right, anterior and superior, and as the number of the CT's own slice.
+        """
+        left, posterior, superior = self._order.origin + self._order.direction @ (index[::-1] * self.spacing)
+        of_ct = self._ct.TransformPhysicalPointToContinuousIndex([float(left), float(posterior), float(superior)])
+        last = self._ct.GetSize()[2] - 1
+        middle = min(max(round(of_ct[2]), 0), last)
+        right, anterior, superior = (f"{round(mm) + 0}" for mm in (-left, -posterior, superior))
+        return f"R {right}, A {anterior}, S {superior} mm (slice {middle} of 0 to {last})"
+
     def images(self, start: int, stop: int) -> np.ndarray:
         """Slices start..stop-1 as float32 (n, 1, H, W), the task's window scaled to 0..1."""
         low, high = self._window
