@@ -148,7 +148,7 @@ def test_tumor_that_lies_apart_is_told_by_its_name(labels):
 
     assert not (labels == LIVER_TUMOR).any()
     assert "0.1 mL that the network took for liver tumor" in note and "largest piece of the liver" in note
-    assert note.endswith("It lay at <37, 37, 37>.")
+    assert note.endswith("Where this tumor lay: <37, 37, 37>.")
 
 
 def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
@@ -158,7 +158,7 @@ def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
 
     (note,) = clean(labels, TASK, MM)
 
-    assert note.endswith("The 3 largest lay at <10, 10, 27.5> and <10, 10, 21> and <10, 10, 8.5>.")
+    assert note.endswith("the 3 largest pieces of this tumor lay: <10, 10, 27.5>; <10, 10, 21>; <10, 10, 8.5>.")
 
 
 def test_no_place_is_told_of_an_organ_without_tumor(labels):
@@ -222,9 +222,9 @@ def test_places_in_one_slice_and_specks_are_told_apart():
 
     assert speck == (
         "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm in "
-        "diameter, and so not to be told from noise. It lay at <12, 10, 10>."
+        "diameter, and so not to be told from noise. Where this tumor lay: <12, 10, 10>."
     )
-    assert place.endswith("It lay at <5, 29.5, 29.5>.")
+    assert place.endswith("Where this tumor lay: <5, 29.5, 29.5>.")
     assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
 
 

@@ -238,7 +238,7 @@ def test_where_tumor_was_left_out_is_told_in_mm_and_as_the_slice_of_the_ct(orien
     told = (
         f"R {-left:.0f}, A {-posterior:.0f}, S {superior:.0f} mm (slice {round(own)} of 0 to {stored.GetSize()[2] - 1})"
     )
-    assert note.endswith(f"It lay at {told}.")
+    assert note.endswith(f"Where this tumor lay: {told}.")
 
 
 def test_a_tumor_keeps_its_organ_together():

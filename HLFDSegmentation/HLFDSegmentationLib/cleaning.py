@@ -112,10 +112,9 @@ def _where(pieces: np.ndarray, sizes: np.ndarray, start: Sequence[int], place: P
         place: see `clean`.
     """
     largest = [number for number in np.argsort(-sizes, kind="stable")[:MOST_PLACES] if sizes[number]]
-    places = " and ".join(place(np.mean(np.nonzero(pieces == number), axis=1) + start) for number in largest)
-    if np.count_nonzero(sizes) > MOST_PLACES:
-        return f"The {MOST_PLACES} largest lay at {places}."
-    return f"{'They' if len(largest) > 1 else 'It'} lay at {places}."
+    places = "; ".join(place(np.mean(np.nonzero(pieces == number), axis=1) + start) for number in largest)
+    which = f"the {MOST_PLACES} largest pieces of this" if np.count_nonzero(sizes) > MOST_PLACES else "this"
+    return f"Where {which} tumor lay: {places}."
 
 
 def _is_alone(slices: slice, offset: int, count: int) -> bool:
