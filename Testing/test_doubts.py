@@ -96,7 +96,7 @@ def test_hardly_anything_of_an_organ():
     labels[0, :2] = LIVER
     labels[0, 2] = LIVER_TUMOR
     (doubt,) = little_doubts(voxels_of(labels, TASK), TASK, 1.0)
-    assert "Only 30.0 mL of liver was found" in doubt
+    assert "Only 30.0 mL of liver with liver tumor was found" in doubt
     assert little_doubts(voxels_of(labels, TASK), TASK, 2.0) == []
 
 
@@ -109,11 +109,20 @@ def test_more_tumor_than_organ():
     labels = np.zeros((2, 10, 10), np.uint8)
     labels[0, :5] = LIVER
     labels[0, 5, :4] = LIVER_TUMOR
-    assert anatomy_doubts(voxels_of(labels, TASK), TASK, 0.1) == []
+    assert anatomy_doubts(voxels_of(labels, TASK), TASK, 1.0) == []
     labels[1, :6] = KIDNEY_TUMOR
     labels[1, 6] = KIDNEY
-    (doubt,) = anatomy_doubts(voxels_of(labels, TASK), TASK, 0.1)
-    assert "kidney tumor (6.0 mL)" in doubt and "kidney (1.0 mL)" in doubt
+    (doubt,) = anatomy_doubts(voxels_of(labels, TASK), TASK, 1.0)
+    assert "kidney tumor (60.0 mL)" in doubt and "kidney (10.0 mL)" in doubt
+
+
+@pytest.mark.parametrize("voxel_ml", [0.5, 2.0])
+def test_an_organ_that_is_only_tumor_is_told_once(voxel_ml):
+    """And not both as little of the organ, tumor and all, and as none of it."""
+    voxels = np.array([1000, 0, 0, 0, 60])
+    doubts = little_doubts(voxels, TASK, voxel_ml) + anatomy_doubts(voxels, TASK, voxel_ml)
+    assert len(doubts) == 1
+    assert ("Only 30.0 mL of kidney with kidney tumor" if voxel_ml < 1 else "than kidney (0.0 mL)") in doubts[0]
 
 
 def test_a_model_is_weak_only_at_what_it_found():

@@ -101,9 +101,17 @@ def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
 
 
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
-    """About what was found, see `voxels_of`: more of a tumor than of its organ."""
+    """About what was found, see `voxels_of`: more of a tumor than of its organ.
+
+    Where both together are little, `little_doubts` tells it alone: a sentence of each would seem to contradict the other.
+    """
     volumes = voxels * voxel_ml
-    pairs = [(tumor, organ) for organ in task.organs for tumor in task.tumors_of(organ)]
+    pairs = [
+        (tumor, organ)
+        for organ in task.organs
+        for tumor in task.tumors_of(organ)
+        if _with_tumors_ml(organ, voxels, task, voxel_ml) >= LITTLE_ML
+    ]
     return [
         f"More {tumor.name} ({volumes[tumor.value]:.1f} mL) than {organ.name} ({volumes[organ.value]:.1f} mL) was "
         "found, which is rare. Look at both before you use any figure of them."
@@ -116,15 +124,20 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About organs, with their tumors, of which hardly anything was found, see `voxels_of`."""
     little = []
     for organ in task.organs:
-        values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
-        if 0 < (ml := voxels[values].sum() * voxel_ml) < LITTLE_ML:
-            little.append(f"{ml:.1f} mL of {organ.name}" if ml >= 0.05 else f"less than 0.1 mL of {organ.name}")
+        if 0 < (ml := _with_tumors_ml(organ, voxels, task, voxel_ml)) < LITTLE_ML:
+            tumors = [tumor.name for tumor in task.tumors_of(organ) if voxels[tumor.value]]
+            what = f"{organ.name} with {' and '.join(tumors)}" if tumors else organ.name
+            little.append(f"{ml:.1f} mL of {what}" if ml >= 0.05 else f"less than 0.1 mL of {what}")
     if not little:
         return []
     return [
         f"Only {' and '.join(little)} was found. Where the CT does not show the organ, or just its end, the "
         "model may have taken something else for it. Look at it before you use any figure of it."
     ]
+
+
+def _with_tumors_ml(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: float) -> float:
+    return float(voxels[[organ.value, *(tumor.value for tumor in task.tumors_of(organ))]].sum() * voxel_ml)
 
 
 def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
