@@ -95,10 +95,15 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     sitk.WriteImage(blob_case(0)[1], str(label))
     output = tmp_path / "why"
     assert explain(ct_file, label, output, untrained_package) == 0
-    assert {path.name for path in output.iterdir()} == {"attention", "attention.csv", "report.html"}
+    assert {path.name for path in output.iterdir()} == {"attention", "attention.csv", "report.html", "segments.csv"}
     with open(output / "attention.csv", encoding="utf-8") as stream:
         rows = [(row["label"], row["layer"]) for row in csv.DictReader(stream)]
     assert rows == [(name, layer) for name in ("liver", "liver tumor") for layer in LAYERS]
+    given = sitk.GetArrayViewFromImage(blob_case(0)[1])
+    voxel_ml = np.prod(blob_case(0)[1].GetSpacing()) / 1000
+    with open(output / "segments.csv", encoding="utf-8") as stream:
+        volumes = {row["segment"]: float(row["volume_mL"]) for row in csv.DictReader(stream) if not row["lesion"]}
+    assert volumes["liver tumor"] == pytest.approx((given == 2).sum() * voxel_ml, abs=1e-3)
     report = (output / "report.html").read_text(encoding="utf-8")
     assert "Segmentation from corrected.nii.gz" in report and "Segmented by" not in report
     assert "encoder1" in capsys.readouterr().out

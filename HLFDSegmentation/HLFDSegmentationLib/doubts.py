@@ -103,7 +103,7 @@ def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About what was found, see `voxels_of`: more of a tumor than of its organ.
 
-    Where both together are little, `little_doubts` tells it alone: a sentence of each would seem to contradict the other.
+    Where both together are little, `little_doubts` tells it alone: a sentence of each would seem a contradiction.
     """
     volumes = voxels * voxel_ml
     pairs = [

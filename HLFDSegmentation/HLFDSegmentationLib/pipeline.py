@@ -111,7 +111,9 @@ def explain_to_folder(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Writes what a model's layers look at for a segmentation that is given: attention/, attention.csv, report.html.
+    """Writes what a model's layers look at for a segmentation that is given, and the segmentation's measures.
+
+    Files: segments.csv, attention/, attention.csv and report.html, as `segment_to_folder` writes them.
 
     Args:
         segmentation_path: see `given_segmentation.read_segmentation`.
@@ -129,6 +131,7 @@ def explain_to_folder(
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
     with new_folder(folder) as part:
+        write_measures_csv(result.measures, part / "segments.csv")
         write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
         _write_report(part, result, ct, ct_path, package, given=Path(segmentation_path).name)
     return result
