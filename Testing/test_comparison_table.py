@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.comparison_table import compare_run, comparison_text
 from HLFDTrainingLib.evaluation import SegmentedCase, evaluate
 from HLFDTrainingLib.metrics import METRICS, summarize
@@ -122,14 +124,24 @@ def test_package_and_card_tell_the_figures_of_the_test_cases(comparison, run, tm
 
 def test_command_compares_and_prints(comparison, run, capsys):
     assert main(["evaluate", str(run.path), "--all", "--device", "cpu"]) == 0
-    assert "| undistilled (mobilenetv2-unet) |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| undistilled (mobilenetv2-unet) |" in said and HOW_TO_READ in said
 
 
 def test_command_says_where_figures_belong(run, tmp_path, capsys):
-    assert main(["evaluate", str(run.path), "--device", "cpu"]) == 1
-    assert "-o FILE.csv" in capsys.readouterr().err
-    assert main(["evaluate", str(run.path), "--all", "-o", str(tmp_path / "f.csv")]) == 1
+    for options in ([], ["--all", "-o", str(tmp_path / "f.csv")]):
+        with pytest.raises(SystemExit) as left:
+            main(["evaluate", str(run.path), *options])
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert "-o OUTPUT | --all" in said and "-o/--output" in said.splitlines()[-1]
+    assert main(["evaluate", str(run.path), str(tmp_path), "--all"]) == 1
     assert "its own test cases" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_command_explains_every_column(metric):
+    assert re.search(rf"^  {metric} +\S", HOW_TO_READ, re.MULTILINE)
 
 
 def test_run_without_test_cases_is_told_so(tmp_path):

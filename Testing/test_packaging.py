@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.packaging import package_run
 from HLFDTrainingLib.run_folder import RunFolder
 
@@ -90,7 +91,8 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     test_cases = json.loads((run / "split.json").read_text())["test"]
     assert {row["case"] for row in rows} == set(test_cases)
     assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
-    assert "| liver with tumors |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| liver with tumors |" in said and HOW_TO_READ in said
 
 
 def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, capsys):

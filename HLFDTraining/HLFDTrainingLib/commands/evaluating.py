@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from ..cases import Case
     from ..run_folder import RunFolder
 
+HOW_TO_READ = """Mean ± standard deviation over the cases (their number); a dash where a figure has no meaning.
+  dice                    overlap of segmented and annotated: 1 is the same, 0 none
+  voe                     volumetric overlap error: 0 is the same, 1 no overlap
+  rvd                     (segmented - annotated volume) / annotated volume: below 0 where too little is segmented
+  absolute_rvd            rvd without its sign, so that too much and too little do not cancel
+  hd95_mm                 95th percentile of the distance between the surfaces, mm
+  lesion_sensitivity      share of the annotated lesions that were touched
+  false_positive_lesions  segmented lesions that touch no annotated one, a case"""
+
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
@@ -25,8 +34,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
     parser.add_argument("--task", help="name or file of the task that label values of your own pairs are of")
-    parser.add_argument("-o", "--output", type=Path, help="CSV file to write; not with --all")
-    parser.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
+    written = parser.add_mutually_exclusive_group(required=True)
+    written.add_argument("-o", "--output", type=Path, help="CSV file to write")
+    written.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
@@ -44,8 +54,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = RunFolder(Path(options.model))
     if options.all:
         return _compare(run, options)
-    if options.output is None:
-        raise InputError("Say where the figures are to be written: -o FILE.csv.")
     if options.output.exists():
         raise OutputError(f"{options.output} is there already. Choose another name.")
     check_makeable(options.output)
@@ -67,6 +75,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
     # First, so that they are not lost where the file cannot be written.
     print(summary_table(summarize(figures)))
+    print(f"\n{HOW_TO_READ}")
     write_metrics_csv(figures, options.output)
     return 0
 
@@ -104,7 +113,8 @@ def _compare(run: RunFolder, options: argparse.Namespace) -> int:
     from ..comparison_table import compare_run, comparison_text
     from ..progress import ProgressBar
 
-    if not run.started or options.cases or options.output or options.task:
+    if not run.started or options.cases or options.task:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
     print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
+    print(f"\n{HOW_TO_READ}")
     return 0
