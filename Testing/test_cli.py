@@ -452,6 +452,7 @@ def test_demo_of_a_ct_of_ones_own(ct_file, tmp_path, untrained_package):
     written = {path.name for path in (tmp_path / "demo" / "result").iterdir()}
     assert {"segmentation.nii.gz", "segments.csv", "report.html", "attention"} <= written
     assert not (tmp_path / "demo" / "generated_ct").exists()
+    assert "computed for the demo" not in (tmp_path / "demo" / "result" / "report.html").read_text(encoding="utf-8")
 
 
 def test_demo_refuses_a_seed_that_is_none(capsys):
@@ -543,5 +544,17 @@ def test_demo_segments_a_generated_ct(tmp_path, default_package, capsys):
     )
     liver, true_liver = np.isin(found, (1, 3)), np.isin(truth, (1, 3))
     assert 2 * (liver & true_liver).sum() / (liver.sum() + true_liver.sum()) > 0.7
+    said, report = capsys.readouterr().out, (output / "result" / "report.html").read_text(encoding="utf-8")
+    voxel_ml = 1.5 * 1.5 * 3.0 / 1000
+    for name, value, lesions in (
+        ("liver", 1, ""),
+        ("liver tumor", 3, ", lesions: 3"),
+        ("kidney tumor", 4, ", lesions: 1"),
+    ):
+        true = f"{(truth == value).sum() * voxel_ml:.1f} mL{lesions}"
+        (line,) = [one for one in said.splitlines() if one.startswith(f"{name:<14} ")]
+        assert line.endswith(f"; in truth {true}")
+        assert f"{name} {true}" in report
+    assert "computed for the demo" in said and "computed for the demo" in report
     assert main(["demo", "-o", str(output), "--device", "cpu"]) == 0
     assert (tmp_path / "demo-2" / "result" / "report.html").is_file()

@@ -17,6 +17,10 @@ from scipy.ndimage import gaussian_filter
 from .phantom_anatomy import paint_patient
 from .phantom_shapes import Canvas
 from .segmentation_files import write_image
+from .tasks import TASKS
+
+TASK = TASKS["abdomen"]
+"""What the values of the labels mean."""
 
 FINEST_MM = 2.8
 SLAB_VOXELS = 3_000_000

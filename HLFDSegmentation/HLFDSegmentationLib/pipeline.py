@@ -6,7 +6,7 @@ import csv
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ def segment_to_folder(
     attention: bool = False,
     signed: bool = False,
     force: bool = False,
+    known: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Segments a CT and writes everything about it into a new folder, which appears only when it is complete.
@@ -74,6 +75,7 @@ def segment_to_folder(
         attention: also the attention of every layer.
         signed: signed attention maps instead of positive ones.
         force: segment an image that does not look like CT in HU, and mark the result.
+        known: sentences on the CT, the first of the result's notes.
         progress: called with a phase and the share of it that is done.
 
     Raises:
@@ -85,6 +87,7 @@ def segment_to_folder(
     segmentation = Segmenter(package, device).segment(
         ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
     )
+    segmentation.notes[:0] = known
     result = Result(folder, segmentation, measure(segmentation.labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")

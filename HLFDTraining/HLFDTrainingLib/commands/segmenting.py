@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from .new_command import new_command
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.pipeline import Result
+    from HLFDSegmentationLib.quantification import SegmentMeasures
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -54,8 +56,15 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _segment_and_tell(
-    options: argparse.Namespace, ct: str | Path, output: Path, *, attention: bool, signed: bool = False
+    options: argparse.Namespace,
+    ct: str | Path,
+    output: Path,
+    *,
+    attention: bool,
+    signed: bool = False,
+    truth: Sequence[SegmentMeasures] = (),
 ) -> None:
+    """Segments and prints what was found; where the truth is known, beside it, and in the report."""
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.pipeline import segment_to_folder
 
@@ -72,15 +81,30 @@ def _segment_and_tell(
             attention=attention,
             signed=signed,
             force=options.force,
+            known=[_of_computed(truth)] if truth else [],
             progress=bar,
         )
     finally:
         bar.close()
     _tell_notes(result)
+    true = {segment.label.name: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
     for segment in result.measures:
-        lesions = f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
-        print(f"{segment.label.name:<14} {segment.volume_ml:8.1f} mL{lesions}")
+        name = segment.label.name
+        print(f"{name:<14} {segment.volume_ml:8.1f} mL{_lesions(segment)}{true.get(name, '')}")
     _tell_report(result)
+
+
+def _lesions(segment: SegmentMeasures) -> str:
+    return f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
+
+
+def _of_computed(truth: Sequence[SegmentMeasures]) -> str:
+    """What a reader must know of a CT that no scanner made."""
+    held = "; ".join(f"{one.label.name} {one.volume_ml:.1f} mL{_lesions(one)}" for one in truth)
+    return (
+        f"This CT was computed for the demo, and is of no patient. In truth it holds: {held}. How a model does on it "
+        "does not tell how it does on patients."
+    )
 
 
 def _tell_notes(result: Result) -> None:
@@ -154,7 +178,7 @@ def _seed(text: str) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     output = _unused(options.output.absolute())
-    ct = options.ct
+    ct, truth = options.ct, []
     if ct is None:
         from HLFDSegmentationLib.devices import choose_device
         from HLFDSegmentationLib.inference import check_threshold
@@ -166,9 +190,19 @@ def _demo(options: argparse.Namespace) -> int:
         choose_device(options.device)
         check_threshold(options.tumor_threshold)
         print("Generating a CT ...", file=sys.stderr, flush=True)
-        ct, _ = write_phantom(output / "generated_ct", options.seed)
-    _segment_and_tell(options, ct, output / "result", attention=True)
+        ct, labels = write_phantom(output / "generated_ct", options.seed)
+        truth = _measured(ct, labels)
+    _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
     return 0
+
+
+def _measured(ct: Path, labels: Path) -> list[SegmentMeasures]:
+    """What the labels of a generated CT hold."""
+    import SimpleITK as sitk
+    from HLFDSegmentationLib.phantom import TASK
+    from HLFDSegmentationLib.quantification import measure
+
+    return measure(sitk.ReadImage(str(labels)), sitk.ReadImage(str(ct)), TASK)
 
 
 def _unused(folder: Path) -> Path:
