@@ -130,14 +130,14 @@ def test_a_model_is_weak_only_at_what_it_found():
     labels[0, 0] = KIDNEY
     metrics = {
         "kidney": {"dice": 0.66, "dice_with_tumors": 0.81},
-        "kidney tumor": {"dice": 0.65},
+        "kidney tumor": {"dice": 0.65, "patients": 1},
         "liver": {"dice": None},
     }
     assert model_doubts(voxels_of(labels, TASK), TASK, metrics) == []
     labels[0, 1] = KIDNEY_TUMOR
     labels[0, 2] = LIVER
     (doubt,) = model_doubts(voxels_of(labels, TASK), TASK, metrics)
-    assert "kidney tumor 0.65" in doubt and "liver" not in doubt and "0.81" not in doubt
+    assert "kidney tumor 0.65 (1 patient)" in doubt and "liver" not in doubt and "0.81" not in doubt
 
 
 @pytest.mark.parametrize(

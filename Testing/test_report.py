@@ -89,7 +89,7 @@ def package():
         training_data=[
             {"name": "Slices & volumes", "source": "a public challenge", "license": "CC BY-SA 4.0", "patients": 99}
         ],
-        metrics={"liver": {"dice": 0.93125}, "liver tumor": {"dice": None}},
+        metrics={"liver": {"dice": 0.93125, "patients": 15}, "liver tumor": {"dice": None}},
         method="hlfd",
         seeds={},
         card="",
@@ -167,8 +167,8 @@ def test_report_says_everything_once_at_least(page):
         "resnet18-unet",
         "CC BY-NC-SA 4.0",
         "Slices & volumes (a public challenge), 99 patients, license CC BY-SA 4.0",
-        "liver: dice 0.931",
-        "liver tumor: dice undefined",
+        "liver: dice 0.931 (15 patients)",
+        "liver tumor: dice not measured",
     ):
         assert fact in page.text
     assert "kidney tumor (none)" in page.text

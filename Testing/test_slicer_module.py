@@ -137,10 +137,10 @@ def test_a_student_of_ones_own_tells_how_good_it_was(load):
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.slicer_model_panel import about
 
-    figures = {"liver": {"validation_dice": 0.91, "test_dice": 0.94}, "kidney": {"validation_dice": 0.5}}
+    figures = {"liver": {"validation_dice": 0.91, "test_dice": 0.94}, "kidney": {"dice": 0.5, "patients": 4}}
     text = about(replace(find_package(), metrics=figures))
     assert "liver 0.94 on test cases, 0.91 on the cases that chose it" in text
-    assert "kidney 0.50 on the cases that chose it" in text
+    assert "kidney 0.50 (4 patients)" in text
     assert "Dice not measured: liver tumor, kidney tumor" in text
 
 

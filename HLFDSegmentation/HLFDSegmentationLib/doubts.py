@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .model_figures import of_patients
 from .tasks import Label, Task
 
 LEAST_FIELD_MM = 50.0
@@ -149,7 +150,7 @@ def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
         metrics: of the model, see `ModelPackage`.
     """
     weak = [
-        f"{label.name} {dice:.2f}"
+        f"{label.name} {dice:.2f}{of_patients(metrics[label.name])}"
         for label in task.labels
         if voxels[label.value] and (dice := _dice(label, metrics)) is not None and dice < DOUBTFUL_DICE
     ]

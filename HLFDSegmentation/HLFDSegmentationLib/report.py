@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, SubElement
 import SimpleITK as sitk
 
 from . import __version__
+from .model_figures import figures_in_words, patients
 from .quantification import Lesion, SegmentMeasures, slice_axis, to_ras
 from .readings import Reading
 from .report_attention import add_attention
@@ -268,7 +269,7 @@ def _add_model(page: Element, package: ModelPackage, device: str) -> None:
         ("Network", [f"{package.network_name}, trained by the method {package.method}"]),
         ("License", [package.license]),
         ("Trained on", [_training_data(data) for data in package.training_data]),
-        ("Measured", [_figures(label, figures) for label, figures in package.metrics.items()]),
+        ("Measured", [f"{label}: {figures_in_words(figures)}" for label, figures in package.metrics.items()]),
         ("Software", [f"HLFD {__version__}, on {device}"]),
     ):
         add_text(facts, "dt", term)
@@ -277,9 +278,4 @@ def _add_model(page: Element, package: ModelPackage, device: str) -> None:
 
 
 def _training_data(data: dict[str, Any]) -> str:
-    return f"{data['name']} ({data['source']}), {data['patients']} patients, license {data['license']}"
-
-
-def _figures(label: str, figures: dict[str, float | None]) -> str:
-    told = (f"{name} {'undefined' if value is None else f'{value:.3g}'}" for name, value in figures.items())
-    return f"{label}: {', '.join(told)}"
+    return f"{data['name']} ({data['source']}), {patients(data['patients'])}, license {data['license']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError, PackageError
+from .model_figures import PATIENTS
 from .model_store import StoredPackage, find_package, list_packages, remove_package
 from .package_files import WEIGHTS
 from .slicer_packages import ensure_packages
@@ -92,7 +93,7 @@ def _dice(package: ModelPackage) -> str:
         }
         texts = [text.format(dice=figures[kind]) for kind, text in kinds.items() if figures.get(kind) is not None]
         if texts:
-            measured.append(f"{label.name} {', '.join(texts)}")
+            measured.append(f"{label.name} {', '.join(texts)}{_patients(figures)}")
         else:
             unmeasured.append(label.name)
     lines = []
@@ -101,6 +102,13 @@ def _dice(package: ModelPackage) -> str:
     if unmeasured:
         lines.append(_("Dice not measured: {labels}").format(labels=", ".join(unmeasured)))
     return "\n".join(lines)
+
+
+def _patients(figures: Mapping[str, float | None]) -> str:
+    number = figures.get(PATIENTS)
+    if number is None:
+        return ""
+    return " " + (_("(1 patient)") if number == 1 else _("({number} patients)").format(number=int(number)))
 
 
 def _absent(name: str) -> StoredPackage:

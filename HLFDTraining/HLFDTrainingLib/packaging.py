@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from HLFDSegmentationLib.model_figures import figures_in_words
 from HLFDSegmentationLib.model_package import INTENDED_USE, ModelPackage, read_package, write_package
 
 from .metrics import METRICS, with_tumors
@@ -132,10 +132,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "stude
     )
     went_on = stage != "teacher" and plan.student_weights
     low, high = plan.task.window
-    figures = [
-        f"- {label}: " + ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in values.items())
-        for label, values in metrics.items()
-    ]
+    figures = [f"- {label}: {figures_in_words(values)}" for label, values in metrics.items()]
     return "\n".join(
         [
             f"# {title}",
@@ -156,10 +153,6 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "stude
             "",
         ]
     )
-
-
-def _figure(value: float | None) -> str:
-    return "not measured" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 @contextmanager

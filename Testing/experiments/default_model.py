@@ -22,6 +22,7 @@ import numpy as np
 import SimpleITK as sitk
 from averaged_student import is_mean, keep_mean_if_better
 from empty_slices import empty_slice
+from HLFDSegmentationLib.model_figures import PATIENTS
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
@@ -438,21 +439,25 @@ def measured(package: ModelPackage, test: Sequence[Case], table: Path) -> Measur
             ("KiTS19", kidneys),
         )
     ]
+    patients = {case.name: case.patient for case in test}
     dice = {
-        "liver": dice_of(livers, "liver"),
-        "kidney": dice_of(kidneys, "kidney"),
-        "liver tumor": dice_of(with_liver_tumors, "liver tumor"),
-        "kidney tumor": dice_of(kidneys, "kidney tumor"),
+        label: dice_of(cases, label) | {PATIENTS: len({patients[each.case] for each in cases})}
+        for label, cases in (
+            ("liver", livers),
+            ("kidney", kidneys),
+            ("liver tumor", with_liver_tumors),
+            ("kidney tumor", kidneys),
+        )
     }
     return Measured(figures, dice, "\n\n".join(tables) + "\n")
 
 
 def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]:
-    """Mean Dice of a label, for an organ also with its tumors."""
+    """Mean Dice of a label, for an organ also with its tumors, rounded once, as the tables tell it."""
     summary = summarize(cases)
     names = {"dice": label, WITH_TUMORS: with_tumors(label)}
     means = {metric: summary[name]["dice"] for metric, name in names.items() if name in summary}
-    return {metric: round(mean.mean, 4) if mean.n else None for metric, mean in means.items()}
+    return {metric: round(mean.mean, 3) if mean.n else None for metric, mean in means.items()}
 
 
 def limits_in_card(run: RunFolder) -> str:
