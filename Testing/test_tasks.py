@@ -3,10 +3,12 @@
 import json
 import math
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from HLFDSegmentationLib.errors import TaskError
+from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS, Task, load_task
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "tasks.md"
@@ -74,6 +76,18 @@ def test_a_body_has_one_liver_and_two_kidneys():
 def test_colors_tell_the_labels_apart_and_do_not_change_between_tasks():
     colors = {(label.name, label.color) for task in TASKS.values() for label in task.labels}
     assert len(colors) == len({name for name, _ in colors}) == len({color for _, color in colors}) == 4
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_outlines_beside_each_other_can_be_told_apart(task):
+    """Not two shades of one color, as Slicer has them for liver and kidney."""
+    for one, other in combinations(task.labels, 2):
+        assert math.dist(one.color, other.color) > 100, (one.name, other.name)
+
+
+def test_the_model_that_ships_has_the_colors_of_its_task():
+    labels = find_package().task.labels
+    assert [label.color for label in labels] == [label.color for label in TASKS["abdomen"].labels]
 
 
 def test_the_document_names_every_built_in_task_with_its_labels():

@@ -205,9 +205,10 @@ def _tumor(value: int, name: str, color: tuple[int, int, int], region: Code, org
     return Label(value, name, "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=region, organ=organ)
 
 
-# Organ colours are those that Slicer gives to the same codes; tumours are bright, to stand out in their organ.
+# The liver's colour is that of its code in Slicer. The kidney's there is so near to it that their outlines cannot be
+# told apart: it is violet here, which differs for every kind of colour vision. Tumours are bright, to stand out.
 LIVER_COLOR = (221, 130, 101)
-KIDNEY_COLOR = (185, 102, 83)
+KIDNEY_COLOR = (160, 110, 255)
 LIVER_TUMOR_COLOR = (255, 225, 25)
 KIDNEY_TUMOR_COLOR = (67, 220, 240)
 
