@@ -144,7 +144,8 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.I
         section,
         "p",
         "Lesions are connected pieces of a tumor label, largest first. The longest axial diameter is measured in one "
-        "axial slice, from outer edge to outer edge. Centers are in mm to the right, anterior and superior, as 3D "
+        "connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney are "
+        "the patient's, told only where that is clear. Centers are in mm to the right, anterior and superior, as 3D "
         f"Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, as the CT "
         f"stores them, from {course}; the first is 0, and many programs call it 1.",
         class_="quiet",
