@@ -99,7 +99,7 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     with open(output / "attention.csv", encoding="utf-8") as stream:
         rows = [(row["label"], row["layer"]) for row in csv.DictReader(stream)]
     assert rows == [(name, layer) for name in ("liver", "liver tumor") for layer in LAYERS]
-    given = sitk.GetArrayViewFromImage(blob_case(0)[1])
+    given = sitk.GetArrayFromImage(blob_case(0)[1])
     voxel_ml = np.prod(blob_case(0)[1].GetSpacing()) / 1000
     with open(output / "segments.csv", encoding="utf-8") as stream:
         volumes = {row["segment"]: float(row["volume_mL"]) for row in csv.DictReader(stream) if not row["lesion"]}

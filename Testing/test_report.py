@@ -182,6 +182,12 @@ def test_report_holds_the_measures(page):
     assert "liver tumor (2 lesions)" in page.texts
 
 
+def test_a_volume_keeps_its_whole_name(tmp_path):
+    ct, labels = body()
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False), ct_name="5: CT Abdomen/Pelvis")
+    assert "5: CT Abdomen/Pelvis" in Path(tmp_path / "report.html").read_text(encoding="utf-8") and page
+
+
 def test_the_report_tells_the_voxels_of_the_ct(page):
     assert "CT of 160 × 120 × 10 voxels, 2 × 2 × 6 mm each" in page.texts
 

@@ -11,8 +11,6 @@ from HLFDSegmentationLib.worker_forecast import EXPLAINING, LOADING, MEASURING, 
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
     CancelRequest,
-    CheckRequest,
-    CheckResult,
     Device,
     DevicesRequest,
     DevicesResult,
@@ -66,7 +64,6 @@ SEGMENT = {
 REQUESTS = [
     SegmentRequest(IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True),
     SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, False),
-    CheckRequest(IMAGE),
     DevicesRequest(),
     ReportRequest(
         IMAGE,
@@ -101,8 +98,6 @@ EVENTS = [
             1.5,
         ),
     ),
-    Finished(3, CheckResult("It is MR.")),
-    Finished(3, CheckResult(None)),
     Finished(3, DevicesResult([Device("cpu", "CPU (2 threads)")])),
     Finished(3, ReportResult("/home/x/report.html")),
     Failed(3, "memory", "The memory does not suffice."),

@@ -234,8 +234,7 @@ class AttentionCollector:
         collected = self._found[label]
         present = (classes == label.value).any(dim=2).any(dim=1)
         slices = start + np.flatnonzero(present.numpy())
-        organ = self.task.label(label.organ) if label.organ else label
-        organ_values = [organ.value, *(tumor.value for tumor in self.task.tumors_of(organ))]
+        organ_values = self.task.values_with_tumors(self.task.organ_of(label))
         classes, body = classes[present], body[present]
         rows, columns = self.shown
         whole = torch.zeros_like(body)

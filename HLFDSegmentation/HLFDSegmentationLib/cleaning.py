@@ -41,15 +41,13 @@ def clean(labels: np.ndarray, task: Task, spacing: tuple[float, float, float], p
     Returns:
         Sentences for the user about what was changed.
     """
-    absorbed = [note for tumor in task.tumors for note in absorb_specks(labels, task, tumor, spacing, place)]
+    absorbed = [note for tumor in task.tumors for note in absorb_specks(labels, tumor, spacing, place)]
     voxel_ml = float(np.prod(spacing)) / 1000
     apart = [keep_largest_pieces(labels, task, organ, voxel_ml, place) for organ in task.organs]
     return [*absorbed, *(note for note in apart if note)]
 
 
-def absorb_specks(
-    labels: np.ndarray, task: Task, tumor: Label, spacing: tuple[float, float, float], place: Place
-) -> list[str]:
+def absorb_specks(labels: np.ndarray, tumor: Label, spacing: tuple[float, float, float], place: Place) -> list[str]:
     """Gives pieces of a tumor that are no lesion to what they lie in, in place: specks, and what one slice alone shows.
 
     A speck is smaller than a ball of `SMALLEST_LESION_MM`; in a CT of a single slice, than a disk of this diameter.
@@ -146,7 +144,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     Returns:
         A sentence for the user, where more than 1 mL was dropped, or any tumor: it may be a lesion.
     """
-    values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
+    values = task.values_with_tumors(organ)
     boxes = [
         box
         for value, box in enumerate(ndimage.find_objects(labels, len(task.labels)), start=1)

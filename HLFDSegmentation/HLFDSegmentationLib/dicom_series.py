@@ -128,7 +128,11 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
 
 
 def tell_thickness(slice_: sitk.Image, path: Path) -> None:
-    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told."""
+    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told.
+
+    Raises:
+        InputError: the thickness that the file tells cannot be one.
+    """
     if _tag(str(path), SLICE_SPACING):
         return
     try:

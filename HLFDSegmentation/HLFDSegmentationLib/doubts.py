@@ -88,11 +88,7 @@ def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
     axial slice. Of a CT that is one slice, `geometry_doubts` tells it.
     """
     at_ends = {int(value) for end in (labels[0], labels[-1]) for value in np.unique(end)}
-    cut = [
-        organ.name
-        for organ in task.organs
-        if at_ends & {organ.value, *(tumor.value for tumor in task.tumors_of(organ))}
-    ]
+    cut = [organ.name for organ in task.organs if at_ends.intersection(task.values_with_tumors(organ))]
     if not cut or len(labels) == 1:
         return []
     return [
@@ -138,7 +134,7 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
 
 
 def _with_tumors_ml(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: float) -> float:
-    return float(voxels[[organ.value, *(tumor.value for tumor in task.tumors_of(organ))]].sum() * voxel_ml)
+    return float(voxels[task.values_with_tumors(organ)].sum() * voxel_ml)
 
 
 def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:

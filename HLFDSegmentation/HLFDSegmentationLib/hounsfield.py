@@ -50,8 +50,8 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     """
     if voxels.size < FEW_VOXELS:
         return None
-    rows, columns, slices = (-(-size // SAMPLES_AN_AXIS) for size in reversed(voxels.shape))
-    sample = np.asarray(voxels[::slices, ::columns, ::rows], dtype=np.float32)
+    steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
+    sample = np.asarray(voxels[steps], dtype=np.float32)
     if _has_tissue(sample):
         # Fat and soft tissue of the opposite sign stand in for each other.
         if _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):

@@ -237,7 +237,7 @@ def _sides(labels: sitk.Image, ct: sitk.Image, task: Task, boxes: Sequence[Box |
     """For the value of each organ that a body has two of, its sides, where they are clear."""
     sides = {}
     for organ in task.organs:
-        values = [organ.value, *(tumor.value for tumor in task.tumors_of(organ))]
+        values = task.values_with_tumors(organ)
         own = [boxes[value - 1] for value in values if boxes[value - 1]]
         if organ.parts == 2 and own:
             box = tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*own))

@@ -54,7 +54,7 @@ def write_report(
     Args:
         path: HTML file to write.
         ct: the CT in HU.
-        ct_name: name of the CT's file or folder. Folders before it are left out.
+        ct_name: what the CT is called. Of an absolute path, folders before its last name are left out.
         segmentation: what `Segmenter.segment` gave, with or without attention.
         measures: what `measure` gave.
         package: the model that segmented.
@@ -66,7 +66,7 @@ def write_report(
     Raises:
         OutputError: the file cannot be written.
     """
-    name = PurePath(ct_name).name
+    name = PurePath(ct_name).name if PurePath(ct_name).is_absolute() else ct_name
     task = segmentation.task
     pictures = AxialPictures(ct, segmentation.labels, task)
     html = Element("html", lang="en")

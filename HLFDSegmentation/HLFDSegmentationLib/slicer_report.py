@@ -62,7 +62,7 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     return ReportRequest(
         ct=write_raw(part.voxels, part.grid, folder / "ct.raw"),
         labels=write_raw(voxels, part.grid, folder / "labels.raw"),
-        maps=_write_maps(result, part, labels, folder),
+        maps=_write_maps(result, labels, folder),
         model=str(package.path),
         device=run.device,
         title=result.ct.GetName(),
@@ -143,7 +143,7 @@ def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
     return labels
 
 
-def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
+def _write_maps(result: SceneResult, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
     focus = _focus(result)
     maps = []
     for node in result.maps:

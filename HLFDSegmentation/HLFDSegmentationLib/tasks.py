@@ -157,6 +157,14 @@ class Task:
         """The tumors that belong to an organ."""
         return tuple(label for label in self.tumors if label.organ == organ.value)
 
+    def values_with_tumors(self, organ: Label) -> list[int]:
+        """The values of an organ and of the tumors that belong to it."""
+        return [organ.value, *(tumor.value for tumor in self.tumors_of(organ))]
+
+    def organ_of(self, label: Label) -> Label:
+        """The organ that a tumor belongs to; an organ itself."""
+        return label if label.organ is None else self.label(label.organ)
+
     def to_dict(self) -> dict[str, Any]:
         """The task as JSON holds it; `from_dict` reads it back."""
         return asdict(self)

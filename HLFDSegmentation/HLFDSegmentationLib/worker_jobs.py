@@ -24,8 +24,6 @@ from .volumes import AxialSlices
 from .worker_forecast import LOADING, MEASURING, WRITING
 from .worker_protocol import (
     Answer,
-    CheckRequest,
-    CheckResult,
     Device,
     DevicesRequest,
     DevicesResult,
@@ -63,8 +61,6 @@ class Jobs:
                 return self._segment(request, tell)
             case ReportRequest():
                 return _report(request, tell)
-            case CheckRequest():
-                return CheckResult(hu_problem(_read_ct(request.ct)))
             case DevicesRequest():
                 return DevicesResult([Device(name, device_title(name)) for name in available_devices()])
         raise TypeError(f"nothing is known of {type(request).__name__}")

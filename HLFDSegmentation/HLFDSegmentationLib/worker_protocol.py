@@ -148,13 +148,6 @@ class SegmentRequest:
 
 
 @dataclass(frozen=True)
-class CheckRequest:
-    """Ask whether a CT looks like HU."""
-
-    ct: RawImage
-
-
-@dataclass(frozen=True)
 class DevicesRequest:
     """Ask where the network can run."""
 
@@ -195,11 +188,10 @@ class CancelRequest:
     """Stop the job of the same number."""
 
 
-Request = SegmentRequest | CheckRequest | DevicesRequest | ReportRequest | CancelRequest
+Request = SegmentRequest | DevicesRequest | ReportRequest | CancelRequest
 
 REQUESTS: dict[str, type] = {
     "segment": SegmentRequest,
-    "check": CheckRequest,
     "devices": DevicesRequest,
     "report": ReportRequest,
     "cancel": CancelRequest,
@@ -241,13 +233,6 @@ class SegmentResult:
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """Why a CT does not look like HU, as a sentence; none where it does."""
-
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class DevicesResult:
     """Where the network can run, the fastest first."""
 
@@ -261,11 +246,10 @@ class ReportResult:
     file: str
 
 
-Answer = SegmentResult | CheckResult | DevicesResult | ReportResult
+Answer = SegmentResult | DevicesResult | ReportResult
 
 ANSWERS: dict[str, type] = {
     "segment": SegmentResult,
-    "check": CheckResult,
     "devices": DevicesResult,
     "report": ReportResult,
 }

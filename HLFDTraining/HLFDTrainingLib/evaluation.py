@@ -128,7 +128,7 @@ def _annotation(case: Case) -> np.ndarray:
 
 
 def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
-    """One row a case and label, with `METRICS` as columns; empty where a figure has no meaning."""
+    """One row a case and label, with `METRICS` as columns; empty where a figure has no meaning. Raises OutputError."""
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, ("case", "label", *METRICS))
         writer.writeheader()

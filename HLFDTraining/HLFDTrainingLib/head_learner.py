@@ -1,4 +1,4 @@
-"""Trains, on the labels, the head that reads a teacher's unified layers (H in DESIGN's HLFD)."""
+"""Trains, on the labels, the head that reads a teacher's unified layers (see docs/distillation.md)."""
 
 from __future__ import annotations
 

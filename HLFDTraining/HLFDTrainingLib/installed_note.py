@@ -1,4 +1,4 @@
-"""Which model of HLFD Segmentation was made of a run: a note in the run's folder. Loads nothing but the library."""
+"""Which model of HLFD Segmentation was made of a run: a note in the run's folder."""
 
 from __future__ import annotations
 

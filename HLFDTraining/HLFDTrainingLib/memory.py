@@ -1,4 +1,4 @@
-"""How much memory training took at most, and how much it may take. No package is needed for it."""
+"""How much memory training took at most, and how much it may take."""
 
 from __future__ import annotations
 

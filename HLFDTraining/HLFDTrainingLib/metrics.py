@@ -118,8 +118,8 @@ def measured_classes(task: Task) -> dict[str, set[int]]:
     """What is measured of a task: the classes of each label, and of each organ with its tumors."""
     measured = {label.name: {label.value} for label in task.labels}
     for organ in task.organs:
-        if tumors := task.tumors_of(organ):
-            measured[with_tumors(organ.name)] = {organ.value, *(tumor.value for tumor in tumors)}
+        if task.tumors_of(organ):
+            measured[with_tumors(organ.name)] = set(task.values_with_tumors(organ))
     return measured
 
 

@@ -68,6 +68,15 @@ def last_event(path: Path) -> dict[str, Any] | None:
     return events[-1] if events else None
 
 
+def event_of(line: str) -> dict[str, Any]:
+    """The event, or another JSON object, that a line is; empty for all other lines."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
 def _events_in(content: bytes) -> list[dict[str, Any]]:
     lines = content.decode("utf-8", errors="replace").split("\n")
     return [event for line in lines if (event := _event_in(line)) is not None]

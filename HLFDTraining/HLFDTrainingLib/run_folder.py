@@ -161,7 +161,7 @@ class RunFolder:
         return log
 
     def write(self, name: str, content: Any) -> None:
-        """Writes a JSON file of the run."""
+        """Writes a JSON file of the run. Raises OutputError."""
         write_json(self.path / name, content)
 
     def read(self, name: str) -> dict[str, Any]:

@@ -119,15 +119,11 @@ def _label(clue: _Clue, shown: frozenset[str], task: Task) -> str | None:
 def _clue(segment: SceneSegment, task: Task) -> _Clue:
     for label in task.labels:
         if segment.name.strip().casefold() == label.name.casefold():
-            named = _Clue(label.role, frozenset({_organ_of(label, task).name}))
+            named = _Clue(label.role, frozenset({task.organ_of(label).name}))
             break
     else:
         named = _clue_of_name(segment.name, task)
     return _clue_of_codes(segment, task).joined(named)
-
-
-def _organ_of(label: Label, task: Task) -> Label:
-    return label if label.organ is None else task.label(label.organ)
 
 
 # Codes

@@ -6,7 +6,6 @@ of a training; while neither cases nor task change, it serves again.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ from slicer.i18n import tr as _
 from .cases import find_cases
 from .plan import TrainingPlan
 from .process_identity import computer_name, start_of
+from .run_events import event_of
 from .run_folder import RunFolder
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
@@ -200,7 +200,7 @@ class TrainingStart:
         return TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours
 
     def _on_line(self, line: str) -> None:
-        event = _event(line)
+        event = event_of(line)
         if event.get("event") == "measuring":
             title = stage_titles().get(event["stage"], event["stage"])
             self._tell(_("Measuring a few steps on this computer: {stage}").format(stage=title))
@@ -315,11 +315,3 @@ def _new_draft(runs_folder: Path) -> Path:
         sentence = _("The folder {folder} cannot be written: {reason}. Choose another folder for the trainings.")
         raise OutputError(sentence.format(folder=runs_folder, reason=error.strerror)) from error
     return draft
-
-
-def _event(line: str) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return {}
-    return event if isinstance(event, dict) else {}

@@ -23,6 +23,7 @@ from HLFDSegmentationLib.process_tree import end_tree, own_group
 from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, write_json
 
 from .process_files import ProcessFiles
+from .run_events import event_of
 from .run_lock import TOKEN_VARIABLE, RunLock, remove_leftovers
 
 LOG_BYTES = 1_000_000
@@ -85,7 +86,7 @@ class Log:
                 self._take(text)
 
     def _take(self, text: str) -> None:
-        event = _event(text)
+        event = event_of(text)
         if event.get("event") == "step":
             self._keep_step(text)
             return
@@ -205,14 +206,6 @@ def _terminate(trainer: subprocess.Popen[bytes]) -> None:
         return  # there, it would be killed, and the stop file has asked it already
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(trainer.pid, signal.SIGTERM)
-
-
-def _event(text: str) -> dict[str, Any]:
-    try:
-        event = json.loads(text)
-    except ValueError:
-        return {}
-    return event if isinstance(event, dict) else {}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,8 @@ def _evaluate(options: argparse.Namespace) -> int:
                 )
         else:
             raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
-        figures = evaluate(package, cases, device=options.device, progress=ProgressBar())
+        with closing(ProgressBar()) as bar:
+            figures = evaluate(package, cases, device=options.device, progress=bar)
     # First, so that they are not lost where the file cannot be written.
     print(summary_table(summarize(figures)))
     print(f"\n{HOW_TO_READ}")
@@ -115,6 +116,8 @@ def _compare(run: RunFolder, options: argparse.Namespace) -> int:
 
     if not run.started or options.cases or options.task:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
-    print(comparison_text(compare_run(run, device=options.device, progress=ProgressBar())))
+    with closing(ProgressBar()) as bar:
+        comparison = compare_run(run, device=options.device, progress=bar)
+    print(comparison_text(comparison))
     print(f"\n{HOW_TO_READ}")
     return 0

@@ -77,8 +77,7 @@ def _are_told_apart(values: Set[int], groups: Sequence[int]) -> bool:
 
 
 def _organ_known(label: Label, task: Task, groups: Sequence[int]) -> bool:
-    organ = task.label(label.organ) if label.organ else label
-    return _are_told_apart({organ.value, *(tumor.value for tumor in task.tumors_of(organ))}, groups)
+    return _are_told_apart(set(task.values_with_tumors(task.organ_of(label))), groups)
 
 
 def _image_of(array: np.ndarray, grid: sitk.Image) -> sitk.Image:

@@ -148,7 +148,7 @@ class ComparisonFolder:
         return read_json(self._focus_slices, made_anew=True) if self._focus_slices.is_file() else None
 
     def keep_focus_slices(self, chosen: dict[str, dict[str, list[int]]]) -> None:
-        """Stores the choice, so that every row is measured on the same slices."""
+        """Stores the choice, so that every row is measured on the same slices. Raises OutputError."""
         write_json(self._focus_slices, chosen)
 
     def costs(self) -> dict[str, dict[str, Any]]:
@@ -156,7 +156,7 @@ class ComparisonFolder:
         return read_json(self._costs, made_anew=True) if self._costs.is_file() else {}
 
     def keep_costs(self, costs: dict[str, dict[str, Any]]) -> None:
-        """Stores what the networks cost."""
+        """Stores what the networks cost. Raises OutputError."""
         write_json(self._costs, costs)
 
     def measured_runs(self) -> list[RunFolder]:

@@ -122,7 +122,7 @@ def method_order(method: str) -> tuple[int, str]:
 
 
 def write_records(records: Iterable[Record], figures: Sequence[str], path: Path) -> None:
-    """A CSV file with a row for each record; empty where a figure has no meaning."""
+    """A CSV file with a row for each record; empty where a figure has no meaning. Raises OutputError."""
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
         records = list(records)
         layer = ("layer",) if any(record.layer for record in records) else ()
