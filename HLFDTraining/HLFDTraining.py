@@ -295,7 +295,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             remove_abandoned(folder)
             self.trainingPanel.set_folder(folder)
         self.trainingStart.follow_plan()
-        sources = self._parameterNode.studentSource, self._parameterNode.teacherSource
+        sources = self.planPanel.given_weights
         if sources != self._shownSources:
             self._shownSources = sources
             self._keepParts(sources)

@@ -48,13 +48,14 @@ def test_tilted_slices_are_told_with_their_angle(degrees, told, orientation, unt
     ct.SetDirection((1.0, 0.0, 0.0, 0.0, cosine, -sine, 0.0, sine, cosine))
     notes = Segmenter(read_package(untrained_package), "cpu").segment(sitk.DICOMOrient(ct, orientation)).notes
     assert any(f"tilted by {degrees:.0f}°" in note for note in notes) == told
+    assert any("straight slices were cut" in note for note in notes) == (degrees > 20)
 
 
 def test_slices_of_a_patient_who_is_turned_in_them_are_not_tilted():
     """Training turns its slices, too."""
     ct = sitk.GetImageFromArray(np.zeros((4, 8, 8), np.float32))
     ct.SetDirection((np.cos(0.3), -np.sin(0.3), 0.0, np.sin(0.3), np.cos(0.3), 0.0, 0.0, 0.0, 1.0))
-    assert tilt_doubts(AxialSlices(ct, TASK).slice_tilt) == []
+    assert tilt_doubts(AxialSlices(ct, TASK).slice_tilt, cut_straight=False) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -325,6 +325,16 @@ def test_slices_count_in_the_whole_ct_where_a_part_was_segmented(tmp_path):
     assert scene_result.rows_of(table)[3]["slice_index"] == "5"
 
 
+def test_lesions_of_a_scene_that_an_older_version_saved_are_found(tmp_path):
+    ct_node = make_ct()
+    result, part, names = bring_in(ct_node, make_labels(), tmp_path)
+    table = results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (1.0, 2.0, 3.0))]), note="")
+    told = result.lesions("liver tumor")
+    for column in ("sd_HU", "side", "right_volume_mL", "left_volume_mL"):
+        table.RemoveColumn(table.GetColumnIndex(column))
+    assert result.lesions("liver tumor") == told and len(told) == 1
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_lesions_are_found_where_the_ct_shows_them_wherever_it_is_moved_to(transform, tmp_path):
     ct_node = make_ct()

@@ -1,6 +1,7 @@
 """The module HLFD Training: what its panel offers, what plan comes of it, and what it refuses."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -328,10 +329,13 @@ def test_the_patients_of_an_installed_model_are_those_of_its_training_or_nobody_
     run = begin_run(panel.runs_folder / "first", task=package.task)
     note_installed(run.path, package.name, package.weights_sha256)
     panel.widget.planPanel.refresh()
-    panel.choose(panel.ui.studentSourceCombo, package.title)
+    assert panel.ui.studentSourceCombo.currentText == package.title and panel.widget.planPanel.ready == ""
     assert panel.plan["student_weights"] == str(run.stage("student") / "best.pt")
     assert parts_met([panel.plan["student_weights"]]) == run.parts()
     assert not panel.ui.startNoteLabel.visible
+    shutil.rmtree(run.path)
+    panel.widget.planPanel.refresh()
+    assert panel.widget.planPanel.ready == "" and panel.plan["student_weights"] == package.name
 
 
 def test_the_next_training_goes_on_from_a_student(panel):
@@ -440,12 +444,22 @@ def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_pre
     [own] = drafts(preparing)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    kinds = {"crashed": f"{computer_name()}-{ended.pid}-1", "elsewhere": f"far-away-{ended.pid}-1", "other": "notes"}
+    kinds = {
+        "crashed": f"{computer_name()}-{ended.pid}-1",
+        "elsewhere": f"far-away-{ended.pid}-1",
+        "alive": f"{computer_name()}-{os.getpid()}-1",
+        "other": "notes",
+    }
     made = {kind: preparing.runs_folder / f".preparing-{name}" for kind, name in kinds.items()}
     for folder in made.values():
         folder.mkdir()
     remove_abandoned(preparing.runs_folder)
-    assert set(drafts(preparing)) == {own, made["elsewhere"], made["other"]}
+    assert set(drafts(preparing)) == {own, made["elsewhere"], made["alive"], made["other"]}
+    for folder in made.values():
+        if folder.exists():
+            os.utime(folder, (0, 0))
+    remove_abandoned(preparing.runs_folder)
+    assert set(drafts(preparing)) == {own, made["alive"], made["other"]}
     preparing.parameters.runsFolder = str(tmp_path)
     made["crashed"].mkdir()
     preparing.parameters.runsFolder = str(preparing.runs_folder)
@@ -494,6 +508,14 @@ def test_going_on_from_a_student_keeps_the_options_of_its_method(panel, home):
     run = begin_run(home / "run", method="hlfd", method_options={"temperature": 2.0, "beta": 0.5, "lambda_": 0.3})
     panel.widget.planPanel.continue_from(run.path)
     assert panel.plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.3}
+
+
+def test_a_training_from_before_a_color_changed_can_be_gone_on_from(panel, home):
+    task = TASKS["kidney-tumor"]
+    brown = replace(task, labels=(replace(task.labels[0], color=(185, 102, 83)), *task.labels[1:]))
+    panel.widget.onContinueFrom(begin_run(home / "run", task=brown).path)
+    assert "another name" not in panel.message and panel.ui.taskCombo.currentText == task.title
+    assert TrainingPlan.from_dict(panel.plan).task == task and panel.plan["student_weights"]
 
 
 def test_going_on_from_a_usual_student_does_not_keep_what_was_set_before(panel, home):

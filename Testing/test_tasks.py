@@ -190,6 +190,15 @@ def test_a_name_that_is_neither_task_nor_file():
         load_task("spleen")
 
 
+def test_a_task_whose_colors_have_changed_is_the_same(tmp_path):
+    """Else a training from before could neither be gone on from nor compared with."""
+    former = TASKS["kidney-tumor"].to_dict()
+    former["labels"][0]["color"] = [185, 102, 83]
+    assert load_task(write(tmp_path, former)) == TASKS["kidney-tumor"]
+    former["labels"][0]["parts"] = 1
+    assert load_task(write(tmp_path, former)) != TASKS["kidney-tumor"]
+
+
 def test_a_mistyped_entry_of_a_file_is_told(tmp_path):
     """The liver's pieces would no longer be cleaned, and nobody would know."""
     content = TASKS["abdomen"].to_dict()

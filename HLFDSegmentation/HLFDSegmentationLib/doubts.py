@@ -66,14 +66,23 @@ def geometry_doubts(
     return doubts
 
 
-def tilt_doubts(degrees: float) -> list[str]:
-    """About a CT whose slices are tilted by so many degrees against the plane across the patient."""
+def tilt_doubts(degrees: float, *, cut_straight: bool) -> list[str]:
+    """About a CT whose slices are tilted by so many degrees against the plane across the patient.
+
+    Args:
+        degrees: the angle.
+        cut_straight: whether the model was given straight slices that were cut from them.
+    """
     if degrees < TILTED_DEGREES:
         return []
+    why = (
+        "For the model, straight slices were cut from them, which smooths the CT; diameters are of the tilted ones."
+        if cut_straight
+        else "The model has learned from slices that are not, and may be less exact here."
+    )
     return [
-        f"The CT's slices are tilted by {degrees:.0f}° against the plane across the patient. The model has "
-        "learned from slices that are not, and may be less exact here. Look at the outlines before you use any figure "
-        "of them, or give a straight series."
+        f"The CT's slices are tilted by {degrees:.0f}° against the plane across the patient. {why} Look at the "
+        "outlines before you use any figure of them, or give a straight series."
     ]
 
 

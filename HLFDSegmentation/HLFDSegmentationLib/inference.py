@@ -193,7 +193,9 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
 
 def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:
     """What makes a CT less fit for the network, whatever it shows."""
-    return geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + tilt_doubts(slices.slice_tilt)
+    return geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + tilt_doubts(
+        slices.slice_tilt, cut_straight=slices.cut_straight
+    )
 
 
 def _single_slice_mm(ct: sitk.Image) -> float | None:

@@ -101,9 +101,9 @@ def _focus_lines(layer: LayerAttention, label: Label, organ: Label | None) -> li
     focus = layer.focus
     if focus is None:
         return [NO_POSITIVE_ATTENTION if layer.empty else NO_FOCUS]
-    lines = [f"{_percent(focus.segment)} in {label.name} ({_times(focus.segment_ratio)})"]
+    lines = [f"{_percent(focus.segment)} in {label.name} ({times(focus.segment_ratio)})"]
     if organ:
-        lines.append(f"{_percent(focus.organ)} in {organ.name} with tumors ({_times(focus.organ_ratio)})")
+        lines.append(f"{_percent(focus.organ)} in {organ.name} with tumors ({times(focus.organ_ratio)})")
     return lines
 
 
@@ -112,8 +112,8 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
-def _times(ratio: float) -> str:
-    """With two decimals where it is small: a twentieth is not nothing, and not a tenth."""
+def times(ratio: float) -> str:
+    """A focus as a multiple. With two decimals where it is small: a twentieth is not nothing, and not a tenth."""
     return f"{ratio:.1f}×" if ratio >= 1 else f"{ratio:.2f}×"
 
 
@@ -171,7 +171,7 @@ def _add_focus_chart(parent: Element, label: Label, layers: Sequence[LayerAttent
             "fill", css_color(label.color)
         )
         _add_svg_text(chart, layer.layer, BAR_LEFT - 8, middle, "end")
-        told = _times(layer.focus.segment_ratio) if layer.focus else _focus_lines(layer, label, None)[0]
+        told = times(layer.focus.segment_ratio) if layer.focus else _focus_lines(layer, label, None)[0]
         _add_svg_text(chart, told, end + 6 if layer.focus else BAR_LEFT + 6, middle, "start")
 
 

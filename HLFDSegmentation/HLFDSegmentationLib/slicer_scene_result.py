@@ -39,6 +39,7 @@ TO_CT_ATTRIBUTE = "HLFD.VoxelToCTVoxel"
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
 MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
+LESION_COLUMNS = ("segment", "lesion", "center_R_mm", "center_A_mm", "center_S_mm")
 """Those of the measures that `hlfd segment` writes, and a note. Centers are in the world, as Slicer's views show them;
 slices count along the CT's k axis, also where only a part of the CT was segmented."""
 
@@ -339,7 +340,8 @@ class SceneResult:
         return [lesion for table in self.measures_tables for lesion in self._lesions(table, segment)]
 
     def _lesions(self, table: slicer.vtkMRMLTableNode, segment: str) -> list[tuple[int, Point]]:
-        if any(table.GetColumnIndex(column) < 0 for column in MEASURES_COLUMNS):
+        # A table of an older version has fewer columns, and is read all the same.
+        if any(table.GetColumnIndex(column) < 0 for column in LESION_COLUMNS):
             return []
         moved = self._movement_since(table)
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,7 @@ class Label:
         value: voxel value in a segmentation, 1 or more.
         name: what a user reads, for example "liver tumor".
         role: "organ", or "tumor" for lesions that lie in or on an organ.
-        color: red, green and blue, 0 to 255.
+        color: red, green and blue, 0 to 255. Labels that differ in it alone are the same: colors have changed before.
         category: coded property category.
         type: coded property type.
         region: coded anatomic region of a tumor; none for an organ.
@@ -52,7 +52,7 @@ class Label:
     value: int
     name: str
     role: Literal["organ", "tumor"]
-    color: tuple[int, int, int]
+    color: tuple[int, int, int] = field(compare=False)
     category: Code
     type: Code
     region: Code | None = None

@@ -88,6 +88,7 @@ class AxialSlices:
         grid_shape: (Z, Y, X), the voxels of the CT in axial order.
         spacing: mm along x, y and z of the CT in axial order.
         slice_tilt: angle in degrees between the CT's slices, as they were given, and the plane across the patient.
+        cut_straight: whether the CT was cut anew.
 
     Raises:
         InputError: the field of view is larger than any CT's.
@@ -98,7 +99,8 @@ class AxialSlices:
         self._window = task.window
         own_order = AxialOrder(ct)
         self.slice_tilt = own_order.slice_tilt
-        self._grid = ct if own_order.tilt <= MAX_TILT_DEGREES else _cut_straight(ct, task.spacing)
+        self.cut_straight = own_order.tilt > MAX_TILT_DEGREES
+        self._grid = _cut_straight(ct, task.spacing) if self.cut_straight else ct
         self._order = AxialOrder(self._grid)
         self._voxels = self._order.view(sitk.GetArrayViewFromImage(self._grid))
         self.grid_shape: tuple[int, int, int] = self._voxels.shape
@@ -111,16 +113,10 @@ class AxialSlices:
         self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 
     def place(self, index: np.ndarray) -> str:
-        """Where a voxel (z, y, x) in axial order, whole or not, lies in the patient and in the CT, in words.
-
-        In mm to the right, anterior and superior, and as the number of the CT's own slice.
-        """
+        """Where a voxel (z, y, x) in axial order, whole or not, lies: mm to the right, anterior and superior."""
         left, posterior, superior = self._order.origin + self._order.direction @ (index[::-1] * self.spacing)
-        of_ct = self._ct.TransformPhysicalPointToContinuousIndex([float(left), float(posterior), float(superior)])
-        last = self._ct.GetSize()[2] - 1
-        middle = min(max(round(of_ct[2]), 0), last)
-        right, anterior, superior = (f"{round(mm) + 0}" for mm in (-left, -posterior, superior))
-        return f"R {right}, A {anterior}, S {superior} mm (slice {middle} of 0 to {last})"
+        right, anterior, superior = (f"{round(mm) + 0}".replace("-", "−") for mm in (-left, -posterior, superior))
+        return f"R {right}, A {anterior}, S {superior} mm"
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """Slices start..stop-1 as float32 (n, 1, H, W), the task's window scaled to 0..1."""

@@ -25,13 +25,15 @@ class GivenModel:
     """Weights that a plan can bring.
 
     Attributes:
-        source: name of a package, folder of a run, or a run's best.pt; what `TrainingPlan.teacher_weights` takes.
+        source: name of a package or folder of a run, by which the user's choice is kept.
+        weights: what `TrainingPlan.teacher_weights` takes: the source, or a run's best.pt of which a package was made.
         title: what the user reads.
         network: its name.
         patients_known: whether the run is known in which it was trained, so that its patients stay in their parts.
     """
 
     source: str
+    weights: str
     title: str
     network: str
     patients_known: bool = True
@@ -53,7 +55,9 @@ def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
         plan = run.plan()
     except HLFDError:
         return None
-    return GivenModel(str(folder), run_name(folder), getattr(plan, role)) if _fits(role, plan.task, task) else None
+    if not _fits(role, plan.task, task):
+        return None
+    return GivenModel(str(folder), str(folder), run_name(folder), getattr(plan, role))
 
 
 def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]:
@@ -71,7 +75,8 @@ def _of_package(package: ModelPackage, run: Path | None) -> GivenModel:
     """A package; by its run's file, which tells the patients, where that is there."""
     best = RunFolder(run).stage("student") / "best.pt" if run else None
     known = best is not None and best.is_file()
-    return GivenModel(str(best) if known else package.name, package.title, package.network_name, patients_known=known)
+    weights = str(best) if known else package.name
+    return GivenModel(package.name, weights, package.title, package.network_name, patients_known=known)
 
 
 def _fits(role: Role, one: Task, other: Task) -> bool:

@@ -153,6 +153,15 @@ class PlanPanel:
             return str(error)
         return ""
 
+    @property
+    def given_weights(self) -> tuple[str, str]:
+        """Where the weights are that student and teacher are to start from; "" where they start from nothing."""
+        chosen = [(role, getattr(self._parameters, f"{role}Source")) for role in ("student", "teacher")]
+        student, teacher = (
+            model.weights if (model := self._given[role].get(source)) else source for role, source in chosen
+        )
+        return student, teacher
+
     def plan(self) -> dict[str, Any]:
         """The plan, as JSON holds it. Raises HLFDError where it makes no sense."""
         parameters, task = self._parameters, self.task
@@ -164,7 +173,7 @@ class PlanPanel:
         return TrainingPlan(
             task=task,
             **{role: model.network if model else getattr(parameters, role) for role, model in given.items()},
-            **{f"{role}_weights": model.source if model else None for role, model in given.items()},
+            **{f"{role}_weights": model.weights if model else None for role, model in given.items()},
             method=parameters.method,
             method_options=self._method_options(),
             undistilled=parameters.undistilled and parameters.method != "none",
@@ -216,7 +225,9 @@ class PlanPanel:
         parameters.teacher, parameters.student = plan.teacher, plan.student
         self.refresh()
         parameters.studentSource = str(run)
-        parameters.teacherSource = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""
+        own = str(run) if str(run) in self._given["teacher"] else plan.teacher_weights or ""
+        of_package = (model.source for model in self._given["teacher"].values() if model.weights == own)
+        parameters.teacherSource = next(of_package, own)
 
     def _take_options(self, options: Mapping[str, Any]) -> None:
         """Sets a method's options; none where the panel does not have one of them, or not with its value."""

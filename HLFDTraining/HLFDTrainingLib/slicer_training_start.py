@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -291,19 +292,19 @@ class TrainingStart:
 
 
 def remove_abandoned(runs_folder: Path) -> None:
-    """Removes what a Slicer that crashed was preparing: it holds CTs. Folders that cannot be read are left."""
+    """Removes what a Slicer that crashed was preparing: it holds CTs. Folders that cannot be removed are left."""
     with suppress(OSError):
         for draft in runs_folder.glob(f"{DRAFT_PREFIX}*"):
-            if _is_abandoned(draft):
-                remove_tree(draft)
+            if draft.is_dir() and _is_abandoned(draft):
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _is_abandoned(draft: Path) -> bool:
-    """Its process has ended; of another computer, whose processes are not known here: it is old."""
-    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+)-(\d+)-\d+", draft.name)
-    if named and named[1] == computer_name() and start_of(int(named[2])) is None:
-        return True
-    return time.time() - draft.stat().st_mtime > OLD_SECONDS
+    """Its process has ended. Of another computer, whose processes are not known here: it is old."""
+    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(?:(.+)-)?(\d+)-\d+", draft.name)
+    if named and named[1] == computer_name():
+        return start_of(int(named[2])) is None
+    return bool(named) and time.time() - draft.stat().st_mtime > OLD_SECONDS
 
 
 def _new_draft(runs_folder: Path) -> Path:
