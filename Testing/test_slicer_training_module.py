@@ -510,10 +510,10 @@ def test_going_on_from_a_student_keeps_the_options_of_its_method(panel, home):
     assert panel.plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.3}
 
 
-def test_a_training_from_before_a_color_changed_can_be_gone_on_from(panel, home):
+def test_a_training_from_before_a_color_changed_can_be_gone_on_from(panel):
     task = TASKS["kidney-tumor"]
     brown = replace(task, labels=(replace(task.labels[0], color=(185, 102, 83)), *task.labels[1:]))
-    panel.widget.onContinueFrom(begin_run(home / "run", task=brown).path)
+    panel.widget.onContinueFrom(begin_run(panel.runs_folder / "run", task=brown).path)
     assert "another name" not in panel.message and panel.ui.taskCombo.currentText == task.title
     assert TrainingPlan.from_dict(panel.plan).task == task and panel.plan["student_weights"]
 
