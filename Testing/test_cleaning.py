@@ -152,13 +152,13 @@ def test_tumor_that_lies_apart_is_told_by_its_name(labels):
 
 
 def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
-    """Largest first: two of three voxels, and not the one."""
-    for column, length in ((8, 2), (14, 1), (20, 3), (26, 4)):
-        labels[10, 10, column : column + length] = LIVER_TUMOR
+    """Of places in one slice, the largest first."""
+    for row, column, side in ((1, 1, 10), (1, 20, 9), (20, 1, 11), (20, 20, 12)):
+        labels[3, row : row + side, column : column + side] = LIVER_TUMOR
 
-    (note,) = clean(labels, TASK, MM)
+    (note,) = clean(labels, TASK, (1.0, 1.0, 2.0))
 
-    assert note.endswith("the 3 largest pieces of this tumor lay: <10, 10, 27.5>; <10, 10, 21>; <10, 10, 8.5>.")
+    assert note.endswith("the 3 largest pieces of this tumor lay: <3, 25.5, 25.5>; <3, 25, 6>; <3, 5.5, 5.5>.")
 
 
 def test_no_place_is_told_of_an_organ_without_tumor(labels):
@@ -222,7 +222,7 @@ def test_places_in_one_slice_and_specks_are_told_apart():
 
     assert speck == (
         "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm in "
-        "diameter, and so not to be told from noise. Where this tumor lay: <12, 10, 10>."
+        "diameter, and so not to be told from noise."
     )
     assert place.endswith("Where this tumor lay: <5, 29.5, 29.5>.")
     assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place

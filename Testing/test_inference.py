@@ -227,12 +227,10 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
 def test_where_tumor_was_left_out_is_told_in_mm(orientation):
-    ct = patient(
-        pieces=(*LIVER_WITH_TUMOR, *KIDNEYS, (LIVER, 4, 14, 2, 6, 50, 70), (LIVER_TUMOR, 14, 15, 2, 6, 50, 52))
-    )
-    middle = np.array([14, 3.5, 50.5])
+    ct = patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS, (LIVER, 4, 14, 2, 6, 50, 70), (LIVER_TUMOR, 6, 10, 2, 6, 50, 56)))
+    middle = np.array([7.5, 3.5, 52.5])
     left, posterior, superior = ct.TransformContinuousIndexToPhysicalPoint(middle[::-1].tolist())
-    note, _apart = other_notes(segmenter().segment(sitk.DICOMOrient(ct, orientation)))
+    (note,) = other_notes(segmenter().segment(sitk.DICOMOrient(ct, orientation)))
     told = f"R {-left:.0f}, A {-posterior:.0f}, S {superior:.0f} mm".replace("-", "−")
     assert note.endswith(f"Where this tumor lay: {told}.")
 

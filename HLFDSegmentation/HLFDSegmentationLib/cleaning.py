@@ -21,7 +21,7 @@ CLOSE_SLICES_MM = 2.5
 SMALLEST_PIECE = 0.1
 
 MOST_PLACES = 3
-"""So many are told in a sentence of where something was that is no lesion; there may be hundreds of specks."""
+"""So many are told in a sentence of where something was that is no lesion. Specks have no place: they are noise."""
 
 TOUCHING = np.ones((3, 3, 3))
 
@@ -82,21 +82,19 @@ def absorb_specks(labels: np.ndarray, tumor: Label, spacing: tuple[float, float,
     ml = sizes[alone].sum() * np.prod(spacing) / 1000
     small = f"smaller than a {'disk' if single else 'ball'} of {SMALLEST_LESION_MM:g} mm in diameter"
     in_one_slice = f"in one slice alone, while slices are {spacing[2]:.3g} mm apart ({ml:.1f} mL)"
-    start = [side.start for side in around]
-    return [
-        note
-        for gone, kind, reason in ((specks, "speck", small), (alone, "place", in_one_slice))
-        if gone.any()
-        for note in [_told(gone.sum(), kind, tumor, reason, _where(pieces, sizes * gone, start, place))]
-    ]
+    notes = [_told(specks.sum(), "speck", tumor, small)] if specks.any() else []
+    if alone.any():
+        where = _where(pieces, sizes * alone, [side.start for side in around], place)
+        notes.append(f"{_told(alone.sum(), 'place', tumor, in_one_slice)} {where}")
+    return notes
 
 
-def _told(count: int, kind: str, tumor: Label, reason: str, where: str) -> str:
-    """The sentences about pieces that are no lesion."""
+def _told(count: int, kind: str, tumor: Label, reason: str) -> str:
+    """The sentence about pieces that are no lesion."""
     found = f"1 {kind}" if count == 1 else f"{count} {kind}s"
     return (
         f"{found} that the network took for {tumor.name} went to what lies around: {reason}, and so not to be told "
-        f"from noise. {where}"
+        "from noise."
     )
 
 
