@@ -315,6 +315,7 @@ def test_what_a_begun_run_would_not_follow_is_refused(given, told, tmp_path, cap
         (["compare", "C", "-o", "D", "--methods", "none", "--seeds", "a"], "as 0,1,2"),
         (["compare", "C", "-o", "D", "--methods", "none", "--workers", "0"], "whole number from 1 on"),
         (["compare", "C", "-o", "D", "--methods", "none,"], "a comma"),
+        (["compare", "C", "-o", "D", "--methods", "none", "--scheduler", "server"], "as tcp://HOST:8786"),
         (["segment", "C", "-o", "D", "--tumor-threshold", "50%"], "as 0.5"),
         (["train", "C", "-o", "D", "--hours", "soon"], "as 1.5"),
     ],

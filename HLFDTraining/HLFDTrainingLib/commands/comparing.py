@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,9 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--split", type=Path, metavar="FILE", help="the split.json of a run")
     parts.add_argument("--fractions", type=fractions, help="shares of the patients (default: 0.7,0.1,0.2)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler; without it, this computer trains")
+    parser.add_argument(
+        "--scheduler", type=address, metavar="ADDRESS", help="dask scheduler; without it, this computer trains"
+    )
     parser.add_argument("--workers", type=one_or_more, help="rows that are trained at a time on this computer")
     parser.add_argument("--threads", type=one_or_more, default=1, help="of each row, on a CPU (default: 1)")
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/compare.md)")
@@ -70,6 +73,13 @@ def one_or_more(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 on.")
     return int(text)
+
+
+def address(text: str) -> str:
+    """Where a dask scheduler listens: a host and a port, and before them how it is spoken to."""
+    if not re.fullmatch(r"([a-z]+://)?\S+:\d+", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no host and port, as tcp://HOST:8786.")
+    return text
 
 
 def fractions(text: str) -> tuple[float, ...]:
