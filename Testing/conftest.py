@@ -2,9 +2,14 @@
 
 # ruff: noqa: E402  tests train and segment in several processes at once, and torch looks at this when it is imported
 
+import os
+
 from HLFDSegmentationLib.busy_processor import wait_asleep
 
 wait_asleep()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many processes as processors: threads of their own would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
