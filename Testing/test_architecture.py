@@ -11,6 +11,7 @@ CHECKOUT = Path(__file__).parents[1]
 SEGMENTATION = CHECKOUT / "HLFDSegmentation" / "HLFDSegmentationLib"
 TRAINING = CHECKOUT / "HLFDTraining" / "HLFDTrainingLib"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
+OWN = {SEGMENTATION.name: SEGMENTATION, TRAINING.name: TRAINING}
 
 
 def imported(path: Path) -> set[str]:
@@ -47,3 +48,40 @@ def test_no_training_uses_the_generator_of_the_demo():
 def test_segmenting_does_not_wait_for_monai(module):
     code = f"import sys, {module}; sys.exit('monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Whole names of what a file imports outside of functions: of modules, and of what is taken out of them."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(CHECKOUT).parts[1 : -node.level] if node.level else ()
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def loaded_with(path: Path) -> set[str]:
+    """Names of the packages of others that are loaded when a file is imported."""
+    of_others, seen, waiting = set(), set(), [path]
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        for name in imported_at_once(file):
+            first, *rest = name.split(".")
+            if first not in OWN:
+                of_others.add(first)
+                continue
+            module = OWN[first].joinpath(*rest)
+            files = {module.with_suffix(".py"), module / "__init__.py"}
+            waiting += [one for one in files if one.is_file() and one not in seen]
+    return of_others
+
+
+@pytest.mark.parametrize("module", ["HLFDSegmentation", "HLFDTraining"])
+def test_slicer_opens_a_module_with_what_it_has_in_memory_anyway(module):
+    """A package that takes seconds to load, or is not installed, would freeze Slicer or keep the module away."""
+    allowed = {*sys.stdlib_module_names, *SLICER, "numpy"}
+    assert loaded_with(CHECKOUT / module / f"{module}.py") <= allowed

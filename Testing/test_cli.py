@@ -470,7 +470,7 @@ def test_demo_refuses_the_root_of_a_disk(capsys):
 def test_a_report_that_cannot_be_made_takes_nothing_else_away(
     ct_file, tmp_path, untrained_package, monkeypatch, capsys
 ):
-    """The segmentation has taken minutes."""
+    """The segmentation has taken minutes. A script is told by the exit status that the folder is not complete."""
 
     def no_memory(*_arguments, **_options):
         raise MemoryError
@@ -478,7 +478,7 @@ def test_a_report_that_cannot_be_made_takes_nothing_else_away(
     monkeypatch.setattr("HLFDSegmentationLib.pipeline.write_report", no_memory)
     output = tmp_path / "result"
     options = ["--model", str(untrained_package), "--device", "cpu"]
-    assert main(["segment", str(ct_file), "-o", str(output), *options]) == 0
+    assert main(["segment", str(ct_file), "-o", str(output), *options]) == 1
     assert {path.name for path in output.iterdir()} == {"segmentation.nii.gz", "segmentation.seg.nrrd", "segments.csv"}
     told = capsys.readouterr().out
     assert "There is no report: the memory did not suffice." in told and "report.html" not in told

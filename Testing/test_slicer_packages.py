@@ -106,7 +106,7 @@ def test_too_old_a_version_is_missing(packages, monkeypatch):
 
     old = {"torch": "2.5.1+cu121"}
     monkeypatch.setattr(slicer_packages, "version", lambda name: old.get(name) or importlib.metadata.version(name))
-    assert [requirement.name for requirement in slicer_packages.missing_packages()] == ["torch"]
+    assert slicer_packages.missing_packages() == ["torch>=2.6"]
 
 
 def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):

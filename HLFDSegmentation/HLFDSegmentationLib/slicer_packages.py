@@ -19,12 +19,11 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 import slicer
-from packaging.requirements import Requirement
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
 
-TORCH = Requirement("torch>=2.6")
+TORCH = "torch>=2.6"
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 PACKAGE_INDEX = ("pypi.org", 443)
 OF_PYTORCH = ("torch", "torchvision")
@@ -36,8 +35,8 @@ class PackagesMissingError(HLFDError):
     """Packages that segmenting needs are not installed."""
 
 
-def missing_packages() -> list[Requirement]:
-    """What segmenting needs and this Python does not have, PyTorch first. Nothing is imported."""
+def missing_packages() -> list[str]:
+    """What segmenting needs and this Python does not have, as pip reads it, PyTorch first. None of it is imported."""
     return [requirement for requirement in (TORCH, *_read(REQUIREMENTS)) if not _is_installed(requirement)]
 
 
@@ -50,7 +49,7 @@ def require_packages() -> None:
     if missing := missing_packages():
         raise PackagesMissingError(
             _("Not installed: {names}. Call HLFDSegmentationLogic().installPackages() once.").format(
-                names=", ".join(str(requirement) for requirement in missing)
+                names=", ".join(missing)
             )
         )
 
@@ -74,8 +73,8 @@ def ensure_packages() -> None:
         _INSTALLING.release()
 
 
-def _ask_and_install(missing: Sequence[Requirement]) -> None:
-    names = ", ".join(str(requirement) for requirement in missing)
+def _ask_and_install(missing: Sequence[str]) -> None:
+    names = ", ".join(missing)
     if slicer.app.testingEnabled():
         raise PackagesMissingError(
             _("These Python packages are missing: {names}. Tests do not install any; install them first.").format(
@@ -92,29 +91,32 @@ def _ask_and_install(missing: Sequence[Requirement]) -> None:
     _ask(missing, names)
     if TORCH in missing:
         _install_torch()
-    _install([requirement for requirement in missing if requirement is not TORCH])
+    _install([requirement for requirement in missing if requirement != TORCH])
     importlib.invalidate_caches()
     if still_missing := missing_packages():
         raise PackagesMissingError(
             _("Slicer does not find {names} after the installation. Restart Slicer and try again.").format(
-                names=", ".join(str(requirement) for requirement in still_missing)
+                names=", ".join(still_missing)
             )
         )
 
 
-def _read(path: Path) -> list[Requirement]:
+def _read(path: Path) -> list[str]:
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def _is_installed(requirement: Requirement) -> bool:
+def _is_installed(requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
     try:
-        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+        return wanted.specifier.contains(version(wanted.name), prereleases=True)
     except PackageNotFoundError:
         return False
 
 
-def _ask(missing: Sequence[Requirement], names: str) -> None:
+def _ask(missing: Sequence[str], names: str) -> None:
     question = _(
         "HLFD Segmentation needs Python packages that are not installed yet: {names}.\n\n"
         "They will be downloaded into this Slicer and installed. "
@@ -140,23 +142,22 @@ def _install_torch() -> None:
             )
         ) from error
     with _explaining("PyTorch"), slicer.util.WaitCursor():
-        if PyTorchUtilsLogic().installTorch(torchVersionRequirement=str(TORCH.specifier)) is None:
+        if PyTorchUtilsLogic().installTorch(torchVersionRequirement=TORCH.removeprefix("torch")) is None:
             raise RuntimeError("PyTorchUtils installed nothing")
 
 
-def _install(requirements: Sequence[Requirement]) -> None:
+def _install(requirements: Sequence[str]) -> None:
     if not requirements:
         return
-    texts = [str(requirement) for requirement in requirements]
-    with _explaining(", ".join(texts)), TemporaryDirectory() as folder:
+    with _explaining(", ".join(requirements)), TemporaryDirectory() as folder:
         kept = Path(folder) / "constraints.txt"
         kept.write_text(_installed_pytorch(), encoding="utf-8")
         try:
             from slicer.packaging import pip_ensure
         except ImportError:  # Slicer 5.10
-            slicer.util.pip_install([*texts, "--constraint", str(kept)])
+            slicer.util.pip_install([*requirements, "--constraint", str(kept)])
         else:
-            pip_ensure(texts, constraints=kept, prompt_install=False, requester="HLFD Segmentation")
+            pip_ensure(requirements, constraints=kept, prompt_install=False, requester="HLFD Segmentation")
 
 
 def _installed_pytorch() -> str:

@@ -10,7 +10,6 @@ import numpy as np
 import qt
 import slicer
 import vtk
-from packaging.requirements import Requirement
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -50,7 +49,7 @@ class RunPanel(VTKObservationMixin):
         self._devices: list[Device] = []
         self._asked_devices = False
         # Looked up when the panel is opened: it takes too long for every move of a slider.
-        self._missing: list[Requirement] = []
+        self._missing: list[str] = []
         ui.segmentButton.connect("clicked(bool)", self._on_clicked)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
         ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
@@ -128,8 +127,8 @@ class RunPanel(VTKObservationMixin):
         """What to know before one segments."""
         hints = []
         if self._missing:
-            names = ", ".join(requirement.name for requirement in self._missing)
-            hints.append(_("Not installed yet: {names}. Segment asks before it installs.").format(names=names))
+            hint = _("Not installed yet: {names}. Segment asks before it installs.")
+            hints.append(hint.format(names=", ".join(self._missing)))
         if self._parameters.roi:
             region = _("Only the region '{name}' will be segmented (Advanced).")
             hints.append(region.format(name=self._parameters.roi.GetName()))

@@ -51,8 +51,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _segment(options: argparse.Namespace) -> int:
     if options.signed and not options.attention:
         raise InputError("--signed tells how attention maps are made. Ask for them, too: --attention --signed.")
-    _segment_and_tell(options, options.ct, options.output, attention=options.attention, signed=options.signed)
-    return 0
+    return _segment_and_tell(options, options.ct, options.output, attention=options.attention, signed=options.signed)
 
 
 def _segment_and_tell(
@@ -63,8 +62,11 @@ def _segment_and_tell(
     attention: bool,
     signed: bool = False,
     truth: Sequence[SegmentMeasures] = (),
-) -> None:
-    """Segments and prints what was found; where the truth is known, beside it, and in the report."""
+) -> int:
+    """Segments and prints what was found; where the truth is known, beside it, and in the report.
+
+    Returns the exit status: 1 where all is there but the report, which a script must not take for done.
+    """
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.pipeline import segment_to_folder
 
@@ -91,7 +93,7 @@ def _segment_and_tell(
     for segment in result.measures:
         name = segment.label.name
         print(f"{name:<14} {segment.volume_ml:8.1f} mL{_lesions(segment)}{true.get(name, '')}")
-    _tell_report(result)
+    return _tell_report(result)
 
 
 def _lesions(segment: SegmentMeasures) -> str:
@@ -112,10 +114,12 @@ def _tell_notes(result: Result) -> None:
         print(f"Note: {sentence}")
 
 
-def _tell_report(result: Result) -> None:
+def _tell_report(result: Result) -> int:
     report = result.folder / "report.html"
-    print(f"Report: {report}" if report.is_file() else f"Results: {result.folder}")
+    there = report.is_file()
+    print(f"Report: {report}" if there else f"Results: {result.folder}")
     print("For research use only. Not for diagnosis.")
+    return 0 if there else 1
 
 
 def add_explain(commands: argparse._SubParsersAction) -> None:
@@ -157,8 +161,7 @@ def _explain(options: argparse.Namespace) -> int:
         if layer.focus:
             told = f"{layer.focus.segment:.0%} inside, {times(layer.focus.segment_ratio)} its share of the body"
         print(f"{layer.label:<14} {layer.layer:<9} {told}")
-    _tell_report(result)
-    return 0
+    return _tell_report(result)
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -194,8 +197,7 @@ def _demo(options: argparse.Namespace) -> int:
         print("Generating a CT ...", file=sys.stderr, flush=True)
         ct, labels = write_phantom(output / "generated_ct", options.seed)
         truth = _measured(ct, labels)
-    _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
-    return 0
+    return _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
 
 
 def _measured(ct: Path, labels: Path) -> list[SegmentMeasures]:
