@@ -11,6 +11,8 @@ def test_figures_are_told_with_the_number_of_patients():
     told = figures_in_words({"dice": 0.9321, "dice_with_tumors": None, "patients": 4})
     assert told == "dice 0.932, dice with tumors not measured (4 patients)"
     assert figures_in_words({"test_dice": 0.5}) == "test dice 0.500"
+    own = {"validation_dice": 0.91, "validation_patients": 2, "test_dice": 0.8, "test_hd95": 4.0, "test_patients": 1}
+    assert figures_in_words(own) == ("validation dice 0.910 (2 patients), test dice 0.800 (1 patient), test hd95 4.000")
     assert patients(1) == "1 patient"
 
 

@@ -13,6 +13,7 @@ from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
+from HLFDTrainingLib.metrics import METRICS
 from HLFDTrainingLib.packaging import package_run
 from HLFDTrainingLib.run_folder import RunFolder
 
@@ -47,7 +48,7 @@ def test_student_is_packaged_imported_and_segments(run, tmp_path, monkeypatch, c
 def test_card_tells_how_the_model_was_made(run, tmp_path):
     assert main(["package", str(run), "-o", str(tmp_path / "model")]) == 0
     card = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
-    for words in ("Research only", "mobilenetv2-unet", "seed 0", "split by patient", "validation dice"):
+    for words in ("Research only", "mobilenetv2-unet", "seed 0", "split by patient", "validation dice", " (1 patient)"):
         assert words in card
 
 
@@ -63,15 +64,25 @@ def test_measured_organs_with_their_tumors_are_told(run, tmp_path):
     models = json.loads((whole / "comparison.json").read_text(encoding="utf-8"))["models"]
     (student,) = [model for model in models if model["stage"] == "student"]
     assert package.metrics["liver"]["test_dice_with_tumors"] == student["labels"]["liver with tumors"]["dice"]["mean"]
-    assert "test dice with tumors" in package.card
+    number = student["labels"]["liver"]["dice"]["n"]
+    assert package.metrics["liver"]["test_patients"] == number
+    assert f" ({number} patient" in package.card.partition("test dice with tumors")[2]
+    assert "0 patients" not in package.card
 
 
 def test_the_row_of_a_comparison_is_packaged_with_its_test_figures(run, tmp_path, capsys):
     row = shutil.copytree(run, tmp_path / "comparison" / "rows" / "none_seed0")
-    figures = [{"label": "liver", "dice": 0.8}, {"label": "liver", "dice": 0.6}, {"label": "liver", "dice": None}]
+    one, *others = json.loads((row / "split.json").read_text())["test"]
+    unknown = dict.fromkeys(METRICS)
+    figures = [
+        {"case": one, "label": "liver", **unknown, "dice": 0.8},
+        {"case": one, "label": "liver", **unknown, "dice": 0.6},
+        *({"case": other, "label": "liver", **unknown} for other in others),
+    ]
     (row / "figures.json").write_text(json.dumps({"cases": figures}), encoding="utf-8")
     package = read_package(package_run(RunFolder(row), tmp_path / "model", name="measured"))
     assert package.metrics["liver"]["test_dice"] == pytest.approx(0.7)
+    assert "test dice 0.700 (1 patient)" in package.card
     (tmp_path / "comparison" / "comparison.json").write_text("{}", encoding="utf-8")
     assert main(["package", str(tmp_path / "comparison"), "-o", str(tmp_path / "other")]) == 1
     assert "rows" in capsys.readouterr().err

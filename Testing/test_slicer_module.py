@@ -111,7 +111,7 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
     add_ct()
     panel.open_again()
     assert panel.ui.segmentButton.enabled
-    assert "torch, monai" in panel.ui.hintLabel.text
+    assert "torch>=2.6, monai>=" in panel.ui.hintLabel.text
     answer(qt.QMessageBox.Cancel)
     panel.ui.segmentButton.click()
     assert "nothing can be segmented" in panel.message
@@ -137,10 +137,13 @@ def test_a_student_of_ones_own_tells_how_good_it_was(load):
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.slicer_model_panel import about
 
-    figures = {"liver": {"validation_dice": 0.91, "test_dice": 0.94}, "kidney": {"dice": 0.5, "patients": 4}}
+    figures = {
+        "liver": {"validation_dice": 0.91, "validation_patients": 1, "test_dice": 0.94, "test_patients": 3},
+        "kidney": {"dice": 0.5, "dice_with_tumors": 0.7, "patients": 4},
+    }
     text = about(replace(find_package(), metrics=figures))
-    assert "liver 0.94 on test cases, 0.91 on the cases that chose it" in text
-    assert "kidney 0.50 (4 patients)" in text
+    assert "liver 0.94 on test cases (3 patients), 0.91 on the cases that chose it (1 patient)" in text
+    assert "kidney 0.50, with tumors 0.70 (4 patients)" in text
     assert "Dice not measured: liver tumor, kidney tumor" in text
 
 

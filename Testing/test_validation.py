@@ -12,7 +12,7 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.slices import SliceDataset, list_slices
-from HLFDTrainingLib.validation import count_overlaps, mean_dice
+from HLFDTrainingLib.validation import count_overlaps, mean_dice, patients_showing
 from torch import nn
 
 LIVER, TUMOR = 1, 2
@@ -33,6 +33,11 @@ def test_dice_is_the_mean_over_the_patients():
 def test_what_is_found_in_a_patient_without_it_does_not_change_who_is_averaged_over(wrong_pixels):
     found = mean_dice({"ill": of_patient((9, 9, 9), (8, 10, 10)), "well": of_patient((9, 9, 9), (0, wrong_pixels, 0))})
     assert found[TUMOR] == pytest.approx(0.8)
+
+
+def test_it_is_counted_who_is_averaged_over():
+    counts = {"ill": of_patient((9, 9, 9), (8, 10, 10)), "well": of_patient((9, 9, 9), (0, 5, 0))}
+    assert patients_showing(counts).tolist() == [0, 2, 1]
 
 
 def test_a_label_that_no_patient_shows_has_no_dice():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .model_figures import of_patients
+from .model_figures import in_brackets, number_of_patients
 from .tasks import Label, Task
 
 LEAST_FIELD_MM = 50.0
@@ -155,9 +155,9 @@ def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
         metrics: of the model, see `ModelPackage`.
     """
     weak = [
-        f"{label.name} {dice:.2f}{of_patients(metrics[label.name])}"
+        f"{label.name} {dice}"
         for label in task.labels
-        if voxels[label.value] and (dice := _dice(label, metrics)) is not None and dice < DOUBTFUL_DICE
+        if voxels[label.value] and (dice := _doubtful_dice(metrics.get(label.name, {})))
     ]
     if not weak:
         return []
@@ -167,7 +167,8 @@ def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
     ]
 
 
-def _dice(label: Label, metrics: Mapping[str, Mapping[str, float | None]]) -> float | None:
-    figures = metrics.get(label.name, {})
-    known = ([figures[name] for name in names if figures.get(name) is not None] for names in DICE_FIGURES)
-    return next((min(values) for values in known if values), None)
+def _doubtful_dice(figures: Mapping[str, float | None]) -> str:
+    """The Dice that decides, in words; "" where it is good, or unknown."""
+    known = ([(figures[name], name) for name in names if figures.get(name) is not None] for names in DICE_FIGURES)
+    dice, name = next((min(values) for values in known if values), (1.0, ""))
+    return f"{dice:.2f}{in_brackets(number_of_patients(name, figures))}" if dice < DOUBTFUL_DICE else ""

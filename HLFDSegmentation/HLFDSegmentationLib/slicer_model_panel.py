@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError, PackageError
-from .model_figures import PATIENTS
+from .model_figures import numbers_behind
 from .model_store import StoredPackage, find_package, list_packages, remove_package
 from .package_files import WEIGHTS
 from .slicer_packages import ensure_packages
@@ -91,9 +91,11 @@ def _dice(package: ModelPackage) -> str:
             "test_dice_with_tumors": _("{dice:.2f} on test cases with tumors"),
             "validation_dice": _("{dice:.2f} on the cases that chose it"),
         }
-        texts = [text.format(dice=figures[kind]) for kind, text in kinds.items() if figures.get(kind) is not None]
+        known = [kind for kind in kinds if figures.get(kind) is not None]
+        numbers = numbers_behind(known, figures)
+        texts = [kinds[kind].format(dice=figures[kind]) + _patients(numbers.get(kind)) for kind in known]
         if texts:
-            measured.append(f"{label.name} {', '.join(texts)}{_patients(figures)}")
+            measured.append(f"{label.name} {', '.join(texts)}")
         else:
             unmeasured.append(label.name)
     lines = []
@@ -104,11 +106,10 @@ def _dice(package: ModelPackage) -> str:
     return "\n".join(lines)
 
 
-def _patients(figures: Mapping[str, float | None]) -> str:
-    number = figures.get(PATIENTS)
+def _patients(number: int | None) -> str:
     if number is None:
         return ""
-    return " " + (_("(1 patient)") if number == 1 else _("({number} patients)").format(number=int(number)))
+    return " " + (_("(1 patient)") if number == 1 else _("({number} patients)").format(number=number))
 
 
 def _absent(name: str) -> StoredPackage:

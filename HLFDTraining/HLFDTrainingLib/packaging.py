@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from HLFDSegmentationLib.model_figures import figures_in_words
 from HLFDSegmentationLib.model_package import INTENDED_USE, ModelPackage, read_package, write_package
 
-from .metrics import METRICS, with_tumors
+from .measured_figures import measured_figures
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 
 Metrics = Mapping[str, Mapping[str, float | None]]
-
-ROW_FIGURES = "figures.json"
-"""What `hlfd compare` has measured of a row's student; see `compare.measuring`."""
 
 
 def package_run(
@@ -62,7 +57,7 @@ def package_run(
     plan = run.plan()
     run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
-    metrics = metrics or _measured(run, stage)
+    metrics = metrics or measured_figures(run, stage)
     network_name, run_method = _made(plan, stage)
     method = method or run_method
     title = title or f"{plan.task.title} ({network_name}, {method})"
@@ -88,33 +83,6 @@ def package_run(
 def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     """Name of a stage's network, and the method by which it learned."""
     return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
-
-
-def _measured(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
-    """Figures of a stage's best network by label: on the validation cases and, where measured, on the test cases."""
-    figures = {label: {"validation_dice": dice} for label, dice in run.best(stage)["dice"].items()}
-    tested = _tested(run, stage)
-    for label in figures:
-        means = {f"test_{metric}": mean for metric, mean in tested.get(label, {}).items()}
-        whole = {"test_dice_with_tumors": tested.get(with_tumors(label), {}).get("dice")}
-        figures[label] |= {name: mean for name, mean in {**means, **whole}.items() if mean is not None}
-    return figures
-
-
-def _tested(run: RunFolder, stage: str) -> Mapping[str, Mapping[str, float | None]]:
-    """By label and metric the mean over the test cases, as `hlfd evaluate RUN --all` or `hlfd compare` measured it."""
-    if run.comparison.is_file():
-        models = run.read(run.comparison.name)["models"]
-        labels = next((model["labels"] for model in models if model["stage"] == stage), {})
-        return {label: {name: one["mean"] for name, one in found.items()} for label, found in labels.items()}
-    if stage != "student" or not (run.path / ROW_FIGURES).is_file():
-        return {}
-    values = defaultdict(lambda: defaultdict(list))
-    for case in run.read(ROW_FIGURES)["cases"]:
-        for metric in METRICS:
-            if case.get(metric) is not None:
-                values[case["label"]][metric].append(case[metric])
-    return {label: {name: fmean(one) for name, one in found.items()} for label, found in values.items()}
 
 
 def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "student", method: str | None = None) -> str:

@@ -26,7 +26,7 @@ from .run_folder import writing
 from .slice_loading import SliceLoader, helpers_for
 from .slices import EpochBatches, SliceDataset
 from .teacher_constants import TeacherConstants
-from .validation import count_overlaps, mean_dice
+from .validation import Counts, count_overlaps, mean_dice, patients_showing
 
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100
@@ -277,7 +277,8 @@ class Stage:
 
     def _finish_epoch(self) -> None:
         started = time.monotonic()
-        dice = self._validate()
+        counts = self._validate()
+        dice = mean_dice(counts)
         measured = dice[1:][~np.isnan(dice[1:])]
         value = float(measured.mean()) if len(measured) else math.nan
         entry = {
@@ -293,7 +294,9 @@ class Stage:
         # Where nothing can be measured, or nothing was found so far, whoever has learned longer is taken for better.
         if not value < self.state.best:
             self.state.best, self.state.best_epoch = value if not math.isnan(value) else -math.inf, self.state.epoch
-            self._save_best(entry)
+            showing = patients_showing(counts)
+            patients = {label.name: int(showing[label.value]) for label in self.plan.task.labels}
+            self._save_best({**entry, "patients": patients})
         seconds = self.state.seconds
         self.state.epoch += 1
         self.state.step, self.state.seconds, self.state.terms = 0, 0.0, {}
@@ -312,7 +315,7 @@ class Stage:
         steps = self.batches.steps * len(of_all)
         return {name: sum(terms[name] for terms in of_all) / steps for name in self.state.terms}
 
-    def _validate(self) -> np.ndarray:
+    def _validate(self) -> Counts:
         self.processes.share_buffers(self.learner.student)
         numbers = range(self.processes.rank, len(self.validation), self.processes.world)
         with self._precision():
@@ -320,11 +323,11 @@ class Stage:
             if self.processes.first:
                 path = self.folder / "preview.npz"
                 write_preview(path, self.learner.student, self.validation, self.shown, self.device)
-        merged: dict[str, np.ndarray] = {}
+        merged: Counts = {}
         for part in self.processes.gather(counts):
             for name, rows in part.items():
                 merged[name] = merged[name] + rows if name in merged else rows
-        return mean_dice(merged)
+        return merged
 
     def _save_best(self, entry: dict[str, Any]) -> None:
         best = {"network": _trained_state(self.learner.student), "chosen_by": CRITERION, **entry}

@@ -12,20 +12,20 @@ from torch import nn
 from .partial_labels import Target, merged_classes, representatives
 from .slices import SliceDataset, collate
 
-_Counts = dict[str, np.ndarray]
+Counts = dict[str, np.ndarray]
 """For each patient (C, 3): pixels of each class in both segmentations, in the prediction and in the truth."""
 
 
 @torch.no_grad()
 def count_overlaps(
     network: nn.Module, slices: SliceDataset, numbers: Iterable[int], device: torch.device, at_a_time: int = 1
-) -> _Counts:
+) -> Counts:
     """Counts (C, 3) for each patient: pixels of each class in both, in the prediction and in the truth.
 
     Slices in which an annotator did not look for a class, or did not tell it from another, count nothing for it.
     """
     network.eval()
-    counts: _Counts = defaultdict(lambda: np.zeros(()))
+    counts: Counts = defaultdict(lambda: np.zeros(()))
     for batch, images, target in _same_sized(slices, numbers, at_a_time):
         logits = network(images.to(device, memory_format=torch.channels_last))
         predicted = merged_classes(logits.argmax(1).cpu(), target.groups)
@@ -63,7 +63,7 @@ def _same_sized(
         yield batch, *collate(samples)
 
 
-def mean_dice(counts: _Counts) -> np.ndarray:
+def mean_dice(counts: Counts) -> np.ndarray:
     """Dice of each class, its mean over the patients who show it (C,); NaN where none does.
 
     Who is averaged over depends on the annotations alone. A network that finds something in a patient without it is
@@ -74,3 +74,8 @@ def mean_dice(counts: _Counts) -> np.ndarray:
     shown = true > 0
     dice = np.where(shown, 2 * both / np.where(shown, predicted + true, 1), 0)
     return np.where(shown.any(0), dice.sum(axis=0) / np.maximum(shown.sum(0), 1), np.nan)
+
+
+def patients_showing(counts: Counts) -> np.ndarray:
+    """How many patients show each class (C,): those whom `mean_dice` averages over."""
+    return (np.stack(list(counts.values()))[..., 2] > 0).sum(axis=0)
