@@ -37,7 +37,10 @@ def anatomical_changes(size: tuple[int, int]) -> Compose:
     return Compose(
         [
             spatial,
-            RandSimulateLowResolutiond(image, prob=0.15, upsample_mode="bilinear", zoom_range=(0.4, 0.9)),
+            # By "nearest", the default, the image would lie up to 1.3 pixels below and to the right of its label.
+            RandSimulateLowResolutiond(
+                image, prob=0.15, downsample_mode="nearest-exact", upsample_mode="bilinear", zoom_range=(0.4, 0.9)
+            ),
             RandGaussianSmoothd(image, prob=0.15, sigma_x=(0.3, 1.0), sigma_y=(0.3, 1.0)),
             # Wide, because one network has to serve unenhanced, arterial and portal venous CT.
             RandScaleIntensityd(image, prob=0.8, factors=(-0.35, 0.25)),
