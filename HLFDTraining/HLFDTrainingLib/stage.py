@@ -310,7 +310,7 @@ class Stage:
         )
 
     def _mean_terms(self) -> dict[str, float]:
-        """Over the slices of the epoch, and so over the processes."""
+        """Over the steps of the epoch, and so over the processes."""
         of_all = self.processes.gather(self.state.terms)
         steps = self.batches.steps * len(of_all)
         return {name: sum(terms[name] for terms in of_all) / steps for name in self.state.terms}

@@ -22,7 +22,8 @@ def count_overlaps(
 ) -> Counts:
     """Counts (C, 3) for each patient: pixels of each class in both, in the prediction and in the truth.
 
-    Slices in which an annotator did not look for a class, or did not tell it from another, count nothing for it.
+    Slices in which an annotator did not look for a class count nothing for it. Classes that he did not tell apart count
+    together, for the first of them: a liver that was outlined with its tumors counts for the liver.
     """
     network.eval()
     counts: Counts = defaultdict(lambda: np.zeros(()))
@@ -37,7 +38,7 @@ def count_overlaps(
 
 
 def _overlaps(predicted: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> np.ndarray:
-    """Counts (C, 3) of one slice, of classes (H, W); `known` (C,) are those that its annotator told apart."""
+    """Counts (C, 3) of one slice, of classes (H, W); `known` (C,) stand for what its annotator marked."""
     rows = np.zeros((len(known), 3))
     for label in np.flatnonzero(known.numpy()):
         of_prediction, of_truth = predicted == label, truth == label
