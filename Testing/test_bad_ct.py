@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.nifti_files import check_nifti
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDSegmentationLib.volumes import AxialSlices, read_ct
+from HLFDSegmentationLib.volumes import AxialSlices
 
 SERIES = "1.2.826.0.1.3680043.2.1125.7"
 

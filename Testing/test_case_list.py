@@ -9,7 +9,9 @@ from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.case_list import CaseList
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.patient_aliases import with_aliases
-from HLFDTrainingLib.scene_cases import SceneImage, SceneSegment, SceneSegmentation, case_rows
+from HLFDTrainingLib.scene_cases import case_rows
+from HLFDTrainingLib.scene_pairs import SceneImage, SceneSegmentation
+from HLFDTrainingLib.segment_roles import SceneSegment
 
 TASK = TASKS["liver-tumor"]
 

@@ -8,17 +8,9 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Label, Task, load_task
-from HLFDTrainingLib.cases import (
-    Case,
-    Split,
-    case_groups,
-    check_values_explained,
-    find_cases,
-    split_by_patient,
-    target_values,
-    write_cases_json,
-)
+from HLFDTrainingLib.cases import Case, case_groups, check_values_explained, find_cases, target_values, write_cases_json
 from HLFDTrainingLib.ct_fingerprints import fingerprint
+from HLFDTrainingLib.split import Split, split_by_patient
 
 ABDOMEN = load_task("abdomen")
 KIDNEY_TUMOR = load_task("kidney-tumor")

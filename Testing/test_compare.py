@@ -20,7 +20,7 @@ from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import LocalCluster
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
@@ -31,7 +31,7 @@ from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.split import Split
+from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.stage import Stopped
 
 NETWORK = "mobilenetv2-unet"

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_package import read_package
-from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
+from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.comparison_table import compare_run, comparison_text
@@ -23,6 +23,7 @@ from HLFDTrainingLib.metrics import METRICS, summarize
 from HLFDTrainingLib.packaging import package_run, student_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(

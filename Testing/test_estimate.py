@@ -20,12 +20,13 @@ import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib import estimate as estimate_file
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for, estimate, memory_problem
 from HLFDTrainingLib.memory import DeviceMemory, available_memory, held_memory, peak_memory
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 

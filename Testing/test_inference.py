@@ -7,12 +7,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import inference
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.inference import Segmenter, classify
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import TASKS, Task
-from HLFDSegmentationLib.volumes import read_ct
 from torch import nn
 
 TASK = TASKS["abdomen"]

@@ -13,11 +13,12 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError
 from HLFDTrainingLib import slice_loading, stage
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slice_loading import SliceLoader, helpers_for
 from HLFDTrainingLib.slices import EpochBatches, SliceDataset, list_slices
+from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 

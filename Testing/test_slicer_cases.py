@@ -15,7 +15,7 @@ from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDTrainingLib.case_check import check_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.nrrd_files import write_nrrd
-from HLFDTrainingLib.scene_cases import check_row
+from HLFDTrainingLib.scene_checks import check_row
 from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import (
     Later,

@@ -13,11 +13,12 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, load_task
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.process_identity import computer_name
 from HLFDTrainingLib.run_folder import RunFolder, parts_met
+from HLFDTrainingLib.split import split_by_patient
 from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
 
 

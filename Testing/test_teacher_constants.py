@@ -15,7 +15,7 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.constant_store import ConstantStore
 from HLFDTrainingLib.distillers import Distiller, build_distiller
 from HLFDTrainingLib.distillers.unified_head import UnifiedHead
@@ -23,6 +23,7 @@ from HLFDTrainingLib.head_learner import HeadLearner
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate, list_slices
+from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import load_trained_state
 from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.trainer import TrainingRun

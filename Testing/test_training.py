@@ -18,9 +18,10 @@ import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 

@@ -17,14 +17,14 @@ from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib import stage as stage_file
-from HLFDTrainingLib.cases import Case, find_cases, split_by_patient
+from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
 from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
-from HLFDTrainingLib.split import PARTS, Split, split_onward
+from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
 

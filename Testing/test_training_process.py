@@ -90,7 +90,7 @@ def trainer_ready(process: TrainingProcess) -> bool:
 
 def test_importing_it_loads_nothing_but_the_standard_library():
     code = (
-        "import sys, HLFDTrainingLib.training_process, HLFDTrainingLib.run_list, HLFDTrainingLib.scene_cases;"
+        "import sys, HLFDTrainingLib.training_process, HLFDTrainingLib.run_list, HLFDTrainingLib.scene_checks;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'numpy', 'SimpleITK', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

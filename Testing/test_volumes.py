@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDSegmentationLib.volumes import AxialSlices, hu_problem, read_ct
+from HLFDSegmentationLib.volumes import AxialSlices
 
 TASK = TASKS["liver-tumor"]
 RADIUS_MM = 9.0

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from generated_cases import TASK, write_cases
-from HLFDTrainingLib.cases import find_cases, split_by_patient
+from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.split import split_by_patient
 
 PLAN = TrainingPlan(
     task=TASK,

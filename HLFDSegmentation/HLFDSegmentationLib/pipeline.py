@@ -14,9 +14,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .attention import LayerAttention
-from .ct_files import check_name
+from .ct_files import check_name, read_ct
 from .errors import InputError, OutputError
 from .given_segmentation import read_segmentation
+from .hounsfield import hu_problem
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
 from .quantification import SegmentMeasures, measure, write_measures_csv
@@ -24,7 +25,7 @@ from .report import write_report
 from .safe_files import replace_waiting
 from .segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
 from .tasks import file_name
-from .volumes import AxialSlices, hu_problem, read_ct
+from .volumes import AxialSlices
 
 NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "
 

@@ -12,12 +12,9 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from .ct_files import AIR_HU, read_ct
+from .ct_files import AIR_HU
 from .errors import InputError
-from .hounsfield import hu_problem
 from .tasks import Task
-
-__all__ = ["AxialOrder", "AxialSlices", "hu_problem", "read_ct"]
 
 STRIDE = 32
 """One pixel of the networks' deepest layer stands for this many pixels of a slice."""

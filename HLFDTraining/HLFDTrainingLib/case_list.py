@@ -10,24 +10,11 @@ from HLFDSegmentationLib.tasks import TASKS, Task
 
 from .cases import ALL_CASES, Case
 from .patient_aliases import with_aliases
-from .scene_cases import (
-    NOT_USED,
-    CaseRow,
-    RowProblem,
-    check_row,
-    check_rows,
-    guess_roles,
-    known_patient,
-    move_patient,
-    patient_among,
-    plain,
-    remember_roles,
-    same_patient,
-    split_rows,
-    unused_name,
-)
+from .scene_cases import NOT_USED, CaseRow, move_patient, plain, remember_roles, split_rows, unused_name
+from .scene_checks import RowProblem, check_row, check_rows
 from .scene_pairs import SceneImage, SceneSegmentation
-from .segment_roles import SceneSegment
+from .scene_patients import known_patient, patient_among, same_patient
+from .segment_roles import SceneSegment, guess_roles
 
 
 class CaseList:

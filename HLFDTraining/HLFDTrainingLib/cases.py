@@ -14,9 +14,6 @@ from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
 from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, own_pairs
-from .split import Split, split_by_patient
-
-__all__ = ["Case", "Split", "case_groups", "find_cases", "split_by_patient", "target_values", "write_cases_json"]
 
 CASES_FILE = "cases.json"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
-from HLFDSegmentationLib.volumes import read_ct
 
 from .cases import Case, case_groups, target_values
 from .metrics import METRICS, CaseMetrics, Summary, measure_case

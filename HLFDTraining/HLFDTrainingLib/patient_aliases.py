@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .scene_cases import CaseRow, known_patient, patient_key
+from .scene_cases import CaseRow
+from .scene_patients import known_patient, patient_key
 
 DIGITS = 12
 

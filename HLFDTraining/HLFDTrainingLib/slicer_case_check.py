@@ -18,7 +18,7 @@ from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_star
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
-from .scene_cases import RowProblem
+from .scene_checks import RowProblem
 from .split import Split
 from .training_process import LIBRARY_FOLDERS
 

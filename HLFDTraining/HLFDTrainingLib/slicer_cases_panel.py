@@ -19,7 +19,8 @@ from slicer.util import VTKObservationMixin
 
 from .case_list import CaseList
 from .cases import find_cases
-from .scene_cases import NOT_USED, CaseRow, RowProblem, case_rows
+from .scene_cases import NOT_USED, CaseRow, case_rows
+from .scene_checks import RowProblem
 from .slicer_case_work import CaseWork, Steps, write_and_check
 from .slicer_cases import (
     Nodes,

@@ -9,7 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .scene_cases import CaseRow, RowProblem
+from .scene_cases import CaseRow
+from .scene_checks import RowProblem
 from .split import PARTS
 
 NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)

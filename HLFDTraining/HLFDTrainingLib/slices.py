@@ -10,10 +10,11 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
-from HLFDSegmentationLib.volumes import AxialSlices, read_ct
+from HLFDSegmentationLib.volumes import AxialSlices
 from monai.utils import convert_to_tensor
 
 from .augmentation import anatomical_changes

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from default_model import FRACTIONS, SEED, liver_cases
 from HLFDSegmentationLib.attention import gradcam, most_likely
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.faithfulness import (
     area,
     cascading_randomization,
@@ -28,7 +29,7 @@ from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Task
-from HLFDSegmentationLib.volumes import AxialSlices, read_ct
+from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.split import split_by_patient
 
 LABELS = ("liver", "kidney")

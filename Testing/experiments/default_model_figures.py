@@ -35,10 +35,10 @@ from default_model import (
     read_slice,
 )
 from empty_slices import empty_slice
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.volumes import read_ct
 from HLFDTrainingLib.metrics import with_tumors
 from HLFDTrainingLib.split import split_by_patient
 

@@ -18,9 +18,10 @@ import SimpleITK as sitk
 import torch
 from experiments import EXPERIMENTS, FULL_PIXELS, STUDENT
 from experiments_results import comparisons
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Task
-from HLFDSegmentationLib.volumes import AxialSlices, read_ct
+from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.cases import Case, target_values
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row

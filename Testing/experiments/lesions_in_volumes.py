@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from HLFDSegmentationLib import neighboring_slices
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.volumes import read_ct
 from scipy import ndimage
 
 CTS = ("totalseg_dicom20", "hcc_011_acq1")
