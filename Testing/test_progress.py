@@ -1,12 +1,14 @@
-"""What a person at a terminal reads of a training."""
+"""What a person at a terminal, and in the log of a run, reads of a training."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 
 import pytest
 from HLFDTrainingLib.commands import training
+from HLFDTrainingLib.event_sentences import readable_log
 from HLFDTrainingLib.progress import ProgressBar, TrainingProgress, json_lines
 
 EPOCH = {"event": "epoch", "stage": "student", "epoch": 3, "epochs": 9, "terms": {"segmentation": 0.2}, "seconds": 4.0}
@@ -43,9 +45,12 @@ class Terminal(io.StringIO):
         ),
         (
             {**EPOCH, "dice": {"liver": 0.91234, "liver tumor": None}},
-            "student: epoch 3 of 9, validation Dice liver 0.912",
+            "student: epoch 3 of 9, loss 0.2000, validation Dice liver 0.912",
         ),
-        ({**EPOCH, "dice": {"liver": None}}, "student: epoch 3 of 9, validation Dice could not be measured"),
+        (
+            {**EPOCH, "dice": {"liver": None}},
+            "student: epoch 3 of 9, loss 0.2000, validation Dice could not be measured",
+        ),
         ({"event": "stopped", "resume": "hlfd train -o RUN --resume"}, "Stopped. To go on: hlfd train -o RUN --resume"),
         (
             FINISHED,
@@ -62,6 +67,29 @@ class Terminal(io.StringIO):
 def test_events_are_told_in_sentences(event, said, capsys):
     TrainingProgress()(event)
     assert capsys.readouterr().out.strip() == said
+
+
+def test_log_tells_what_a_terminal_shows_as_a_bar_or_as_a_command():
+    events = [
+        {"event": "plan", "stages": [{"stage": "student", "epochs": 9, "steps": 5}]},
+        {"event": "reading", "done": 3, "of": 8},
+        {"event": "step", "stage": "student", "epoch": 1, "epochs": 9, "step": 1, "steps": 5},
+        {**EPOCH, "dice": {"liver": 0.91234}},
+        {"event": "stopped", "resume": "hlfd train -o RUN --resume"},
+        {"event": "error", "message": "The loss is no number."},
+        {"event": "finished"},
+        {"other": "object"},
+    ]
+    assert readable_log("\n".join(["a warning", *map(json.dumps, events)])).splitlines() == [
+        "a warning",
+        "epochs: student 9",
+        "reading slices: 3 of 8",
+        "student: epoch 3 of 9, loss 0.2000, validation Dice liver 0.912",
+        "stopped; the state is kept",
+        "error: The loss is no number.",
+        '{"event": "finished"}',  # what is damaged stays as it is
+        '{"other": "object"}',
+    ]
 
 
 def test_steps_move_one_line_and_end_before_the_next_sentence(capsys):

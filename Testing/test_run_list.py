@@ -10,8 +10,8 @@ import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDTrainingLib.process_identity import computer_name, start_of
-from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run, seconds_left
-from HLFDTrainingLib.training_curves import progress_of
+from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run
+from HLFDTrainingLib.run_progress import progress_of, seconds_left
 
 PLAN = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "hlfd"}
 STAGES = [
@@ -145,6 +145,8 @@ def test_run_can_be_renamed(tmp_path):
 def test_time_left_is_unknown_before_anything_was_measured():
     assert seconds_left([]) is None
     assert seconds_left([BEGUN]) is None
+    # An epoch whose steps are all done is not measured before its event.
+    assert seconds_left([BEGUN], step("teacher", 10, of_epoch=1)) is None
 
 
 def test_time_left_in_the_first_epoch_is_told_by_its_steps():

@@ -434,7 +434,7 @@ def test_log_reads_as_sentences(panel, tmp_path):
     panel.ui.logCollapsibleButton.collapsed = False
     text = panel.ui.logText.toPlainText()
     assert text.splitlines()[:2] == [
-        "student 2/4: loss 0.7500; validation Dice liver -, liver tumor -",
+        "student: epoch 2 of 4, loss 0.7500, validation Dice could not be measured",
         "a warning",
     ]
 

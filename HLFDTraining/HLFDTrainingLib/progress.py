@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
+
+from .event_sentences import SENTENCES
+from .run_events import Event
 
 
 class ProgressBar:
@@ -41,7 +44,7 @@ class ProgressBar:
         self.phase = ""
 
 
-def json_lines(event: dict[str, Any]) -> None:
+def json_lines(event: Event) -> None:
     """Prints an event as one line of JSON (docs/training.md has the schema)."""
     print(json.dumps(event), flush=True)
 
@@ -52,7 +55,7 @@ class TrainingProgress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.bar = ProgressBar(stream)
 
-    def __call__(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         """Takes one event; docs/training.md has its entries."""
         kind = event["event"]
         if kind == "step":
@@ -61,37 +64,7 @@ class TrainingProgress:
             self.bar("reading", event["done"] / max(1, event["of"]))
         else:
             self.bar.close()
-            if kind in SENTENCES:
+            if kind == "stopped":
+                print(f"Stopped. To go on: {event['resume']}", flush=True)
+            elif kind in SENTENCES:
                 print(SENTENCES[kind](event), flush=True)
-
-
-def _stages(event: dict[str, Any]) -> str:
-    return "epochs: " + ", ".join(f"{stage['stage']} {stage['epochs']}" for stage in event["stages"])
-
-
-def _epoch(event: dict[str, Any]) -> str:
-    return f"{event['stage']}: epoch {event['epoch']} of {event['epochs']}, {_dice(event['dice'])}"
-
-
-def _finished(event: dict[str, Any]) -> str:
-    alone = event.get("undistilled")
-    beside = f"\nWithout distillation, epoch {alone['best_epoch']}: {_dice(alone['validation_dice'])}" if alone else ""
-    return (
-        f"Finished. The student {event['student']} (method {event['method']}) is that of epoch {event['best_epoch']}, "
-        f"chosen by the {event['chosen_by']}: {_dice(event['validation_dice'])}{beside}"
-    )
-
-
-def _dice(by_label: dict[str, float | None]) -> str:
-    measured = ", ".join(f"{name} {value:.3f}" for name, value in by_label.items() if value is not None)
-    return f"validation Dice {measured}" if measured else "validation Dice could not be measured"
-
-
-SENTENCES = {
-    "measuring": lambda event: f"measuring the {event['stage']} ...",
-    "plan": _stages,
-    "epoch": _epoch,
-    "stopped": lambda event: f"Stopped. To go on: {event['resume']}",
-    "finished": _finished,
-}
-"""What a person reads of an event."""

@@ -10,6 +10,9 @@ from typing import Any
 READ_AT_ONCE = 4_000_000
 LAST_BYTES = 65_536
 
+Event = dict[str, Any]
+"""What a trainer tells; docs/training.md has the entries."""
+
 
 class EventFollower:
     """Gives the events that were added to a file since it was asked before.
@@ -25,7 +28,7 @@ class EventFollower:
         self.path = path
         self._offset = 0
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self) -> list[Event]:
         """The new events; none when the file cannot be read now."""
         try:
             with open(self.path, "rb") as stream:
@@ -42,21 +45,21 @@ class EventFollower:
         return _events_in(whole)
 
 
-def all_events(path: Path) -> list[dict[str, Any]]:
+def all_events(path: Path) -> list[Event]:
     """Every whole event of a file."""
     follow = EventFollower(path)
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     while new := follow():
         events += new
     return events
 
 
-def epochs_done(events: Iterable[dict[str, Any]]) -> dict[str, int]:
+def epochs_done(events: Iterable[Event]) -> dict[str, int]:
     """How many epochs each stage has behind it by its last event; an event may be lost, and a stage begin anew."""
     return {event["stage"]: event["epoch"] for event in events if event["event"] == "epoch"}
 
 
-def last_event(path: Path) -> dict[str, Any] | None:
+def last_event(path: Path) -> Event | None:
     """The last whole event of a file; none where there is none."""
     try:
         with open(path, "rb") as stream:
@@ -77,12 +80,12 @@ def event_of(line: str) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _events_in(content: bytes) -> list[dict[str, Any]]:
+def _events_in(content: bytes) -> list[Event]:
     lines = content.decode("utf-8", errors="replace").split("\n")
     return [event for line in lines if (event := _event_in(line)) is not None]
 
 
-def _event_in(line: str) -> dict[str, Any] | None:
+def _event_in(line: str) -> Event | None:
     """The event of a line. A trainer that was killed leaves half an event, and the next one goes on in its line."""
     start = line.find("{")
     while start >= 0:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 from HLFDSegmentationLib.errors import InputError
@@ -13,10 +12,10 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, read_object
-from .run_events import all_events, epochs_done
+from .run_events import Event, all_events
+from .run_progress import seconds_left
 from .run_state import StateName, state_of
 
-EPOCHS_AVERAGED = 3
 NAME_FILE = "name.txt"
 
 
@@ -112,48 +111,7 @@ def rename_run(folder: Path, name: str) -> None:
         part.write_text(" ".join(name.split()), encoding="utf-8")
 
 
-def seconds_left(events: list[dict[str, Any]], step: dict[str, Any] | None = None) -> float | None:
-    """About how long the rest of a run takes, or none where nothing is known of it yet.
-
-    An epoch of a stage that has not begun is taken to be as long as one of the stage before.
-
-    Args:
-        events: of the run so far (docs/training.md).
-        step: the event of the last step, for the first epoch and for the share that is done of the present one.
-    """
-    stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), None)
-    if stages is None:
-        return None
-    measured, epochs = _seconds_of_epochs(events), epochs_done(events)
-    total, seconds, known = 0.0, 0.0, False
-    for stage in stages:
-        name = stage["stage"]
-        done = epochs.get(name, 0)
-        share = _share_of_epoch(step, name, done)
-        if measured.get(name):
-            seconds, known = fmean(measured[name][-EPOCHS_AVERAGED:]), True
-        elif share:
-            seconds, known = step["seconds_left_in_epoch"] / (1 - share), True
-        total += seconds * max(0.0, stage["epochs"] - done - share)
-    return total if known else None
-
-
-def _seconds_of_epochs(events: list[dict[str, Any]]) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {}
-    for event in events:
-        if event["event"] == "epoch" and "seconds" in event:
-            seconds.setdefault(event["stage"], []).append(event["seconds"])
-    return seconds
-
-
-def _share_of_epoch(step: dict[str, Any] | None, stage: str, done: int) -> float:
-    """How much is done of the epoch after the ones that are done; 0 where it is not known, or it is nearly over."""
-    if step is None or step.get("stage") != stage or step.get("epoch") != done + 1 or step["step"] >= step["steps"]:
-        return 0.0
-    return step["step"] / step["steps"]
-
-
-def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
+def _progress(events: Sequence[Event]) -> dict[str, Any]:
     last = next((event for event in reversed(events) if event["event"] == "epoch"), None)
     return {} if last is None else {key: last[key] for key in ("stage", "epoch", "epochs")}
 

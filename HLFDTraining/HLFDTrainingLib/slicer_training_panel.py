@@ -15,16 +15,19 @@ from HLFDSegmentationLib.slicer_packages import ensure_packages
 from HLFDSegmentationLib.slicer_texts import time_text
 from slicer.i18n import tr as _
 
+from .event_sentences import readable_log
 from .process_files import ProcessFiles, read_object
+from .run_events import Event
 from .run_list import RunRow, describe_run, list_runs, rename_run, run_name
 from .run_lock import RunLock
+from .run_progress import RunProgress, progress_of
 from .run_state import RunState
 from .slicer_charts import TrainingCharts
 from .slicer_own_layout import register_layouts
 from .slicer_preview import Colors, preview_pixmap, read_preview
 from .slicer_texts import stage_titles
 from .slicer_trainer import start_trainer
-from .training_curves import Event, Progress, StageCurves, curves_of, progress_of, readable_log
+from .training_curves import StageCurves, curves_of
 from .training_process import TrainingProcess
 
 LOOK_MS = 500
@@ -89,7 +92,7 @@ class ShownRun:
         self.events += new
         return len(new)
 
-    def progress(self) -> Progress:
+    def progress(self) -> RunProgress:
         """Where it is. Raises KeyError or TypeError where its files are damaged."""
         return progress_of(self.events, self.process.step if self.running else None)
 
@@ -441,13 +444,13 @@ def _run_title(row: RunRow, *, several: bool) -> str:
     return f"{name} ({states[row.state]})"
 
 
-def _stage_text(progress: Progress) -> str:
+def _stage_text(progress: RunProgress) -> str:
     if progress.stage == "reading":
         return _("Reading the slices: {done} of {all}").format(done=progress.step, all=progress.steps)
     return _place_text(progress) if progress.stage else _("Starting")
 
 
-def _place_text(progress: Progress) -> str:
+def _place_text(progress: RunProgress) -> str:
     place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
         stage=stage_titles()[progress.stage], epoch=progress.epoch, epochs=progress.epochs
     )
@@ -455,13 +458,13 @@ def _place_text(progress: Progress) -> str:
     return place + steps
 
 
-def _remaining_text(progress: Progress) -> str:
+def _remaining_text(progress: RunProgress) -> str:
     if progress.seconds_left is None:
         return _("How long it takes is known after some steps.")
     return _("{time} left, all stages together").format(time=time_text(progress.seconds_left))
 
 
-def _left_text(progress: Progress) -> str:
+def _left_text(progress: RunProgress) -> str:
     if progress.seconds_left is None:
         return ""
     return _("{time} to go when it is continued").format(time=time_text(progress.seconds_left))
