@@ -16,9 +16,11 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.slices import EpochBatches, SliceDataset, collate, list_slices
+from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.stage import Stage
+from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
 from torch import multiprocessing
 

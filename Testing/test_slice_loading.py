@@ -14,12 +14,14 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError
 from HLFDTrainingLib import slice_loading, stage
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slice_loading import SliceLoader, helpers_for
-from HLFDTrainingLib.slices import EpochBatches, SliceDataset, list_slices
+from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.trainer import TrainingRun
 
 CUDA = torch.device("cuda")

@@ -16,7 +16,8 @@ from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.slices import SliceDataset, collate, list_slices, training_slices
+from HLFDTrainingLib.slices import SliceDataset, collate
+from HLFDTrainingLib.stored_slices import list_slices, training_slices
 
 
 @pytest.fixture(scope="module")

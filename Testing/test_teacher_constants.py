@@ -22,9 +22,10 @@ from HLFDTrainingLib.distillers.unified_head import UnifiedHead
 from HLFDTrainingLib.head_learner import HeadLearner
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.slices import SliceDataset, collate, list_slices
+from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import load_trained_state
+from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.trainer import TrainingRun
 

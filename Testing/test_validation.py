@@ -11,7 +11,8 @@ import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.slices import SliceDataset, list_slices
+from HLFDTrainingLib.slices import SliceDataset
+from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice, patients_showing
 from torch import nn
 

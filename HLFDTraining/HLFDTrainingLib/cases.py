@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
@@ -70,6 +71,18 @@ def target_values(case: Case, task: Task) -> dict[int, int]:
     """
     representatives = {value: min(classes, default=BACKGROUND) for value, classes in _classes(case, task).items()}
     return {BACKGROUND: BACKGROUND, **representatives}
+
+
+def classes_of(annotation: np.ndarray, case: Case, task: Task) -> np.ndarray:
+    """The classes that the values of a case's label file stand for, each the representative of its group (uint8).
+
+    Raises:
+        CasesError: as `case_groups`.
+    """
+    classes = np.zeros(annotation.shape, np.uint8)
+    for value, representative in target_values(case, task).items():
+        classes[annotation == value] = representative
+    return classes
 
 
 def _classes(case: Case, task: Task) -> dict[int, frozenset[int]]:

@@ -16,7 +16,8 @@ from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case
-from .evaluation import measure, summary_table, summary_text
+from .evaluation import measure
+from .figure_tables import summary_table, summary_text, without_nan
 from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
 from .network_cost import network_cost
 from .packaging import stage_as_package
@@ -62,7 +63,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON holds it (docs/training.md); null for a figure that has no meaning."""
-        return _without_nan(asdict(self))
+        return without_nan(asdict(self))
 
 
 def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None = None) -> Comparison:
@@ -167,11 +168,3 @@ def _row(model: ModelFigures, label: str) -> dict[str, Any]:
             for name, value in columns.items()
         },
     }
-
-
-def _without_nan(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _without_nan(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_without_nan(value) for value in data]
-    return None if isinstance(data, float) and math.isnan(data) else data

@@ -27,9 +27,10 @@ from .memory import DeviceMemory
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slice_loading import helpers_for
-from .slices import SliceItem, collate, list_slices, training_slices
+from .slices import collate
 from .split import Split
 from .stage import Report, Stage, StageState
+from .stored_slices import SliceItem, list_slices, training_slices
 from .trainer import TrainingRun, check_slices
 from .validation import count_overlaps
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,11 +13,10 @@ from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.model_package import ModelPackage
-from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
 
-from .cases import Case, case_groups, target_values
-from .metrics import METRICS, CaseMetrics, Summary, measure_case
+from .cases import Case, case_groups, classes_of
+from .metrics import CaseMetrics, measure_case
 
 
 def evaluate(
@@ -111,11 +108,7 @@ def annotated_classes(case: Case, task: Task) -> np.ndarray:
     Raises:
         CasesError: the annotation cannot be read, or does not fit the task.
     """
-    annotation = _annotation(case)
-    truth = np.zeros(annotation.shape, np.uint8)
-    for value, representative in target_values(case, task).items():
-        truth[annotation == value] = representative
-    return truth
+    return classes_of(_annotation(case), case, task)
 
 
 def _annotation(case: Case) -> np.ndarray:
@@ -125,34 +118,3 @@ def _annotation(case: Case) -> np.ndarray:
         raise CasesError(
             f"Case {case.name}: {error} Put its annotation back where it was, or leave the case out."
         ) from error
-
-
-def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
-    """One row a case and label, with `METRICS` as columns; empty where a figure has no meaning. Raises OutputError."""
-    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ("case", "label", *METRICS))
-        writer.writeheader()
-        for case in figures:
-            for label, metrics in case.labels.items():
-                values = {name: "" if np.isnan(value) else f"{value:.5f}" for name, value in asdict(metrics).items()}
-                if any(values.values()):
-                    writer.writerow({"case": case.case, "label": label, **values})
-
-
-def summary_table(
-    summaries: dict[str, dict[str, Summary]], metrics: Sequence[str] = METRICS, *, of: str = "label"
-) -> str:
-    """Mean ± standard deviation (cases) of each label, or what else is summarized, and metric, as a Markdown table."""
-    lines = [f"| {of} | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
-    for label, figures in summaries.items():
-        cells = [summary_text(figures[metric]) for metric in metrics]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def summary_text(summary: Summary) -> str:
-    """Mean ± standard deviation (cases), or a dash."""
-    if not summary.n:
-        return "-"
-    spread = "" if np.isnan(summary.sd) else f" ± {summary.sd:.3f}"
-    return f"{summary.mean:.3f}{spread} ({summary.n})"

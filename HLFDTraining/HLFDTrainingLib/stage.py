@@ -18,13 +18,14 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import replacing
 from torch import nn
 
+from .epoch_batches import EpochBatches
 from .partial_labels import Target
 from .plan import TrainingPlan
 from .preview import write_preview
 from .processes import Processes
 from .run_folder import writing
 from .slice_loading import SliceLoader, helpers_for
-from .slices import EpochBatches, SliceDataset
+from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
 

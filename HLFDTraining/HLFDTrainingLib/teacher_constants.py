@@ -20,7 +20,8 @@ from .distillers import Distiller
 from .distillers.constants import Constant, Size
 from .orientations import ORIENTATIONS
 from .partial_labels import Target
-from .slices import SliceDataset, SliceItem
+from .slices import SliceDataset
+from .stored_slices import SliceItem
 
 
 class TeacherConstants:

@@ -18,15 +18,17 @@ from torch import nn
 
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
 from .distillers.hlfd import UnifiedHead
+from .epoch_batches import EpochBatches
 from .given_weights import keep_given_weights
 from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
 from .processes import Processes
 from .run_folder import RunFolder, read_weights
-from .slices import EpochBatches, SliceDataset, chosen_slices, list_slices
+from .slices import SliceDataset
 from .split import Split
 from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type, load_trained_state
+from .stored_slices import chosen_slices, list_slices
 from .teacher_constants import TeacherConstants, open_store
 
 

@@ -16,7 +16,8 @@ import torch
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDTrainingLib.run_folder import RunFolder, read_weights
-from HLFDTrainingLib.slices import SliceDataset, list_slices
+from HLFDTrainingLib.slices import SliceDataset
+from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
 
 Weights = Mapping[str, torch.Tensor]

@@ -27,7 +27,8 @@ from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cases import Case
-from HLFDTrainingLib.evaluation import evaluate, summary_table, write_metrics_csv
+from HLFDTrainingLib.evaluation import evaluate
+from HLFDTrainingLib.figure_tables import summary_table, write_metrics_csv
 from HLFDTrainingLib.layouts import LabelNames
 from HLFDTrainingLib.metrics import CaseMetrics, summarize, with_tumors
 from HLFDTrainingLib.packaging import model_card, package_run, student_as_package

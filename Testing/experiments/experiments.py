@@ -33,10 +33,11 @@ from HLFDSegmentationLib.tasks import TASKS, Task
 from HLFDTrainingLib.compare.comparison import compare
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
+from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
-from HLFDTrainingLib.slices import EpochBatches, training_slices
 from HLFDTrainingLib.split import Split
+from HLFDTrainingLib.stored_slices import training_slices
 
 STUDENT, LARGER_STUDENT = "mobilenetv2-unet", "resnet18-unet"
 MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")

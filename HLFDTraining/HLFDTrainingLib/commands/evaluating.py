@@ -45,7 +45,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.pipeline import check_makeable
 
     from ..checked_cases import check_measurable
-    from ..evaluation import evaluate, summary_table, write_metrics_csv
+    from ..evaluation import evaluate
+    from ..figure_tables import summary_table, write_metrics_csv
     from ..metrics import summarize
     from ..packaging import student_as_package
     from ..progress import ProgressBar

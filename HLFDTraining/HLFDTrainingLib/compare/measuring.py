@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from HLFDSegmentationLib.volumes import AxialSlices
 
 from ..cases import Case, case_groups
 from ..evaluation import SegmentedCase, segment_case
+from ..figure_tables import without_nan
 from .focus import CaseFocus, Chosen, focus_of_case
 from .label_slices import on_label_slices
 
@@ -70,7 +70,7 @@ def measure_network(
         of_slices = on_label_slices(prediction, truth, slices.spacing[::-1], groups, task)
         for label, metrics in segmented.figures().labels.items():
             values = {**asdict(metrics), **of_slices[label]}
-            found["cases"].append({**place, "label": label, **_without_nan(values)})
+            found["cases"].append({**place, "label": label, **without_nan(values)})
         asked = chosen.get(case.name, {})
         of_layers = focus_of_case(network, slices, truth, groups, asked, task, choose_device(device))
         found["focus"] += [{**place, "label": one.label, "layer": one.layer, **_focus(one)} for one in of_layers]
@@ -109,7 +109,3 @@ def _focus(one: CaseFocus) -> dict[str, float | None]:
         return dict.fromkeys(FOCUS_FIGURES)
     organ = (one.focus.organ_ratio, one.focus.organ) if one.organ_known else (None, None)
     return dict(zip(FOCUS_FIGURES, (one.focus.segment_ratio, one.focus.segment, *organ)))
-
-
-def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

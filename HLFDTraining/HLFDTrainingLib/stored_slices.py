@@ -1,0 +1,136 @@
+"""The axial slices of annotated cases: which ones an epoch has, read once and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.label_files import read_label
+from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.volumes import AxialSlices
+
+from .cases import Case, classes_of
+from .run_folder import writing
+
+EMPTY_SLICES = 0.25
+"""Share of the slices without any label that training sees, as a fraction of those with one."""
+
+
+@dataclass(frozen=True)
+class SliceItem:
+    """One axial slice of a case: its index counts from the most inferior slice."""
+
+    case: Case
+    index: int
+    labelled: bool
+
+
+def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
+    """Every axial slice of the cases, in order. Only the annotations are read."""
+    items = []
+    for case in cases:
+        image = read_label(case.label)
+        # The annotation lies on the CT's grid, so its own slices are the CT's.
+        annotation = AxialSlices(image, task).labels_of(image)
+        labelled = np.isin(annotation, [value for value, names in case.labels.items() if names]).any(axis=(1, 2))
+        items += [SliceItem(case, index, bool(any_label)) for index, any_label in enumerate(labelled)]
+    return items
+
+
+def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceItem]:
+    """The slices of an epoch: see `chosen_slices`."""
+    return chosen_slices(list_slices(cases, task), seed)
+
+
+def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
+    """Of all slices, each `case.repeat` times, those of an epoch: all with a label and a seeded share of the others."""
+    repeated = [item for item in items for _ in range(item.case.repeat)]
+    labelled = [item for item in repeated if item.labelled]
+    empty = [item for item in repeated if not item.labelled]
+    count = min(len(empty), round(EMPTY_SLICES * len(labelled)))
+    chosen = np.random.default_rng(seed).choice(len(empty), count, replace=False) if count else []
+    return labelled + [empty[number] for number in sorted(chosen)]
+
+
+class SliceReader:
+    """Reads one slice of a case as segmenting would: `image` float16 and `label` uint8, both (1, H, W).
+
+    The image has the task's spacing, its window scaled to 0..1; the label holds the representatives of the task's
+    classes.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._last: _AxialCase | None = None
+
+    def __call__(self, item: SliceItem) -> dict[str, torch.Tensor]:
+        """The slice."""
+        case, index = item.case, item.index
+        # Slices are asked for in order at first, so each case is read once and not once for each of its slices.
+        if self._last is None or self._last.case != case:
+            self._last = _AxialCase(case, self.task)
+        return {
+            "image": torch.from_numpy(self._last.slices.images(index, index + 1)[0]).half(),
+            "label": torch.from_numpy(self._last.slices.to_canvas(self._last.classes[index : index + 1])),
+        }
+
+
+class _AxialCase:
+    """A case's CT and classes in axial order."""
+
+    def __init__(self, case: Case, task: Task) -> None:
+        self.case = case
+        self.slices = AxialSlices(read_ct(case.ct), task)
+        self.classes = classes_of(self.slices.labels_of(read_label(case.label)), case, task)
+
+
+class StoredSlices:
+    """Slices as `SliceReader` gives them, read once: after that they come from files in a folder.
+
+    MONAI's PersistentDataset does the same, but writes to the system's temporary folder and moves the file. Where that
+    is another disk, a file can be seen, or left behind, half written, and then it is never read again.
+
+    Args:
+        items: the slices.
+        task: their task.
+        folder: where they are kept; several processes may share it.
+    """
+
+    def __init__(self, items: Sequence[SliceItem], task: Task, folder: Path) -> None:
+        self.items = items
+        self.task = task
+        self.folder = folder
+        self.read = SliceReader(task)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """One slice.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        path = self.folder / f"{self._key(self.items[number])}.pt"
+        try:
+            return torch.load(path, weights_only=True)
+        # Not there, or damaged by a disk or a power failure.
+        except (OSError, EOFError, RuntimeError, UnpicklingError):
+            slice_ = self.read(self.items[number])
+        with replacing(path) as part, writing(path):
+            torch.save(slice_, part)
+        return slice_
+
+    def _key(self, item: SliceItem) -> str:
+        """Of a slice as it is now, so that a changed file or task is read anew."""
+        case, task = item.case, self.task
+        files = [
+            file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+        ]
+        stamp = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        identity = (stamp, item.index, sorted(case.labels.items()), task.window, task.spacing, task.num_classes)
+        return sha256(repr(identity).encode()).hexdigest()
