@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from .run_folder import writing
+from .weights_files import writing
 
 WRITTEN = 1 << 32
 """Added to a row's CRC-32, so that no row that was written has the check 0 of one that was not."""

@@ -15,8 +15,9 @@ from HLFDSegmentationLib.tasks import Task
 
 from .distillers import needs_teacher
 from .plan import TrainingPlan
-from .run_folder import RunFolder, read_weights, run_of_weights, writing
+from .run_folder import RunFolder, run_of_weights
 from .split import PARTS, Split
+from .weights_files import read_weights, writing
 
 Weights = Mapping[str, torch.Tensor]
 

@@ -15,8 +15,8 @@ from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
 from torch import nn
 
-from .run_folder import writing
 from .slices import SliceDataset
+from .weights_files import writing
 
 
 def largest_slice(slices: SliceDataset, task: Task) -> int:

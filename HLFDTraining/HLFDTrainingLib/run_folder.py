@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +13,12 @@ from HLFDSegmentationLib.safe_files import write_json
 
 from .case_files import look_at
 from .cases import Case, find_cases, write_cases_json
+from .command_text import quoted
 from .ct_fingerprints import check_patients_named_alike, fingerprints
 from .plan import TrainingPlan
 from .software import software_versions
 from .split import PARTS, Split, split_by_patient, split_onward
+from .weights_files import read_weights, writing
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -31,8 +29,6 @@ EARLIER = "earlier.json"
 FINGERPRINTS = "fingerprints.json"
 """File with the fingerprints of the CTs of the run's `cases` by name, what `files` they were (`case_files.Looked`), and
 the patients by CT of `earlier` runs."""
-
-# torch is imported where weights are read: a run can be started and watched by a program that does without it.
 
 
 class RunFolder:
@@ -285,38 +281,3 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
         check_patients_named_alike(cases, fingerprints(cases), patients)
     before = parts_met(sources)
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)
-
-
-def quoted(path: Path) -> str:
-    """A path as a command line takes it."""
-    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
-    try:
-        yield
-    # torch tells a full disk by a RuntimeError.
-    except (OSError, RuntimeError) as error:
-        raise OutputError(
-            f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
-            "then continue (in a terminal: `hlfd train` with --resume, `hlfd compare` by the same command)."
-        ) from error
-
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """A stage's best.pt, with its "network": tensors and numbers, never code. Raises TrainingError where it is none."""
-    import torch
-
-    if not path.is_file():
-        raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
-        raise TrainingError(
-            f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
-        raise TrainingError(f"{path} holds no network of a training. Choose the best.pt that `hlfd train` wrote.")
-    return content

@@ -23,11 +23,11 @@ from .partial_labels import Target
 from .plan import TrainingPlan
 from .preview import write_preview
 from .processes import Processes
-from .run_folder import writing
 from .slice_loading import SliceLoader, helpers_for
 from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
+from .weights_files import writing
 
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100

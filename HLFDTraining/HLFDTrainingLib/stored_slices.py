@@ -17,7 +17,7 @@ from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import Case, classes_of
-from .run_folder import writing
+from .weights_files import writing
 
 EMPTY_SLICES = 0.25
 """Share of the slices without any label that training sees, as a fraction of those with one."""

@@ -24,12 +24,13 @@ from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
 from .processes import Processes
-from .run_folder import RunFolder, read_weights
+from .run_folder import RunFolder
 from .slices import SliceDataset
 from .split import Split
 from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type, load_trained_state
 from .stored_slices import chosen_slices, list_slices
 from .teacher_constants import TeacherConstants, open_store
+from .weights_files import read_weights
 
 
 class TrainingRun:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
-from HLFDTrainingLib.run_folder import RunFolder, read_weights
+from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
+from HLFDTrainingLib.weights_files import read_weights
 
 Weights = Mapping[str, torch.Tensor]
 STUDENT = "student."

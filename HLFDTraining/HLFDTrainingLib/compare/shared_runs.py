@@ -10,10 +10,11 @@ from torch import nn
 
 from ..distillers.hlfd import UnifiedHead
 from ..head_learner import HeadLearner
-from ..run_folder import RunFolder, read_weights
+from ..run_folder import RunFolder
 from ..slices import SliceDataset
 from ..stage import StageState, load_trained_state
 from ..trainer import TrainingRun
+from ..weights_files import read_weights
 
 
 class TeacherRun(TrainingRun):

@@ -1,0 +1,41 @@
+"""Weights and what else a training keeps in files: a sentence where they cannot be written or read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import OutputError, TrainingError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
+    try:
+        yield
+    # torch tells a full disk by a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
+            "then continue (in a terminal: `hlfd train` with --resume, `hlfd compare` by the same command)."
+        ) from error
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A stage's best.pt, with its "network": tensors and numbers, never code. Raises TrainingError where it is none."""
+    # Here, as a run can be started and watched by a program that does without it.
+    import torch
+
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise TrainingError(
+            f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
+        raise TrainingError(f"{path} holds no network of a training. Choose the best.pt that `hlfd train` wrote.")
+    return content
