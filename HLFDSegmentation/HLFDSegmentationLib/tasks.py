@@ -205,11 +205,23 @@ def _label_from_dict(item: dict[str, Any]) -> Label:
     )
 
 
-def _organ(value: int, name: str, color: tuple[int, int, int], code: Code, parts: int) -> Label:
+def same_labels(one: Task, other: Task) -> bool:
+    """Whether two tasks segment the same: their labels may have other names and colors, but not other codes."""
+    return [label.terminology for label in one.labels] == [label.terminology for label in other.labels]
+
+
+def same_input(one: Task, other: Task) -> bool:
+    """Whether the networks of two tasks see a CT alike, in the same window and with pixels of the same size."""
+    return (one.window, one.spacing) == (other.window, other.spacing)
+
+
+def organ_label(value: int, name: str, color: tuple[int, int, int], code: Code, parts: int) -> Label:
+    """An organ that has this many separate pieces in one body."""
     return Label(value, name, "organ", color, ANATOMICAL_STRUCTURE, code, parts=parts)
 
 
-def _tumor(value: int, name: str, color: tuple[int, int, int], region: Code, organ: int) -> Label:
+def tumor_label(value: int, name: str, color: tuple[int, int, int], region: Code, organ: int) -> Label:
+    """The tumors of an organ, whose code is their region and whose label has this value."""
     return Label(value, name, "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=region, organ=organ)
 
 
@@ -220,6 +232,9 @@ KIDNEY_COLOR = (160, 110, 255)
 LIVER_TUMOR_COLOR = (255, 225, 25)
 KIDNEY_TUMOR_COLOR = (67, 220, 240)
 
+INPUT_SIZE = (384, 384)
+"""Rows and columns of a training slice, in the tasks here and in those that users make."""
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -227,36 +242,36 @@ TASKS: dict[str, Task] = {
             name="kidney-tumor",
             title="Kidneys and kidney tumors",
             labels=(
-                _organ(1, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
-                _tumor(2, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=1),
+                organ_label(1, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
+                tumor_label(2, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=1),
             ),
             window=(-200.0, 300.0),
-            input_size=(384, 384),
+            input_size=INPUT_SIZE,
             spacing=1.0,
         ),
         Task(
             name="liver-tumor",
             title="Liver and liver tumors",
             labels=(
-                _organ(1, "liver", LIVER_COLOR, LIVER, parts=1),
-                _tumor(2, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
+                organ_label(1, "liver", LIVER_COLOR, LIVER, parts=1),
+                tumor_label(2, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
             ),
             window=(-40.0, 160.0),
-            input_size=(384, 384),
+            input_size=INPUT_SIZE,
             spacing=1.0,
         ),
         Task(
             name="abdomen",
             title="Liver, kidneys and their tumors",
             labels=(
-                _organ(1, "liver", LIVER_COLOR, LIVER, parts=1),
-                _organ(2, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
-                _tumor(3, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
-                _tumor(4, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=2),
+                organ_label(1, "liver", LIVER_COLOR, LIVER, parts=1),
+                organ_label(2, "kidney", KIDNEY_COLOR, KIDNEY, parts=2),
+                tumor_label(3, "liver tumor", LIVER_TUMOR_COLOR, LIVER, organ=1),
+                tumor_label(4, "kidney tumor", KIDNEY_TUMOR_COLOR, KIDNEY, organ=2),
             ),
             # The public slices that the first model is trained on are stored cut to about this window.
             window=(0.0, 250.0),
-            input_size=(384, 384),
+            input_size=INPUT_SIZE,
             spacing=1.0,
         ),
     )

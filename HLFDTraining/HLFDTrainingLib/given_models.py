@@ -11,7 +11,7 @@ from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import list_packages
 from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
-from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .installed_note import noted_model
 from .run_folder import RunFolder
@@ -81,6 +81,4 @@ def _of_package(package: ModelPackage, run: Path | None) -> GivenModel:
 
 def _fits(role: Role, one: Task, other: Task) -> bool:
     """Whether what learned one task can be used for another, as `given_weights` asks for it."""
-    if role == "teacher" and (one.window, one.spacing) != (other.window, other.spacing):
-        return False
-    return [label.terminology for label in one.labels] == [label.terminology for label in other.labels]
+    return same_labels(one, other) and (role == "student" or same_input(one, other))

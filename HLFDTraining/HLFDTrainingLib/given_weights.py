@@ -11,7 +11,7 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import replacing
-from HLFDSegmentationLib.tasks import Task
+from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .distillers import needs_teacher
 from .plan import TrainingPlan
@@ -89,14 +89,14 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
 
 
 def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:
-    if [label.terminology for label in task.labels] != [label.terminology for label in plan.task.labels]:
+    if not same_labels(task, plan.task):
         told, wanted = (", ".join(label.name for label in one.labels) for one in (task, plan.task))
         raise TrainingError(
             f"The {role} in {source} tells {told}, and this run is for {wanted}. "
             "Choose weights that were trained for the same labels, or the task that they were trained for."
         )
     # A student gets used to other slices while it learns; a teacher would go on telling what it sees in strange ones.
-    if role == "teacher" and (task.window, task.spacing) != (plan.task.window, plan.task.spacing):
+    if role == "teacher" and not same_input(task, plan.task):
         raise TrainingError(
             f"The {role} in {source} has learned from slices with {_seen(task)}, and this run has {_seen(plan.task)}. "
             "Choose another teacher, or the task that it was trained for."

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from HLFDSegmentationLib.errors import OutputError, TaskError
 from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import (
-    ANATOMICAL_STRUCTURE,
+    INPUT_SIZE,
     KIDNEY,
     KIDNEY_COLOR,
     KIDNEY_TUMOR_COLOR,
     LIVER,
     LIVER_COLOR,
-    MASS,
-    MORPHOLOGICALLY_ALTERED,
     TASKS,
     Code,
-    Label,
     Task,
     load_task,
+    organ_label,
+    tumor_label,
 )
 
 KNOWN_ORGANS = {"liver": LIVER, "kidney": KIDNEY, "kidneys": KIDNEY}
 PRIVATE_SCHEME = "99HLFD"
 """DICOM: schemes whose names begin with 99 are private. It stands for organs whose code nobody looked up."""
-
-INPUT_SIZE = (384, 384)
 
 MOST_NAME_BYTES = 100
 """Of a task or a training: files are called by it and more, and a file's name has 255 bytes at most."""
@@ -52,11 +48,9 @@ def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: 
     if not identifier:
         raise TaskError("The organ has no name. Write what is to be segmented, such as: pancreas.")
     code = KNOWN_ORGANS.get(name, Code(PRIVATE_SCHEME, identifier, name.capitalize()))
-    labels = [Label(1, name, "organ", LIVER_COLOR if code == LIVER else KIDNEY_COLOR, ANATOMICAL_STRUCTURE, code)]
-    labels[0] = replace(labels[0], parts=parts)
+    labels = [organ_label(1, name, LIVER_COLOR if code == LIVER else KIDNEY_COLOR, code, parts)]
     if tumors:
-        color = KIDNEY_TUMOR_COLOR
-        labels.append(Label(2, f"{name} tumor", "tumor", color, MORPHOLOGICALLY_ALTERED, MASS, region=code, organ=1))
+        labels.append(tumor_label(2, f"{name} tumor", KIDNEY_TUMOR_COLOR, code, organ=1))
     title = f"{name.capitalize()} and its tumors" if tumors else name.capitalize()
     return Task(
         name=f"{identifier}-tumor" if tumors else identifier,

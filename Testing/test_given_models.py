@@ -1,0 +1,52 @@
+"""Models of earlier runs as teachers and students: what is offered is what a training takes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from generated_cases import TASK
+from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.given_models import given_models
+from HLFDTrainingLib.given_weights import check_plan
+from training_runs import PLAN, begin_run
+
+CALLED_OTHERWISE = tuple(replace(label, name=f"my {label.name}", color=(1, 2, 3)) for label in TASK.labels)
+BOTH = {"teacher", "student"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose teacher and student have learned an epoch."""
+    run = begin_run(tmp_path_factory.mktemp("runs") / "run", cases=2)
+    for role in BOTH:
+        network = build_network(getattr(PLAN, role), TASK.num_classes)
+        run.stage(role).mkdir()
+        torch.save({"network": network.state_dict(), "epoch": 1, "dice": {}}, run.stage(role) / "best.pt")
+    return run
+
+
+@pytest.mark.parametrize("role", sorted(BOTH))
+@pytest.mark.parametrize(
+    ("change", "suited"),
+    [
+        ({}, BOTH),
+        ({"name": "mine", "title": "Mine", "input_size": (96, 96)}, BOTH),
+        ({"labels": CALLED_OTHERWISE}, BOTH),
+        # A student gets used to other slices while it learns.
+        ({"spacing": 2.5}, {"student"}),
+        ({"window": (-500.0, 500.0)}, {"student"}),
+        ({"labels": TASKS["kidney-tumor"].labels}, set()),
+    ],
+    ids=["itself", "another name", "other names of labels", "spacing", "window", "another organ"],
+)
+def test_a_model_is_offered_for_the_tasks_that_it_is_taken_for(run, role, change, suited):
+    task = replace(TASK, **change)
+    offered = [model.source for model in given_models(role, task, run.path.parent)]
+    assert (str(run.path) in offered) == (role in suited)
+    with nullcontext() if role in suited else pytest.raises(TrainingError, match=f"The {role} in"):
+        check_plan(replace(PLAN, task=task, **{f"{role}_weights": str(run.path)}))
