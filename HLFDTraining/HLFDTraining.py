@@ -15,9 +15,11 @@ from HLFDSegmentationLib.slicer_worker import Question, shared_worker
 from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.earlier_runs import parts_met, split_for
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
+from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
 from HLFDTrainingLib.slicer_own_layout import look_after
@@ -363,7 +365,7 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         split = split or split_for(plan, found)
         if wrong := first_error(check_cases(found, plan.task, split=split)):
             raise CasesError(wrong)
-        run.start(plan, found, split)
+        start_run(run, plan, found, split)
         if name:
             rename_run(run.path, name)
         return self.continueTraining(run.path)

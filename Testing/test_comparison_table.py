@@ -23,6 +23,7 @@ from HLFDTrainingLib.metrics import METRICS, summarize
 from HLFDTrainingLib.packaging import package_run, student_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 
@@ -43,7 +44,7 @@ LABELS = ["liver", "liver tumor", "liver with tumors"]
 def trained(folder, plan: TrainingPlan, fractions) -> RunFolder:
     run = RunFolder(folder / "run")
     cases = find_cases(write_cases(folder / "cases", 6, slices=4), TASK)
-    run.start(plan, cases, split_by_patient(cases, fractions=fractions))
+    start_run(run, plan, cases, split_by_patient(cases, fractions=fractions))
     TrainingRun(run).run()
     return run
 

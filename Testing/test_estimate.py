@@ -26,6 +26,7 @@ from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for,
 from HLFDTrainingLib.memory import DeviceMemory, available_memory, held_memory, peak_memory
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
@@ -83,7 +84,7 @@ def test_disk_is_what_the_run_takes(cases_folder, tmp_path):
     folder = RunFolder(tmp_path / "run")
     split = split_of(cases_folder)
     found = estimate(ALONE, split, folder.path)
-    folder.start(replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
+    start_run(folder, replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
     taken = []
 
     def look(event: dict) -> None:
@@ -107,7 +108,7 @@ def test_the_largest_case_may_be_one_without_any_label(tmp_path):
 def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, tmp_path, capsys):
     folder = RunFolder(tmp_path / "my run")
     split = split_of(cases_folder)
-    folder.start(replace(ALONE, student_epochs=3), [*split.train, *split.validation, *split.test], split)
+    start_run(folder, replace(ALONE, student_epochs=3), [*split.train, *split.validation, *split.test], split)
     last = folder.stage("student") / "last.pt"
     with pytest.raises(Stopped):
         TrainingRun(folder, report=folder.logging(lambda event: None), stop_requested=last.is_file).run()
@@ -128,7 +129,7 @@ def test_a_begun_run_is_estimated_without_the_source_of_its_weights(cases_folder
 
     folder, split = RunFolder(tmp_path / "run"), split_of(cases_folder)
     plan = replace(ALONE, student_weights=str(tmp_path / "removed.pt"))
-    folder.start(plan, [*split.train, *split.validation, *split.test], split)
+    start_run(folder, plan, [*split.train, *split.validation, *split.test], split)
     network = build_network(plan.student, TASK.num_classes)
     folder.given("student").parent.mkdir()
     torch.save({"network": network.state_dict()}, folder.given("student"))
@@ -139,7 +140,7 @@ def test_a_run_whose_training_has_not_begun_is_fitted_into_a_time(cases_folder, 
     """HLFD Training asks so where the user gives hours."""
     folder = RunFolder(tmp_path / "run")
     split = split_of(cases_folder)
-    folder.start(replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
+    start_run(folder, replace(ALONE, student_epochs=1), [*split.train, *split.validation, *split.test], split)
     assert main(["train", "-o", str(folder.path), "--resume", "--estimate", "--json", "--hours", "0.5"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (fitted,) = (event for event in told if event["event"] == "estimate")

@@ -12,7 +12,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.case_files import look_at
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.run_folder import run_of_weights
+from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, patients_by_ct, run_of_weights
 from training_runs import begin_run
 
 
@@ -63,24 +63,24 @@ def test_a_head_is_trained_where_the_variant_needs_one(run):
 @pytest.mark.parametrize(("part", "told"), [("ct", "CT"), ("label", "label")])
 def test_a_case_whose_file_was_changed_is_refused(run, part, told):
     split = run.split(run.plan())
-    run.keep_patients_by_ct(split)
-    run.keep_patients_by_ct(split)
+    keep_patients_by_ct(run, split)
+    keep_patients_by_ct(run, split)
     case = split.train[0]
     path = getattr(case, part)
     whole = path.read_bytes()
     other = getattr(split.validation[0], part).read_bytes()
     path.write_bytes(other)
     with pytest.raises(CasesError, match=f"Case {case.name}: the {told} in"):
-        run.keep_patients_by_ct(split)
+        keep_patients_by_ct(run, split)
     path.write_bytes(whole)
-    run.keep_patients_by_ct(split)
+    keep_patients_by_ct(run, split)
 
 
 def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
     split = run.split(run.plan())
-    run.keep_patients_by_ct(split)
+    keep_patients_by_ct(run, split)
     monkeypatch.setattr("HLFDTrainingLib.case_files.fingerprint", lambda path: 1 / 0)
-    run.keep_patients_by_ct(split)
+    keep_patients_by_ct(run, split)
 
 
 def test_what_a_file_manager_leaves_in_a_dicom_folder_is_no_change(tmp_path):
@@ -100,8 +100,8 @@ def test_what_a_file_manager_leaves_in_a_dicom_folder_is_no_change(tmp_path):
 
 def test_damaged_fingerprints_are_made_anew(run):
     (run.path / "fingerprints.json").write_text('{"files": null, "cases": []}', encoding="utf-8")
-    run.keep_patients_by_ct(run.split(run.plan()))
-    assert run.patients_by_ct()
+    keep_patients_by_ct(run, run.split(run.plan()))
+    assert patients_by_ct(run)
 
 
 def test_a_label_that_was_corrected_is_another_though_as_long_as_before(tmp_path):

@@ -17,6 +17,7 @@ from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slice_loading import SliceLoader, helpers_for
 from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import split_by_patient
@@ -165,7 +166,7 @@ def test_a_training_with_helpers_ends_as_one_without(tmp_path, monkeypatch):
     for helping in (0, 2):
         monkeypatch.setattr(stage, "helpers_for", lambda *_: helping)  # noqa: B023
         folder = RunFolder(tmp_path / f"run{helping}")
-        folder.start(plan, cases, split)
+        start_run(folder, plan, cases, split)
         with pytest.raises(Stopped):
             TrainingRun(folder, stop_requested=lambda: folder.stage("student").is_dir()).run()  # noqa: B023
         TrainingRun(folder).run()

@@ -15,9 +15,11 @@ from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
+from HLFDTrainingLib.earlier_runs import parts_met, parts_of
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.process_identity import computer_name
-from HLFDTrainingLib.run_folder import RunFolder, parts_met
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
 
@@ -52,7 +54,7 @@ def begin_run(folder: Path, task=TASKS["liver-tumor"], **plan) -> RunFolder:
     """A run that has got to its student, as far as a panel can tell."""
     cases = find_cases(write_cases(folder.parent / "files of cases", 4), TASK)
     run = RunFolder(folder)
-    run.start(TrainingPlan(task=task, **plan), cases, split_by_patient(cases))
+    start_run(run, TrainingPlan(task=task, **plan), cases, split_by_patient(cases))
     for stage in ("teacher", "student"):
         run.stage(stage).mkdir()
         (run.stage(stage) / "best.pt").touch()
@@ -332,7 +334,7 @@ def test_the_patients_of_an_installed_model_are_those_of_its_training_or_nobody_
     panel.widget.planPanel.refresh()
     assert panel.ui.studentSourceCombo.currentText == package.title and panel.widget.planPanel.ready == ""
     assert panel.plan["student_weights"] == str(run.stage("student") / "best.pt")
-    assert parts_met([panel.plan["student_weights"]]) == run.parts()
+    assert parts_met([panel.plan["student_weights"]]) == parts_of(run)
     assert not panel.ui.startNoteLabel.visible
     shutil.rmtree(run.path)
     panel.widget.planPanel.refresh()
@@ -611,7 +613,7 @@ def refusing(error: Exception):
 
 @pytest.mark.parametrize(
     ("step", "error"),
-    [("RunFolder.start", OutputError("the disk is full")), ("replace_waiting", PermissionError(13, "in use"))],
+    [("start_run", OutputError("the disk is full")), ("replace_waiting", PermissionError(13, "in use"))],
     ids=["written", "renamed"],
 )
 def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_again(step, error, measured, monkeypatch):

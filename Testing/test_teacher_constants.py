@@ -22,6 +22,7 @@ from HLFDTrainingLib.distillers.unified_head import UnifiedHead
 from HLFDTrainingLib.head_learner import HeadLearner
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import load_trained_state
@@ -75,7 +76,7 @@ def train(path: Path, cases_folder: Path, plan: TrainingPlan, constants: Path | 
     """The student that a run ends with."""
     folder = RunFolder(path)
     cases = find_cases(cases_folder, plan.task)
-    folder.start(plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=0))
+    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=0))
     TrainingRun(folder, constants=constants).run()
     return torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
 

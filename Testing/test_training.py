@@ -21,6 +21,7 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.trainer import TrainingRun
@@ -48,7 +49,7 @@ def cases_folder(tmp_path_factory):
 def begin(path: Path, cases_folder: Path, plan: TrainingPlan = PLAN) -> RunFolder:
     folder = RunFolder(path)
     cases = find_cases(cases_folder, plan.task)
-    folder.start(plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
+    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
     return folder
 
 

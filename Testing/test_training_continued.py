@@ -21,9 +21,11 @@ from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
+from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, parts_met, parts_of, patients_by_ct, split_for
 from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder, parts_met, split_for
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
@@ -50,7 +52,7 @@ def cases_folder(tmp_path_factory):
 def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
     folder = RunFolder(path)
     cases = find_cases(cases_folder, TASK)
-    folder.start(plan, cases, split_by_patient(cases, fractions=(0.4, 0.3, 0.3), seed=plan.seed))
+    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.4, 0.3, 0.3), seed=plan.seed))
     return folder
 
 
@@ -150,7 +152,7 @@ def test_weights_that_do_not_fit_are_told_before_any_training(change, told, fini
     if "task" in change:
         cases = [replace(case, labels={1: ("kidney",), 2: ("kidney tumor",)}) for case in cases]
     folder = RunFolder(tmp_path / "run")
-    folder.start(plan, cases, split_by_patient(cases, seed=plan.seed))
+    start_run(folder, plan, cases, split_by_patient(cases, seed=plan.seed))
     with pytest.raises(TrainingError, match=told):
         TrainingRun(folder).run()
     assert not folder.cache.exists() and not folder.stage("teacher").exists()
@@ -224,7 +226,7 @@ def test_student_is_not_judged_by_a_patient_that_it_or_its_teacher_has_learned_f
     plan = replace(PLAN, **{f"{role}_weights": str(finished[0].path)})
     before = finished[0].split(plan)
     folder = RunFolder(tmp_path / "run")
-    folder.start(plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
+    start_run(folder, plan, find_cases(cases_folder, TASK), Split(before.test, before.train, before.validation))
     with pytest.raises(TrainingError, match=f"The {role} .* has learned from patient {before.train[0].patient}"):
         TrainingRun(folder).run()
 
@@ -277,19 +279,19 @@ def test_patients_of_earlier_runs_are_known_by_their_cts_when_those_runs_are_gon
         case |= {key: str((finished[0].path / case[key]).resolve()) for key in ("ct", "label")}
     (first / "cases.json").write_text(json.dumps(cases))
     run = RunFolder(tmp_path / "run")
-    known = RunFolder(first).patients_by_ct()
+    known = patients_by_ct(RunFolder(first))
     assert sorted(known.values()) == sorted(case.name for case in cases_folder.iterdir())
     others = find_cases(write_cases(tmp_path / "others", 3, slices=1), TASK)
-    run.start(replace(ALONE, student_weights=str(first)), others, split_by_patient(others))
+    start_run(run, replace(ALONE, student_weights=str(first)), others, split_by_patient(others))
     shutil.rmtree(first)
-    assert run.patients_by_ct() == known
+    assert patients_by_ct(run) == known
 
 
 def test_student_and_teacher_that_know_a_patient_by_two_names_are_refused(
     finished, cases_folder, renamed_folder, tmp_path
 ):
     other = begin(tmp_path / "other", renamed_folder, ALONE)
-    other.keep_patients_by_ct(other.split(ALONE))
+    keep_patients_by_ct(other, other.split(ALONE))
     sources = {"student_weights": str(finished[0].path), "teacher_weights": str(other.path)}
     with pytest.raises(TrainingError, match="call one patient"):
         split_for(replace(PLAN, **sources), find_cases(cases_folder, TASK))
@@ -300,13 +302,13 @@ def test_cts_that_were_gone_or_forgotten_are_known_after_the_next_start(stored, 
     folder = begin(tmp_path / "run", shutil.copytree(cases_folder, tmp_path / "cases"), ALONE)
     split = folder.split(ALONE)
     away = shutil.move(split.train[0].ct, tmp_path)
-    folder.keep_patients_by_ct(split)
-    assert split.train[0].patient not in folder.patients_by_ct().values()
+    keep_patients_by_ct(folder, split)
+    assert split.train[0].patient not in patients_by_ct(folder).values()
     shutil.move(away, split.train[0].ct)
     if stored is not None:
         (folder.path / "fingerprints.json").write_text(stored)
-    folder.keep_patients_by_ct(split)
-    assert sorted(folder.patients_by_ct().values()) == sorted(case.name for case in cases_folder.iterdir())
+    keep_patients_by_ct(folder, split)
+    assert sorted(patients_by_ct(folder).values()) == sorted(case.name for case in cases_folder.iterdir())
 
 
 def test_patients_stay_in_their_part_when_learning_goes_on(tmp_path):
@@ -324,10 +326,10 @@ def test_whom_any_earlier_run_has_learned_from_is_never_judged_by(tmp_path):
     """A student that goes on learning twice, from other patients at the second time, and back to the first ones."""
     cases = find_cases(write_cases(tmp_path / "cases", 12, slices=1), TASK)
     runs = [RunFolder(tmp_path / name) for name in ("first", "second", "third")]
-    runs[0].start(PLAN, cases[:6], split_by_patient(cases[:6], seed=1))
-    of_first = runs[0].parts()
+    start_run(runs[0], PLAN, cases[:6], split_by_patient(cases[:6], seed=1))
+    of_first = parts_of(runs[0])
     onward = replace(PLAN, student_weights=str(runs[0].path))
-    runs[1].start(onward, cases[6:], split_for(onward, cases[6:]))
+    start_run(runs[1], onward, cases[6:], split_for(onward, cases[6:]))
     shutil.rmtree(runs[0].path)
     for seed in range(5):
         again = replace(PLAN, student_weights=str(runs[1].path), seed=seed)
@@ -346,7 +348,7 @@ def test_part_that_weighs_more_counts_where_student_and_teacher_differ(tmp_path)
         ("student", Split(*((case,) for case in cases))),
         ("teacher", Split(*((case,) for case in cases[::-1]))),
     ):
-        RunFolder(tmp_path / name).start(PLAN, cases, split)
+        start_run(RunFolder(tmp_path / name), PLAN, cases, split)
     met = parts_met([str(tmp_path / "student"), str(tmp_path / "teacher"), "abdomen-mobilenetv2-hlfd", None])
     assert [met[case.patient] for case in cases] == ["train", "validation", "train"]
 

@@ -11,6 +11,7 @@ from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 
 PLAN = TrainingPlan(
@@ -43,7 +44,7 @@ def begin_run(path: Path, plan: TrainingPlan = PLAN, cases: int = 4) -> RunFolde
     """A run that is about to start, with small cases of its own."""
     folder = RunFolder(path)
     found = find_cases(write_cases(path / "cases", cases, slices=5), plan.task)
-    folder.start(plan, found, split_by_patient(found, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
+    start_run(folder, plan, found, split_by_patient(found, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
     return folder
 
 

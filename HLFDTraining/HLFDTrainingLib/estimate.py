@@ -26,6 +26,7 @@ from .given_weights import keep_given_weights
 from .memory import DeviceMemory
 from .plan import TrainingPlan
 from .run_folder import RunFolder
+from .run_start import start_run
 from .slice_loading import helpers_for
 from .slices import collate
 from .split import Split
@@ -115,7 +116,7 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     with _private_folder() as private, torch.random.fork_rng(cuda):
         run = RunFolder(private / "run")
         batch = min(plan.batch, len(training))
-        run.start(replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
+        start_run(run, replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
         # A run that was begun needs the source of its weights no more: it may be gone.
         _copy_given(RunFolder(folder), run)
         trial = _TrialRun(run, memory, report)

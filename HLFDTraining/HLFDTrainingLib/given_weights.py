@@ -14,8 +14,9 @@ from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .distillers import needs_teacher
+from .earlier_runs import parts_of, run_of_weights
 from .plan import TrainingPlan
-from .run_folder import RunFolder, run_of_weights
+from .run_folder import RunFolder
 from .split import PARTS, Split
 from .weights_files import read_weights, writing
 
@@ -123,7 +124,7 @@ def check_patients(source: Path, role: str, split: Split) -> None:
             one who is among those to test on.
     """
     run = run_of_weights(source)
-    before = run.parts() if run else {}
+    before = parts_of(run) if run else {}
     judged = {case.patient: part for part in ("validation", "test") for case in getattr(split, part)}
     for patient in sorted(judged.keys() & before.keys()):
         if PARTS.index(before[patient]) < PARTS.index(judged[patient]):

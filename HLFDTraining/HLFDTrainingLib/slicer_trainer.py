@@ -15,7 +15,7 @@ from .training_process import TrainingProcess
 
 
 def start_trainer(run: Path) -> TrainingProcess:
-    """Starts or goes on with the training in a folder that `RunFolder.start` has filled, and comes back at once.
+    """Starts or goes on with the training in a folder that `start_run` has filled, and comes back at once.
 
     Raises:
         HLFDError: there is no run, packages are missing, or a trainer is at work there.

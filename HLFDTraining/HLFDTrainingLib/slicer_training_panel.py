@@ -176,7 +176,7 @@ class TrainingPanel:
         self._draw()
 
     def start(self, run: Path, name: str = "") -> None:
-        """Starts a trainer in a folder that `RunFolder.start` has filled, or goes on there, and shows it.
+        """Starts a trainer in a folder that `start_run` has filled, or goes on there, and shows it.
 
         Args:
             run: the folder.

@@ -30,6 +30,7 @@ from .plan import TrainingPlan
 from .process_identity import computer_name, start_of
 from .run_events import event_of
 from .run_folder import RunFolder
+from .run_start import start_run
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
 from .slicer_texts import stage_titles
@@ -181,7 +182,7 @@ class TrainingStart:
         cases_file, split = self._written
         remove_tree(self._draft / MEASURED)
         trial = RunFolder(self._draft / MEASURED)
-        trial.start(self._plan, find_cases(cases_file, self._plan.task), split)
+        start_run(trial, self._plan, find_cases(cases_file, self._plan.task), split)
         hours = ["--hours", str(self._hours)] if self._hours else []
         self._tell(_("Measuring a few steps on this computer"))
         self._work = Child(
@@ -248,7 +249,7 @@ class TrainingStart:
         remove_tree(draft.path / MEASURED)
         cases = find_cases(cases_file, plan.task)
         draft.write("estimate.json", dict(estimate))
-        draft.start(plan, cases, Split.from_dict(split.to_dict(), cases))
+        start_run(draft, plan, cases, Split.from_dict(split.to_dict(), cases))
         try:
             replace_waiting(draft.path, run)
         except OSError as error:

@@ -18,6 +18,7 @@ from torch import nn
 
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
 from .distillers.hlfd import UnifiedHead
+from .earlier_runs import keep_patients_by_ct
 from .epoch_batches import EpochBatches
 from .given_weights import keep_given_weights
 from .head_learner import HeadLearner
@@ -100,7 +101,7 @@ class TrainingRun:
         """The slices for training and validation, in the cache, when all that the plan brings was found fit."""
         if self.processes.first:
             keep_given_weights(self.folder, self.plan, self.split)
-            self.folder.keep_patients_by_ct(self.split)
+            keep_patients_by_ct(self.folder, self.split)
         self.processes.wait()
         self.listed = list_slices(self.split.train, self.plan.task)
         training = SliceDataset(

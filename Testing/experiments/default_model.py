@@ -35,6 +35,7 @@ from HLFDTrainingLib.packaging import model_card, package_run, student_as_packag
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 from marked_slices import liver_of, marks_of
@@ -403,7 +404,7 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
             test=(*chain(*(part.test for part in parts)),),
             seed=SEED,
         )
-        run.start(plan, [*split.train, *split.validation, *split.test], split)
+        start_run(run, plan, [*split.train, *split.validation, *split.test], split)
     elif run.plan() != plan:
         raise SystemExit(f"{run.path} was begun with another plan. Choose another WORK.")
     return run

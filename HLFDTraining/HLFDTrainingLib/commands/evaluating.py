@@ -95,13 +95,14 @@ def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder
 
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
     from ..ct_fingerprints import fingerprint
+    from ..earlier_runs import parts_of, patients_by_ct
 
-    seen = {patient for patient, part in run.parts().items() if part != "test"}
-    patients_by_ct = run.patients_by_ct()
+    seen = {patient for patient, part in parts_of(run).items() if part != "test"}
+    patient_of = patients_by_ct(run)
     known = sorted(
         case.name
         for case in cases
-        if case.patient in seen or (patients_by_ct and patients_by_ct.get(fingerprint(case.ct) or "") in seen)
+        if case.patient in seen or (patient_of and patient_of.get(fingerprint(case.ct) or "") in seen)
     )
     if known:
         raise InputError(

@@ -136,17 +136,20 @@ def _say_nothing(_event: dict[str, Any]) -> None:
 
 
 def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+    from ..run_start import start_run
+
     plan, cases, split = _new_run(folder, options)
     if not options.hours:
-        folder.start(plan, cases, split)
+        start_run(folder, plan, cases, split)
         return
     plan, measured = _measured(plan, split, folder, options, report)
     _tell(measured, options, report)
-    folder.start(plan, cases, split)
+    start_run(folder, plan, cases, split)
     folder.write("estimate.json", measured.to_dict())
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
+    from ..earlier_runs import keep_patients_by_ct
     from ..run_events import all_events, epochs_done
 
     report = _reporter(options)
@@ -159,7 +162,7 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
     done = epochs_done(all_events(folder.events))
     # The panel begins a run without the checks of `_new_run`, and measures it before.
-    folder.keep_patients_by_ct(folder.split(plan))
+    keep_patients_by_ct(folder, folder.split(plan))
     if options.hours and done:
         raise TrainingError("A run of which epochs are trained keeps its plan. Leave out --hours.")
     _, measured = _measured(plan, folder.split(plan), folder, options, report)
@@ -197,8 +200,9 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
 
     from ..cases import check_values_explained, find_cases
     from ..checked_cases import check_usable
+    from ..earlier_runs import split_for
     from ..given_weights import check_plan
-    from ..run_folder import check_unused, split_for
+    from ..run_folder import check_unused
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")

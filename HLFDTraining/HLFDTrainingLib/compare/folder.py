@@ -16,6 +16,7 @@ from ..cases import Case
 from ..plan import TrainingPlan
 from ..run_folder import RunFolder, check_unused
 from ..run_lock import RunLock
+from ..run_start import start_run
 from ..split import Split
 from .rows import Row
 
@@ -127,7 +128,7 @@ class ComparisonFolder:
             TrainingError: the run was begun with another plan.
         """
         if not run.started:
-            run.start(plan, cases, split)
+            start_run(run, plan, cases, split)
             return
         before = run.plan()
         if replace(before, teacher_weights=plan.teacher_weights) != plan:

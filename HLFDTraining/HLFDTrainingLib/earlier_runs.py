@@ -1,0 +1,132 @@
+"""Whom a run's networks have met: the patients of its own cases, and of the runs that its first weights come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from HLFDSegmentationLib.errors import TrainingError
+
+from .case_files import look_at
+from .cases import Case
+from .ct_fingerprints import check_patients_named_alike, fingerprints
+from .plan import TrainingPlan
+from .run_folder import RunFolder
+from .split import PARTS, Split, split_by_patient, split_onward
+
+EARLIER = "earlier.json"
+"""File with the patients whom the plan's weights have met: their runs may be moved or removed."""
+
+FINGERPRINTS = "fingerprints.json"
+"""File with the fingerprints of the CTs of the run's `cases` by name, what `files` they were (`case_files.Looked`), and
+the patients by CT of `earlier` runs."""
+
+
+def parts_of(run: RunFolder) -> dict[str, str]:
+    """Part of the split by patient, in this run and in those that its first weights come from.
+
+    A patient whom any of them has learned from is one to learn from; whom any has chosen its model by, and none
+    has learned from, is one to choose by.
+    """
+    split = run.split(run.plan())
+    own = {case.patient: part for part in PARTS for case in getattr(split, part)}
+    return _merged(own, run.read(EARLIER) if (run.path / EARLIER).is_file() else {})
+
+
+def keep_patients_by_ct(run: RunFolder, split: Split) -> None:
+    """Keeps whose CTs these are, for those who measure the student later, and sees that none was exchanged.
+
+    Raises:
+        CasesError: a CT that an earlier training has met under the name of another patient; or one, or a label,
+            that is another than when the run was begun.
+    """
+    stored = _fingerprints(run)
+    cases = [case for part in PARTS for case in getattr(split, part)]
+    # A run of an older version has no files, but the fingerprints of its CTs.
+    known = {**{name: {"ct": ct} for name, ct in stored["cases"].items()}, **stored["files"]}
+    files = look_at(cases, known)
+    own = {name: looked["ct"] for name, looked in files.items() if looked["ct"]}
+    check_patients_named_alike(cases, own, stored["earlier"])
+    run.write(FINGERPRINTS, {**stored, "cases": own, "files": files})
+
+
+def patients_by_ct(run: RunFolder) -> dict[str, str]:
+    """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
+
+    None of runs that were begun by an older version.
+    """
+    stored = _fingerprints(run)
+    split = run.split(run.plan())
+    cases = [case for part in PARTS for case in getattr(split, part)]
+    own = {stored["cases"][case.name]: case.patient for case in cases if case.name in stored["cases"]}
+    return {**stored["earlier"], **own}
+
+
+def _fingerprints(run: RunFolder) -> dict[str, dict[str, str]]:
+    try:
+        stored = json.loads((run.path / FINGERPRINTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None  # Of an older version, or emptied by a power failure: a training can go on without it.
+    known = stored.items() if isinstance(stored, dict) else ()
+    return {"earlier": {}, "cases": {}, "files": {}, **{name: one for name, one in known if isinstance(one, dict)}}
+
+
+def run_of_weights(source: str | Path) -> RunFolder | None:
+    """The run that weights come from: a run's folder, or the best.pt of one of its stages; none for all else."""
+    path = Path(source)
+    run = RunFolder(path.absolute().parent.parent if path.suffix == ".pt" else path)
+    return run if run.started else None
+
+
+def parts_met(sources: Iterable[str | None]) -> dict[str, str]:
+    """Part of the split by patient in the runs that weights come from, see `parts_of`; none for other weights.
+
+    Raises:
+        CasesError: the cases of such a run are gone.
+        TrainingError: such a run's folder is damaged.
+    """
+    parts: dict[str, str] = {}
+    for source in sources:
+        if source and (run := run_of_weights(source)):
+            parts = _merged(parts, parts_of(run))
+    return parts
+
+
+def patients_met_by_ct(sources: Iterable[str | None]) -> dict[str, str]:
+    """`patients_by_ct` of all the runs that weights come from.
+
+    Raises:
+        TrainingError: two of them call the patient of one CT differently.
+    """
+    met: dict[str, str] = {}
+    for run in filter(None, (run_of_weights(source) for source in sources if source)):
+        for ct, patient in patients_by_ct(run).items():
+            if met.setdefault(ct, patient) != patient:
+                raise TrainingError(
+                    f"Student and teacher come from trainings that call one patient '{met[ct]}' and '{patient}', so "
+                    "that a network could be judged by what it has learned from. Take both from one training, or train "
+                    "the teacher anew."
+                )
+    return met
+
+
+def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Both; where they differ about a patient, the part that weighs more: learned from, chosen by, tested on."""
+    both = {patient: min(one[patient], other[patient], key=PARTS.index) for patient in one.keys() & other.keys()}
+    return {**one, **other, **both}
+
+
+def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
+    """Divides the cases by patient, as the runs did from which the plan's student and teacher come.
+
+    Raises:
+        CasesError: there are no cases, those of an earlier run are gone, or its patient has another name here.
+        TrainingError: an earlier run's folder is damaged.
+    """
+    sources = [plan.student_weights, plan.teacher_weights]
+    patients = patients_met_by_ct(sources)
+    if patients:
+        check_patients_named_alike(cases, fingerprints(cases), patients)
+    before = parts_met(sources)
+    return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)

@@ -1,0 +1,29 @@
+"""Begins a training run: what is to be done is written to its folder, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from HLFDSegmentationLib.errors import TrainingError
+
+from .cases import Case, write_cases_json
+from .earlier_runs import EARLIER, FINGERPRINTS, parts_met, patients_met_by_ct
+from .plan import TrainingPlan
+from .run_folder import RunFolder
+from .software import software_versions
+from .split import Split
+
+
+def start_run(run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
+    """Writes what is to be done. Raises TrainingError where a run was begun here before."""
+    if run.started:
+        raise TrainingError(
+            f"{run.path} holds a training run already. Go on with it by --resume, or choose another folder."
+        )
+    write_cases_json(cases, run.path / "cases.json")
+    run.write("split.json", split.to_dict())
+    run.write("software.json", software_versions())
+    sources = [plan.student_weights, plan.teacher_weights]
+    run.write(EARLIER, parts_met(sources))
+    run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources)})
+    run.write("plan.json", plan.to_dict())
