@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from HLFDSegmentationLib.errors import TrainingError
 
@@ -63,7 +64,7 @@ def patients_by_ct(run: RunFolder) -> dict[str, str]:
     return {**stored["earlier"], **own}
 
 
-def _fingerprints(run: RunFolder) -> dict[str, dict[str, str]]:
+def _fingerprints(run: RunFolder) -> dict[str, dict[str, Any]]:
     try:
         stored = json.loads((run.path / FINGERPRINTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
