@@ -726,11 +726,15 @@ def test_a_map_without_its_file_is_no_empty_attention(reviewed):
     assert foreground(panel.slicer) is None
 
 
-def test_a_ct_that_is_deleted_leaves_the_memory(quick):
+@pytest.mark.parametrize("left", [False, True])
+def test_a_ct_that_is_deleted_leaves_the_memory(quick, left):
+    """Also while another module is open."""
     import vtk
 
     panel, kept = quick, vtk.vtkWeakReference()
     kept.Set(panel.ct)
+    if left:
+        panel.leave()
     panel.slicer.mrmlScene.RemoveNode(panel.ct)
     panel.ct = None
     gc.collect()

@@ -11,7 +11,6 @@ import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from .errors import HLFDError
 from .slicer_ct import problem_with
@@ -21,12 +20,13 @@ from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
 from .slicer_scene_result import SceneResult
 from .slicer_texts import time_text
+from .slicer_watch import Watch
 from .worker_protocol import Device, DevicesResult
 
 AUTO = "auto"
 
 
-class RunPanel(VTKObservationMixin):
+class RunPanel:
     """The controls of a run.
 
     Args:
@@ -37,7 +37,6 @@ class RunPanel(VTKObservationMixin):
     """
 
     def __init__(self, ui: Any, logic: Any, models: ModelPanel, on_problem: Callable[[str], None]) -> None:
-        super().__init__()
         self.ui = ui
         self._logic = logic
         self._models = models
@@ -45,7 +44,9 @@ class RunPanel(VTKObservationMixin):
         self._parameters: Any = None
         self._run: SegmentationRun | None = None
         self._cancelling = False
-        self._watched: slicer.vtkMRMLNode | None = None
+        # Looks again whether the CT can be segmented when it gets a transform, or other voxels.
+        events = vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        self._watch = Watch(self.refresh, *events)
         self._devices: list[Device] = []
         self._asked_devices = False
         # Looked up when the panel is opened: it takes too long for every move of a slider.
@@ -89,7 +90,7 @@ class RunPanel(VTKObservationMixin):
 
     def refresh(self) -> None:
         """Makes the button, its hint and the progress say what can be done now."""
-        self._watch(self._parameters.inputVolume if self._parameters else None)
+        self._watch.follow(self._parameters.inputVolume if self._parameters else None)
         running = self._run is not None
         problem = None if running else self._problem()
         button = self.ui.segmentButton
@@ -133,20 +134,6 @@ class RunPanel(VTKObservationMixin):
             region = _("Only the region '{name}' will be segmented (Advanced).")
             hints.append(region.format(name=self._parameters.roi.GetName()))
         return "\n".join(hints)
-
-    def _watch(self, volume: slicer.vtkMRMLNode | None) -> None:
-        """Looks again whether the CT can be segmented when it gets a transform, or other voxels."""
-        if volume is self._watched:
-            return
-        # All of them: of a single one, Slicer's mixin would keep the CT, with its voxels, in memory.
-        self.removeObservers()
-        self._watched = volume
-        if volume is not None:
-            for event in (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent):
-                self.addObserver(volume, event, self._on_volume_changed)
-
-    def _on_volume_changed(self, caller: Any, event: str) -> None:
-        self.refresh()
 
     # A run
 
