@@ -29,6 +29,7 @@ from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -111,6 +112,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.afterImport = qt.QTimer()
         self.afterImport.setSingleShot(True)
         self.afterImport.connect("timeout()", self.onSceneReady)
+        self.resultWatch = ResultWatch(self.showResult)
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
@@ -212,12 +214,23 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         for panel in (self.runPanel, self.resultPanel, self.reviewPanel):
             panel.attach(parameterNode)
+        self.resultWatch.follow(self.shownResult)
         if parameterNode:
             self.modelPanel.choose(parameterNode.model)
 
     def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
         """Makes the panel follow the parameter node."""
         self.runPanel.refresh()
+        self.showResult()
+
+    @property
+    def shownResult(self) -> SceneResult | None:
+        """The result that the panel shows."""
+        return SceneResult.of(self._parameterNode.result) if self._parameterNode else None
+
+    def showResult(self) -> None:
+        """Makes table, notes and attention follow the shown result, and the CT under it."""
+        self.resultWatch.follow(self.shownResult)
         self.resultPanel.refresh()
         self.reviewPanel.refresh()
 
@@ -244,7 +257,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onExportReport(self, clicked: bool) -> None:
         """Asks where to, and writes the report of the shown result."""
-        result = SceneResult.of(self._parameterNode.result) if self._parameterNode else None
+        result = self.shownResult
         path = ask_for_file(_("Export the report"), "report.html", _("Web page (*.html)"))
         if not path or not result:
             return

@@ -72,6 +72,67 @@ def test_attention_lies_on_a_ct_that_was_moved(reviewed, hardened, tmp_path):
     assert np.allclose(crosshair, place, atol=0.01)
 
 
+def move(result, hardened: bool) -> None:
+    """As a user does in the module Transforms."""
+    add_transform(shift(40, 0, 0), result.ct, result.node)
+    if hardened:
+        result.ct.HardenTransform()
+        result.node.HardenTransform()
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_attention_that_is_shown_moves_with_the_ct(reviewed, hardened, left):
+    def place():
+        return attention_maps.place_of_most_attention(foreground(slicer))
+
+    reviewed.parameters.showMap = True
+    expected = place() + np.array([40, 0, 0])
+    if left:
+        reviewed.leave()
+    move(reviewed.result, hardened)
+    if left:
+        reviewed.open()
+    else:
+        reviewed.wait(lambda: place()[0] == pytest.approx(expected[0]), seconds=5)
+    assert place() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_a_lesion_is_gone_to_where_it_lies_now(reviewed, hardened):
+    ((_, before),) = reviewed.result.lesions(SEGMENT)[:1]
+    move(reviewed.result, hardened)
+    reviewed.ui.lesionList.setCurrentRow(1)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS()
+    assert np.subtract(crosshair, before).tolist() == pytest.approx([40, 0, 0])
+
+
+def test_a_ct_that_changes_while_its_result_is_looked_at_is_told(quick):
+    """Also where another CT is chosen to be segmented next."""
+    result = run(quick)
+    quick.parameters.inputVolume = add_ct(1, "Patient B")
+    voxels = slicer.util.arrayFromVolume(result.ct).copy()
+    slicer.util.updateVolumeFromArray(result.ct, np.roll(voxels, 25, axis=2))
+    quick.wait(lambda: any("voxels are not those" in told for told in changes_told(quick)), seconds=5)
+    slicer.util.updateVolumeFromArray(result.ct, voxels)
+    quick.wait(lambda: changes_told(quick) == [], seconds=5)
+    transform = add_transform(shift(40, 0, 0), result.ct)
+    quick.wait(lambda: any("do not lie on each other" in told for told in changes_told(quick)), seconds=5)
+    result.node.SetAndObserveTransformNodeID(transform.GetID())
+    quick.wait(lambda: changes_told(quick) == [], seconds=5)
+
+
+def test_a_ct_that_plays_a_sequence_is_looked_at_when_it_rests(reviewed, monkeypatch):
+    looked = []
+    monkeypatch.setattr(reviewed.widget.resultPanel, "refresh", lambda: looked.append("result"))
+    for _moment in range(20):
+        reviewed.result.ct.GetImageData().Modified()
+        slicer.app.processEvents()
+    assert looked == []
+    reviewed.wait(lambda: looked, seconds=5)
+    assert looked == ["result"]
+
+
 def changes_told(panel) -> list[str]:
     """What the panel says below the table of changes since the run; that is in bold type."""
     return re.findall("<b>(.*?)</b>", panel.ui.notesLabel.text) if panel.ui.notesLabel.visible else []

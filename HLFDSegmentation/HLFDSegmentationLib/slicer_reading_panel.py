@@ -30,7 +30,7 @@ class ReadingPanel:
         self._on_problem = on_problem
         self._result: SceneResult | None = None
         self._segment = self._layer = ""
-        self._lesions: list[tuple[int, tuple]] = []
+        self._lesions: list[int] = []
         self._radio_buttons = {
             ON_TARGET: ui.onTargetRadioButton,
             DIFFUSE: ui.diffuseRadioButton,
@@ -63,16 +63,16 @@ class ReadingPanel:
     def _lesion(self) -> int | None:
         """Number of the chosen lesion; None while the segment as a whole is read."""
         row = self.ui.lesionList.currentRow
-        return self._lesions[row - 1][0] if row > 0 else None
+        return self._lesions[row - 1] if row > 0 else None
 
     def _fill_lesions(self) -> None:
-        self._lesions = self._result.lesions(self._segment) if self._result else []
+        self._lesions = [number for number, _place in self._result.lesions(self._segment)] if self._result else []
         sizes = _sizes(self._result, self._segment)
         rows = self.ui.lesionList
         blocked = rows.blockSignals(True)
         rows.clear()
         rows.addItem(_("the segment as a whole"))
-        for number, _place in self._lesions:
+        for number in self._lesions:
             rows.addItem(_("lesion {number} · {size}").format(number=number, size=sizes.get(number, "")))
         rows.setCurrentRow(0)
         rows.blockSignals(blocked)
@@ -91,8 +91,10 @@ class ReadingPanel:
 
     def _on_row(self, row: int) -> None:
         self._show_reading()
-        if row > 0:
-            self._on_lesion(self._lesions[row - 1][1])
+        # Looked up anew: the CT may have been moved since the list was filled.
+        places = dict(self._result.lesions(self._segment)) if self._result else {}
+        if self._lesion in places:
+            self._on_lesion(places[self._lesion])
 
     def _on_read(self, checked: bool) -> None:
         self._keep()

@@ -182,6 +182,7 @@ class ReviewPanel(VTKObservationMixin):
         for name, value in self._look().items():
             if getattr(self._view, name) != value:
                 setattr(self._view, name, value)
+        self._result.lay_on_ct()
         if self._shown != (self._result, *self._place):
             self._shown = (self._result, *self._place)
             self._view.show(*self._shown)
