@@ -203,6 +203,23 @@ def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):
     assert layout().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 
 
+def test_a_layout_of_hlfds_own_is_not_taken_for_the_users(comparison):
+    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT, own_layout
+
+    users = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    layout().setLayout(users)
+    truth = own_layout(slicer.mrmlScene, TRUTH_LAYOUT)
+    truth.take()
+    comparison.show(SEGMENT, "decoder3")
+    comparison.restore()
+    assert layout().layout == users
+    comparison.show(SEGMENT, "decoder3")
+    truth.take()
+    comparison.restore()
+    truth.give_back()
+    assert layout().layout == users
+
+
 def test_a_maximized_view_hides_neither_the_comparison_nor_what_was_before(comparison):
     """A double click maximizes a view; Slicer then draws that one alone, whatever the layout."""
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -9,7 +9,7 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_of_most_attention
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
-from .slicer_layout import PLOT_VIEW, SLICE_VIEW, give_layout_back, layout_node, make_known, show_layout, when_laid_out
+from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -17,7 +17,7 @@ LEFT, RIGHT = SIDES = (f"{OWN_VIEWS}Left", f"{OWN_VIEWS}Right")
 PLOT = f"{OWN_VIEWS}Focus"
 
 LAYOUT = 70355
-"""Number of the layout. Slicer's own numbers are small, and other extensions take theirs at random, too."""
+"""Number of the layout, one of `slicer_layout.OWN_LAYOUTS`."""
 
 VIEW_GROUP = 70355
 
@@ -80,7 +80,8 @@ class Comparison:
         self._views = tuple(LayerView(scene, [side]) for side in SIDES)
         self._chart = FocusChart(scene)
         self._segment = ""
-        self._layout_before: int | None = None
+        self._layout = OwnLayout(scene, LAYOUT, _DESCRIPTION)
+        self._running = False
         self._shown_in: list[tuple[WeakNode, list[str]]] = []
 
     @property
@@ -97,7 +98,7 @@ class Comparison:
     @property
     def running(self) -> bool:
         """Whether the comparison is on the screen."""
-        return self._layout_before is not None
+        return self._running
 
     def set(self, **properties: object) -> None:
         """Sets properties of `LayerView` (opacity, threshold, color, signed, legend) on both sides."""
@@ -135,16 +136,13 @@ class Comparison:
             if display.node is not None:
                 display.node.SetViewNodeIDs(view_ids)
         self._shown_in.clear()
-        layout = layout_node(self._scene)
-        if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == LAYOUT:
-            give_layout_back(layout, LAYOUT, self._layout_before)
-        self._layout_before = None
+        if self._running:
+            self._layout.give_back()
+        self._running = False
 
     def _take_layout(self) -> None:
-        register_layout(self._scene)
-        layout = layout_node(self._scene)
-        self._layout_before = layout.GetViewArrangement()
-        show_layout(layout, LAYOUT)
+        self._layout.take()
+        self._running = True
         for side, result in zip(SIDES, self.results):
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)

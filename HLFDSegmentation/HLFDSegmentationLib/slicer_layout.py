@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import qt
 import slicer
@@ -21,6 +22,9 @@ SLICE_VIEW = (
     "</view>"
 )
 """For descriptions. Linked views share a group; one of our own leaves the user's views where they are."""
+
+OWN_LAYOUTS = range(70355, 70400)
+"""Numbers of layouts of HLFD's own, of all its modules. Slicer's are small; other extensions take theirs at random."""
 
 NOTED_LAYOUT = "MainWindow/layout"
 """In Slicer's settings."""
@@ -44,21 +48,57 @@ def show_layout(node: slicer.vtkMRMLLayoutNode, number: int) -> None:
     node.SetViewArrangement(number)
 
 
-def give_layout_back(node: slicer.vtkMRMLLayoutNode, own: int, users: int) -> None:
-    """Shows the user's layout in place of one of our own, now and when Slicer is started again.
-
-    Slicer notes the layout when its window is closed, which is before modules can give theirs back, and begins with it
-    where the user has chosen that; it would not know ours then.
-    """
-    show_layout(node, users)
-    settings = slicer.app.userSettings()
-    if str(settings.value(NOTED_LAYOUT)) == str(own):
-        settings.setValue(NOTED_LAYOUT, users)
-
-
 def when_laid_out(node: slicer.vtkMRMLLayoutNode, number: int, action: Callable[[], None]) -> None:
     """Does something that needs the size of a layout's views, which new ones do not have until Qt's next event.
 
     Nothing is done where another layout has been chosen by then.
     """
     qt.QTimer.singleShot(0, lambda: action() if node.GetViewArrangement() == number else None)
+
+
+class OwnLayout:
+    """A layout of HLFD's own: taken while something is shown in it, and given back afterwards.
+
+    Args:
+        scene: whose layout is changed.
+        number: one of `OWN_LAYOUTS`.
+        description: what the layout is made of.
+    """
+
+    _users: ClassVar[int] = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    """The user's layout, which is given back whichever of ours was taken after another; at first, Slicer's."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene, number: int, description: str) -> None:
+        self._scene = scene
+        self._number = number
+        self._description = description
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is the one on the screen."""
+        node = layout_node(self._scene)
+        return node is not None and node.GetViewArrangement() == self._number
+
+    def take(self) -> None:
+        """Shows the layout, and keeps which one the user had."""
+        node = layout_node(self._scene)
+        if node is None:
+            return
+        make_known(self._scene, self._number, self._description)
+        if node.GetViewArrangement() not in OWN_LAYOUTS:
+            OwnLayout._users = node.GetViewArrangement()
+        if not self.is_shown:
+            show_layout(node, self._number)
+
+    def give_back(self) -> None:
+        """Shows the user's layout, now and when Slicer is started again, unless another one was chosen since.
+
+        Slicer notes the layout when its window is closed, which is before modules can give theirs back, and begins
+        with it where the user has chosen that; it would not know ours then.
+        """
+        if not self.is_shown:
+            return
+        show_layout(layout_node(self._scene), OwnLayout._users)
+        settings = slicer.app.userSettings()
+        if str(settings.value(NOTED_LAYOUT)) == str(self._number):
+            settings.setValue(NOTED_LAYOUT, OwnLayout._users)

@@ -9,7 +9,7 @@ import vtk
 from HLFDSegmentationLib.slicer_hidden_nodes import add_hidden_node
 from slicer.i18n import tr as _
 
-from .slicer_own_layout import CHART_LAYOUT, DICE, LOSS, OwnLayout
+from .slicer_own_layout import CHART_LAYOUT, DICE, LOSS, own_layout
 from .slicer_texts import stage_titles
 from .training_curves import StageCurves
 
@@ -39,7 +39,7 @@ class TrainingCharts:
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
-        self._layout = OwnLayout(scene, CHART_LAYOUT)
+        self._layout = own_layout(scene, CHART_LAYOUT)
         self._dice = _Chart(scene, DICE)
         self._loss = _Chart(scene, LOSS)
         self.shown = False

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import slicer
-from HLFDSegmentationLib.slicer_layout import (
-    PLOT_VIEW,
-    SLICE_VIEW,
-    give_layout_back,
-    layout_node,
-    make_known,
-    show_layout,
-)
+from HLFDSegmentationLib.slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, make_known
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
 DICE, LOSS = f"{OWN_VIEWS}Dice", f"{OWN_VIEWS}Loss"
 
-# Slicer's own numbers are small, and other extensions take theirs at random, too.
+# Two of `slicer_layout.OWN_LAYOUTS`.
 CHART_LAYOUT = 70356
 TRUTH_LAYOUT = 70357
 VIEW_GROUP = 70357
@@ -36,37 +27,9 @@ _DESCRIPTIONS = {
 }
 
 
-class OwnLayout:
-    """One of the layouts.
-
-    Args:
-        scene: whose layout is changed.
-        number: `CHART_LAYOUT` or `TRUTH_LAYOUT`.
-    """
-
-    _users: ClassVar[int | None] = None
-    """The user's own layout, which is given back whichever of ours was taken after another."""
-
-    def __init__(self, scene: slicer.vtkMRMLScene, number: int) -> None:
-        self._scene = scene
-        self._number = number
-
-    def take(self) -> None:
-        """Shows the layout, and keeps which one was there."""
-        node = layout_node(self._scene)
-        if node is None:
-            return
-        make_known(self._scene, self._number, _DESCRIPTIONS[self._number])
-        if node.GetViewArrangement() not in _DESCRIPTIONS:
-            OwnLayout._users = node.GetViewArrangement()
-        if node.GetViewArrangement() != self._number:
-            show_layout(node, self._number)
-
-    def give_back(self) -> None:
-        """Shows the layout that was there before, unless the user has chosen another one since."""
-        node = layout_node(self._scene)
-        if node is not None and OwnLayout._users is not None and node.GetViewArrangement() == self._number:
-            give_layout_back(node, self._number, OwnLayout._users)
+def own_layout(scene: slicer.vtkMRMLScene, number: int) -> OwnLayout:
+    """`CHART_LAYOUT` or `TRUTH_LAYOUT` in a scene."""
+    return OwnLayout(scene, number, _DESCRIPTIONS[number])
 
 
 def look_after(scene: slicer.vtkMRMLScene) -> None:

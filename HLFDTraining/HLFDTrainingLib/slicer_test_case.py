@@ -8,7 +8,7 @@ from pathlib import Path
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError
-from HLFDSegmentationLib.slicer_layout import when_laid_out
+from HLFDSegmentationLib.slicer_layout import layout_node, when_laid_out
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from .cases import Case
 from .ct_fingerprints import files_in
 from .run_folder import RunFolder
-from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, OwnLayout, give_views_back, layout_node
+from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, give_views_back, own_layout
 from .split import Split
 
 CASE_ATTRIBUTE = "HLFD.Case"
@@ -131,7 +131,7 @@ class TruthView:
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene
-        self._layout = OwnLayout(scene, TRUTH_LAYOUT)
+        self._layout = own_layout(scene, TRUTH_LAYOUT)
         self._observed: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
 
     def show(
