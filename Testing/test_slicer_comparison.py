@@ -203,6 +203,30 @@ def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):
     assert layout().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 
 
+def views_of(results) -> list[list[str]]:
+    return [list(result.node.GetDisplayNode().GetViewNodeIDs()) for result in results]
+
+
+def test_in_another_layout_both_segmentations_are_in_all_views_again(pair):
+    told = []
+    comparison = Comparison(slicer.mrmlScene, *pair, on_end=lambda: told.append("ended"))
+    comparison.show(SEGMENT, "decoder3")
+    slicer.app.processEvents()
+    assert comparison.running and not told
+    layout().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    slicer.app.processEvents()
+    assert views_of(pair) == [[], []] and not comparison.running and told == ["ended"]
+    assert layout().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_result_that_is_deleted_leaves_the_other_in_all_views(pair, comparison, deleted):
+    comparison.show(SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(pair[deleted].node)
+    slicer.app.processEvents()
+    assert views_of([pair[1 - deleted]]) == [[]] and layout().layout != LAYOUT
+
+
 def test_a_layout_of_hlfds_own_is_not_taken_for_the_users(comparison):
     from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT, own_layout
 

@@ -594,6 +594,46 @@ def test_comparing_two_results(reviewed, tmp_path):
     assert foreground(panel.slicer) is panel.result.map_node(SEGMENT, layer)
 
 
+@pytest.fixture
+def compared(reviewed, tmp_path):
+    """The panel with two results side by side."""
+    from slicer_review_cases import add_reviewed_case
+
+    (tmp_path / "other").mkdir()
+    reviewed.other = add_reviewed_case(tmp_path / "other", model="undistilled", ct=reviewed.result.ct)
+    reviewed.parameters.comparedResult = reviewed.other.node
+    reviewed.ui.compareButton.click()
+    assert reviewed.ui.compareButton.checked and not reviewed.ui.showMapCheckBox.enabled
+    return reviewed
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_another_layout_ends_the_comparison(compared, left):
+    """In its views the two segmentations would be missing."""
+    panel, slicer = compared, compared.slicer
+    if left:
+        panel.leave()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+    slicer.app.processEvents()
+    for result in (panel.result, panel.other):
+        assert list(result.node.GetDisplayNode().GetViewNodeIDs()) == []
+    assert not panel.ui.compareButton.checked and panel.ui.showMapCheckBox.enabled
+    assert slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("deleted", ["result", "other"])
+def test_a_compared_result_that_is_deleted_ends_the_comparison(compared, left, deleted):
+    panel = compared
+    if left:
+        panel.leave()
+    kept = panel.other if deleted == "result" else panel.result
+    panel.slicer.mrmlScene.RemoveNode(getattr(panel, deleted).node)
+    panel.slicer.app.processEvents()
+    assert list(kept.node.GetDisplayNode().GetViewNodeIDs()) == []
+    assert not panel.ui.compareButton.checked
+
+
 def test_a_result_without_attention_says_how_to_get_it(reviewed):
     panel = reviewed
     for node in panel.result.maps:

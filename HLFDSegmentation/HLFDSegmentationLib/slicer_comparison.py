@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from .errors import InputError
@@ -11,6 +15,7 @@ from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
 from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
 from .slicer_scene_result import SceneResult
+from .slicer_watch import Watch
 from .slicer_weak import WeakNode
 
 LEFT, RIGHT = SIDES = (f"{OWN_VIEWS}Left", f"{OWN_VIEWS}Right")
@@ -53,7 +58,8 @@ def give_views_back(scene: slicer.vtkMRMLScene) -> None:
 class Comparison:
     """Compares two results of the same CT. The properties of both sides are changed together: they share a scale.
 
-    An ordinary `LayerView` is to be hidden before.
+    An ordinary `LayerView` is to be hidden before. It ends by itself where another layout is chosen, in whose views the
+    segmentations would be missing, and where a result is deleted.
 
     >>> comparison = Comparison(scene, student, undistilled)
     >>> comparison.show("liver tumor", "decoder3")
@@ -63,12 +69,19 @@ class Comparison:
         scene: with both results.
         left: shown in the left view, blue and solid in the chart.
         right: shown in the right view, orange and dashed in the chart.
+        on_end: called when it has ended by itself.
 
     Raises:
         InputError: a result was deleted, or they are not of the same CT.
     """
 
-    def __init__(self, scene: slicer.vtkMRMLScene, left: SceneResult, right: SceneResult) -> None:
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        left: SceneResult,
+        right: SceneResult,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
         if not (left.exists and right.exists):
             raise InputError(_("One of the two results is no longer in the scene. Choose two that are."))
         if left == right:
@@ -83,6 +96,14 @@ class Comparison:
         self._layout = OwnLayout(scene, LAYOUT, _DESCRIPTION)
         self._running = False
         self._shown_in: list[tuple[WeakNode, list[str]]] = []
+        self._on_end = on_end
+        # Slicer changes its views within the same events.
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._end_where_over)
+        self._layout_watch = Watch(self._look_later, vtk.vtkCommand.ModifiedEvent)
+        self._scene_watch = Watch(self._look_later, slicer.vtkMRMLScene.NodeRemovedEvent)
 
     @property
     def chart(self) -> FocusChart:
@@ -136,13 +157,27 @@ class Comparison:
             if display.node is not None:
                 display.node.SetViewNodeIDs(view_ids)
         self._shown_in.clear()
+        for watch in (self._layout_watch, self._scene_watch):
+            watch.follow(None)
         if self._running:
             self._layout.give_back()
         self._running = False
 
+    def _look_later(self) -> None:
+        self._timer.start()
+
+    def _end_where_over(self) -> None:
+        if not self._running or (self._layout.is_shown and all(result.exists for result in self.results)):
+            return
+        self.restore()
+        if self._on_end:
+            self._on_end()
+
     def _take_layout(self) -> None:
         self._layout.take()
         self._running = True
+        self._layout_watch.follow(layout_node(self._scene))
+        self._scene_watch.follow(self._scene)
         for side, result in zip(SIDES, self.results):
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)

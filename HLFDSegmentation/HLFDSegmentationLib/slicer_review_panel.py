@@ -261,14 +261,18 @@ class ReviewPanel(VTKObservationMixin):
         elif self._comparison:
             self._comparison.restore()
             self._comparison = None
-        self.ui.chartButton.setEnabled(not checked)
+        for widget in (self.ui.chartButton, self.ui.showMapCheckBox):
+            widget.setEnabled(not checked)
         self.refresh()
+
+    def _on_comparison_ended(self) -> None:
+        self.ui.compareButton.setChecked(False)
 
     def _new_comparison(self) -> Comparison:
         other = SceneResult.of(self._parameters.comparedResult)
         if self._result is None or other is None:
             raise HLFDError(_("Choose the result to compare with."))
-        return Comparison(slicer.mrmlScene, self._result, other)
+        return Comparison(slicer.mrmlScene, self._result, other, self._on_comparison_ended)
 
     def _show_comparison(self) -> None:
         if not (self._comparison and self._result):

@@ -1,4 +1,4 @@
-"""Watches over nodes that may be deleted meanwhile, and that nobody keeps in memory for being watched."""
+"""Watches over nodes and scenes that may be deleted meanwhile, and that nobody keeps in memory for being watched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REST_MS = 300
 
 
 class Watch:
-    """Tells of events of a node.
+    """Tells of events of a node, or of a scene.
 
     Slicer's own mixin would not do for a CT: it keeps what it observes, with its voxels, after it was deleted.
 
@@ -29,7 +29,7 @@ class Watch:
         self._node = vtk.vtkWeakReference()
         self._tags: list[int] = []
 
-    def follow(self, node: slicer.vtkMRMLNode | None) -> None:
+    def follow(self, node: vtk.vtkObject | None) -> None:
         """Watches over this node, and no longer over the one before; None: over none."""
         before = self._node.Get()
         if node is before:
@@ -40,7 +40,7 @@ class Watch:
         self._node.Set(node)
         self._tags = [node.AddObserver(event, self._tell) for event in self._events] if node is not None else []
 
-    def _tell(self, caller: slicer.vtkMRMLNode, event: str) -> None:
+    def _tell(self, caller: vtk.vtkObject, event: str) -> None:
         self._on_event()
 
 
