@@ -31,6 +31,11 @@ class ModuleWindow:
     def message(self) -> str:
         return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
 
+    @property
+    def status(self) -> str:
+        """What the status bar says."""
+        return self.slicer.util.mainWindow().statusBar().currentMessage()
+
     def open(self) -> None:
         self.slicer.util.selectModule(self.name)
         self.slicer.app.processEvents()

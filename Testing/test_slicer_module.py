@@ -607,6 +607,15 @@ def compared(reviewed, tmp_path):
     return reviewed
 
 
+def test_a_reading_while_comparing_says_of_which_result_it_is(compared):
+    title = compared.ui.readingGroup.title
+    assert title.startswith("View 1") and compared.result.model in title
+    compared.ui.onTargetRadioButton.click()
+    assert compared.result.readings_table is not None and compared.other.readings_table is None
+    compared.ui.compareButton.click()
+    assert compared.ui.readingGroup.title.startswith("Your reading: ")
+
+
 @pytest.mark.parametrize("left", [False, True])
 def test_another_layout_ends_the_comparison(compared, left):
     """In its views the two segmentations would be missing."""
@@ -641,6 +650,44 @@ def test_a_result_without_attention_says_how_to_get_it(reviewed):
     panel.parameters.parameterNode.Modified()
     assert not panel.ui.reviewControls.visible
     assert "Switch it on under Advanced" in panel.ui.reviewHintLabel.text
+
+
+def test_readings_and_report_of_a_result_without_maps_can_be_exported(reviewed, tmp_path):
+    panel = reviewed
+    panel.ui.misledRadioButton.click()
+    for node in panel.result.maps:
+        panel.slicer.mrmlScene.RemoveNode(node)
+    panel.parameters.parameterNode.Modified()
+    assert panel.ui.exportReportButton.visible and panel.ui.exportReadingsButton.visible
+    destination = tmp_path / "readings.csv"
+    answer(str(destination))
+    panel.ui.exportReadingsButton.click()
+    assert "misled" in destination.read_text(encoding="utf-8-sig")
+    panel.picture("panel_without_maps")
+
+
+def test_what_a_button_has_to_say_is_seen_whatever_is_collapsed_or_scrolled_away(reviewed):
+    reviewed.ui.segmentCollapsibleButton.collapsed = True
+    reviewed.ui.compareButton.click()
+    assert "Choose the result to compare with" in reviewed.message
+    assert "Choose the result to compare with" in reviewed.status
+
+
+def test_the_end_of_a_run_is_told_in_whatever_module_is_open(quick, models):
+    quick.ui.segmentButton.click()
+    quick.leave()
+    run_panel = quick.widget.runPanel
+    quick.wait(lambda: run_panel._run is None)
+    (result,) = quick.results()
+    assert result.name in quick.status
+    quick.open()
+    quick.ui.segmentButton.click()
+    quick.leave()
+    run_panel._run._on_failed("The graphics card failed.")
+    assert "The graphics card failed." in quick.status
+    quick.open()
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
 
 
 # The scene

@@ -29,7 +29,7 @@ class ReadingPanel:
         self._on_lesion = on_lesion
         self._on_problem = on_problem
         self._result: SceneResult | None = None
-        self._segment = self._layer = ""
+        self._segment = self._layer = self._heading = ""
         self._lesions: list[int] = []
         self._radio_buttons = {
             ON_TARGET: ui.onTargetRadioButton,
@@ -44,12 +44,21 @@ class ReadingPanel:
         ui.lesionList.connect("currentRowChanged(int)", self._on_row)
         ui.exportReadingsButton.connect("clicked(bool)", self._on_export)
 
-    def show(self, result: SceneResult | None, segment: str, layer: str) -> None:
-        """Shows the lesions of a segment and the reading of a layer."""
-        place, before = (result, segment, layer), (self._result, self._segment, self._layer)
+    def show(self, result: SceneResult | None, segment: str, layer: str, heading: str = "") -> None:
+        """Shows the lesions of a segment and the reading of a layer.
+
+        Args:
+            result: what is read; it may be exported also where there is no layer to read.
+            segment: "" for none.
+            layer: "" for none.
+            heading: above the reading; "" for the usual one.
+        """
+        heading = heading or _("Your reading")
+        place = result, segment, layer, heading
+        before = self._result, self._segment, self._layer, self._heading
         if self._typing and place == before:
             return  # What is typed is kept already; writing it anew would take the cursor to its end.
-        self._result, self._segment, self._layer = place
+        self._result, self._segment, self._layer, self._heading = place
         if place[:2] != before[:2]:
             self._fill_lesions()
         self._show_reading()
@@ -84,7 +93,8 @@ class ReadingPanel:
         self._radio_buttons.get(verdict, self._radio_buttons[NOT_READ]).setChecked(True)
         self.ui.commentLineEdit.setText(reading.comment if reading else "")
         subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
-        self.ui.readingGroup.setTitle(_("Your reading: {layer}, {subject}").format(layer=self._layer, subject=subject))
+        title = _("{heading}: {layer}, {subject}").format(heading=self._heading, layer=self._layer, subject=subject)
+        self.ui.readingGroup.setTitle(title)
 
     def _readings(self) -> Readings:
         return Readings(self._result)
@@ -112,7 +122,7 @@ class ReadingPanel:
 
     def _set(self) -> bool:
         """Keeps verdict and comment as they are in the panel; whether that could be done."""
-        if not self._result:
+        if not (self._result and self._layer):
             return False
         verdict = next(verdict for verdict, button in self._radio_buttons.items() if button.checked)
         comment = self.ui.commentLineEdit.text

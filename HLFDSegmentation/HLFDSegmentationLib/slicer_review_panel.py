@@ -118,7 +118,7 @@ class ReviewPanel(VTKObservationMixin):
         self.ui.reviewHintLabel.setVisible(not segments)
         self.ui.reviewHintLabel.setText(_hint(result))
         if not segments:
-            self._readings.show(None, "", "")
+            self._readings.show(result, "", "")
             return
         parameters = self._parameters
         if parameters.segment not in segments:
@@ -128,7 +128,9 @@ class ReviewPanel(VTKObservationMixin):
         if parameters.colorMap not in COURSES:
             parameters.colorMap = next(iter(COURSES))
         self._show_choice(segments, layers)
-        self._readings.show(result, *self._place)
+        # Above the choice of a verdict on one of two results that are on the screen, whose it is must be read.
+        heading = _("View 1, {model}").format(model=result.model) if self._comparison else ""
+        self._readings.show(result, *self._place, heading)
 
     def _show_choice(self, segments: list[str], layers: list[str]) -> None:
         segment, layer = self._place
