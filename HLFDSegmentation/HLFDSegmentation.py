@@ -29,6 +29,7 @@ from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_status_bar import tell
 from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -287,6 +288,9 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Shows what happened and what to do about it; "" takes it away."""
         self.ui.messageLabel.setText(sentence)
         self.ui.messageLabel.setVisible(bool(sentence))
+        if sentence:
+            # The panel may be scrolled down to the button that was pressed, or another module be open.
+            tell(sentence)
 
     def _disconnectParameterNode(self) -> None:
         if self._parameterNode and self._parameterNodeGuiTag is not None:

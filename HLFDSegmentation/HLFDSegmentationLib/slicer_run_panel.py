@@ -19,6 +19,7 @@ from .slicer_packages import ensure_packages, missing_packages
 from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
 from .slicer_scene_result import SceneResult
+from .slicer_status_bar import tell
 from .slicer_texts import time_text
 from .slicer_watch import Watch
 from .worker_protocol import Device, DevicesResult
@@ -206,6 +207,7 @@ class RunPanel:
     def _on_finished(self, result: SceneResult) -> None:
         # First of all: whatever comes of showing the result, the button must be a Segment button again.
         self._on_ended()
+        tell(_("The run has ended: {name}").format(name=result.name))
         if not self._parameters:
             return
         if self._parameters.result is result.node:

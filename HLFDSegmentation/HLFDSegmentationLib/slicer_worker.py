@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from .errors import HLFDError
 from .slicer_python import interpreter
+from .slicer_status_bar import tell
 from .worker_client import WorkerClient, worker_command
 from .worker_protocol import Answer, Cancelled, Event, Failed, Finished, Progress, Request
 
@@ -23,7 +24,6 @@ LOGGED = ("unexpected", "start", "died")
 LISTEN_MS = 30
 THREADS_SECONDS = 0.003
 WAIT_SECONDS = 0.01
-TOLD_MS = 10_000
 
 
 _shared: list[SlicerWorker] = []
@@ -113,7 +113,7 @@ class SlicerWorker:
             except Exception:
                 # A fault in one task must neither stop the others nor come back with every tick of the timer.
                 logging.exception("HLFD: a task failed")
-                slicer.util.showStatusMessage(_("HLFD made a mistake. The log tells more; try again."), TOLD_MS)
+                tell(_("A mistake in the program. The log tells more; try again."))
                 self._tasks.remove(task)
         self._tasks = [task for task in self._tasks if task.running]
         if not self._tasks:

@@ -98,6 +98,18 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         if not self.checked:
             self._hide_children()
 
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        super().childEvent(event)
+        if event.polished() and isinstance(event.child(), QtWidgets.QWidget):
+            event.child().installEventFilter(self)
+
+    def eventFilter(self, child: QtWidgets.QWidget, event: QtCore.QEvent) -> bool:
+        """What is shown meanwhile is seen only once the button is no longer collapsed."""
+        if event.type() == QtCore.QEvent.ShowToParent and not self.checked:
+            child.hide()
+            self._hidden_children.append(child)
+        return False
+
     def sizeHint(self) -> QtCore.QSize:
         below = self.layout().totalSizeHint() if self.layout() and self.checked else QtCore.QSize(0, 0)
         return QtCore.QSize(max(below.width(), 120), max(below.height(), self._header_height()))
