@@ -119,6 +119,21 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
     panel.picture("panel_packages_declined")
 
 
+def test_the_panel_says_that_packages_are_being_installed(quick, monkeypatch):
+    """Slicer stands still meanwhile, for minutes."""
+    import qt
+    from slicer_shell.packaging_stand_ins import packages
+
+    install, said = packages.install, []
+    monkeypatch.setattr(packages, "install", lambda *names: (said.append(quick.message), install(*names)))
+    packages.absent = {"torch", "monai"}
+    answer(qt.QMessageBox.Ok)
+    quick.ui.segmentButton.click()
+    assert len(said) == 2 and all("some minutes" in sentence for sentence in said)
+    assert quick.message == "" and quick.running
+    quick.wait_for_end()
+
+
 # Models
 
 

@@ -10,7 +10,7 @@ import logging
 import platform
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +22,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
+from .slicer_status_bar import tell
 
 TORCH = "torch>=2.6"
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
@@ -54,8 +55,11 @@ def require_packages() -> None:
         )
 
 
-def ensure_packages() -> None:
+def ensure_packages(on_begin: Callable[[str], None] = tell) -> None:
     """Asks the user once for all that is missing, and installs it. Nothing happens where all is there.
+
+    Args:
+        on_begin: called with a sentence to show before an installation begins. Slicer draws little until it ends.
 
     Raises:
         PackagesMissingError: the user declined, a package could not be installed, or the installation that an earlier
@@ -68,12 +72,12 @@ def ensure_packages() -> None:
     if not _INSTALLING.acquire(blocking=False):
         raise PackagesMissingError(_("The packages are being installed. Wait until that is done."))
     try:
-        _ask_and_install(missing)
+        _ask_and_install(missing, on_begin)
     finally:
         _INSTALLING.release()
 
 
-def _ask_and_install(missing: Sequence[str]) -> None:
+def _ask_and_install(missing: Sequence[str], on_begin: Callable[[str], None]) -> None:
     names = ", ".join(missing)
     if slicer.app.testingEnabled():
         raise PackagesMissingError(
@@ -88,9 +92,12 @@ def _ask_and_install(missing: Sequence[str]) -> None:
                 "Apple chip. HLFD needs a Slicer that was built for Apple chips (arm64), or another computer."
             )
         )
+    install_torch = _torch_installer() if TORCH in missing else None
     _ask(missing, names)
-    if TORCH in missing:
-        _install_torch()
+    on_begin(_("Installing packages. This takes some minutes..."))
+    slicer.app.processEvents()
+    if install_torch:
+        install_torch()
     _install([requirement for requirement in missing if requirement != TORCH])
     importlib.invalidate_caches()
     if still_missing := missing_packages():
@@ -131,7 +138,8 @@ def _ask(missing: Sequence[str], names: str) -> None:
         )
 
 
-def _install_torch() -> None:
+def _torch_installer() -> Callable[[], None]:
+    """What installs PyTorch. It is looked for before the user is asked: without it nothing can be agreed to."""
     try:
         from PyTorchUtils import PyTorchUtilsLogic
     except ImportError as error:
@@ -141,9 +149,13 @@ def _install_torch() -> None:
                 "Slicer's Extensions Manager, restart Slicer, and try again."
             )
         ) from error
-    with _explaining("PyTorch"), slicer.util.WaitCursor():
-        if PyTorchUtilsLogic().installTorch(torchVersionRequirement=TORCH.removeprefix("torch")) is None:
-            raise RuntimeError("PyTorchUtils installed nothing")
+
+    def install() -> None:
+        with _explaining("PyTorch"), slicer.util.WaitCursor():
+            if PyTorchUtilsLogic().installTorch(torchVersionRequirement=TORCH.removeprefix("torch")) is None:
+                raise RuntimeError("PyTorchUtils installed nothing")
+
+    return install
 
 
 def _install(requirements: Sequence[str]) -> None:

@@ -147,7 +147,7 @@ class RunPanel:
     def _start(self) -> None:
         self._on_problem("")
         try:
-            ensure_packages()
+            ensure_packages(self._on_problem)
             self._on_problem("")
             self._missing = []
             self.warm_up()
