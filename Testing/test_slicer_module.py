@@ -818,6 +818,27 @@ def test_the_measures_have_headings_and_cannot_be_typed_over(reviewed):
     assert not int(cells.flags(cells.index(0, 0))) & qt.Qt.ItemIsEditable
 
 
+def test_the_measures_begin_with_what_a_radiologist_wants(reviewed):
+    import qt
+
+    panel, view = reviewed, reviewed.ui.measuresTable
+
+    def columns() -> list[str]:
+        header, cells = view.horizontalHeader(), view.model()
+        order = [header.logicalIndex(place) for place in range(header.count())]
+        return [cells.headerData(column, qt.Qt.Horizontal) for column in order if not view.isColumnHidden(column)]
+
+    wanted = ["segment", "lesion", "volume_mL", "longest_axial_diameter_mm"]
+    assert columns()[:4] == wanted and not {"center_R_mm", "slice_index", "sd_HU", "note"} & set(columns())
+    panel.picture("panel_measures")
+    table = panel.result.measures_table
+    assert table.GetColumnIndex("sd_HU") >= 0 and table.GetColumnIndex("longest_axial_diameter_mm") > 3
+    table.AddEmptyRow()
+    panel.parameters.result = None
+    panel.show_result(panel.result)
+    assert columns()[:4] == wanted and "sd_HU" not in columns()
+
+
 def test_a_map_without_its_file_is_no_empty_attention(reviewed):
     panel = reviewed
     panel.ui.showMapCheckBox.click()

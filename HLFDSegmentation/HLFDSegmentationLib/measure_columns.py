@@ -19,3 +19,17 @@ CSV_COLUMNS = (
     "right_volume_mL",
     "left_volume_mL",
 )
+
+COLUMNS_TO_LOOK_AT = (
+    "segment",
+    "lesion",
+    "volume_mL",
+    "longest_axial_diameter_mm",
+    "volume_with_tumors_mL",
+    "mean_HU",
+    "lesion_count",
+    "side",
+    "right_volume_mL",
+    "left_volume_mL",
+)
+"""What a radiologist reads in the panel, in this order. The rest is for programs."""

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .measure_columns import COLUMNS_TO_LOOK_AT
 from .slicer_changes import Changes
 from .slicer_results import show_3d
 from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun
@@ -55,7 +56,19 @@ class ResultPanel:
         if node is not self._measures:
             self._measures = node
             self.ui.measuresTable.setMRMLTableNode(node)
+            if node is not None:
+                self._arrange_columns(node)
             self.ui.measuresTable.resizeColumnsToContents()
+
+    def _arrange_columns(self, node: slicer.vtkMRMLTableNode) -> None:
+        """In the view alone: the node keeps all its columns."""
+        view, header = self.ui.measuresTable, self.ui.measuresTable.horizontalHeader()
+        for column in range(node.GetNumberOfColumns()):
+            view.setColumnHidden(column, node.GetColumnName(column) not in COLUMNS_TO_LOOK_AT)
+        columns = [node.GetColumnIndex(name) for name in COLUMNS_TO_LOOK_AT]
+        # A table of an older version has fewer.
+        for place, column in enumerate(column for column in columns if column >= 0):
+            header.moveSection(header.visualIndex(column), place)
 
     def _on_show_3d(self, checked: bool) -> None:
         result = SceneResult.of(self._parameters.result) if self._parameters else None

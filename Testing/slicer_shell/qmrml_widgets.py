@@ -275,9 +275,11 @@ class qMRMLTableView(QtWidgets.QTableView):
         self._update()
 
     def _update(self) -> None:
-        self._cells.clear()
+        """As in Slicer, columns that stay are not taken away: where they stand, and whether they are seen, stays."""
         table = self._node.GetTable() if self._node is not None else None
-        for column in range(table.GetNumberOfColumns()) if table is not None else ():
+        self._cells.setRowCount(0)
+        self._cells.setColumnCount(table.GetNumberOfColumns() if table is not None else 0)
+        for column in range(self._cells.columnCount()):
             texts = [table.GetValue(row, column).ToString() for row in range(table.GetNumberOfRows())]
             header = table.GetColumnName(column)
             if not self._node.GetUseColumnTitleAsColumnHeader():
@@ -286,7 +288,8 @@ class qMRMLTableView(QtWidgets.QTableView):
             items = [QtGui.QStandardItem(text) for text in texts]
             for item in items:
                 item.setEditable(not self._node.GetLocked())
-            self._cells.appendColumn(items)
+            for row, item in enumerate(items):
+                self._cells.setItem(row, column, item)
             self._cells.setHorizontalHeaderItem(column, QtGui.QStandardItem(header))
 
 
