@@ -21,6 +21,7 @@ from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
 from HLFDSegmentationLib.slicer_model_panel import ModelPanel
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_readings import Readings
+from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
 from HLFDSegmentationLib.slicer_report import report_request
 from HLFDSegmentationLib.slicer_result_panel import ResultPanel
 from HLFDSegmentationLib.slicer_review_panel import ReviewPanel
@@ -44,8 +45,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-
-LIBRARY = "HLFDSegmentationLib"
 
 
 class HLFDSegmentation(ScriptedLoadableModule):
@@ -159,12 +158,10 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._disconnectParameterNode()
 
     def onReload(self) -> None:
-        """Reloads the library together with the module."""
-        import sys
-
-        for name in [name for name in sys.modules if name.split(".")[0] == LIBRARY]:
-            del sys.modules[name]
+        """Reloads the libraries together with the module, and the other module that shares them."""
+        forget_libraries()
         ScriptedLoadableModuleWidget.onReload(self)
+        reload_where_open("HLFDTraining")
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
         """Called just before the scene is closed."""

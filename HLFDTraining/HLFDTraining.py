@@ -11,6 +11,7 @@ import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
+from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
 from HLFDSegmentationLib.slicer_worker import Question, shared_worker
 from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -39,8 +40,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-
-LIBRARY = "HLFDTrainingLib"
 
 
 class HLFDTraining(ScriptedLoadableModule):
@@ -154,12 +153,10 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._disconnectParameterNode()
 
     def onReload(self) -> None:
-        """Reloads the library together with the module."""
-        import sys
-
-        for name in [name for name in sys.modules if name.split(".")[0] == LIBRARY]:
-            del sys.modules[name]
+        """Reloads the libraries together with the module, and the other module that shares them."""
+        forget_libraries()
         ScriptedLoadableModuleWidget.onReload(self)
+        reload_where_open("HLFDSegmentation")
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
         """Called just before the scene is closed."""

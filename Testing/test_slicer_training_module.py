@@ -106,6 +106,19 @@ def test_without_cases_nothing_can_be_started_and_the_panel_says_why(panel):
     assert "case" in panel.ui.trainHintLabel.text.lower()
 
 
+@pytest.mark.parametrize("reloaded", ["HLFDSegmentation", "HLFDTraining"])
+def test_reloading_one_module_leaves_neither_with_classes_of_before(panel, reloaded):
+    modules = panel.slicer.modules
+    panel.slicer.util.selectModule("HLFDSegmentation")
+    getattr(modules, f"{reloaded}Widget").onReload()
+    now = sys.modules["HLFDSegmentationLib.errors"].HLFDError
+    assert now is not HLFDError
+    for name in ("HLFDSegmentation", "HLFDTraining"):
+        assert sys.modules[name].HLFDError is now
+        assert type(getattr(modules, f"{name}Widget")) is getattr(sys.modules[name], f"{name}Widget")
+    assert sys.modules["HLFDTrainingLib.slicer_plan_panel"].HLFDError is now
+
+
 # The plan
 
 
