@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 from HLFDSegmentationLib.color_maps import AttentionColors, color_map
-from HLFDSegmentationLib.slicer_attention_maps import place_of_most_attention, values_of
+from HLFDSegmentationLib.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
 from HLFDSegmentationLib.slicer_focus_chart import FocusChart
 from HLFDSegmentationLib.slicer_layer_view import LayerView
 from HLFDSegmentationLib.slicer_mosaic import mosaic
@@ -51,6 +51,14 @@ def world_of(node, i, j, k):
     place = [0.0] * 3
     node.TransformPointToWorld(own.MultiplyPoint((i, j, k, 1.0))[:3], place)
     return place
+
+
+def jump_to_most_attention(view, result, layer) -> bool:
+    """What "Go to maximum" does; whether there is a maximum."""
+    place = place_in_result(result, SEGMENT, layer, signed=view.signed)
+    if place is not None:
+        view.jump_to(place)
+    return place is not None
 
 
 def is_colored(picture):
@@ -181,8 +189,8 @@ def test_whatever_is_deleted_nothing_breaks(result, view, gone):
     view.threshold = 0.4
     view.signed = True
     view.legend = False
-    view.jump_to_most_attention()
-    view.jump_to_lesion(1)
+    jump_to_most_attention(view, result, "decoder3")
+    view.jump_to((0.0, 0.0, 0.0))
     view.hide()
     view.show(result, SEGMENT, "encoder2")
     view.hide()
@@ -207,7 +215,7 @@ def test_the_colors_are_those_that_were_chosen(result, view, slice_views):
     view.opacity, view.threshold, view.legend = 1.0, 0.1, False
     result.node.GetDisplayNode().SetVisibility(False)
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "decoder2")
     for name in ("ember", "meadow", "ice"):
         view.color = name
         picture = slice_views.render_slice_view("Red")
@@ -224,7 +232,7 @@ def test_weak_attention_lets_the_ct_through(result, view, slice_views, signed):
     view.legend, view.signed = False, signed
     result.node.GetDisplayNode().SetVisibility(False)
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "decoder2")
     view.opacity = 0.0
     anatomy = without_marks(slice_views.render_slice_view("Red"))
     view.opacity = 0.7
@@ -243,7 +251,7 @@ def test_signed_shows_what_speaks_against_in_blue_without_another_volume(result,
     view.show(result, SEGMENT, "decoder2")
     result.node.GetDisplayNode().SetVisibility(False)
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "decoder2")
     view.opacity, view.legend, view.threshold = 1.0, False, 0.15
     volumes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
@@ -301,17 +309,17 @@ def test_three_layers_for_the_eye(result, view, slice_views):
     for layer in ("encoder2", "encoder5", "decoder2"):
         view.show(result, SEGMENT, layer)
         fit()
-        view.jump_to_most_attention()
+        jump_to_most_attention(view, result, layer)
         slice_views.save_slice_view("Red", f"attention_{layer}")
 
 
 def test_an_empty_map_says_so_until_its_signed_map_is_shown(result, view):
     view.show(result, SEGMENT, EMPTY)
     assert EMPTY in view.note and SEGMENT in view.note
-    assert not view.jump_to_most_attention()
+    assert not jump_to_most_attention(view, result, EMPTY)
     view.signed = True
     assert view.note == ""
-    assert view.jump_to_most_attention()
+    assert jump_to_most_attention(view, result, EMPTY)
     view.signed = False
     view.show(result, SEGMENT, "decoder2")
     assert view.note == ""
@@ -328,7 +336,7 @@ def test_the_strongest_attention_for_the_segment_has_the_strongest_color(result,
     view.opacity, view.threshold, view.legend = 1.0, 0.2, False
     result.node.GetDisplayNode().SetVisibility(False)
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "decoder2")
     picture = without_marks(slice_views.render_slice_view("Red"))
     brightest = picture[is_colored(picture)].astype(int).sum(axis=-1).max()
     assert brightest == pytest.approx(255 * color_map("ember")[-1].sum(), rel=0.15)
@@ -356,7 +364,7 @@ def test_the_slice_with_most_attention_is_found_in_the_world(slicer_shell, tmp_p
     result = add_reviewed_case(tmp_path, ct=ct)
     view.show(result, SEGMENT, "encoder1")
     fit()
-    assert view.jump_to_most_attention()
+    assert jump_to_most_attention(view, result, "encoder1")
     node = result.map_node(SEGMENT, "encoder1")
     j, i = np.unravel_index(values_of(node)[BUSIEST].argmax(), (32, 32))
     place = world_of(node, i, j, BUSIEST)
@@ -372,11 +380,11 @@ def test_a_jump_goes_to_each_lesion_and_moves_with_the_ct(result, view):
     view.show(result, SEGMENT, "encoder1")
     fit()
     for number, k in ((1, 4), (2, 2)):
-        assert view.jump_to_lesion(number)
+        view.jump_to(dict(result.lesions(SEGMENT))[number])
         assert slice_node().GetSliceOffset() == pytest.approx(world_of(result.ct, 0, 0, k)[2])
-    assert not view.jump_to_lesion(3)
+    assert 3 not in dict(result.lesions(SEGMENT))
     add_transform(shift(0, 0, 100), result.ct, result.node)
-    assert view.jump_to_lesion(1)
+    view.jump_to(dict(result.lesions(SEGMENT))[1])
     assert slice_node().GetSliceOffset() == pytest.approx(world_of(result.ct, 0, 0, 4)[2])
 
 
@@ -385,11 +393,11 @@ def test_a_zoomed_view_pans_only_to_what_it_would_not_show(result, view):
     fit()
     red = slice_node()
     origin = red.GetXYZOrigin()
-    view.jump_to_lesion(1)
+    view.jump_to(dict(result.lesions(SEGMENT))[1])
     assert red.GetXYZOrigin() == origin
     red.SetFieldOfView(20, 20, 1)
     red.SetXYZOrigin(100, 100, 0)
-    view.jump_to_lesion(1)
+    view.jump_to(dict(result.lesions(SEGMENT))[1])
     place = dict(result.lesions(SEGMENT))[1]
     to_xy = vtk.vtkMatrix4x4()
     vtk.vtkMatrix4x4.Invert(red.GetXYToRAS(), to_xy)
@@ -518,7 +526,7 @@ def test_the_mosaic_shows_what_the_slice_view_shows(result, view, slice_views):
     size = (304 - 4) // 3
     slice_views.render_slice_view("Red", (size, size))
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, LAYERS[0])
     # The outline of the segment is not in the slice view.
     result.node.GetSegmentation().RemoveSegment(result.segment_id(SEGMENT))
     for signed in (False, True):
@@ -539,7 +547,7 @@ def test_the_mosaic_shows_what_the_slice_view_shows(result, view, slice_views):
 def test_the_mosaic_outlines_the_segment_and_names_the_layers(result, view):
     view.show(result, SEGMENT, "encoder1")
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "encoder1")
     picture = mosaic_of(result)
     assert (picture == 255).all(axis=-1)[30:90, 20:90].sum() > 10
     for row in range(3):
@@ -551,7 +559,7 @@ def test_the_mosaic_outlines_the_segment_and_names_the_layers(result, view):
 def test_the_mosaic_follows_the_slice_and_the_colors(result, view):
     view.show(result, SEGMENT, "encoder1")
     fit()
-    view.jump_to_most_attention()
+    jump_to_most_attention(view, result, "encoder1")
     busy = mosaic_of(result)
     assert not np.array_equal(mosaic_of(result, signed=True), busy)
     assert not np.array_equal(mosaic_of(result, name="ice"), busy)

@@ -108,6 +108,15 @@ def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed:
     return tuple(place)
 
 
+def place_in_result(result: SceneResult, segment: str, layer: str, *, signed: bool = False) -> Point | None:
+    """`place_of_most_attention` of a layer for a segment, where the CT lies now; None also where the map is gone."""
+    map_node = result.map_node(segment, layer) if result.exists else None
+    if map_node is None:
+        return None
+    result.lay_on_ct()
+    return place_of_most_attention(map_node, signed=signed)
+
+
 def color_node(scene: slicer.vtkMRMLScene, colors: AttentionColors) -> slicer.vtkMRMLColorTableNode:
     """The color node that all shown maps share, with these colors. It is made where the scene has none."""
     node = scene.GetSingletonNode(COLOR_NODE_TAG, "vtkMRMLColorTableNode")

@@ -10,7 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .errors import InputError
-from .slicer_attention_maps import Point, place_of_most_attention
+from .slicer_attention_maps import Point, place_in_result
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import OWN_VIEWS, LayerView
 from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
@@ -205,8 +205,7 @@ class Comparison:
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
         for result in self.results:
-            map_node = result.map_node(segment, layer) if result.exists else None
-            place = place_of_most_attention(map_node) if map_node is not None else None
+            place = place_in_result(result, segment, layer)
             if place is not None:
                 self.jump_to(place)
                 return

@@ -10,7 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .color_maps import AttentionColors
-from .slicer_attention_maps import Point, color_node, is_empty, is_map, place_of_most_attention, strongest
+from .slicer_attention_maps import Point, color_node, is_empty, is_map, strongest
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
@@ -35,7 +35,7 @@ class LayerView:
     >>> view = LayerView(slicer.mrmlScene)
     >>> view.show(result, "liver tumor", "decoder3")
     >>> view.threshold = 0.3
-    >>> view.jump_to_most_attention()
+    >>> view.jump_to(place_in_result(result, "liver tumor", "decoder3"))
     >>> view.hide()
 
     Args:
@@ -158,21 +158,6 @@ class LayerView:
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
             crosshair.SetCrosshairRAS(list(place))
-
-    def jump_to_most_attention(self) -> bool:
-        """Moves to the strongest cell of the slice that holds most of the shown layer's attention; False without."""
-        map_node = self._map_node()
-        place = place_of_most_attention(map_node, signed=self.signed) if map_node is not None else None
-        if place is not None:
-            self.jump_to(place)
-        return place is not None
-
-    def jump_to_lesion(self, number: int) -> bool:
-        """Moves to the center of a lesion of the shown segment; False where there is none of this number."""
-        lesions = dict(self._result.lesions(self._segment)) if self._result is not None and self._result.exists else {}
-        if number in lesions:
-            self.jump_to(lesions[number])
-        return number in lesions
 
     def _set_colors(self, **changes: object) -> None:
         self._colors = replace(self._colors, **changes)

@@ -18,7 +18,7 @@ from slicer.util import VTKObservationMixin
 
 from .color_maps import COURSES
 from .errors import HLFDError
-from .slicer_attention_maps import place_of_most_attention
+from .slicer_attention_maps import place_in_result
 from .slicer_comparison import Comparison
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import LayerView
@@ -224,10 +224,8 @@ class ReviewPanel(VTKObservationMixin):
         (self._comparison or self._view).jump_to(place)
 
     def _on_most_attention(self, clicked: bool) -> None:
-        map_node = self._result.map_node(*self._place) if self._result else None
-        if map_node:
-            self._result.lay_on_ct()
-        place = place_of_most_attention(map_node, signed=self._parameters.signed) if map_node else None
+        signed = self._parameters.signed
+        place = place_in_result(self._result, *self._place, signed=signed) if self._result else None
         if place is None:
             self._on_problem(_("This layer has no attention on the segment. Choose another layer."))
         else:

@@ -123,6 +123,7 @@ def take_all(pictures: Pictures, arguments: argparse.Namespace) -> None:
 
 def take_views(pictures: Pictures, result, segment: str) -> None:
     """The segmentation in three directions, three layers in the axial one, all layers as a mosaic, and their focus."""
+    from HLFDSegmentationLib.slicer_attention_maps import place_in_result
     from HLFDSegmentationLib.slicer_focus_chart import FocusChart
     from HLFDSegmentationLib.slicer_layer_view import LayerView
     from HLFDSegmentationLib.slicer_mosaic import mosaic
@@ -130,7 +131,7 @@ def take_views(pictures: Pictures, result, segment: str) -> None:
     view = LayerView(slicer.mrmlScene)
     fit(("Red", "Green", "Yellow"))
     view.show(result, segment, LAYERS[-1])
-    view.jump_to_most_attention()
+    view.jump_to(place_in_result(result, segment, LAYERS[-1]))
     view.hide()
     pictures.save("slicer_segmentation", [render_slice_view(name, VIEW) for name in ("Red", "Green", "Yellow")])
     pictures.save("slicer_attention", [attention(view, result, segment, layer) for layer in LAYERS])
