@@ -637,6 +637,22 @@ def test_files_that_are_no_packages_are_refused(tmp_path, store):
     assert everything_in(store) == []
 
 
+def test_a_zip_that_may_not_be_read_is_not_called_damaged(store, made, monkeypatch):
+
+    def refuse(path, *_arguments, **_options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PackageError, match=r"model.zip .*cannot be opened: Permission denied"):
+        import_package(made / "model.zip")
+
+
+def test_a_file_is_no_model_yet_and_the_advice_can_be_typed(store, tmp_path):
+    (tmp_path / "Mein Modell.zip").write_bytes(b"PK")
+    with pytest.raises(PackageError, match=r"hlfd models import '.*Mein Modell\.zip'"):
+        find_package(tmp_path / "Mein Modell.zip")
+
+
 @pytest.mark.parametrize("name", ["LICENSE", "models/model.pt", "configs"])
 def test_a_folder_with_a_link_is_refused(package, tmp_path, store, name):
     original = tmp_path / "elsewhere"

@@ -174,6 +174,8 @@ def test_evaluate_of_a_model_asks_what_the_values_of_pairs_stand_for(run, tmp_pa
     assert main(command) == 1
     assert "Name it with --task" in capsys.readouterr().err and not figures.exists()
     assert main([*command, "--task", "liver-tumor"]) == 0
+    told = capsys.readouterr().out
+    assert "which patients this model has learned from is not known here" in told and "KiTS19" in told
     with open(figures, encoding="utf-8") as stream:
         assert {row["label"] for row in csv.DictReader(stream)} == {"liver", "liver tumor", "liver with tumors"}
 

@@ -24,6 +24,7 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.stop_signal import STOPPING
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(
@@ -171,12 +172,13 @@ def task_file(tmp_path_factory):
     return path
 
 
-def train_command(*arguments: str | Path) -> subprocess.Popen:
+def train_command(*arguments: str | Path, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "HLFDTrainingLib.cli", "train", *map(str, arguments), "--json"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
     )
 
 
@@ -204,11 +206,12 @@ def finish(run: Path) -> list[dict]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, tmp_path, number):
     run = tmp_path / "run"
-    process = train_command(*start_arguments(cases_folder, run, task_file))
+    process = train_command(*start_arguments(cases_folder, run, task_file), stderr=subprocess.PIPE)
     read_until(process, lambda event: event["event"] == "step" and event["step"] == 2)
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=120)
+    rest, told = process.communicate(timeout=120)
     assert process.returncode == 130
+    assert STOPPING in told.splitlines()
     assert json.loads(rest.splitlines()[-1])["event"] == "stopped"
     first = next(event for event in finish(run) if event["event"] == "step")
     assert (first["epoch"], first["step"]) > (1, 2)

@@ -272,6 +272,16 @@ def test_mr_is_not_hu(shape):
     assert "not where they lie in HU" in hu_problem(sitk.GetImageFromArray(standardized))
 
 
+@pytest.mark.parametrize("air", [0.0, 20.0])
+def test_mr_whose_zeros_became_negative_too_is_not_hu(air):
+    """As resampling and noise leave it: some of its values lie where fat is, and others where soft tissue is."""
+    generator = np.random.default_rng(0)
+    mr = generator.gamma(4.0, 60.0, (20, 60, 60))
+    mr[:, :20] = air
+    mr += generator.normal(0, 25, mr.shape)
+    assert "fat and soft tissue are not where they lie" in hu_problem(sitk.GetImageFromArray(mr))
+
+
 def test_dicom_modality_tells_what_is_no_ct():
     ct, _ = ball()
     ct.SetMetaData("0008|0060", "MR")

@@ -17,11 +17,17 @@ MODALITY = "0008|0060"
 FAT = (-200, -20)
 SOFT_TISSUE = (-20, 250)
 BETWEEN = (-650, -200)
+# Of fat alone, and of what lies between it and soft tissue.
+FAT_PEAK = (-150, -60)
+FAT_TO_SOFT_TISSUE = (-60, -20)
 AIR = (-1100, -700)
 INVERTED_AIR = (700, 1100)
 
 MIN_FAT = 0.003
 MIN_SOFT_TISSUE = 0.01
+MIN_AIR = 0.01
+MIN_FAT_PEAK = 1.5
+"""Times what lies between fat and soft tissue."""
 # Bone and metal fill less of any CT.
 MIN_INVERTED_AIR = 0.1
 
@@ -52,10 +58,13 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
         return None
     steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
     sample = np.asarray(voxels[steps], dtype=np.float32)
+    # Fat and soft tissue of the opposite sign stand in for each other.
+    if _reaches_tissue(sample) and _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):
+        return (
+            "The values look like HU of the opposite sign, with air at about 1000, or like MR. "
+            "Give the CT with air at -1000."
+        )
     if _has_tissue(sample):
-        # Fat and soft tissue of the opposite sign stand in for each other.
-        if _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):
-            return "The values look like HU of the opposite sign: air is at about 1000. Give the CT with air at -1000."
         return None
     for shift, remedy in SHIFTS.items():
         if _has_tissue(sample - shift):
@@ -73,9 +82,15 @@ def _share(values: np.ndarray, limits: tuple[int, int]) -> float:
     return float(np.mean((values >= limits[0]) & (values < limits[1])))
 
 
-def _has_tissue(values: np.ndarray) -> bool:
+def _reaches_tissue(values: np.ndarray) -> bool:
     fat, soft_tissue = _share(values, FAT), _share(values, SOFT_TISSUE)
     return fat >= MIN_FAT and soft_tissue >= MIN_SOFT_TISSUE and fat + soft_tissue > _share(values, BETWEEN)
+
+
+def _has_tissue(values: np.ndarray) -> bool:
+    # Fat has a peak. What resampling and noise make of an MR's zeros falls off from 0, and reaches to fat as well.
+    fat_peak = _share(values, FAT_PEAK) > MIN_FAT_PEAK * _share(values, FAT_TO_SOFT_TISSUE)
+    return _reaches_tissue(values) and (fat_peak or _share(values, AIR) > MIN_AIR)
 
 
 def _what_it_looks_like(low: float, high: float) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .command_text import quoted
 from .errors import OutputError, PackageError
 from .model_package import ModelPackage, read_package
 from .package_files import copy_files, is_package_name, naming
@@ -81,7 +82,9 @@ def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
     if path.is_dir():
         return read_package(path)
     if path.is_file():
-        raise PackageError(f"{path} is a file. Run `hlfd models import {path}` once, then use the model by its name.")
+        raise PackageError(
+            f"{path} is a file. Run `hlfd models import {quoted(path)}` once, then use the model by its name."
+        )
     names = ", ".join(stored.name for stored in list_packages()) or "none yet"
     raise PackageError(f"There is no model '{name_or_path}'. These are installed: {names}.")
 
@@ -128,7 +131,7 @@ def _refuse_training(path: Path) -> None:
     else:
         return
     raise PackageError(
-        f"{path} {what}. Make a model of the run's student with `hlfd package {run} -o NAME.zip`, then run "
+        f"{path} {what}. Make a model of the run's student with `hlfd package {quoted(run)} -o NAME.zip`, then run "
         "`hlfd models import NAME.zip`."
     )
 

@@ -168,7 +168,7 @@ def copy_files(source: Path, folder: Path) -> None:
         _check_names(source)
         for name in SIZE_LIMITS:
             shutil.copyfile(source / name, folder / name, follow_symlinks=False)
-    elif zipfile.is_zipfile(source):
+    elif _is_zip(source):
         _unzip(source, folder)
     elif source.exists():
         raise PackageError(
@@ -177,6 +177,16 @@ def copy_files(source: Path, folder: Path) -> None:
         )
     else:
         raise PackageError("there is no such file or folder. Check the path.")
+
+
+def _is_zip(source: Path) -> bool:
+    if source.is_file():
+        # `is_zipfile` takes a file that may not be read for one that is no zip.
+        try:
+            source.open("rb").close()
+        except OSError as error:
+            raise PackageError(f"it cannot be opened: {error.strerror}. Ask for the right to read it.") from error
+    return zipfile.is_zipfile(source)
 
 
 def zip_files(folder: Path, destination: Path) -> None:

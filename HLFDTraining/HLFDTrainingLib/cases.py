@@ -174,7 +174,10 @@ def read_cases_json(path: Path) -> list[Case]:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CasesError(f"{path} cannot be read as JSON: {error}. See docs/cases.md.") from error
+        raise CasesError(
+            f"{path} is no cases.json: it cannot be read as JSON ({error}). "
+            "Give the folder of the annotated cases, or a cases.json; see docs/cases.md."
+        ) from error
     entries = data.get("cases") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
         raise CasesError(f"{path} lists no cases. It must hold one object with a list 'cases'; see docs/cases.md.")

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, or 1 after an error, whose sentence goes to standard error."""
     _print_any_name()
     wait_asleep()
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         return options.run(options)
     except HLFDError as error:
         print(f"hlfd: {error}", file=sys.stderr)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from HLFDSegmentationLib.command_text import quoted
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import write_json
 
 from .cases import find_cases
-from .command_text import quoted
 from .plan import TrainingPlan
 from .split import Split
 from .weights_files import read_weights, writing

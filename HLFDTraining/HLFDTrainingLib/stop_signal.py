@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from contextlib import suppress
 from types import FrameType
+
+STOPPING = "Stopping at the next step, with a checkpoint. Ctrl-C again ends at once, without one."
 
 
 class StopSignal:
@@ -23,3 +28,6 @@ class StopSignal:
     def _request(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)
+        # Not by print, which the signal may have interrupted; a new line, as there may be a bar.
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())

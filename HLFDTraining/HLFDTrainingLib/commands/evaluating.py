@@ -13,6 +13,7 @@ from HLFDSegmentationLib.errors import InputError, OutputError
 from .new_command import new_command
 
 if TYPE_CHECKING:
+    from HLFDSegmentationLib.model_package import ModelPackage
     from HLFDSegmentationLib.tasks import Task
 
     from ..cases import Case
@@ -59,6 +60,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise OutputError(f"{options.output} is there already. Choose another name.")
     check_makeable(options.output)
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
+        if not run.started:
+            print(_not_known_again(package))
         if options.cases is not None:
             cases = _cases_to_measure_on(options, package.task, run)
             check_measurable(cases, package.task)
@@ -93,6 +96,14 @@ def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder
     return find_cases(options.cases, task, pairs_task=load_task(options.task) if options.task else None)
 
 
+def _not_known_again(package: ModelPackage) -> str:
+    names = ", ".join(data["name"] for data in package.training_data) or "nothing"
+    return (
+        f"Note: which patients this model has learned from is not known here. Its package names: {names}. Figures of "
+        "patients among these flatter it.\n"
+    )
+
+
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
     from ..ct_fingerprints import fingerprint
     from ..earlier_runs import parts_of, patients_by_ct
@@ -113,11 +124,14 @@ def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
 
 
 def _compare(run: RunFolder, options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.pipeline import check_makeable
+
     from ..comparison_table import compare_run, comparison_text
     from ..progress import ProgressBar
 
     if not run.started or options.cases or options.task:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
+    check_makeable(run.comparison)
     with closing(ProgressBar()) as bar:
         comparison = compare_run(run, device=options.device, progress=bar)
     print(comparison_text(comparison))

@@ -21,9 +21,9 @@ def add_package(commands: argparse._SubParsersAction) -> None:
 
 
 def _package(options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.command_text import quoted
     from HLFDSegmentationLib.package_files import is_package_name
 
-    from ..command_text import quoted
     from ..packaging import package_run
     from ..run_folder import RunFolder
 

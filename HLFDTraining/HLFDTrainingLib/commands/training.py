@@ -90,7 +90,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.estimate:
         return _tell_estimate(folder, options)
 
-    from ..command_text import quoted
+    from HLFDSegmentationLib.command_text import quoted
+
     from ..processes import joined_processes
     from ..run_lock import training_in
     from ..stage import Stopped
