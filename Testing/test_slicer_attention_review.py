@@ -472,6 +472,18 @@ def test_the_chart_comes_with_a_layout_that_has_a_plot_and_goes_without_a_trace(
     assert not any("ocus" in name for name in added)
 
 
+def test_the_chart_does_not_bring_back_a_layout_of_hlfds_own(result, chart):
+    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT, own_layout
+
+    layout = slicer.app.layoutManager()
+    layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+    own_layout(slicer.mrmlScene, TRUTH_LAYOUT).take()
+    chart.show([result], SEGMENT, "decoder3")
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
+    chart.restore()
+    assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+
+
 def test_the_users_own_chart_and_layout_come_back(result, chart):
     layout = slicer.app.layoutManager()
     layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)

@@ -120,7 +120,7 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
 
 
 def test_the_panel_says_that_packages_are_being_installed(quick, monkeypatch):
-    """Slicer stands still meanwhile, for minutes."""
+    """There is little else to see, for minutes."""
     import qt
     from slicer_shell.packaging_stand_ins import packages
 

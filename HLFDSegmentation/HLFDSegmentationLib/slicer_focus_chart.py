@@ -11,7 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .slicer_hidden_nodes import add_hidden_node
-from .slicer_layout import layout_node, show_layout
+from .slicer_layout import OwnLayout, layout_node, show_layout
 from .slicer_scene_result import SceneResult, rows_of
 from .slicer_weak import WeakNode
 
@@ -177,7 +177,7 @@ class FocusChart:
     def _bring_into_view(self, chart: slicer.vtkMRMLPlotChartNode) -> None:
         layout = layout_node(self._scene)
         if layout is not None and "vtkMRMLPlotViewNode" not in (layout.GetCurrentLayoutDescription() or ""):
-            self._layout_before = layout.GetViewArrangement()
+            self._layout_before = OwnLayout.users(layout)
             self._layout = slicer.vtkSlicerPlotsLogic.GetLayoutWithPlot(self._layout_before)
             show_layout(layout, self._layout)
         known = [view.node for view, _chart in self._charts_before]

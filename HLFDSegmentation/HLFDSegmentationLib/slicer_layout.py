@@ -79,14 +79,20 @@ class OwnLayout:
         node = layout_node(self._scene)
         return node is not None and node.GetViewArrangement() == self._number
 
+    @classmethod
+    def users(cls, node: slicer.vtkMRMLLayoutNode) -> int:
+        """The user's layout: the one that is shown, or the last one before any of ours. It is kept."""
+        if node.GetViewArrangement() not in OWN_LAYOUTS:
+            cls._users = node.GetViewArrangement()
+        return cls._users
+
     def take(self) -> None:
         """Shows the layout, and keeps which one the user had."""
         node = layout_node(self._scene)
         if node is None:
             return
         make_known(self._scene, self._number, self._description)
-        if node.GetViewArrangement() not in OWN_LAYOUTS:
-            OwnLayout._users = node.GetViewArrangement()
+        self.users(node)
         if not self.is_shown:
             show_layout(node, self._number)
 
@@ -98,7 +104,7 @@ class OwnLayout:
         """
         if not self.is_shown:
             return
-        show_layout(layout_node(self._scene), OwnLayout._users)
+        show_layout(layout_node(self._scene), self._users)
         settings = slicer.app.userSettings()
         if str(settings.value(NOTED_LAYOUT)) == str(self._number):
-            settings.setValue(NOTED_LAYOUT, OwnLayout._users)
+            settings.setValue(NOTED_LAYOUT, self._users)
