@@ -512,6 +512,11 @@ def test_methods_say_what_they_need():
     assert not needs_unified_head("hlfd", {"variant": "released"})
     assert find_distiller("hlfd", "released") is find_distiller("hlfd:released")
     assert find_distiller("hlfd", "corrected") is find_distiller("hlfd")
+
+
+def test_a_method_with_options_is_told_from_one_that_does_not_exist():
+    with pytest.raises(TrainingError, match="'kd:temperature=2' names a method with options, which `hlfd compare`"):
+        find_distiller("kd:temperature=2")
     with pytest.raises(TrainingError, match="needs a teacher"):
         build_distiller("kd", SmallNetwork(3), None, 3)
     with pytest.raises(TrainingError, match="unified head"):

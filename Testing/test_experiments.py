@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,6 +280,19 @@ def test_figures_of_an_experiment_are_kept_and_told(name, work, tmp_path, monkey
     assert {f"{name}_{kind}.svg" for kind in ("dice", "focus", "learning")} <= images
     experiments_results.main()
     assert (tmp_path / f"experiments/{name}.zip").read_bytes() == kept
+
+
+def test_kept_figures_are_not_replaced_by_those_of_fewer_rows(tmp_path):
+    docs = Path(__file__).parents[1] / "docs"
+    kept = shutil.copy(docs / "experiments/kidney_slices.zip", tmp_path / "kidney_slices.zip")
+    (tmp_path / "experiments").mkdir()
+    shutil.move(kept, tmp_path / "experiments")
+    work = tmp_path / "work" / experiments.EXPERIMENTS["kidney_slices"].folder
+    with zipfile.ZipFile(tmp_path / "experiments/kidney_slices.zip") as archive:
+        names = [name for name in archive.namelist() if "rows/none" in name or "rows/" not in name]
+        archive.extractall(work, names)
+    with pytest.raises(SystemExit, match="Remove that file first"):
+        experiments_results.keep("kidney_slices", tmp_path / "work", "Small.", tmp_path)
 
 
 def test_pages_and_charts_of_the_docs_are_those_of_the_figures_that_are_kept(tmp_path):

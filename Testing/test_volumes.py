@@ -282,6 +282,15 @@ def test_mr_whose_zeros_became_negative_too_is_not_hu(air):
     assert "fat and soft tissue are not where they lie" in hu_problem(sitk.GetImageFromArray(mr))
 
 
+@pytest.mark.parametrize("type_", [np.uint8, np.float32])
+def test_a_label_map_is_called_one(type_):
+    labels = np.zeros((4, 40, 40), type_)
+    labels[1:3, 10:20, 10:30] = 4
+    assert "like a label map" in hu_problem(sitk.GetImageFromArray(labels))
+    labels[1, 10, 10] = 200
+    assert "like a picture" in hu_problem(sitk.GetImageFromArray(labels))
+
+
 def test_dicom_modality_tells_what_is_no_ct():
     ct, _ = ball()
     ct.SetMetaData("0008|0060", "MR")

@@ -34,6 +34,8 @@ MIN_INVERTED_AIR = 0.1
 # Raw CT values are usually stored as HU + 1024. They are HU - 1024 where it was taken off twice.
 SHIFTS = {1024: "1024 must be subtracted from them", -1024: "1024 must be added to them"}
 
+MOST_LABELS = 20
+
 FEW_VOXELS = 1000
 SAMPLES_AN_AXIS = 128
 
@@ -75,6 +77,8 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     # A phantom has no fat.
     if _share(sample, AIR) > MIN_SOFT_TISSUE and _share(sample, SOFT_TISSUE) > MIN_SOFT_TISSUE:
         return None
+    if _looks_like_labels(voxels):
+        return "The values are few whole numbers from 0 on, like a label map. Give the CT that it was drawn on."
     return _what_it_looks_like(float(voxels.min()), float(voxels.max()))
 
 
@@ -91,6 +95,10 @@ def _has_tissue(values: np.ndarray) -> bool:
     # Fat has a peak. What resampling and noise make of an MR's zeros falls off from 0, and reaches to fat as well.
     fat_peak = _share(values, FAT_PEAK) > MIN_FAT_PEAK * _share(values, FAT_TO_SOFT_TISSUE)
     return _reaches_tissue(values) and (fat_peak or _share(values, AIR) > MIN_AIR)
+
+
+def _looks_like_labels(voxels: np.ndarray) -> bool:
+    return voxels.min() == 0 and voxels.max() <= MOST_LABELS and not np.any(voxels % 1)
 
 
 def _what_it_looks_like(low: float, high: float) -> str:

@@ -29,7 +29,8 @@ from HLFDTrainingLib.compare.summary import summarize_records
 from HLFDTrainingLib.compare.wording import measured_on
 
 ABOUT = "about.txt"
-KEPT = ("comparison.json", "costs.json", "*/figures.json", "rows/*/figures.json", "rows/*/events.jsonl")
+FIGURES = "rows/*/figures.json"
+KEPT = ("comparison.json", "costs.json", "*/figures.json", FIGURES, "rows/*/events.jsonl")
 # So that the same figures make the same file.
 DATE = (2000, 1, 1, 0, 0, 0)
 
@@ -78,11 +79,17 @@ def comparisons(folder: Path) -> list[Path]:
 
 
 def keep(name: str, work: Path, about: str, docs: Path) -> None:
-    """Keeps the figures of a finished experiment."""
+    """Keeps the figures of a finished experiment; of no fewer rows than are kept of it, as of a trial with --small."""
     root = work / EXPERIMENTS[name].folder
     folders = comparisons(root)
     if not folders:
         raise SystemExit(f"{root} has no finished row of {name}.")
+    rows = sum(len(list(one.glob(FIGURES))) for one in folders)
+    if (before := _kept_rows(kept_file(name, docs))) > rows:
+        raise SystemExit(
+            f"{root} has {rows} finished rows, and {kept_file(name, docs)} holds {before}. Remove that file first, if "
+            "these are to take its place."
+        )
     with (
         replacing(kept_file(name, docs)) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as archive,
@@ -91,6 +98,13 @@ def keep(name: str, work: Path, about: str, docs: Path) -> None:
         for path in sorted({path for one in folders for pattern in KEPT for path in one.glob(pattern)}):
             place = zipfile.ZipInfo(path.relative_to(root).as_posix(), DATE)
             archive.writestr(place, path.read_bytes(), zipfile.ZIP_LZMA)
+
+
+def _kept_rows(kept: Path) -> int:
+    if not kept.exists():
+        return 0
+    with zipfile.ZipFile(kept) as archive:
+        return sum(Path(entry).match(FIGURES) for entry in archive.namelist())
 
 
 def kept_file(name: str, docs: Path) -> Path:

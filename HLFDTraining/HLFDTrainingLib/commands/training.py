@@ -52,7 +52,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--student", help="network of the student")
-    parser.add_argument("--method", help="distillation method (default: hlfd)")
+    parser.add_argument("--method", help="distillation method, without options (default: hlfd)")
     parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
     parser.add_argument("--student-weights", metavar="RUN|MODEL|FILE", help="go on learning from the student there")
     parser.add_argument(

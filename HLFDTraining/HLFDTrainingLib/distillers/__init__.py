@@ -43,6 +43,11 @@ def find_distiller(name: str, variant: str | None = None) -> type[Distiller]:
         TrainingError: there is no such method.
     """
     key = f"{name}:{variant}" if variant else name
+    if "=" in key:
+        raise TrainingError(
+            f"'{key}' names a method with options, which `hlfd compare` takes. Here, name the method alone: one of "
+            f"{', '.join(DISTILLERS)}."
+        )
     if key not in DISTILLERS:
         raise TrainingError(f"There is no distillation method '{key}'. Use one of {', '.join(DISTILLERS)}.")
     return DISTILLERS[key]
