@@ -66,12 +66,6 @@ def test_every_file_of_the_module_is_installed_and_nothing_else(module):
 
 
 @each_module
-def test_the_extension_adds_the_module(module):
-    text = (CHECKOUT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert module.name in text and "add_subdirectory" in text
-
-
-@each_module
 def test_nothing_heavy_is_imported_with_the_module(module):
     names = [module.name, *(f"{module.name}Lib.{path.stem}" for path in module.slicer_files[1:])]
     folders = [str(module.folder) for module in MODULES]
