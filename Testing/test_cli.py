@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
-from HLFDSegmentationLib import pipeline
+from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
@@ -71,9 +71,13 @@ def test_maps_lie_on_the_ct(ct_file, tmp_path, untrained_package):
     output = tmp_path / "result"
     segment(ct_file, output, untrained_package, "--attention")
     ct = sitk.ReadImage(str(ct_file))
+    cells_of_pixels = {f"encoder{level}": 2**level for level in range(1, 6)}
     for path in (output / "attention").iterdir():
         layer = sitk.ReadImage(str(path))
-        corner = layer.TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, -0.5))
+        # A decoder's first cell begins at the CT's corner, an encoder's is centered on the first pixel.
+        cells = cells_of_pixels.get(path.name.removesuffix(".nii.gz").rpartition("_")[2])
+        first = (-0.5, -0.5, -0.5) if cells is None else (-0.5 / cells, -0.5 / cells, -0.5)
+        corner = layer.TransformContinuousIndexToPhysicalPoint(first)
         assert corner == pytest.approx(ct.TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, -0.5)), abs=1e-3)
         assert layer.GetSize()[2] == ct.GetSize()[2]
 
@@ -517,17 +521,17 @@ def test_threads_of_the_command_leave_the_processor_to_others(own):
 def test_a_disk_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda self: False)
     with pytest.raises(OutputError, match="Connect the disk"):
-        pipeline.check_makeable(Path("/gone/results"))
+        output_folder.check_makeable(Path("/gone/results"))
 
 
 def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkeypatch):
     def locked(part, path):
         raise PermissionError(13, "used by another program")
 
-    monkeypatch.setattr(pipeline, "replace_waiting", locked)
+    monkeypatch.setattr(output_folder, "replace_waiting", locked)
     with (
         pytest.raises(OutputError, match="complete and lie in") as refused,
-        pipeline.new_folder(tmp_path / "new") as part,
+        output_folder.new_folder(tmp_path / "new") as part,
     ):
         (part / "work.txt").write_text("minutes")
     (kept,) = tmp_path.iterdir()

@@ -95,7 +95,7 @@ def fractions(text: str) -> tuple[float, ...]:
 
 def _compare(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.devices import choose_device
-    from HLFDSegmentationLib.pipeline import check_makeable
+    from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..checked_cases import check_usable
     from ..compare.comparison import compare

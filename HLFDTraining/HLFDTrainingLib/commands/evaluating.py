@@ -43,7 +43,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
-    from HLFDSegmentationLib.pipeline import check_makeable
+    from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..checked_cases import check_measurable
     from ..evaluation import evaluate
@@ -124,7 +124,7 @@ def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
 
 
 def _compare(run: RunFolder, options: argparse.Namespace) -> int:
-    from HLFDSegmentationLib.pipeline import check_makeable
+    from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..comparison_table import compare_run, comparison_text
     from ..progress import ProgressBar

@@ -197,7 +197,7 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
-    from HLFDSegmentationLib.pipeline import check_makeable
+    from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..cases import check_values_explained, find_cases
     from ..checked_cases import check_usable
