@@ -18,6 +18,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib import private_folder
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib import estimate as estimate_file
 from HLFDTrainingLib.cases import find_cases
@@ -148,18 +149,27 @@ def test_a_run_whose_training_has_not_begun_is_fitted_into_a_time(cases_folder, 
     assert folder.plan().student_epochs == 1
 
 
-def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(tmp_path, monkeypatch):
+def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(cases_folder, tmp_path, monkeypatch):
     """The slices in its folder are of patients; the next private folder removes those of dead processes."""
-    from HLFDSegmentationLib import private_folder
-
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run, split = RunFolder(tmp_path / "run"), split_of(cases_folder)
+    run.start(ALONE, [*split.train, *split.validation, *split.test], split)
+    code = """
+import os, sys
+from HLFDTrainingLib import cli, estimate
+estimate._TrialRun.measure = lambda self: os._exit(7)
+cli.main(["train", "-o", sys.argv[1], "--resume", "--estimate"])
+"""
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    ended = subprocess.run([sys.executable, "-c", code, run.path], env=environment, check=False)
+    (left,) = temporary.iterdir()
+    assert ended.returncode == 7 and (left / "run").is_dir()
     monkeypatch.setattr(private_folder, "NEW_SECONDS", -1)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import os; from HLFDTrainingLib.estimate import _private_folder\nwith _private_folder(): os._exit(1)"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    with estimate_file._private_folder() as folder:
-        assert list(tmp_path.iterdir()) == [folder]
-    assert not any(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with private_folder.PrivateFolder() as folder:
+        assert list(temporary.iterdir()) == [folder.path]
+    assert not any(temporary.iterdir())
 
 
 def test_memory_is_at_least_that_of_the_networks(measured):

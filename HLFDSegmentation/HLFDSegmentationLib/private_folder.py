@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from .errors import OutputError
 
@@ -22,7 +23,7 @@ REMOVAL_SECONDS = 5
 
 
 class PrivateFolder:
-    """A folder in the system's temporary folder that nobody else can read. Make it, and call `remove` at the end.
+    """A folder in the system's temporary folder that nobody else can read. Write `with`, or call `remove` at the end.
 
     Folders that dead processes left behind are removed at the same time. A lock file that its owner keeps open tells
     the living from the dead; a process number would not, because it is given again.
@@ -47,6 +48,14 @@ class PrivateFolder:
                 f"{name} cannot be used: {error.strerror}. Free some space there, or check that you may write to it."
             ) from error
         _try_lock(self._lock)
+
+    def __enter__(self) -> PrivateFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
 
     def new_folder(self) -> Path:
         """A new, empty folder inside.

@@ -18,13 +18,10 @@ def pixmap_of(picture: np.ndarray) -> qt.QPixmap:
     values = np.ascontiguousarray(picture[::-1]).reshape(-1, 3)
     image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
     # The one way to a pixmap that is the same in every version of Qt and of its Python wrapping.
-    folder = PrivateFolder()
-    try:
+    with PrivateFolder() as folder:
         path = str(folder.path / "picture.png")
         writer = vtk.vtkPNGWriter()
         writer.SetFileName(path)
         writer.SetInputData(image)
         writer.Write()
         return qt.QPixmap(path)
-    finally:
-        folder.remove()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -113,8 +112,9 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     device = choose_device(plan.device)
     memory = DeviceMemory(device)
     cuda = [device] if device.type == "cuda" else []
-    with _private_folder() as private, torch.random.fork_rng(cuda):
-        run = RunFolder(private / "run")
+    # What is in it is CT: where this process is killed, the next private folder removes it.
+    with PrivateFolder() as private, torch.random.fork_rng(cuda):
+        run = RunFolder(private.path / "run")
         batch = min(plan.batch, len(training))
         start_run(run, replace(plan, batch=batch), [*sample.train, *sample.validation], sample)
         # A run that was begun needs the source of its weights no more: it may be gone.
@@ -149,16 +149,6 @@ def _copy_given(begun: RunFolder, trial: RunFolder) -> None:
         if begun.given(role).is_file():
             trial.given(role).parent.mkdir(exist_ok=True)
             shutil.copyfile(begun.given(role), trial.given(role))
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder that is removed at the end, or by the next one where this process is killed: it holds CT."""
-    folder = PrivateFolder()
-    try:
-        yield folder.path
-    finally:
-        folder.remove()
 
 
 def epochs_for(seconds: float, plan: TrainingPlan, measured: Estimate) -> tuple[TrainingPlan, Estimate]:

@@ -49,11 +49,8 @@ def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, 
         CasesError: the process could not do its work.
         OutputError: the temporary folder cannot be used.
     """
-    folder = PrivateFolder()
-    try:
+    with PrivateFolder() as folder:
         return (yield from _checked(cases_file, task, split, folder.path))
-    finally:
-        folder.remove()
 
 
 def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Generator[float, None, Findings]:

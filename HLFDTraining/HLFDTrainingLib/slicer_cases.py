@@ -263,14 +263,11 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
     scene = slicer.vtkMRMLScene()
     # A new scene knows Slicer's core nodes only, and takes those of its modules, as the Segment Editor's, for damage.
     slicer.mrmlScene.CopyRegisteredNodesToScene(scene)
-    folder = PrivateFolder()
-    try:
+    with PrivateFolder() as folder:
         file = _unpacked(path, folder.path) if path.suffix.lower() == BUNDLE_SUFFIX else path
         scene.SetURL(str(file))
         if not file.is_file() or not scene.Connect():
             raise _unreadable(path)
-    finally:
-        folder.remove()
     if not any(volumes_of(scene)) and not any(segmentations_of(scene)):
         raise CasesError(_("{file} holds no CT and no segmentation. Choose another scene.").format(file=path))
     return scene

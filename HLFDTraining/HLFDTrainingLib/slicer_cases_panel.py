@@ -312,11 +312,8 @@ class CasesPanel(VTKObservationMixin):
         def steps() -> Steps[None]:
             if problem:
                 raise CasesError(problem)
-            folder = PrivateFolder()
-            try:
+            with PrivateFolder() as folder:
                 yield from write_and_check(self._cases, self._nodes, folder.new_folder())
-            finally:
-                folder.remove()
 
         def failed(sentence: str) -> None:
             self._show_problem(sentence)
