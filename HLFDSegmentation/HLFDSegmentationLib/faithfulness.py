@@ -24,6 +24,9 @@ from .networks.network import SegmentationNetwork
 OUTPUT = "output"
 """The first step of `cascading_randomization`: what follows the last named layer."""
 
+BLUR = 10.0
+"""Standard deviation of the Gaussian blur of the curves, in pixels; it wipes out what a label looks like."""
+
 
 def deletion_curve(
     network: SegmentationNetwork,
@@ -33,7 +36,6 @@ def deletion_curve(
     *,
     on_first_pixel: bool = False,
     steps: int = 20,
-    blur: float = 10.0,
 ) -> np.ndarray:
     """How the label's probability falls while pixels are blurred, the most attended first.
 
@@ -47,7 +49,6 @@ def deletion_curve(
         maps: attention (N, h, w) on a layer's grid. Only the order of its values counts.
         on_first_pixel: where the layer's cells are centered, see `SegmentationNetwork`.
         steps: pixels are blurred in this many equal shares.
-        blur: standard deviation of the Gaussian blur in pixels; it should wipe out what the label looks like.
 
     Returns:
         float32 (N, steps + 1): the score with 0, 1/steps, ..., all pixels blurred.
@@ -55,7 +56,7 @@ def deletion_curve(
     Raises:
         InputError: a slice does not hold the label.
     """
-    return _exchange_curve(network, images, label, maps, images, blurred(images, blur), on_first_pixel, steps)
+    return _exchange_curve(network, images, label, maps, images, blurred(images, BLUR), on_first_pixel, steps)
 
 
 def insertion_curve(
@@ -66,14 +67,13 @@ def insertion_curve(
     *,
     on_first_pixel: bool = False,
     steps: int = 20,
-    blur: float = 10.0,
 ) -> np.ndarray:
     """How the label's probability rises while pixels of a blurred slice are put back, the most attended first.
 
     The higher the area under the curve, the more the map is about what the network uses. All else as in
     `deletion_curve`.
     """
-    return _exchange_curve(network, images, label, maps, blurred(images, blur), images, on_first_pixel, steps)
+    return _exchange_curve(network, images, label, maps, blurred(images, BLUR), images, on_first_pixel, steps)
 
 
 def area(curves: np.ndarray) -> np.ndarray:

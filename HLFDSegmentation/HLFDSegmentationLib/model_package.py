@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis or treatment."
 
+VERSION = "1.0.0"
+"""MONAI wants one. A model that has learned more is another model, with a name of its own."""
+
 Kind = TypeVar("Kind")
 
 
@@ -155,7 +158,6 @@ def write_package(
     method: str,
     seeds: Mapping[str, int],
     authors: str = "not stated",
-    version: str = "1.0.0",
 ) -> Path:
     """Writes a package, reads it back and loads it, and only then puts it in its place.
 
@@ -165,7 +167,6 @@ def write_package(
         destination: a new folder, or a new file that ends in .zip.
         network: the trained network; its weights are stored as 16-bit floating point numbers.
         license_text: text of the license; its short name again where none is given.
-        version: version of the model.
         others: as in `ModelPackage`.
 
     Raises:
@@ -193,7 +194,7 @@ def write_package(
             "seeds": dict(seeds),
         }
         contents = {
-            METADATA: _metadata_bytes(about, task, authors, version),
+            METADATA: _metadata_bytes(about, task, authors),
             WEIGHTS: bytes_from_weights(network),
             CARD: card.encode(),
             LICENSE: (license_text or f"{license}\n").encode(),
@@ -209,7 +210,7 @@ def write_package(
     return destination
 
 
-def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: str) -> bytes:
+def _metadata_bytes(about: dict[str, Any], task: Task, authors: str) -> bytes:
     """MONAI's metadata (https://docs.monai.io/en/latest/mb_specification.html) with our own under "hlfd"."""
     classes = {"0": "background", **{str(label.value): label.name for label in task.labels}}
     plane: dict[str, Any] = {
@@ -234,8 +235,8 @@ def _metadata_bytes(about: dict[str, Any], task: Task, authors: str, version: st
         "channel_def": classes,
     }
     metadata = {
-        "version": version,
-        "changelog": {version: f"written by HLFD {__version__}"},
+        "version": VERSION,
+        "changelog": {VERSION: f"written by HLFD {__version__}"},
         "monai_version": installed_version("monai"),
         "pytorch_version": installed_version("torch").split("+")[0],
         "numpy_version": np.__version__,

@@ -20,6 +20,12 @@ Path = tuple[list[Point], list[float]]
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 WARP_MM = 3.0
 
+WAVES = 24
+"""That a smooth field is a sum of."""
+
+GRAIN_SIZE = 64
+"""Of the texture's cube, in voxels."""
+
 
 def overlap(first: Array, second: Array, rounding: float) -> Array:
     """What lies in both shapes, the edge between them rounded over about `rounding` mm."""
@@ -70,25 +76,25 @@ def smooth_path(points: Sequence[Point], radii: Sequence[float], step: float = 1
     return curve, widths
 
 
-def smooth_field(rng: np.random.Generator, axes: Coordinates, wavelength: float, terms: int = 24) -> Array:
+def smooth_field(rng: np.random.Generator, axes: Coordinates, wavelength: float) -> Array:
     """A smooth random field of standard deviation 1, the same in mm on every grid.
 
     A sum of products of one cosine for each axis, so that the whole grid costs one matrix product.
     Shape: (Z, Y, X) for axes z, y, x of these lengths.
     """
-    waves = rng.normal(0, 2 * np.pi / wavelength / np.sqrt(3), (3, terms))
-    phases = rng.uniform(0, 2 * np.pi, (3, terms))
+    waves = rng.normal(0, 2 * np.pi / wavelength / np.sqrt(3), (3, WAVES))
+    phases = rng.uniform(0, 2 * np.pi, (3, WAVES))
     z, y, x = (
         np.cos(np.outer(axis, wave) + phase).astype(np.float32) for axis, wave, phase in zip(axes, waves, phases)
     )
-    in_plane = (y[:, None, :] * x[None, :, :]).reshape(-1, terms)
-    field = z @ in_plane.T * np.float32(np.sqrt(8 / terms))
+    in_plane = (y[:, None, :] * x[None, :, :]).reshape(-1, WAVES)
+    field = z @ in_plane.T * np.float32(np.sqrt(8 / WAVES))
     return field.reshape(len(z), len(y), len(x))
 
 
-def _grain_tile(rng: np.random.Generator, size: int = 64) -> Array:
+def _grain_tile(rng: np.random.Generator) -> Array:
     """A cube of fine texture of standard deviation 1 that repeats without a seam."""
-    tile = gaussian_filter(rng.standard_normal((size, size, size), dtype=np.float32), 1.3, mode="wrap")
+    tile = gaussian_filter(rng.standard_normal((GRAIN_SIZE,) * 3, dtype=np.float32), 1.3, mode="wrap")
     return tile / tile.std()
 
 

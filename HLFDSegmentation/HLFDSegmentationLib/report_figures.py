@@ -21,6 +21,10 @@ SOFT_TISSUE = (-150.0, 250.0)
 SCALE_BAR_MM = 50.0
 WHITE = (255, 255, 255)
 
+ANATOMY_WIDTH = 360
+ATTENTION_WIDTH = 240
+"""Of the longer side of a picture, in pixels of a page."""
+
 VISIBLE_FROM = 0.3
 OPACITY = 0.65
 """From this attention on colors have their full opacity; weaker attention lets more of the CT through."""
@@ -69,9 +73,9 @@ class AxialPictures:
         middle = self._labels.TransformContinuousIndexToPhysicalPoint([(columns - 1) / 2, (rows - 1) / 2, float(z)])
         return f"S {middle[2]:.1f} mm".replace("-", "−")
 
-    def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None, width: int = 360) -> Picture:
+    def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None) -> Picture:
         """A slice with the outlines of all segments, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line."""
-        panel = self._panel(z, 2 * width)
+        panel = self._panel(z, 2 * ANATOMY_WIDTH)
         pixels = panel.gray(self._ct)
         for label in (*self._task.organs, *self._task.tumors):
             _draw(pixels, _outline(panel.mask(self._one_slice(z), self._values(label)), 3), label.color)
@@ -80,9 +84,9 @@ class AxialPictures:
         _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 2)
 
-    def attention(self, z: int, label: Label, layer: sitk.Image, colors: AttentionColors, width: int = 240) -> Picture:
+    def attention(self, z: int, label: Label, layer: sitk.Image, colors: AttentionColors) -> Picture:
         """A slice in the colors of a layer's attention (an image placed on the CT), a segment's outline and the bar."""
-        panel = self._panel(z, 3 * width // 2)
+        panel = self._panel(z, 3 * ATTENTION_WIDTH // 2)
         pixels = panel.gray(self._ct)
         pixels = laid_over(pixels, np.clip(panel.sample(layer), -1.0, 1.0), colors)
         _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)

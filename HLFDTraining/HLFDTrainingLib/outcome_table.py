@@ -91,11 +91,11 @@ def measured_cases(comparison: Mapping[str, Any], label: str) -> int:
     return max((model["labels"][label]["dice"]["n"] for model in comparison["models"]), default=0)
 
 
-def dice_of_case(comparison: Mapping[str, Any], case: str, stage: str = "student") -> dict[str, float]:
-    """Of each label in a test case, where it was measured.
+def dice_of_case(comparison: Mapping[str, Any], case: str) -> dict[str, float]:
+    """The student's, of each label in a test case, where it was measured.
 
     Raises KeyError or TypeError where the comparison is damaged.
     """
-    cases: Sequence[Mapping[str, Any]] = next(m["cases"] for m in comparison["models"] if m["stage"] == stage)
+    cases: Sequence[Mapping[str, Any]] = next(m["cases"] for m in comparison["models"] if m["stage"] == "student")
     labels = next((each["labels"] for each in cases if each["case"] == case), {})
     return {label: figures["dice"] for label, figures in labels.items() if figures["dice"] is not None}
