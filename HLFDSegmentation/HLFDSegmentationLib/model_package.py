@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from . import __version__
 from .errors import OutputError, PackageError, TaskError
 from .networks import NETWORKS, build_network
 from .package_files import (
@@ -31,20 +27,15 @@ from .package_files import (
     naming,
     read_json,
     sha256,
-    to_json,
     write_files,
     zip_files,
 )
+from .package_metadata import metadata_bytes
 from .safe_files import replacing
 from .tasks import Task
 
 if TYPE_CHECKING:
     from .networks.network import SegmentationNetwork
-
-INTENDED_USE = "Research only. Not a medical device; not for diagnosis or treatment."
-
-VERSION = "1.0.0"
-"""MONAI wants one. A model that has learned more is another model, with a name of its own."""
 
 Kind = TypeVar("Kind")
 
@@ -194,11 +185,16 @@ def write_package(
             "seeds": dict(seeds),
         }
         contents = {
-            METADATA: _metadata_bytes(about, task, authors),
+            METADATA: metadata_bytes(about, task, authors),
             WEIGHTS: bytes_from_weights(network),
             CARD: card.encode(),
             LICENSE: (license_text or f"{license}\n").encode(),
         }
+    _write_checked(destination, name, contents)
+    return destination
+
+
+def _write_checked(destination: Path, name: str, contents: dict[str, bytes]) -> None:
     with replacing(destination) as part:
         folder = part.parent / f"{part.name}.files" / name
         write_files(folder, contents)
@@ -207,53 +203,6 @@ def write_package(
             zip_files(folder, part)
         else:
             folder.rename(part)
-    return destination
-
-
-def _metadata_bytes(about: dict[str, Any], task: Task, authors: str) -> bytes:
-    """MONAI's metadata (https://docs.monai.io/en/latest/mb_specification.html) with our own under "hlfd"."""
-    classes = {"0": "background", **{str(label.value): label.name for label in task.labels}}
-    plane: dict[str, Any] = {
-        "type": "image",
-        "spatial_shape": ["32*n", "32*n"],
-        "dtype": "float32",
-        "is_patch_data": False,
-    }
-    image = {
-        **plane,
-        "format": "hounsfield",
-        "modality": "CT",
-        "num_channels": 1,
-        "value_range": [0, 1],
-        "channel_def": {"0": "image"},
-    }
-    pred = {
-        **plane,
-        "format": "segmentation",
-        "num_channels": task.num_classes,
-        "value_range": [],
-        "channel_def": classes,
-    }
-    metadata = {
-        "version": VERSION,
-        "changelog": {VERSION: f"written by HLFD {__version__}"},
-        "monai_version": installed_version("monai"),
-        "pytorch_version": installed_version("torch").split("+")[0],
-        "numpy_version": np.__version__,
-        "required_packages_version": {"hlfd": __version__},
-        "name": about["title"],
-        "task": task.title,
-        "description": f"{task.title} in axial CT slices, by the network {about['network']}.",
-        "intended_use": INTENDED_USE,
-        "authors": authors,
-        "copyright": authors,
-        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
-        "hlfd": about,
-    }
-    try:
-        return to_json(metadata)
-    except ValueError as error:
-        raise PackageError("a figure is infinite or no number (NaN). Give None where there is none.") from error
 
 
 def _entry(data: dict[str, Any], key: str, kind: type[Kind]) -> Kind:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.model_figures import figures_in_words
-from HLFDSegmentationLib.model_package import INTENDED_USE, ModelPackage, read_package, write_package
+from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
+from HLFDSegmentationLib.package_metadata import INTENDED_USE
 
 from .measured_figures import measured_figures
 from .plan import TrainingPlan

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from HLFDSegmentationLib.model_package import INTENDED_USE
+from HLFDSegmentationLib.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
 from HLFDSegmentationLib.safe_files import replacing
 
