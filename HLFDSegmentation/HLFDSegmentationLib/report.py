@@ -217,33 +217,44 @@ def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: Ax
         return
     grid = SubElement(section, "div", {"class": "pictures"})
     for segment in found:
-        label = segment.label
-        z = pictures.largest_slice(label)
-        place = pictures.place(z)
-        _add_picture(
-            grid,
-            pictures.anatomy(z),
-            f"Axial CT slice at {place} with the outlines of all segments; it holds the largest area of {label.name}.",
-            label,
-            label.name,
-            f"{place}, largest area",
-        )
+        _add_largest_slice(grid, segment.label, pictures)
         for lesion in segment.lesions[:PICTURED_LESIONS]:
-            z = pictures.slice_at(lesion.diameter_ends_mm[0])
-            place = pictures.place(z)
-            diameter = f"{number(lesion.longest_axial_diameter_mm, 1)} mm"
-            _add_picture(
-                grid,
-                pictures.anatomy(z, lesion.diameter_ends_mm),
-                f"Axial CT slice at {place} with the longest diameter of {label.name} {lesion.number}, {diameter}.",
-                label,
-                f"{label.name}, lesion {lesion.number}",
-                f"{place}, longest diameter {diameter}",
-            )
+            _add_lesion(grid, segment.label, lesion, pictures)
+    _add_legend(section, [segment.label for segment in found])
+
+
+def _add_largest_slice(grid: Element, label: Label, pictures: AxialPictures) -> None:
+    z = pictures.largest_slice(label)
+    place = pictures.place(z)
+    _add_picture(
+        grid,
+        pictures.anatomy(z),
+        f"Axial CT slice at {place} with the outlines of all segments; it holds the largest area of {label.name}.",
+        label,
+        label.name,
+        f"{place}, largest area",
+    )
+
+
+def _add_lesion(grid: Element, label: Label, lesion: Lesion, pictures: AxialPictures) -> None:
+    z = pictures.slice_at(lesion.diameter_ends_mm[0])
+    place = pictures.place(z)
+    diameter = f"{number(lesion.longest_axial_diameter_mm, 1)} mm"
+    _add_picture(
+        grid,
+        pictures.anatomy(z, lesion.diameter_ends_mm),
+        f"Axial CT slice at {place} with the longest diameter of {label.name} {lesion.number}, {diameter}.",
+        label,
+        f"{label.name}, lesion {lesion.number}",
+        f"{place}, longest diameter {diameter}",
+    )
+
+
+def _add_legend(section: Element, labels: Sequence[Label]) -> None:
     legend = SubElement(section, "p", {"class": "quiet legend"})
-    for segment in found:
-        add_swatch(legend, segment.label)
-        add_text(legend, "span", segment.label.name)
+    for label in labels:
+        add_swatch(legend, label)
+        add_text(legend, "span", label.name)
     low, high = SOFT_TISSUE
     add_text(
         legend,
