@@ -121,17 +121,8 @@ class Segmenter:
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
-        voxel_ml = float(np.prod(slices.spacing)) / 1000
         notes = _ct_doubts(ct, slices) + clean(labels, self.task, slices.spacing, slices.place)
-        voxels = voxels_of(labels, self.task)
-        notes += cut_doubts(labels, self.task)
-        notes += little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
-        notes += model_doubts(voxels, self.task, self._metrics)
-        if tumor_threshold is not None:
-            notes.append(
-                f"As was asked for, a voxel was called tumor from a probability of {tumor_threshold:g} on, in place of "
-                "the most likely label. The model's figures are not of that."
-            )
+        notes += self._label_doubts(labels, slices.spacing) + _threshold_notes(tumor_threshold)
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(
@@ -159,6 +150,16 @@ class Segmenter:
         notes = _ct_doubts(ct, slices) + runner.notes
         return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
 
+    def _label_doubts(self, labels: np.ndarray, spacing: tuple[float, ...]) -> list[str]:
+        """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
+        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(spacing)) / 1000
+        return [
+            *cut_doubts(labels, self.task),
+            *little_doubts(voxels, self.task, voxel_ml),
+            *anatomy_doubts(voxels, self.task, voxel_ml),
+            *model_doubts(voxels, self.task, self._metrics),
+        ]
+
     def _explain(
         self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None
     ) -> list[LayerAttention]:
@@ -178,6 +179,15 @@ def check_threshold(tumor_threshold: float | None) -> None:
     """Raises InputError for a threshold that is not between 0 and 1."""
     if tumor_threshold is not None and not 0 < tumor_threshold < 1:
         raise InputError(f"The tumor threshold must lie between 0 and 1; it is {tumor_threshold:g}.")
+
+
+def _threshold_notes(tumor_threshold: float | None) -> list[str]:
+    if tumor_threshold is None:
+        return []
+    return [
+        f"As was asked for, a voxel was called tumor from a probability of {tumor_threshold:g} on, in place of "
+        "the most likely label. The model's figures are not of that."
+    ]
 
 
 def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
