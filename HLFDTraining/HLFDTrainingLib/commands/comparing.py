@@ -16,6 +16,7 @@ from .new_command import STOPPED, new_command
 
 if TYPE_CHECKING:
     from ..cases import Case
+    from ..compare.rows import Row
     from ..plan import TrainingPlan
     from ..split import Split
 
@@ -94,15 +95,42 @@ def fractions(text: str) -> tuple[float, ...]:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from ..compare.comparison import compare
+    from ..stage import Stopped
+    from ..stop_signal import StopSignal
+
+    wanted = _wanted(options)
+    if not options.json:
+        _tell_of_missing_none(options)
+    with StopSignal() as stop:
+        try:
+            compare(
+                options.output,
+                *wanted,
+                scheduler=options.scheduler,
+                workers=options.workers,
+                threads=options.threads,
+                report=_reporter(options),
+                stop_requested=lambda: stop.requested,
+            )
+        except Stopped:
+            if not options.json:
+                print("Stopped. Repeat the command to go on.")
+            return STOPPED
+    if not options.json:
+        print(_printable((options.output / "table.md").read_text(encoding="utf-8")))
+        print(f"Report: {options.output / 'report.html'}")
+    return 0
+
+
+def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split, list[Row]]:
+    """What the options ask for, checked before anything is trained: minutes would be lost otherwise."""
     from HLFDSegmentationLib.devices import choose_device
     from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..checked_cases import check_usable
-    from ..compare.comparison import compare
     from ..compare.folder import ComparisonFolder, check_test_part
     from ..compare.rows import check_rows, rows_of
-    from ..stage import Stopped
-    from ..stop_signal import StopSignal
 
     folder = ComparisonFolder(options.output)
     if options.teacher_weights and options.teacher_epochs and not folder.begun:
@@ -119,30 +147,12 @@ def _compare(options: argparse.Namespace) -> int:
     check_makeable(options.output)
     folder.check_unused()
     check_usable(cases, plan.task, split, options.output / "checks.csv")
-    if "none" not in options.methods and not any((folder.path / "rows").glob("none_*")) and not options.json:
+    return plan, cases, split, rows
+
+
+def _tell_of_missing_none(options: argparse.Namespace) -> None:
+    if "none" not in options.methods and not any((options.output / "rows").glob("none_*")):
         print("The method none is not among these, so there will be no differences to it. Add it at any time.")
-    with StopSignal() as stop:
-        try:
-            compare(
-                options.output,
-                plan,
-                cases,
-                split,
-                rows,
-                scheduler=options.scheduler,
-                workers=options.workers,
-                threads=options.threads,
-                report=_reporter(options),
-                stop_requested=lambda: stop.requested,
-            )
-        except Stopped:
-            if not options.json:
-                print("Stopped. Repeat the command to go on.")
-            return STOPPED
-    if not options.json:
-        print(_printable((options.output / "table.md").read_text(encoding="utf-8")))
-        print(f"Report: {options.output / 'report.html'}")
-    return 0
 
 
 def _printable(text: str) -> str:
