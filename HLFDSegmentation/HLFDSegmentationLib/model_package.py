@@ -190,11 +190,10 @@ def write_package(
             CARD: card.encode(),
             LICENSE: (license_text or f"{license}\n").encode(),
         }
-    _write_checked(destination, name, contents)
-    return destination
+    return _write_checked(destination, name, contents)
 
 
-def _write_checked(destination: Path, name: str, contents: dict[str, bytes]) -> None:
+def _write_checked(destination: Path, name: str, contents: dict[str, bytes]) -> Path:
     with replacing(destination) as part:
         folder = part.parent / f"{part.name}.files" / name
         write_files(folder, contents)
@@ -203,6 +202,7 @@ def _write_checked(destination: Path, name: str, contents: dict[str, bytes]) -> 
             zip_files(folder, part)
         else:
             folder.rename(part)
+    return destination
 
 
 def _entry(data: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
