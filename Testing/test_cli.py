@@ -507,13 +507,14 @@ def test_a_name_that_the_output_cannot_show_is_no_failure(ct_file, tmp_path, unt
 
 
 @pytest.mark.parametrize("own", [None, "7"])
-def test_threads_of_the_command_leave_the_processor_to_others(own):
+def test_threads_of_the_command_leave_the_processor_to_others(own, tmp_path):
     """Before torch is imported, or it would do nothing; what the user has chosen stays."""
     code = "import os, sys; from HLFDTrainingLib.cli import main; main(['models', 'list']); " + (
         "assert 'torch' not in sys.modules; print(os.environ['GOMP_SPINCOUNT'])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     environment |= {"GOMP_SPINCOUNT": own} if own else {}
+    environment["HLFD_MODELS"] = str(tmp_path)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.split()[-1] == (own or "3000"), done.stderr
 
