@@ -173,38 +173,6 @@ def test_slices_of_any_size():
     assert (cells[0] * 1024).round().int().tolist() == [[0, 14, 6], [0, 13 * 14, 13 * 6]]
 
 
-def test_cells_that_are_centered_on_their_first_pixel_reach_half_a_cell_to_either_side():
-    mask = torch.zeros(1, 8, 12)
-    mask[0, 4, 2:7] = 1
-    cells = area_average(mask, (2, 3), stride=4, on_first_pixel=True)
-    # Around row 4: cells of 4 x 4 pixels around columns 0, 4 and 8, to whose edges 2 and 6 one belongs by half.
-    assert (cells[0] * 16).tolist() == [[0, 0, 0], [0.5, 4, 0.5]]
-    mask = torch.zeros(1, 7, 11)
-    mask[0, 0, 0] = 1
-    assert area_average(mask, (8, 12), stride=4, on_first_pixel=True)[0, 0, 0] == 1
-
-
-@pytest.mark.parametrize("on_first_pixel", [False, True])
-def test_focus_and_map_know_where_a_layers_cells_lie(on_first_pixel):
-    """Attention of one cell, and a segment around the place where that cell lies."""
-    network = SegmentationNetwork(
-        nn.Sequential(nn.AvgPool2d(8), nn.Upsample(scale_factor=8), _convolution([[-1], [1]], [0.5, -0.5])),
-        {"encoder1": "0"},
-        stride=8,
-        on_first_pixel=["encoder1"] if on_first_pixel else [],
-    )
-    image = torch.zeros(1, 1, 32, 32)
-    image[..., 8:16, 8:16] = 1
-    classes = np.zeros((1, 32, 32), np.uint8)
-    place = slice(5, 12) if on_first_pixel else slice(8, 16)
-    classes[:, place, place] = 1
-    collector = AttentionCollector(network, TASK, 1, (32, 32), layers=["encoder1"])
-    collector.add(0, image, classes, np.ones((1, 32, 32), bool))
-    (found,) = collector.result()
-    assert found.on_first_pixel == on_first_pixel
-    assert found.focus.segment == pytest.approx(49 / 64 if on_first_pixel else 1.0)
-
-
 def test_a_layer_that_the_network_does_not_name():
     with pytest.raises(NetworkError, match="decoder5"):
         gradcam(_by_hand(), torch.rand(1, 1, 4, 4), 1, layers=["decoder5"])

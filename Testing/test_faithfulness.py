@@ -7,7 +7,6 @@ from HLFDSegmentationLib.attention import gradcam, most_likely
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.faithfulness import (
     OUTPUT,
-    _on_pixels,
     area,
     blurred,
     cascading_randomization,
@@ -144,17 +143,6 @@ def test_curves_of_slices_of_any_size(network, images):
     maps = gradcam(network, odd, LABEL, layers=["encoder3"])["encoder3"]
     assert maps.shape[1:] == (12, 12)
     assert area(deletion_curve(network, odd, LABEL, maps, steps=4)).shape == (len(images),)
-
-
-@pytest.mark.parametrize(("on_first_pixel", "center"), [(True, 16.0), (False, 17.5)])
-def test_a_cell_is_first_exchanged_where_it_lies(on_first_pixel, center):
-    maps = torch.zeros(1, 12, 12)
-    maps[0, 4, 4] = 1
-    pixels = _on_pixels(maps, (48, 45), 4, on_first_pixel)[0]
-    assert pixels.shape == (48, 45)
-    rows = (pixels.sum(1) * torch.arange(48)).sum() / pixels.sum()
-    columns = (pixels.sum(0) * torch.arange(45)).sum() / pixels.sum()
-    assert (float(rows), float(columns)) == (pytest.approx(center), pytest.approx(center))
 
 
 def test_a_slice_without_the_label_has_no_curve(network, images):

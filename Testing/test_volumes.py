@@ -158,17 +158,6 @@ def test_a_layer_covers_exactly_the_canvas():
         assert np.allclose(corners[0], corners[1])
 
 
-def test_a_layer_can_be_centered_on_the_first_pixels_of_its_cells():
-    for direction in (orientations()[13], rotation(10)):
-        slices = AxialSlices(ball(direction, spacing=(1.1, 0.7, 2.0))[0], TASK)
-        pixels = slices.layer_image(np.zeros((slices.count, *slices.shape), np.float32))
-        cells = np.zeros((slices.count, slices.shape[0] // 16, slices.shape[1] // 8), np.float32)
-        image = slices.layer_image(cells, on_first_pixel=True)
-        for column, row in ((0, 0), (2, 1)):
-            place = image.TransformIndexToPhysicalPoint((column, row, 1))
-            assert np.allclose(place, pixels.TransformIndexToPhysicalPoint((8 * column, 16 * row, 1)))
-
-
 def test_labels_at_the_nearest_canvas_pixels():
     slices = AxialSlices(ball(size=(20, 20, 4), spacing=(2.0, 2.0, 2.0))[0], TASK)
     labels = np.arange(400, dtype=np.uint16).reshape(1, 20, 20)

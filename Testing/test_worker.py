@@ -185,7 +185,7 @@ def test_segments_as_the_library_does(client, folder, untrained_package):
     slices = AxialSlices(ct, TASK)
     assert [(one.label, one.layer) for one in result.maps] == [(one.label, one.layer) for one in expected.attention]
     for told, one in zip(result.maps, expected.attention):
-        image, layer_image = read_raw(told.image), one.image(slices)
+        image, layer_image = read_raw(told.image), slices.layer_image(one.maps)
         assert np.allclose(sitk.GetArrayViewFromImage(image), one.maps, atol=1e-5)
         assert np.allclose(image.GetOrigin(), layer_image.GetOrigin())
         assert told.empty == one.empty

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,11 +20,6 @@ from torch.nn import functional as F
 from .layers import LAYERS, LayerTap
 from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
-    from .volumes import AxialSlices
 
 Target = Literal["mask", "all"]
 
@@ -149,7 +144,6 @@ class LayerAttention:
         focus: of the positive attention, in signed maps too; none where the layer has no positive attention, or
             where the label lies wholly outside the body.
         empty: the layer has no positive attention anywhere. Its signed map may still show something.
-        on_first_pixel: where its cells are centered, see `SegmentationNetwork`.
     """
 
     label: str
@@ -159,11 +153,6 @@ class LayerAttention:
     slices_with_label: np.ndarray
     focus: Focus | None
     empty: bool
-    on_first_pixel: bool = False
-
-    def image(self, slices: AxialSlices) -> sitk.Image:
-        """The maps on the layer's own grid, placed on the CT that the slices are of."""
-        return slices.layer_image(self.maps, on_first_pixel=self.on_first_pixel)
 
 
 class AttentionCollector:
@@ -255,8 +244,7 @@ class AttentionCollector:
         collected.slices_with_label[slices] = True
         collected.area += (regions & body).sum(dim=(1, 2, 3)).numpy()
         for layer, layer_maps in maps.items():
-            on_first_pixel = layer in self.network.on_first_pixel
-            shares = area_average(regions, layer_maps.shape[-2:], self.network.stride, on_first_pixel=on_first_pixel)
+            shares = area_average(regions, layer_maps.shape[-2:], self.network.stride)
             values = layer_maps[present].float() * (shares[0] > 0)
             positive = values.clamp(min=0)
             collected.volumes[layer][slices] = values if self.signed else positive
@@ -267,7 +255,7 @@ class AttentionCollector:
     def result(self) -> list[LayerAttention]:
         """For each label that was found, in the task's order, and each layer."""
         return [
-            self._found[label].layer_attention(label, layer, self.signed, layer in self.network.on_first_pixel)
+            self._found[label].layer_attention(label, layer, self.signed)
             for label in self.task.labels
             if label in self._found
             for layer in self.layers
@@ -283,7 +271,7 @@ class _Collected:
     area: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
     attention: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def layer_attention(self, label: Label, layer: str, signed: bool, on_first_pixel: bool) -> LayerAttention:
+    def layer_attention(self, label: Label, layer: str, signed: bool) -> LayerAttention:
         maps = self.volumes[layer]
         slices = np.flatnonzero(self.slices_with_label)
         peak = max(np.abs(maps[z]).max() for z in slices)
@@ -298,7 +286,6 @@ class _Collected:
             slices_with_label=self.slices_with_label.copy(),
             focus=self._focus(layer),
             empty=bool(self.attention[layer][0] == 0),
-            on_first_pixel=on_first_pixel,
         )
 
     def _focus(self, layer: str) -> Focus | None:
@@ -309,27 +296,14 @@ class _Collected:
         return Focus(in_segment / everywhere, in_organ / everywhere, segment / body, organ / body)
 
 
-def area_average(
-    masks: torch.Tensor, grid: tuple[int, int], stride: int, *, on_first_pixel: bool = False
-) -> torch.Tensor:
+def area_average(masks: torch.Tensor, grid: tuple[int, int], stride: int) -> torch.Tensor:
     """How much of each cell of a layer's grid (h, w) the masks (..., H, W) cover: (..., h, w), 0 to 1.
 
     Like the network, it pads the slices below and to the right to multiples of the network's stride.
-
-    Args:
-        masks: of the slices.
-        grid: rows and columns of the layer.
-        stride: of the network.
-        on_first_pixel: where the layer's cells are centered, see `SegmentationNetwork`.
     """
     height, width = masks.shape[-2:]
     padded = F.pad(masks.float(), (0, -width % stride, 0, -height % stride))
-    side = padded.shape[-1] // grid[-1]
-    if not on_first_pixel or side == 1:
-        return F.adaptive_avg_pool2d(padded, grid)
-    # A cell reaches half its side to either side of that pixel: the pixels at its edges belong to it by half.
-    before = F.pad(padded, (side // 2, 0, side // 2, 0))
-    return F.avg_pool2d(F.avg_pool2d(before, 2, stride=1), side, stride=side)
+    return F.adaptive_avg_pool2d(padded, grid)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def write_attention(attention: Iterable[LayerAttention], slices: AxialSlices, fo
     rows = []
     for layer in attention:
         name = f"{file_name(layer.label)}_{layer.layer}.nii.gz"
-        write_image(layer.image(slices), folder / "attention" / name)
+        write_image(slices.layer_image(layer.maps), folder / "attention" / name)
         rows.append({"label": layer.label, "layer": layer.layer, "file": f"attention/{name}", **_focus_columns(layer)})
     columns = ("label", "layer", "file", *FOCUS_COLUMNS)
     with open(folder / "attention.csv", "w", newline="", encoding="utf-8") as stream:

@@ -34,7 +34,6 @@ def deletion_curve(
     label: int,
     maps: torch.Tensor,
     *,
-    on_first_pixel: bool = False,
     steps: int = 20,
 ) -> np.ndarray:
     """How the label's probability falls while pixels are blurred, the most attended first.
@@ -47,7 +46,6 @@ def deletion_curve(
         images: slices (N, 1, H, W), each with the label.
         label: value of the label.
         maps: attention (N, h, w) on a layer's grid. Only the order of its values counts.
-        on_first_pixel: where the layer's cells are centered, see `SegmentationNetwork`.
         steps: pixels are blurred in this many equal shares.
 
     Returns:
@@ -56,7 +54,7 @@ def deletion_curve(
     Raises:
         InputError: a slice does not hold the label.
     """
-    return _exchange_curve(network, images, label, maps, images, blurred(images, BLUR), on_first_pixel, steps)
+    return _exchange_curve(network, images, label, maps, images, blurred(images, BLUR), steps)
 
 
 def insertion_curve(
@@ -65,7 +63,6 @@ def insertion_curve(
     label: int,
     maps: torch.Tensor,
     *,
-    on_first_pixel: bool = False,
     steps: int = 20,
 ) -> np.ndarray:
     """How the label's probability rises while pixels of a blurred slice are put back, the most attended first.
@@ -73,7 +70,7 @@ def insertion_curve(
     The higher the area under the curve, the more the map is about what the network uses. All else as in
     `deletion_curve`.
     """
-    return _exchange_curve(network, images, label, maps, blurred(images, BLUR), images, on_first_pixel, steps)
+    return _exchange_curve(network, images, label, maps, blurred(images, BLUR), images, steps)
 
 
 def area(curves: np.ndarray) -> np.ndarray:
@@ -89,7 +86,6 @@ def _exchange_curve(
     maps: torch.Tensor,
     before: torch.Tensor,
     after: torch.Tensor,
-    on_first_pixel: bool,
     steps: int,
 ) -> np.ndarray:
     mask = most_likely(network(images)) == label
@@ -99,7 +95,7 @@ def _exchange_curve(
             f"The network does not see label {label} in slice {without[0]} of those given. Its curve measures the "
             "probability of what was segmented: give slices in which the label was found."
         )
-    rank = _rank(_on_pixels(maps, images.shape[-2:], network.stride, on_first_pixel))
+    rank = _rank(_on_pixels(maps, images.shape[-2:], network.stride))
     scores = []
     for step in range(steps + 1):
         exchanged = (rank < step / steps * rank[0].numel()).unsqueeze(1)
@@ -114,18 +110,11 @@ def blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.as_tensor(smooth, device=images.device)
 
 
-def _on_pixels(maps: torch.Tensor, size: tuple[int, int], stride: int, on_first_pixel: bool) -> torch.Tensor:
+def _on_pixels(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
     """Maps (N, h, w) of a layer as (N, H, W), less what the network padded."""
     height, width = size
-    cells = maps.unsqueeze(1)
     padded = (height + -height % stride, width + -width % stride)
-    if not on_first_pixel:
-        return F.interpolate(cells, padded, mode="bilinear", align_corners=False)[:, 0, :height, :width]
-    side = padded[0] // cells.shape[-2]
-    # From the first pixel of the first cell to that of the last one; behind that, the last one's value.
-    between = [side * (number - 1) + 1 for number in cells.shape[-2:]]
-    pixels = F.interpolate(cells, between, mode="bilinear", align_corners=True)
-    return F.pad(pixels, (0, side - 1, 0, side - 1), mode="replicate")[:, 0, :height, :width]
+    return F.interpolate(maps.unsqueeze(1), padded, mode="bilinear", align_corners=False)[:, 0, :height, :width]
 
 
 def _rank(maps: torch.Tensor) -> torch.Tensor:

@@ -79,7 +79,7 @@ def write_report(
     if segmentation.attention:
         slices = AxialSlices(ct, task)
         labels = [segment.label for segment in measures]
-        add_attention(page, segmentation, labels, pictures, image_of or (lambda layer: layer.image(slices)))
+        add_attention(page, segmentation, labels, pictures, image_of or (lambda layer: slices.layer_image(layer.maps)))
     if readings:
         add_readings(page, readings)
     _add_model(page, package, segmentation.device)

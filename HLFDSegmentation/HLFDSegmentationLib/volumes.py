@@ -197,17 +197,12 @@ class AxialSlices:
             resampled = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkLinear, 0.0)
             array[...] = sitk.GetArrayViewFromImage(resampled)
 
-    def layer_image(self, maps: np.ndarray, *, on_first_pixel: bool = False) -> sitk.Image:
-        """Maps (Z, h, w) of a layer as an image, placed on the CT in mm.
-
-        Its cells cover the canvas; with `on_first_pixel` (see `SegmentationNetwork`) they lie half a cell, less half
-        a pixel, further to the front and the patient's right.
-        """
+    def layer_image(self, maps: np.ndarray) -> sitk.Image:
+        """Maps (Z, h, w) of a layer as an image whose cells cover the canvas, placed on the CT in mm."""
         cells = np.array(maps.shape[:0:-1])
-        pixel_mm = np.array([*self._pixel_mm[::-1], self.spacing[2]])
-        cell_mm = pixel_mm * [*(np.array(self.shape[::-1]) / cells), 1]
-        first_mm = pixel_mm if on_first_pixel else cell_mm
-        corner_to_center = (first_mm - self.spacing) / 2
+        canvas_mm = np.array(self.shape[::-1]) * self._pixel_mm[::-1]
+        cell_mm = np.array([*(canvas_mm / cells), self.spacing[2]])
+        corner_to_center = (cell_mm - self.spacing) / 2
         image = sitk.GetImageFromArray(maps)
         image.SetSpacing(cell_mm.tolist())
         image.SetOrigin((self._order.origin + self._order.direction @ corner_to_center).tolist())

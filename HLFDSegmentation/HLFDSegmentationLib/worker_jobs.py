@@ -139,7 +139,7 @@ def _write_maps(segmentation: Segmentation, slices: AxialSlices, folder: Path, t
     maps = []
     for number, layer in enumerate(segmentation.attention):
         tell(WRITING, number / len(segmentation.attention))
-        image = write_raw(layer.image(slices), folder / f"map{number}.raw")
+        image = write_raw(slices.layer_image(layer.maps), folder / f"map{number}.raw")
         maps.append(_layer_map(layer, image))
     tell(WRITING, 1)
     return maps

@@ -61,13 +61,12 @@ Curve = Callable[..., np.ndarray]
 
 
 def compared(
-    curve: Curve, network: SegmentationNetwork, images: torch.Tensor, label: int, layer: str, maps: torch.Tensor
+    curve: Curve, network: SegmentationNetwork, images: torch.Tensor, label: int, maps: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (N,) under the curve of a layer's maps, and the mean of those of equally smooth random maps."""
-    options = {"steps": STEPS, "on_first_pixel": layer in network.on_first_pixel}
-    of_maps = area(curve(network, images, label, maps, **options))
+    """Areas (N,) under the curve of the maps, and the mean of those of equally smooth random maps."""
+    of_maps = area(curve(network, images, label, maps, steps=STEPS))
     random = [
-        area(curve(network, images, label, smooth_random_map(maps, seed), **options)) for seed in range(RANDOM_MAPS)
+        area(curve(network, images, label, smooth_random_map(maps, seed), steps=STEPS)) for seed in range(RANDOM_MAPS)
     ]
     return of_maps, np.mean(random, axis=0)
 
@@ -81,8 +80,8 @@ def table(network: SegmentationNetwork, images: torch.Tensor, label: int) -> str
         "|---|---|---|---|---|---|",
     ]
     for layer in LAYERS:
-        deleted, deleted_random = compared(deletion_curve, network, images, label, layer, maps[layer])
-        inserted, inserted_random = compared(insertion_curve, network, images, label, layer, maps[layer])
+        deleted, deleted_random = compared(deletion_curve, network, images, label, maps[layer])
+        inserted, inserted_random = compared(insertion_curve, network, images, label, maps[layer])
         correlation = np.mean([abs(list(steps.values())[-1][layer]) for steps in left])
         lines.append(
             f"| {layer} | {deleted.mean():.2f} : {deleted_random.mean():.2f} | {(deleted < deleted_random).sum()} "

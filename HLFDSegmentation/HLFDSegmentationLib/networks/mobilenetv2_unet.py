@@ -9,11 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..layers import ENCODER_LAYERS
 from .network import SegmentationNetwork
 
 LAYERS = {
-    **{name: f"encoder.{number}" for number, name in enumerate(ENCODER_LAYERS)},
+    **{f"encoder{level}": f"encoder.{level - 1}" for level in range(1, 6)},
     **{f"decoder{level}": f"decoder.{5 - level}" for level in range(5, 1, -1)},
 }
 
@@ -120,4 +119,4 @@ class MobileNetV2UNet(nn.Module):
 
 def build(name: str, num_classes: int) -> SegmentationNetwork:
     """`mobilenetv2-unet`, with random weights."""
-    return SegmentationNetwork(MobileNetV2UNet(num_classes), LAYERS, on_first_pixel=ENCODER_LAYERS)
+    return SegmentationNetwork(MobileNetV2UNet(num_classes), LAYERS)

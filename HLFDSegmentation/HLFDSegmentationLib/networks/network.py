@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -19,18 +19,13 @@ class SegmentationNetwork(nn.Module):
         body: maps (N, 1, H, W) to logits (N, num_classes, H, W), H and W multiples of `stride`.
         layers: layer name to module path within the body.
         stride: how many input pixels one pixel of the deepest layer stands for.
-        on_first_pixel: the layers in which a cell that stands for s x s input pixels is centered on the first of them,
-            and not on their middle: those that were halved by convolutions with stride 2 and padding alone.
     """
 
-    def __init__(
-        self, body: nn.Module, layers: Mapping[str, str], stride: int = 32, on_first_pixel: Collection[str] = ()
-    ) -> None:
+    def __init__(self, body: nn.Module, layers: Mapping[str, str], stride: int = 32) -> None:
         super().__init__()
         self.body = body
         self.layers = {name: f"body.{path}" for name, path in layers.items()}
         self.stride = stride
-        self.on_first_pixel = frozenset(on_first_pixel)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, num_classes, H, W) of slices (N, 1, H, W) whose window is scaled to 0..1."""

@@ -96,4 +96,4 @@ class RAUNet(nn.Module):
 
 def build(name: str, num_classes: int) -> SegmentationNetwork:
     """`raunet`, with random weights."""
-    return SegmentationNetwork(RAUNet(num_classes), LAYERS, on_first_pixel=resnet.LAYERS)
+    return SegmentationNetwork(RAUNet(num_classes), LAYERS)

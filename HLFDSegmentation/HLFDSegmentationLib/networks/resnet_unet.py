@@ -36,4 +36,4 @@ def build(name: str, num_classes: int) -> SegmentationNetwork:
         is_pad=False,
     )
     body.encoder = resnet.ResNetEncoder(backbone)
-    return SegmentationNetwork(body, LAYERS, on_first_pixel=resnet.LAYERS)
+    return SegmentationNetwork(body, LAYERS)
