@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
@@ -22,6 +23,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 import experiments
 import experiments_pictures
 import experiments_results
+import where_cells_look
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
 from lesions_in_volumes import with_balls, with_balls_on_kidneys
 from painted_kidney_tumors import with_kidney_tumor
@@ -280,6 +282,13 @@ def test_figures_of_an_experiment_are_kept_and_told(name, work, tmp_path, monkey
     assert {f"{name}_{kind}.svg" for kind in ("dice", "focus", "learning")} <= images
     experiments_results.main()
     assert (tmp_path / f"experiments/{name}.zip").read_bytes() == kept
+
+
+def test_where_a_cell_looks_from_is_told_in_cells():
+    change = torch.zeros(8, 8)
+    change[4, 5] = -2.0
+    change[0, 0] = 5.0  # too far away to come from that place
+    assert where_cells_look.offset(change, (4 * 16 + 12, 5 * 16 - 4), 16) == (0.75, -0.25)
 
 
 def test_kept_figures_are_not_replaced_by_those_of_fewer_rows(tmp_path):
