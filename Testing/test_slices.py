@@ -214,6 +214,24 @@ def test_changed_labels_are_not_mixed_and_bright_tissue_stays_bright():
         assert np.median(image[classes == 2]) > 0.5
 
 
+def test_changed_images_lie_on_their_labels():
+    """On the mean of many: a change that always moves the image one way teaches outlines that lie beside the organ."""
+    rows, columns = np.mgrid[:96, :96]
+    edge = np.clip((24 - np.hypot(rows - 47.5, columns - 47.5)) / 4 + 0.5, 0, 1)
+    blob = {
+        "image": torch.tensor(0.7 * edge[None], dtype=torch.float32),
+        "label": torch.tensor(edge[None] > 0.5).byte(),
+    }
+    changes = anatomical_changes((96, 96))
+    beside = []
+    for seed in range(100):
+        changed = changes.set_random_state(seed=seed)(dict(blob))
+        image, label = np.asarray(changed["image"])[0], np.asarray(changed["label"])[0] > 0
+        seen = image > image[label].mean() / 2
+        beside.append(np.argwhere(seen).mean(axis=0) - np.argwhere(label).mean(axis=0))
+    assert np.abs(np.mean(beside, axis=0)).max() < 0.05
+
+
 def test_nothing_is_known_to_lie_beyond_a_slice_that_was_moved():
     slice_ = {"image": torch.ones(1, 64, 64), "label": torch.full((1, 64, 64), 2, dtype=torch.uint8)}
     changes = anatomical_changes((64, 64))
