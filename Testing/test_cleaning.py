@@ -151,6 +151,13 @@ def test_tumor_that_lies_apart_is_told_by_its_name(labels):
     assert note.endswith("Where this tumor lay: <37, 37, 37>.")
 
 
+def test_an_amount_that_rounds_to_nothing_is_not_told_as_nothing(labels):
+    labels[ball(labels.shape, (37, 37, 37), 5.5)] = LIVER_TUMOR
+    labels[37, 37, 37] = LIVER
+    (note,) = clean(labels, TASK, MM)
+    assert note.startswith("less than 0.1 mL that the network took for liver and 0.")
+
+
 def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
     """Of places in one slice, the largest first."""
     for row, column, side in ((1, 1, 10), (1, 20, 9), (20, 1, 11), (20, 20, 12)):

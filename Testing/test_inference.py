@@ -223,6 +223,7 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     speck, apart = other_notes(result)  # The piece of kidney is 0.1 mL and needs no words.
     assert speck.startswith("1 speck that the network took for liver tumor went to what lies around")
     assert apart.startswith("2.0 mL that the network took for liver were left out")
+    assert result.notes[-2:] == [speck, apart]  # after what a reader must not miss
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])

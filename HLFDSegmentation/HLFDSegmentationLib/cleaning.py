@@ -163,11 +163,15 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
     what = " and ".join(
-        f"{lost[value]:.1f} mL that the network took for {task.label(value).name}" for value in values if lost[value]
+        f"{_amount(lost[value])} that the network took for {task.label(value).name}" for value in values if lost[value]
     )
     sizes = _sizes(tumor, len(sizes) - 1)
     where = f" {_where(tumor, sizes, [side.start for side in box], place)}" if sizes.any() else ""
     return f"{what} were left out, because they lie apart from {kept} of the {organ.name}.{where}"
+
+
+def _amount(ml: float) -> str:
+    return f"{ml:.1f} mL" if ml >= 0.05 else "less than 0.1 mL"
 
 
 def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], largest: np.ndarray) -> np.ndarray:

@@ -121,8 +121,10 @@ class Segmenter:
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
-        notes = _ct_doubts(ct, slices) + clean(labels, self.task, slices.spacing, slices.place)
-        notes += self._label_doubts(labels, slices.spacing) + _threshold_notes(tumor_threshold)
+        cleaned = clean(labels, self.task, slices.spacing, slices.place)
+        # First what a reader must not miss; noise that was taken away comes last.
+        notes = _ct_doubts(ct, slices) + self._label_doubts(labels, slices.spacing)
+        notes += _threshold_notes(tumor_threshold) + cleaned
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(
