@@ -229,6 +229,27 @@ def test_figure_that_not_all_cases_have_tells_how_many_have_it():
     assert shown["HD95 mm"] == "8.0 (1)" and "(" not in shown["Dice"]
 
 
+def test_figure_that_one_seed_alone_has_tells_so():
+    """As a distance where the other seed's student found nothing: the seed that looks good is left."""
+    records = [
+        Record(
+            "none",
+            "mobilenetv2-unet",
+            seed,
+            case,
+            case,
+            "liver",
+            "",
+            dict.fromkeys(CASE_FIGURES, 0.5) | {"hd95_mm": hd},
+        )
+        for seed, hd in ((0, 8.0), (1, NAN))
+        for case in "ab"
+    ]
+    heading, [cells] = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    shown = dict(zip(heading, cells))
+    assert shown["HD95 mm"] == "8.0 ± 0.0 (1 of 2 seeds)" and "seeds" not in shown["Dice"]
+
+
 def test_row_of_fewer_cases_than_the_others_tells_how_many():
     """As where it was not finished in every fold."""
     cases = {"none": range(10), "kd": range(6, 10)}

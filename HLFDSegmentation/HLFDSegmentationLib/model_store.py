@@ -132,7 +132,7 @@ def _refuse_training(path: Path) -> None:
         return
     raise PackageError(
         f"{path} {what}. Make a model of the run's student with `hlfd package {quoted(run)} -o NAME.zip`, then run "
-        "`hlfd models import NAME.zip`."
+        "`hlfd models import NAME.zip`; or in 3D Slicer with Install into HLFD Segmentation, in HLFD Training."
     )
 
 

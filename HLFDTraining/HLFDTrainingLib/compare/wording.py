@@ -41,8 +41,8 @@ HOW_TO_READ = (
     "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
     "Dice is 1 in a case that does not show the label where none is found, and 0 where some is; 'on its slices' leaves "
     "such cases out. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how "
-    "many cases have a figure, where not all have: there is no HD95 where nothing was found, which flatters who misses "
-    "much, and a row that was not finished in every fold has the cases of some folds."
+    "many cases have a figure, where not all have, and with how many seeds: there is no HD95 where nothing was found, "
+    "which flatters who misses much, and a row that was not finished in every fold has the cases of some folds."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
@@ -102,15 +102,17 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     cells = []
     for row in rows:
         leading = row.figures["dice"]
-        shown = [_counted(row.figures[name], digits, most) for name, _, digits in (dice, *others)]
+        shown = [_counted(row.figures[name], digits, most, leading.seeds) for name, _, digits in (dice, *others)]
         compared_with_none = (interval_text(leading), *_compared(row))
         cells.append([row.method, row.student, str(leading.seeds), shown[0], *compared_with_none, *shown[1:]])
     return heading, cells
 
 
-def _counted(found: Spread, digits: int, cases: int) -> str:
-    """The figure, and over how many cases it is where that is fewer than `cases`."""
-    return spread_text(found, digits) + (f" ({found.cases})" if 0 < found.cases < cases else "")
+def _counted(found: Spread, digits: int, cases: int, seeds: int) -> str:
+    """The figure, and over how many cases and seeds it is where these are fewer than `cases` and `seeds`."""
+    counts = [str(found.cases)] if found.cases < cases else []
+    counts += [f"{found.seeds} of {seeds} seeds"] if found.seeds < seeds else []
+    return spread_text(found, digits) + (f" ({', '.join(counts)})" if found.cases and counts else "")
 
 
 def _compared(row: TableRow) -> list[str]:
