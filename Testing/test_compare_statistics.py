@@ -232,16 +232,7 @@ def test_figure_that_not_all_cases_have_tells_how_many_have_it():
 def test_figure_that_one_seed_alone_has_tells_so():
     """As a distance where the other seed's student found nothing: the seed that looks good is left."""
     records = [
-        Record(
-            "none",
-            "mobilenetv2-unet",
-            seed,
-            case,
-            case,
-            "liver",
-            "",
-            dict.fromkeys(CASE_FIGURES, 0.5) | {"hd95_mm": hd},
-        )
+        replace(record("none", seed, case, 0.0), values=dict.fromkeys(CASE_FIGURES, 0.5) | {"hd95_mm": hd})
         for seed, hd in ((0, 8.0), (1, NAN))
         for case in "ab"
     ]

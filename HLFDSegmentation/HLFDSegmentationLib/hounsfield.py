@@ -25,9 +25,11 @@ INVERTED_AIR = (700, 1100)
 
 MIN_FAT = 0.003
 MIN_SOFT_TISSUE = 0.01
-MIN_AIR = 0.01
 MIN_FAT_PEAK = 1.5
 """Times what lies between fat and soft tissue."""
+
+HEAPS = range(-220, 261, 40)
+"""Edges between which values are counted, to see where most of them lie."""
 # Bone and metal fill less of any CT.
 MIN_INVERTED_AIR = 0.1
 
@@ -92,9 +94,16 @@ def _reaches_tissue(values: np.ndarray) -> bool:
 
 
 def _has_tissue(values: np.ndarray) -> bool:
-    # Fat has a peak. What resampling and noise make of an MR's zeros falls off from 0, and reaches to fat as well.
+    # Fat has a peak. What resampling and noise make of an MR's zeros falls off from 0, and reaches to fat as well. A CT
+    # that was cropped or cut to a window may show no peak of fat, but most of it is not at 0.
     fat_peak = _share(values, FAT_PEAK) > MIN_FAT_PEAK * _share(values, FAT_TO_SOFT_TISSUE)
-    return _reaches_tissue(values) and (fat_peak or _share(values, AIR) > MIN_AIR)
+    return _reaches_tissue(values) and (fat_peak or not _most_are_about_zero(values))
+
+
+def _most_are_about_zero(values: np.ndarray) -> bool:
+    counts, _edges = np.histogram(values, HEAPS)
+    fullest = HEAPS[int(counts.argmax())]
+    return fullest < 0 <= fullest + HEAPS.step
 
 
 def _looks_like_labels(voxels: np.ndarray) -> bool:
