@@ -154,7 +154,7 @@ def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(cases_folder
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     run, split = RunFolder(tmp_path / "run"), split_of(cases_folder)
-    run.start(ALONE, [*split.train, *split.validation, *split.test], split)
+    start_run(run, ALONE, [*split.train, *split.validation, *split.test], split)
     code = """
 import os, sys
 from HLFDTrainingLib import cli, estimate
