@@ -37,7 +37,7 @@ def anatomical_changes(size: tuple[int, int]) -> Compose:
     return Compose(
         [
             spatial,
-            # By "nearest", the default, the image would lie up to 1.3 pixels below and to the right of its label.
+            # By "nearest", the default, the image would lie 0.5 to 1.2 pixels below and to the right of its label.
             RandSimulateLowResolutiond(
                 image, prob=0.15, downsample_mode="nearest-exact", upsample_mode="bilinear", zoom_range=(0.4, 0.9)
             ),

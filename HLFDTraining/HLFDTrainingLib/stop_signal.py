@@ -28,6 +28,7 @@ class StopSignal:
     def _request(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)
-        # Not by print, which the signal may have interrupted; a new line, as there may be a bar.
-        with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
+        if number == signal.SIGINT:
+            # Not by print, which the signal may have interrupted; a new line, as there may be a bar.
+            with suppress(OSError, ValueError):
+                os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
