@@ -462,6 +462,32 @@ def test_demo_refuses_a_seed_that_is_none(capsys):
     assert "no whole number from 0 on" in capsys.readouterr().err
 
 
+def test_demo_of_a_ct_of_ones_own_has_no_seed(ct_file, capsys):
+    assert main(["demo", str(ct_file), "--seed", "1"]) == 1
+    assert "Leave out one of the two" in capsys.readouterr().err
+
+
+def test_demo_generates_nothing_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["demo", "-o", str(tmp_path / "file" / "demo")]) == 1
+    told = capsys.readouterr().err
+    assert "is a file" in told and "Generating" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        (["segment", "", "-o", "D"], "follows segment"),
+        (["segment", "C", "-o", ""], "follows -o"),
+        (["segment", "C", "-o", "D", "--model", ""], "follows --model"),
+        ([""], "the first one"),
+    ],
+)
+def test_an_empty_part_of_a_command_is_not_the_current_folder(command, where, capsys):
+    assert main(command) == 1
+    assert where in capsys.readouterr().err
+
+
 def test_demo_refuses_the_root_of_a_disk(capsys):
     assert main(["demo", "-o", Path("/").absolute().anchor]) == 1
     assert "Give the name of a new folder" in capsys.readouterr().err

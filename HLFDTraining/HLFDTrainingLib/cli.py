@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.busy_processor import wait_asleep
-from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.errors import HLFDError, InputError
 
 from .commands.comparing import add_compare
 from .commands.evaluating import add_evaluate
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print_any_name()
     wait_asleep()
     try:
+        _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         return options.run(options)
     except HLFDError as error:
@@ -49,6 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     return 1
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty path would be the current folder, where nobody asked for anything to be read or written."""
+    if "" in arguments:
+        before = arguments[: arguments.index("")]
+        where = f"what follows {before[-1]}" if before else "the first one"
+        raise InputError(
+            f"A part of the command is empty: {where}. Write it out; in a script, look whether a variable is not set."
+        )
 
 
 def _print_any_name() -> None:

@@ -171,7 +171,7 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("ct", nargs="?", help="your own CT; without it one is generated")
     parser.add_argument("-o", "--output", type=Path, default=Path("hlfd-demo"), help="folder (default: hlfd-demo)")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the generated CT: another seed, another patient")
+    parser.add_argument("--seed", type=_seed, help="of the generated CT: another seed, another patient (default: 0)")
     _add_segment_options(parser)
 
 
@@ -183,21 +183,29 @@ def _seed(text: str) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     output = _unused(options.output.absolute())
-    ct, truth = options.ct, []
-    if ct is None:
-        from HLFDSegmentationLib.devices import choose_device
-        from HLFDSegmentationLib.inference import check_threshold
-        from HLFDSegmentationLib.model_store import find_package
-        from HLFDSegmentationLib.phantom import write_phantom
-
-        # What could not be segmented with is told before a CT is generated for it.
-        find_package(options.model)
-        choose_device(options.device)
-        check_threshold(options.tumor_threshold)
-        print("Generating a CT ...", file=sys.stderr, flush=True)
-        ct, labels = write_phantom(output / "generated_ct", options.seed)
-        truth = _measured(ct, labels)
+    if options.ct is not None:
+        if options.seed is not None:
+            raise InputError("--seed is of the CT that is generated, and you give one. Leave out one of the two.")
+        return _segment_and_tell(options, options.ct, output / "result", attention=True)
+    ct, truth = _generated(options, output)
     return _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
+
+
+def _generated(options: argparse.Namespace, output: Path) -> tuple[Path, list[SegmentMeasures]]:
+    """A CT made for the demo, and what it holds. What could not be segmented with or written is told before."""
+    from HLFDSegmentationLib.devices import choose_device
+    from HLFDSegmentationLib.inference import check_threshold
+    from HLFDSegmentationLib.model_store import find_package
+    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.phantom import write_phantom
+
+    find_package(options.model)
+    choose_device(options.device)
+    check_threshold(options.tumor_threshold)
+    check_makeable(output)
+    print("Generating a CT ...", file=sys.stderr, flush=True)
+    ct, labels = write_phantom(output / "generated_ct", options.seed or 0)
+    return ct, _measured(ct, labels)
 
 
 def _measured(ct: Path, labels: Path) -> list[SegmentMeasures]:
