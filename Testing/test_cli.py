@@ -562,6 +562,7 @@ def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkey
     assert (kept / "work.txt").read_text() == "minutes"
 
 
+@pytest.mark.slow
 def test_demo_segments_a_generated_ct(tmp_path, default_package, capsys):
     """The README's first command. The liver of the generated CT is known: it must be found."""
     output = tmp_path / "demo"

@@ -412,13 +412,15 @@ def go_through(session: Session, fault: Callable[[Session], None]) -> None:
     assert len(session.workers()) <= 1
 
 
-def test_twenty_runs_with_faults(session):
+@pytest.mark.parametrize(
+    "faults", [pytest.param(FAULTS[1::5], id="four"), pytest.param(FAULTS, id="twenty", marks=pytest.mark.slow)]
+)
+def test_runs_with_faults(faults, session):
     panel = session.panel
     session.begin()
     session.segment()
     assert panel.message == "" and session.new_results == 1
-    assert len(FAULTS) == 20
-    for fault in FAULTS:
+    for fault in faults:
         go_through(session, fault)
     session.begin()
     session.segment()
