@@ -193,7 +193,7 @@ def test_public_test_cases_are_left_out_and_counted(tmp_path, caplog):
 def test_annotations_without_ct_are_an_error(tmp_path):
     write_kits(tmp_path)
     (tmp_path / "case_00001" / "imaging.nii.gz").unlink()
-    with pytest.raises(CasesError, match=r"1 annotations have no CT.*case_00001"):
+    with pytest.raises(CasesError, match=r"without a CT beside them: 1, first .*case_00001"):
         find_cases(tmp_path, KIDNEY_TUMOR)
 
 
@@ -306,6 +306,12 @@ def test_files_of_another_kind(tmp_path, text):
     (tmp_path / "cases.json").write_text(text)
     with pytest.raises(CasesError, match=r"cases\.json"):
         find_cases(tmp_path, ABDOMEN)
+
+
+def test_a_ct_given_for_the_cases_is_told_as_no_text(tmp_path):
+    (tmp_path / "ct.nii.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(CasesError, match=r"it is no text"):
+        find_cases(tmp_path / "ct.nii.gz", ABDOMEN)
 
 
 def test_a_file_that_windows_has_saved_with_a_byte_order_mark(tmp_path):

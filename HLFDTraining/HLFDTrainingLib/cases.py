@@ -174,8 +174,9 @@ def read_cases_json(path: Path) -> list[Case]:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
+        why = "it is no text" if isinstance(error, UnicodeDecodeError) else error
         raise CasesError(
-            f"{path} is no cases.json: it cannot be read as JSON ({error}). "
+            f"{path} is no cases.json: it cannot be read as JSON ({why}). "
             "Give the folder of the annotated cases, or a cases.json; see docs/cases.md."
         ) from error
     entries = data.get("cases") if isinstance(data, dict) else None

@@ -88,7 +88,7 @@ def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> lis
     without_ct = sorted(labels.keys() - images.keys())
     if without_ct:
         raise CasesError(
-            f"{folder}: {len(without_ct)} annotations have no CT beside them, first {labels[without_ct[0]]}. "
+            f"{folder}: annotations without a CT beside them: {len(without_ct)}, first {labels[without_ct[0]]}. "
             "Download the CTs of the data set too, or move these annotations elsewhere."
         )
     unlabeled = len(images.keys() - labels.keys())

@@ -59,7 +59,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         "--undistilled", action="store_true", default=None, help="also train the student alone, to compare with"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, help="of teacher and student")
+    length.add_argument("--epochs", type=int, help="of teacher and student; the head between them has its own two")
     length.add_argument("--hours", type=hours, help="as many epochs as this time allows, measured on this computer")
     parser.add_argument("--estimate", action="store_true", help="tell time, memory and disk it takes; train nothing")
     parser.add_argument("--batch", type=int, help="slices a step and process")
