@@ -1,8 +1,11 @@
 """The generated CT: is it plausible anatomy, the same in mm on every grid, the same for a seed?"""
 
+import sys
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib import phantom as program
 from HLFDSegmentationLib.phantom import make_phantom, write_phantom
 from HLFDSegmentationLib.tasks import TASKS
 from scipy.ndimage import binary_dilation, binary_fill_holes, label
@@ -184,3 +187,11 @@ def test_written_files_hold_a_phantom_of_the_default_size(tmp_path):
     assert set(np.unique(sitk.GetArrayViewFromImage(labels))) == {0, 1, 2, 3, 4}
     hu = sitk.GetArrayViewFromImage(ct)
     assert hu.min() < -950 and hu.max() > 300
+
+
+def test_the_program_of_sample_data_writes_the_ct(volumes, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "make_phantom", lambda: volumes[0].phantom)
+    monkeypatch.setattr(sys, "argv", ["phantom", str(tmp_path / "sample.nii.gz")])
+    program.main()
+    written = sitk.ReadImage(str(tmp_path / "sample.nii.gz"))
+    assert np.array_equal(sitk.GetArrayViewFromImage(written), volumes[0].hu)

@@ -1,5 +1,6 @@
 """The Cases section of HLFD Training as its user meets it: what is clicked, what the tables say, what is written."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -223,6 +224,21 @@ def test_a_check_can_be_cancelled(panel):
     assert panel.problem == "" and panel.cases.ready == ""
     panel.check()
     assert panel.column(CHECK) == ["Fine", "Fine"]
+
+
+@pytest.mark.parametrize(
+    ("python", "reason"), [("/nowhere/python", "could not be started"), ("false", "be checked: 1")]
+)
+def test_a_check_whose_program_fails_is_told_and_leaves_the_cases(panel, monkeypatch, python, reason):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    with monkeypatch.context() as patch:
+        patch.setattr("HLFDSegmentationLib.slicer_python.interpreter", lambda: shutil.which(python) or python)
+        panel.check()
+    assert reason in panel.problem and panel.ui.checkButton.enabled
+    panel.check()
+    assert panel.problem == "" and panel.column(CHECK) == ["Fine"] * 2
 
 
 def test_what_a_check_found_stays_where_nothing_is_removed(panel):

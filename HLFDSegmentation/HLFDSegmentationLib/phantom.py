@@ -3,10 +3,13 @@
 It is not, and must never become, the generator of any training data: a network that has learned from these pictures
 would look better in the demo than it is. Nothing that makes, reads or augments training data may import this file; in
 HLFDTrainingLib only the command does, for its demo.
+
+`python -m HLFDSegmentationLib.phantom FILE` writes a CT, as Slicer's Sample Data ask for it.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,3 +124,12 @@ def _image(values: np.ndarray, spacing: tuple[float, float, float]) -> sitk.Imag
     image.SetSpacing(spacing)
     image.SetOrigin([-(count - 1) / 2 * step for count, step in zip(image.GetSize(), spacing)])
     return image
+
+
+def main() -> None:
+    """Writes a CT of the default size into the file that the command line names."""
+    write_image(make_phantom().ct, Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from .errors import HLFDError, PackageError
 from .model_figures import numbers_behind
+from .model_import import REFUSED
 from .model_store import StoredPackage, find_package, list_packages, remove_package
 from .package_files import WEIGHTS
 from .slicer_packages import ensure_packages
@@ -20,19 +21,6 @@ from .slicer_python import run_python
 
 if TYPE_CHECKING:
     from .model_package import ModelPackage
-
-# In another process, because checking a package loads its network.
-IMPORT = """
-import sys
-from HLFDSegmentationLib.errors import HLFDError
-from HLFDSegmentationLib.model_store import import_package
-try:
-    print(import_package(sys.argv[1]).name)
-except HLFDError as error:
-    print(error)
-    sys.exit(3)
-"""
-REFUSED = 3
 
 
 def import_model(source: str | Path) -> str:
@@ -43,7 +31,7 @@ def import_model(source: str | Path) -> str:
         PackagesMissingError: the Python packages that check it are missing.
     """
     ensure_packages()
-    ended = run_python(IMPORT, str(source))
+    ended = run_python("HLFDSegmentationLib.model_import", str(source))
     if ended.code == REFUSED:
         raise PackageError(ended.said.strip())
     if ended.code:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from slicer.i18n import tr as _
 
 from .child_environment import child_environment
 from .errors import OutputError
-from .process_tree import own_group
+from .private_folder import PrivateFolder
+from .process_tree import end_tree, own_group
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -37,36 +39,60 @@ def interpreter() -> str:
     return shutil.which("PythonSlicer") or sys.executable
 
 
-def run_python(program: str, *arguments: str) -> Finished:
-    """Runs a short program that may import HLFDSegmentationLib, and waits for its end while Slicer goes on drawing.
+def start_python(
+    folders: Sequence[str | Path], module: str, *arguments: str, output: Path, log: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts `python -m MODULE ARGUMENTS`, and comes back at once. `end_python` ends it.
+
+    Args:
+        folders: hold HLFD's libraries.
+        module: of one of them.
+        arguments: of its command line.
+        output: file for what it prints, line by line.
+        log: file for what it writes to standard error; without it, that goes to `output`, too.
 
     Raises:
         OutputError: it cannot be started.
     """
     try:
-        # Files and not pipes: nobody has to empty them while the program runs.
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                [interpreter(), "-c", program, *arguments],
-                env=child_environment([MODULE_FOLDER]),
+        # Files and not pipes: nobody has to empty them, and reading them never waits.
+        with ExitStack() as files:
+            said = files.enter_context(open(output, "wb"))
+            errors = files.enter_context(open(log, "wb")) if log else subprocess.STDOUT
+            return subprocess.Popen(
+                [interpreter(), "-u", "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
-                stderr=log,
+                stderr=errors,
+                env=child_environment(folders),
                 **own_group(),
             )
-            while process.poll() is None:
-                slicer.app.processEvents()
-                time.sleep(0.02)
-            said.seek(0)
-            log.seek(0)
-            texts = (stream.read().decode("utf-8", errors="replace") for stream in (said, log))
-            return Finished(process.returncode, *texts)
     except OSError as error:
-        raise OutputError(not_started(error)) from error
+        raise OutputError(
+            _("A program could not be started ({reason}). Free some disk space, restart Slicer, try again.").format(
+                reason=error.strerror
+            )
+        ) from error
 
 
-def not_started(error: OSError) -> str:
-    """For the user: a program beside Slicer could not be started."""
-    return _("A program could not be started ({reason}). Free some disk space, restart Slicer, try again.").format(
-        reason=error.strerror
-    )
+def end_python(process: subprocess.Popen[bytes]) -> None:
+    """Ends at once, with all that it started, a process whose end nobody has seen yet."""
+    if process.returncode is None:
+        end_tree(process.pid)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+
+
+def run_python(module: str, *arguments: str) -> Finished:
+    """Runs a module of HLFDSegmentationLib, and waits for its end while Slicer goes on drawing.
+
+    Raises:
+        OutputError: it cannot be started, or the temporary folder cannot be used.
+    """
+    with PrivateFolder() as folder:
+        files = folder.path / "output.txt", folder.path / "log.txt"
+        process = start_python([MODULE_FOLDER], module, *arguments, output=files[0], log=files[1])
+        while process.poll() is None:
+            slicer.app.processEvents()
+            time.sleep(0.02)
+        return Finished(process.returncode, *(file.read_text(encoding="utf-8", errors="replace") for file in files))

@@ -16,12 +16,6 @@ CATEGORY = "HLFD"
 NAME = "HLFD generated CT"
 # The number is raised when the generator makes another patient, so that an old copy is not taken for the new one.
 FILE = "HLFD-generated-CT-1.nii.gz"
-GENERATE = """
-import sys
-from HLFDSegmentationLib.phantom import make_phantom
-from HLFDSegmentationLib.segmentation_files import write_image
-write_image(make_phantom().ct, sys.argv[1])
-"""
 
 
 def register_sample_data(icon: Path) -> None:
@@ -73,7 +67,7 @@ def _file() -> Path:
 
 
 def _generate() -> None:
-    ended = run_python(GENERATE, str(_file()))
+    ended = run_python("HLFDSegmentationLib.phantom", str(_file()))
     if ended.code:
         logging.error("HLFD: the CT could not be generated:\n%s", ended.log)
         raise OutputError(

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import defaultdict
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 
-from HLFDSegmentationLib.child_environment import child_environment
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.private_folder import PrivateFolder
-from HLFDSegmentationLib.process_tree import end_tree, own_group
 from HLFDSegmentationLib.safe_files import write_json
-from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
+from HLFDSegmentationLib.slicer_python import end_python, start_python
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .scene_checks import RowProblem
 from .split import Split
 from .training_process import LIBRARY_FOLDERS
-
-CHECK = """
-import json, sys
-from pathlib import Path
-from HLFDSegmentationLib.tasks import load_task
-from HLFDTrainingLib.case_check import check_cases
-from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.split import Split
-task = load_task(sys.argv[2])
-cases = find_cases(Path(sys.argv[1]), task)
-split = Split.from_dict(json.loads(Path(sys.argv[3]).read_text(encoding="utf-8")), cases)
-findings = check_cases(cases, task, lambda _name, share: print(share, flush=True), split=split)
-print(json.dumps([[one.case, one.severity, f"{one.problem} {one.remedy}"] for one in findings]))
-"""
 
 Findings = dict[str, list[RowProblem]]
 """By case name; what concerns them together under `ALL_CASES`."""
@@ -47,7 +29,7 @@ def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, 
 
     Raises:
         CasesError: the process could not do its work.
-        OutputError: the temporary folder cannot be used.
+        OutputError: it cannot be started, or the temporary folder cannot be used.
     """
     with PrivateFolder() as folder:
         return (yield from _checked(cases_file, task, split, folder.path))
@@ -57,26 +39,13 @@ def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Genera
     task_file, split_file, said, log = (folder / name for name in ("task.json", "split.json", "said.txt", "log.txt"))
     for file, content in ((task_file, task), (split_file, split)):
         write_json(file, content.to_dict())
-    try:
-        with open(said, "wb") as output, open(log, "wb") as errors:
-            process = subprocess.Popen(
-                [interpreter(), "-c", CHECK, str(cases_file), str(task_file), str(split_file)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env=child_environment(LIBRARY_FOLDERS),
-                **own_group(),
-            )
-    except OSError as error:
-        raise CasesError(not_started(error)) from error
+    arguments = map(str, (cases_file, task_file, split_file))
+    process = start_python(LIBRARY_FOLDERS, "HLFDTrainingLib.case_findings", *arguments, output=said, log=log)
     try:
         while process.poll() is None:
             yield _share(said)
     finally:
-        if process.poll() is None:
-            end_tree(process.pid)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(END_SECONDS)
+        end_python(process)
     if process.returncode:
         reason = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
         raise CasesError(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import qt
-from HLFDSegmentationLib.child_environment import child_environment
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.private_folder import PrivateFolder
-from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, own_group
-from HLFDSegmentationLib.slicer_python import END_SECONDS, interpreter, not_started
+from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED
+from HLFDSegmentationLib.slicer_python import end_python, start_python
 from slicer.i18n import tr as _
 
 from .training_process import LIBRARY_FOLDERS
@@ -28,8 +25,7 @@ class Child:
         on_ended: called at the end with "" where it succeeded, otherwise with the sentence why it did not.
 
     Raises:
-        TrainingError: it cannot be started.
-        OutputError: the temporary folder cannot be used.
+        OutputError: it cannot be started, or the temporary folder cannot be used.
     """
 
     def __init__(
@@ -40,21 +36,12 @@ class Child:
         self._last = self._error = ""
         self._read = 0
         self._folder = PrivateFolder()
+        self._output = self._folder.path / "output.txt"
         try:
-            # A file and not a pipe: nobody has to empty it, and reading it never waits.
-            self._output = self._folder.path / "output.txt"
-            with open(self._output, "wb") as output:
-                self._process = subprocess.Popen(
-                    [interpreter(), "-u", "-m", "HLFDTrainingLib.cli", *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=child_environment(LIBRARY_FOLDERS),
-                    **own_group(),
-                )
-        except OSError as error:
+            self._process = start_python(LIBRARY_FOLDERS, "HLFDTrainingLib.cli", *arguments, output=self._output)
+        except OutputError:
             self._folder.remove()
-            raise TrainingError(not_started(error)) from error
+            raise
         self._timer = qt.QTimer()
         self._timer.setInterval(LOOK_MS)
         self._timer.connect("timeout()", self._look)
@@ -69,9 +56,7 @@ class Child:
         """Ends it at once."""
         if self.running:
             self._timer.stop()
-            end_tree(self._process.pid)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_SECONDS)
+            end_python(self._process)
             self._folder.remove()
 
     def _look(self) -> None:
