@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from unittest import SkipTest
 
-import qt
 import slicer
-import vtk
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.private_folder import remove_tree
@@ -30,6 +28,7 @@ from HLFDSegmentationLib.slicer_run_panel import RunPanel
 from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
 from HLFDSegmentationLib.slicer_status_bar import tell
 from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
@@ -44,7 +43,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class HLFDSegmentation(ScriptedLoadableModule):
@@ -99,19 +97,13 @@ class HLFDSegmentationParameterNode:
     legend: bool = True
 
 
-class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     """The panel. Its parts lie in HLFDSegmentationLib; here they are joined to the parameter node and to the scene."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        SceneWidgetMixin.__init__(self)
         self._choices: dict[str, Any] = {}
-        # The node selectors know of imported nodes only after the event.
-        self.afterImport = qt.QTimer()
-        self.afterImport.setSingleShot(True)
-        self.afterImport.connect("timeout()", self.onSceneReady)
         self.resultWatch = ResultWatch(self.showResult)
 
     def setup(self) -> None:
@@ -133,17 +125,12 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name, selector in self.nodeSelectors().items():
             selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
 
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
-        self.initializeParameterNode()
+        self.observeScene()
 
     def cleanup(self) -> None:
         """Called when the module is reloaded or unloaded, and when Slicer ends."""
-        self.afterImport.stop()
-        self.setParameterNode(None)
-        self.removeObservers()
+        self.leaveScene()
         self.runPanel.cancel()
         close_shared_worker()
 
@@ -155,7 +142,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         """Called each time the user opens another module. What the views show stays."""
-        self._disconnectParameterNode()
+        self.disconnectParameterNode()
 
     def onReload(self) -> None:
         """Reloads the libraries together with the module, and the other module that shares them."""
@@ -163,21 +150,13 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
         reload_where_open("HLFDTraining")
 
-    def onSceneStartClose(self, caller: Any, event: str) -> None:
-        """Called just before the scene is closed."""
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, caller: Any, event: str) -> None:
-        """Called just after the scene is closed."""
-        self.onSceneReady()
-
     def onSceneStartImport(self, caller: Any, event: str) -> None:
         """Called when a scene is about to be loaded, or added to this one.
 
         Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters. A
         scene that is added brings its own choices into the one node that Slicer has for them; who is at work keeps his.
         """
-        self._disconnectParameterNode()
+        self.disconnectParameterNode()
         node = self._parameterNode
         atWork = node is not None and (node.inputVolume or node.result)
         self._choices = {name: node.getValue(name) for name in node.allParameters} if atWork else {}
@@ -189,27 +168,17 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name, value in self._choices.items():
                 node.setValue(name, value)
             self._choices = {}
-        self.afterImport.start(0)
-
-    def onSceneReady(self) -> None:
-        """Shows the scene's parameters, unless another module is open."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
+        super().onSceneEndImport(caller, event)
 
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node; makes one where there is none."""
-        self.setParameterNode(self.logic.getParameterNode())
+        super().initializeParameterNode()
         if not self._parameterNode.inputVolume and (volume := _firstVolume()):
             self._parameterNode.inputVolume = volume
 
     def setParameterNode(self, parameterNode: HLFDSegmentationParameterNode | None) -> None:
         """Shows a parameter node in the panel and follows its changes; None ends that."""
-        self._disconnectParameterNode()
-        self._parameterNode = parameterNode
-        if parameterNode:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
-            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        super().setParameterNode(parameterNode)
         for panel in (self.runPanel, self.resultPanel, self.reviewPanel):
             panel.attach(parameterNode)
         self.resultWatch.follow(self.shownResult)
@@ -288,13 +257,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if sentence:
             # The panel may be scrolled down to the button that was pressed, or another module be open.
             tell(sentence)
-
-    def _disconnectParameterNode(self) -> None:
-        if self._parameterNode and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            node = self._parameterNode.parameterNode
-            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-        self._parameterNodeGuiTag = None
 
 
 def _firstVolume() -> vtkMRMLScalarVolumeNode | None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import qt
 import slicer
-import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
+from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
 from HLFDSegmentationLib.slicer_worker import Question, shared_worker
 from HLFDSegmentationLib.tasks import load_task
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -39,7 +38,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class HLFDTraining(ScriptedLoadableModule):
@@ -92,14 +90,12 @@ class HLFDTrainingParameterNode:
     device: str = "auto"
 
 
-class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     """The panel. Its parts lie in HLFDTrainingLib; here they are joined to each other and to the parameter node."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        SceneWidgetMixin.__init__(self)
         self._shownTask = self._shownFolder = None
         self._shownSources = ("", "")
         self._askedDevices = False
@@ -124,22 +120,13 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
 
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
-        # The parameter node is known by its module only after the event.
-        self.afterImport = qt.QTimer()
-        self.afterImport.setSingleShot(True)
-        self.afterImport.connect("timeout()", self.onSceneReady)
-        self.initializeParameterNode()
+        self.observeScene()
 
     def cleanup(self) -> None:
         """Called when the module is reloaded or unloaded, and when Slicer ends. A training goes on."""
         self._closed = True
-        self.afterImport.stop()
         self.trainingStart.forget()
-        self.setParameterNode(None)
-        self.removeObservers()
+        self.leaveScene()
         self.trainingPanel.close()
         self.outcomePanel.close()
 
@@ -150,7 +137,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         """Called each time the user opens another module. What goes on goes on."""
-        self._disconnectParameterNode()
+        self.disconnectParameterNode()
 
     def onReload(self) -> None:
         """Reloads the libraries together with the module, and the other module that shares them."""
@@ -161,33 +148,11 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller: Any, event: str) -> None:
         """Called just before the scene is closed."""
         self.trainingStart.forget()
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, caller: Any, event: str) -> None:
-        """Called just after the scene is closed."""
-        self.onSceneReady()
-
-    def onSceneEndImport(self, caller: Any, event: str) -> None:
-        """Called when a scene has been loaded."""
-        self.afterImport.start(0)
-
-    def onSceneReady(self) -> None:
-        """Shows the scene's parameters, unless another module is open."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def initializeParameterNode(self) -> None:
-        """Takes the scene's parameter node; makes one where there is none."""
-        self.setParameterNode(self.logic.getParameterNode())
+        super().onSceneStartClose(caller, event)
 
     def setParameterNode(self, parameterNode: HLFDTrainingParameterNode | None) -> None:
         """Shows a parameter node in the panel and follows its changes; None ends that."""
-        self._disconnectParameterNode()
-        self._parameterNode = parameterNode
-        if parameterNode:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
-            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        super().setParameterNode(parameterNode)
         self.planPanel.attach(parameterNode)
         self._handOn()
         for panel in (self.casesPanel, self.trainingPanel, self.outcomePanel):
@@ -305,13 +270,6 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.casesPanel.keep_parts(parts_met(sources))
         except HLFDError as error:
             self.showProblem(str(error))
-
-    def _disconnectParameterNode(self) -> None:
-        if self._parameterNode and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            node = self._parameterNode.parameterNode
-            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-        self._parameterNodeGuiTag = None
 
 
 class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
