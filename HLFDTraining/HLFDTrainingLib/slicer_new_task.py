@@ -28,33 +28,11 @@ class NewTaskDialog:
         self.dialog = qt.QDialog(slicer.util.mainWindow())
         self.dialog.setWindowTitle(_("HLFD Training: a task of your own"))
         form = qt.QFormLayout(self.dialog)
-        self.organ = qt.QLineEdit()
-        self.organ.setObjectName("organEdit")
-        self.organ.setPlaceholderText(_("for example: pancreas"))
-        self.organ.setToolTip(_("The organ that is segmented, as you call it."))
-        self.tumors = qt.QCheckBox(_("and tumors in it"))
-        self.tumors.setObjectName("tumorsCheck")
-        self.tumors.setChecked(True)
-        self.tumors.setToolTip(_("Also segment the tumors of the organ, as a segment of their own."))
-        self.parts = qt.QSpinBox()
-        self.parts.setObjectName("partsSpin")
-        self.parts.setRange(1, 30)
-        self.parts.setToolTip(_("How many of it a body has: 1 liver, 2 kidneys. Cases with more are looked at twice."))
-        self.window = qt.QComboBox()
-        self.window.setObjectName("windowCombo")
-        self.window.addItems(
-            [_window_titles()[name].format(low=low, high=high) for name, (low, high) in WINDOWS.items()]
-        )
-        self.window.setToolTip(_("The Hounsfield units that matter. What is brighter or darker is cut off."))
-        self.spacing = qt.QDoubleSpinBox()
-        self.spacing.setObjectName("spacingSpin")
-        self.spacing.setRange(0.3, 10.0)
-        self.spacing.setSingleStep(0.5)
-        self.spacing.setValue(1.0)
-        self.spacing.setSuffix(_(" mm"))
-        self.spacing.setToolTip(
-            _("Size of the network's pixels. 1 mm shows small lesions; 2 mm is four times as fast.")
-        )
+        self.organ = _organ_edit()
+        self.tumors = _tumors_check()
+        self.parts = _parts_spin()
+        self.window = _window_combo()
+        self.spacing = _spacing_spin()
         for title, widget in (
             (_("Organ:"), self.organ),
             ("", self.tumors),
@@ -63,12 +41,7 @@ class NewTaskDialog:
             (_("Pixel size:"), self.spacing),
         ):
             form.addRow(title, widget)
-        # Given to the constructor, PythonQt would take the number for an orientation, and there would be no buttons.
-        buttons = qt.QDialogButtonBox()
-        buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
-        buttons.connect("accepted()", self.dialog.accept)
-        buttons.connect("rejected()", self.dialog.reject)
-        form.addRow(buttons)
+        form.addRow(_buttons(self.dialog))
 
     def task(self) -> Task:
         """What the user described. Raises TaskError where it is no task."""
@@ -81,6 +54,39 @@ class NewTaskDialog:
         )
 
 
+def _organ_edit() -> qt.QLineEdit:
+    edit = qt.QLineEdit()
+    edit.setObjectName("organEdit")
+    edit.setPlaceholderText(_("for example: pancreas"))
+    edit.setToolTip(_("The organ that is segmented, as you call it."))
+    return edit
+
+
+def _tumors_check() -> qt.QCheckBox:
+    check = qt.QCheckBox(_("and tumors in it"))
+    check.setObjectName("tumorsCheck")
+    check.setChecked(True)
+    check.setToolTip(_("Also segment the tumors of the organ, as a segment of their own."))
+    return check
+
+
+def _parts_spin() -> qt.QSpinBox:
+    spin = qt.QSpinBox()
+    spin.setObjectName("partsSpin")
+    spin.setRange(1, 30)
+    spin.setToolTip(_("How many of it a body has: 1 liver, 2 kidneys. Cases with more are looked at twice."))
+    return spin
+
+
+def _window_combo() -> qt.QComboBox:
+    combo = qt.QComboBox()
+    combo.setObjectName("windowCombo")
+    titles = _window_titles()
+    combo.addItems([titles[name].format(low=low, high=high) for name, (low, high) in WINDOWS.items()])
+    combo.setToolTip(_("The Hounsfield units that matter. What is brighter or darker is cut off."))
+    return combo
+
+
 def _window_titles() -> dict[str, str]:
     return {
         "soft": _("Soft tissue ({low:.0f} to {high:.0f} HU)"),
@@ -88,3 +94,23 @@ def _window_titles() -> dict[str, str]:
         "lung": _("Lung ({low:.0f} to {high:.0f} HU)"),
         "bone": _("Bone ({low:.0f} to {high:.0f} HU)"),
     }
+
+
+def _spacing_spin() -> qt.QDoubleSpinBox:
+    spin = qt.QDoubleSpinBox()
+    spin.setObjectName("spacingSpin")
+    spin.setRange(0.3, 10.0)
+    spin.setSingleStep(0.5)
+    spin.setValue(1.0)
+    spin.setSuffix(_(" mm"))
+    spin.setToolTip(_("Size of the network's pixels. 1 mm shows small lesions; 2 mm is four times as fast."))
+    return spin
+
+
+def _buttons(dialog: qt.QDialog) -> qt.QDialogButtonBox:
+    # Given to the constructor, PythonQt would take the number for an orientation, and there would be no buttons.
+    buttons = qt.QDialogButtonBox()
+    buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+    buttons.connect("accepted()", dialog.accept)
+    buttons.connect("rejected()", dialog.reject)
+    return buttons
