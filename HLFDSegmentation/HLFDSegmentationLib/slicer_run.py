@@ -149,7 +149,6 @@ class SegmentationRun:
         self._ct = volume_node
         self._roi = roi_node
         self._output = output_node
-        self._probabilities = probabilities
         self._request = {
             "model": str(model),
             "device": device,
@@ -158,8 +157,6 @@ class SegmentationRun:
             "probabilities": probabilities,
         }
         self._allow_not_hu = allow_not_hu
-        self._whole_in_hu = False
-        self._ct_fingerprint = ""
         self._on_progress = on_progress
         self._on_not_hu = on_not_hu
         self._on_finished = on_finished
@@ -231,17 +228,16 @@ class SegmentationRun:
         self._on_progress(PREPARING, 0.0, None)
         part = self._look_at_nodes()
         whole = part_of(self._ct).voxels
-        self._ct_fingerprint = yield from self._in_thread(voxels_fingerprint, whole)
-        if self._roi is not None:
-            self._whole_in_hu = (yield from self._in_thread(voxels_problem, whole)) is None
+        fingerprint = yield from self._in_thread(voxels_fingerprint, whole)
+        whole_in_hu = self._roi is not None and (yield from self._in_thread(voxels_problem, whole)) is None
         del whole
         folder = self._client.private_folder()
         self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
         package = yield from self._in_thread(_read_package, Path(self._request["model"]))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
-        answer = yield from self._ask(image, folder)
+        answer = yield from self._ask(image, folder, whole_in_hu)
         self._on_progress(ADDING, 1.0, None)
-        return (yield from self._add(part, package, answer))
+        return (yield from self._add(part, package, answer, fingerprint))
 
     def _look_at_nodes(self) -> CtPart:
         """Raises InputError where the run cannot begin."""
@@ -254,7 +250,7 @@ class SegmentationRun:
         self._needed = [node for node in (self._ct, self._output) if node is not None]
         return part
 
-    def _ask(self, image: RawImage, folder: Path) -> Steps[SegmentResult]:
+    def _ask(self, image: RawImage, folder: Path, whole_in_hu: bool) -> Steps[SegmentResult]:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
@@ -262,7 +258,7 @@ class SegmentationRun:
                 ct=image,
                 folder=str(folder),
                 allow_not_hu=allow_not_hu,
-                whole_in_hu=self._whole_in_hu,
+                whole_in_hu=whole_in_hu,
                 **self._request,
             )
             self._job = self._client.submit(request)
@@ -292,7 +288,9 @@ class SegmentationRun:
             self._job = None
         return events
 
-    def _add(self, part: CtPart, package: ModelPackage, answer: SegmentResult) -> Steps[SceneResult]:
+    def _add(
+        self, part: CtPart, package: ModelPackage, answer: SegmentResult, ct_fingerprint: str
+    ) -> Steps[SceneResult]:
         """Brings what the worker found into the scene.
 
         Raises:
@@ -322,7 +320,7 @@ class SegmentationRun:
             segments={label: names[label] for label in prints},
             weights=package.weights_sha256,
             key=uuid.uuid4().hex,
-            ct_fingerprint=self._ct_fingerprint,
+            ct_fingerprint=ct_fingerprint,
         )
         if box is not None:
             self._add_segments(result, part, task, answer, names, box, run)
