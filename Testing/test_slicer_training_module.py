@@ -238,12 +238,13 @@ def test_a_training_stays_in_sight_when_the_scene_is_closed(panel, tmp_path):
 
 def fill_new_task(organ: str, *, tumors: bool = True):
     def fill(dialog):
-        from qt import QCheckBox, QDialog, QDoubleSpinBox, QLineEdit
+        from qt import QCheckBox, QDialogButtonBox, QDoubleSpinBox, QLineEdit
 
         dialog.findChild(QLineEdit, "organEdit").setText(organ)
         dialog.findChild(QCheckBox, "tumorsCheck").setChecked(tumors)
         dialog.findChild(QDoubleSpinBox, "spacingSpin").setValue(2.0)
-        return QDialog.Accepted
+        dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.Ok).click()
+        return dialog.result()
 
     return fill
 
