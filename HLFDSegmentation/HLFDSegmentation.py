@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from unittest import SkipTest
 
 import slicer
+import vtk
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.private_folder import remove_tree
@@ -126,6 +127,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
             selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.observeScene()
 
     def cleanup(self) -> None:
@@ -169,6 +171,16 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
                 node.setValue(name, value)
             self._choices = {}
         super().onSceneEndImport(caller, event)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        """Called just before a node is deleted.
+
+        A node selector goes on to another node, which nobody has chosen, when its own is deleted.
+        """
+        for name in self.nodeSelectors() if self._parameterNode else ():
+            if self._parameterNode.getValue(name) is node:
+                setattr(self._parameterNode, name, None)
 
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node; makes one where there is none."""

@@ -658,6 +658,20 @@ def test_a_compared_result_that_is_deleted_ends_the_comparison(compared, left, d
     assert not panel.ui.compareButton.checked
 
 
+def test_compared_results_leave_the_memory_when_they_are_deleted(compared):
+    import vtk
+
+    panel, kept = compared, vtk.vtkWeakReference()
+    kept.Set(panel.other.node)
+    panel.slicer.app.processEvents()
+    panel.ui.compareButton.click()
+    panel.slicer.mrmlScene.RemoveNode(panel.other.node)
+    panel.slicer.app.processEvents()
+    panel.other = None
+    gc.collect()
+    assert kept.Get() is None
+
+
 def test_a_result_without_attention_says_how_to_get_it(reviewed):
     panel = reviewed
     for node in panel.result.maps:
@@ -780,6 +794,25 @@ def test_any_node_may_be_deleted(reviewed, victim):
     panel.ui.lesionList.setCurrentRow(0)
     panel.open_again()
     assert panel.ui.reviewControls.visible == (victim != "result")
+
+
+@pytest.mark.parametrize("name", ["inputVolume", "roi", "outputSegmentation", "result"])
+def test_nothing_is_chosen_in_place_of_a_deleted_node(slicer_shell, quick, name):
+    """Slicer's selectors go on to a neighbor: another region, or a segmentation of the user's that a run adds to."""
+    kinds = {"inputVolume": "vtkMRMLScalarVolumeNode", "roi": "vtkMRMLMarkupsROINode"}
+    nodes = [
+        slicer_shell.mrmlScene.AddNewNodeByClass(kinds.get(name, "vtkMRMLSegmentationNode")) for _number in range(3)
+    ]
+    if name == "result":
+        for node in nodes:
+            node.SetAttribute("HLFD.Model", "m")
+    setattr(quick.parameters, name, nodes[1])
+    slicer_shell.app.processEvents()
+    selector = quick.widget.nodeSelectors()[name]
+    assert selector.currentNode() is nodes[1]
+    slicer_shell.mrmlScene.RemoveNode(nodes[1])
+    slicer_shell.app.processEvents()
+    assert getattr(quick.parameters, name) is None and selector.currentNode() is None
 
 
 def test_the_maps_of_a_deleted_result_go_with_it(slicer_shell, reviewed):

@@ -180,6 +180,8 @@ class Comparison:
         self._scene_watch.follow(self._scene)
         for side, result in zip(SIDES, self.results):
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            if slice_node is None:
+                continue  # Slicer makes its views later while a scene changes, and none without a window.
             composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
@@ -203,6 +205,8 @@ class Comparison:
             return
         for side in SIDES:
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
+            if slice_node is None:
+                continue
             slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
         for result in self.results:
             place = place_in_result(result, segment, layer)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-import qt
 import slicer
+
+from .slicer_later import later
 
 PLOT_VIEW = (
     '<view class="vtkMRMLPlotViewNode" singletontag="{name}">'
@@ -53,7 +54,7 @@ def when_laid_out(node: slicer.vtkMRMLLayoutNode, number: int, action: Callable[
 
     Nothing is done where another layout has been chosen by then.
     """
-    qt.QTimer.singleShot(0, lambda: action() if node.GetViewArrangement() == number else None)
+    later(lambda: action() if node.GetViewArrangement() == number else None)
 
 
 class OwnLayout:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
 from .slicer_ct import problem_with
+from .slicer_later import later
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages
 from .slicer_results import problem_with_output
@@ -187,7 +187,7 @@ class RunPanel:
 
     def _on_not_hu(self, sentence: str) -> None:
         # Not within the run's step: the dialog waits for the user while the run waits for the answer.
-        qt.QTimer.singleShot(0, lambda: self._ask_not_hu(sentence))
+        later(lambda: self._ask_not_hu(sentence))
 
     def _ask_not_hu(self, sentence: str) -> None:
         question = _(

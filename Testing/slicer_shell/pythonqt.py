@@ -304,11 +304,10 @@ def class_name(self: QtCore.QObject) -> str:
 
 
 def single_shot(milliseconds: float, callback: Callable) -> None:
-    """`QTimer.singleShot`. PySide's own goes through `connect` of the timer, in PySide's way."""
+    """`QTimer.singleShot` as Slicer makes it: its timer, and the callback with it, is kept until Slicer ends."""
     timer = QtCore.QTimer(QtCore.QCoreApplication.instance())
     timer.setSingleShot(True)
     connect(timer, "timeout()", callback)
-    connect(timer, "timeout()", timer.deleteLater)
     timer.start(int(milliseconds))
 
 

@@ -97,16 +97,22 @@ class qMRMLNodeComboBox(qMRMLWidget):
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
         found = [node for node in self._candidates() if self._is_listed(node)]
-        self._nodes = [None, *found] if self.noneEnabled else found
+        before, self._nodes = self._nodes, [None, *found] if self.noneEnabled else found
         was_blocked = self._combo_box.blockSignals(True)
         self._combo_box.clear()
         for node in self._nodes:
             self._combo_box.addItem(self.noneDisplay if node is None else node.GetName())
-        first = None if self.noneEnabled or not found else found[0]
-        chosen = self._node if self._node in found else first
+        chosen = self._node if self._node in found else self._instead(before)
         self._combo_box.setCurrentIndex(self._nodes.index(chosen) if chosen in self._nodes else -1)
         self._combo_box.blockSignals(was_blocked)
         self._select(chosen)
+
+    def _instead(self, before: list[slicer.vtkMRMLNode | None]) -> slicer.vtkMRMLNode | None:
+        """What is chosen where the chosen node is listed no more; as in Slicer, a neighbor of one that was deleted."""
+        if not self._nodes:
+            return None
+        is_deleted = self._node in before and self._node is not None and self._node.GetScene() is None
+        return self._nodes[min(before.index(self._node), len(self._nodes) - 1) if is_deleted else 0]
 
     def _candidates(self) -> list[slicer.vtkMRMLNode]:
         """The nodes of the types, hidden ones too; they are observed, as a name, an attribute or hiding may change."""

@@ -1,0 +1,21 @@
+"""What is done within Qt's next event, when Slicer has done what goes on now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+import slicer
+
+
+def later(action: Callable[[], None]) -> None:
+    """Does something once, within Qt's next event, and keeps nothing of it afterwards.
+
+    Slicer's own `qt.QTimer.singleShot` keeps its timer, and with it the action and the nodes that it knows, until
+    Slicer ends.
+    """
+    timer = qt.QTimer(slicer.app)
+    timer.setSingleShot(True)
+    timer.connect("timeout()", action)
+    timer.connect("timeout()", timer.deleteLater)
+    timer.start(0)
