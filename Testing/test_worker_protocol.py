@@ -142,6 +142,7 @@ def changed(line: bytes, change) -> bytes:
     "change",
     [
         lambda data: data.update(request="format"),
+        lambda data: data.update(request=["segment"]),
         lambda data: data["arguments"].pop("model"),
         lambda data: data["arguments"].update(surprise=1),
         lambda data: data["arguments"].update(model=5),
@@ -164,6 +165,8 @@ def test_a_wrong_request_is_refused_and_its_job_known(change):
     "change",
     [
         lambda data: data.update(event="party"),
+        lambda data: data.update(event=["progress"]),
+        lambda data: data.update(event="result", request=["segment"]),
         lambda data: data.update(fraction="half"),
         lambda data: data.pop("phase"),
     ],

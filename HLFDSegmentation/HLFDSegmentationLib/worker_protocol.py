@@ -334,7 +334,7 @@ def parse_request(line: bytes) -> tuple[int, Request]:
     """The job's number and what is asked for. Raises ProtocolError."""
     data = _parse(line)
     job = _number(data)
-    kind = REQUESTS.get(data.get("request"))
+    kind = REQUESTS.get(str(data.get("request")))
     if kind is None:
         raise ProtocolError(f"There is no request '{data.get('request')}'; there are {', '.join(REQUESTS)}.", job)
     return job, _made(kind, data.get("arguments"), job)
@@ -360,12 +360,12 @@ def event_line(event: Event | Ready) -> bytes:
 def parse_event(line: bytes) -> Event | Ready:
     """The event that a line tells. Raises ProtocolError."""
     data = _parse(line)
-    name = data.pop("event", None)
+    name = str(data.pop("event", None))
     if name == "ready":
         return _made(Ready, data, None)
     job = _number(data)
     if name == "result":
-        kind = ANSWERS.get(data.get("request"))
+        kind = ANSWERS.get(str(data.get("request")))
         if kind is None:
             raise ProtocolError(f"There is no result of '{data.get('request')}'.", job)
         return Finished(job, _made(kind, data.get("result"), job))
@@ -429,7 +429,7 @@ def _read(kind: Any, value: Any) -> Any:
     return _of(kind, value)
 
 
-def _read_dataclass(kind: type[Made], value: Any) -> Made:
+def _read_dataclass(kind: Any, value: Any) -> Any:
     hints = get_type_hints(kind)
     told = _of(dict, value)
     names = [one.name for one in fields(kind)]
