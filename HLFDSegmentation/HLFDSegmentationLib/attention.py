@@ -7,7 +7,7 @@ al. 2020, arXiv 2002.11434). A layer's map keeps the layer's own grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -296,14 +296,15 @@ class _Collected:
         return Focus(in_segment / everywhere, in_organ / everywhere, segment / body, organ / body)
 
 
-def area_average(masks: torch.Tensor, grid: tuple[int, int], stride: int) -> torch.Tensor:
+def area_average(masks: torch.Tensor, grid: Sequence[int], stride: int) -> torch.Tensor:
     """How much of each cell of a layer's grid (h, w) the masks (..., H, W) cover: (..., h, w), 0 to 1.
 
     Like the network, it pads the slices below and to the right to multiples of the network's stride.
     """
     height, width = masks.shape[-2:]
     padded = F.pad(masks.float(), (0, -width % stride, 0, -height % stride))
-    return F.adaptive_avg_pool2d(padded, grid)
+    rows, columns = grid
+    return F.adaptive_avg_pool2d(padded, (rows, columns))
 
 
 @contextmanager

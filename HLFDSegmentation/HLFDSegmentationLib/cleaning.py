@@ -127,7 +127,7 @@ def _grown(box: tuple[slice, ...]) -> tuple[slice, ...]:
 def _surroundings(labels: np.ndarray, speck: np.ndarray, tumor: Label) -> int:
     """The value that a speck of tumor gets."""
     around = labels[ndimage.binary_dilation(speck, TOUCHING) & ~speck]
-    if tumor.organ in around:
+    if tumor.organ is not None and tumor.organ in around:
         return tumor.organ
     return int(np.bincount(around, minlength=1).argmax())
 
@@ -200,6 +200,6 @@ def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _sizes(pieces: np.ndarray, found: int) -> np.ndarray:
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum(np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces)
+    sizes = sum((np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces), np.zeros(found + 1, np.intp))
     sizes[0] = 0
     return sizes

@@ -89,7 +89,8 @@ def tilt_doubts(degrees: float, *, cut_straight: bool) -> list[str]:
 def voxels_of(labels: np.ndarray, task: Task) -> np.ndarray:
     """How many voxels each class has in labels, uint8 (Z, Y, X): (num_classes,)."""
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    return sum(np.bincount(plane.ravel(), minlength=task.num_classes) for plane in labels)
+    counts = (np.bincount(plane.ravel(), minlength=task.num_classes) for plane in labels)
+    return sum(counts, np.zeros(task.num_classes, np.intp))
 
 
 def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
@@ -169,6 +170,6 @@ def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
 
 def _doubtful_dice(figures: Mapping[str, float | None]) -> str:
     """The Dice that decides, in words; "" where it is good, or unknown."""
-    known = ([(figures[name], name) for name in names if figures.get(name) is not None] for names in DICE_FIGURES)
+    known = ([(figure, name) for name in names if (figure := figures.get(name)) is not None] for names in DICE_FIGURES)
     dice, name = next((min(values) for values in known if values), (1.0, ""))
     return f"{dice:.2f}{in_brackets(number_of_patients(name, figures))}" if dice < DOUBTFUL_DICE else ""

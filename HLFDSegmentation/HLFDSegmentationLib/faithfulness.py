@@ -7,7 +7,7 @@ Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv 1810.03292), section
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.as_tensor(smooth, device=images.device)
 
 
-def _on_pixels(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
+def _on_pixels(maps: torch.Tensor, size: Sequence[int], stride: int) -> torch.Tensor:
     """Maps (N, h, w) of a layer as (N, H, W), less what the network padded."""
     height, width = size
     padded = (height + -height % stride, width + -width % stride)
@@ -171,7 +171,8 @@ def cascading_randomization(
         torch.manual_seed(seed)
         for stage, modules in reversed(_stages(changed, images[:1]).items()):
             for module in reversed(modules):
-                module.reset_parameters()
+                # torch's hints take what a module has beside theirs for a tensor.
+                module.reset_parameters()  # type: ignore[operator]
             maps = GradCAM(changed, images, layers).maps(label, pixels)
             correlations[stage] = {layer: _rank_correlation(original[layer], maps[layer]) for layer in layers}
     return correlations

@@ -117,5 +117,5 @@ def _meaning(names: Mapping[int, str], task: Task) -> dict[int, int]:
 
 
 def _named(names: Mapping[int, str], value: float) -> str:
-    name = names.get(value)
+    name = next((name for known, name in names.items() if known == value), "")
     return f" ('{name}')" if name else ""

@@ -242,7 +242,8 @@ class _Runner:
 
     def _use(self, device: torch.device) -> None:
         self.device = device
-        self._network.to(device, memory_format=torch.channels_last)
+        # torch's hints do not know of a module's memory format.
+        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def to_device(self, images: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)

@@ -7,8 +7,9 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,8 @@ class _NiftiHeader:
 
         forms, sform = read("2h", 252, "2i", 344), np.reshape(read("12f", 280, "12d", 400), (3, 4))[:, :3]
         dimensions, pixdim = read("8h", 40, "8q", 16), read("8f", 76, "8d", 104)
-        qform = _rotation(*read("3f", 256, "3d", 352), pixdim[0])
+        b, c, d = read("3f", 256, "3d", 352)
+        qform = _rotation(b, c, d, pixdim[0])
         kind = read("h", 70, "h", 12)[0]
         return cls(
             sizes=dimensions[1 : 1 + dimensions[0]],
@@ -136,7 +138,7 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
         )
 
 
-def _read_data(file: IO[bytes], header: _NiftiHeader) -> tuple[int, int]:
+def _read_data(file: BufferedIOBase, header: _NiftiHeader) -> tuple[int, int]:
     """How many bytes of voxels are there, and how many voxels are floating point values that are no number."""
     file.seek(header.offset)
     length = bad = 0

@@ -8,6 +8,7 @@ portal-venous phase.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -311,7 +312,9 @@ def _paint_loop(canvas: Canvas, center: Point, inside: Array, rng: np.random.Gen
     canvas.paint_tube(lumen, rng.uniform(20, 60), inside=inside, grain=16)
 
 
-def _paint_colon(canvas: Canvas, points: list[Point], radius: float, inside: Array, rng: np.random.Generator) -> None:
+def _paint_colon(
+    canvas: Canvas, points: Sequence[Point], radius: float, inside: Array, rng: np.random.Generator
+) -> None:
     """A piece of colon with haustra, crumbly stool and gas in front of it."""
     path = smooth_path(points, [radius] * len(points), step=5)
     waves = rng.uniform(0, 6) + np.arange(len(path[1])) * 1.15
@@ -597,7 +600,7 @@ def _place_in_liver(
     while True:
         point = rng.uniform(-130, 30), rng.uniform(-75, 60), rng.uniform(-50, 65)
         far = all(np.linalg.norm(np.subtract(point, center)) > radius + size + 4 for center, size in apart)
-        if far and build.liver(tuple(np.full(1, value) for value in point))[0] < -(1.15 * radius + 3):  # type: ignore
+        if far and build.liver(tuple(np.full(1, value) for value in point))[0] < -(1.15 * radius + 3):  # type: ignore[arg-type]
             return point, radius
         radius *= 0.9995
 
@@ -605,19 +608,19 @@ def _place_in_liver(
 def _paint_kidney_tumor(canvas: Canvas, build: Build, rng: np.random.Generator) -> None:
     """An uneven tumor that grows out of a kidney, away from its hilum."""
     center = build.kidneys[int(rng.integers(2))]
-    side = np.sign(center[0])
+    side = float(np.sign(center[0]))
     radius = rng.uniform(16, 21)
     middle = (
         center[0] + side * rng.uniform(13, 19),
         center[1] - rng.uniform(8, 14),
         center[2] - rng.uniform(18, 30),
     )
-    middle = tuple(float(c) for c in middle)
     box = canvas.around(middle, radius + 6)
     at = canvas.at(box)
     grain = canvas.grain[box]
     uneven = sum(np.sin((axis - c) * 0.13 + phase) for axis, c, phase in zip(at, middle, rng.uniform(0, 6, 3).tolist()))
     tumor = ellipsoid(at, middle, (radius, radius, 1.1 * radius)) + 0.8 * uneven
-    dead = ellipsoid(at, tuple(c + 3.0 for c in middle), (0.45 * radius,) * 3) + 1.6 * uneven
+    behind = (middle[0] + 3.0, middle[1] + 3.0, middle[2] + 3.0)
+    dead = ellipsoid(at, behind, (0.45 * radius,) * 3) + 1.6 * uneven
     canvas.paint(tumor, 98 + 9 * uneven + 9 * grain, box=box, label=KIDNEY_TUMOR)
     canvas.paint(dead + 1.5 * grain, 48, box=box, label=KIDNEY_TUMOR)

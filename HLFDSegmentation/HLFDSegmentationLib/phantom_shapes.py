@@ -15,7 +15,7 @@ Array = np.ndarray
 Coordinates = tuple[Array, Array, Array]
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
-Path = tuple[list[Point], list[float]]
+Path = tuple[Sequence[Point], Sequence[float]]
 
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 WARP_MM = 3.0

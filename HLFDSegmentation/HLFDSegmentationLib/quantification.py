@@ -275,7 +275,7 @@ def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box, sides: 
                 diameter_ends_mm=ends,
                 center_mm=_point(axial, center),
                 slice_index=_slice_index(labels, np.mean(ends, axis=0)),
-                side=sides and sides.at(_index(labels, _point(axial, np.argwhere(lesion_mask)[0] + corner))),
+                side=sides.at(_index(labels, _point(axial, np.argwhere(lesion_mask)[0] + corner))) if sides else None,
             )
         )
     return lesions
@@ -286,7 +286,8 @@ def _longest_axial_diameter(
 ) -> tuple[float, tuple[Point, Point]]:
     """The longest diameter in mm over all slices of a lesion's mask `(z, y, x)`, and its two ends."""
     column_mm, row_mm, _ = axial.GetSpacing()
-    longest, longest_ends = 0.0, None
+    longest = 0.0
+    longest_ends: list[tuple[float, ...]] = []
     for z, piece in _pieces_in_slices(mask):
         outline = _outline(piece)
         scaled = outline * (row_mm, column_mm)

@@ -53,7 +53,7 @@ def write_raw(image: sitk.Image, file: Path) -> RawImage:
     voxels = sitk.GetArrayViewFromImage(image)
     with _telling_why(file), open(file, "wb") as stream:
         for plane in voxels:
-            stream.write(np.ascontiguousarray(plane, TYPES[voxels.dtype.name]))
+            stream.write(np.ascontiguousarray(plane, TYPES[voxels.dtype.name]).data)
     return RawImage(str(file), voxels.dtype.name, grid_of(image))
 
 

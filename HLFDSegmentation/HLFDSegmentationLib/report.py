@@ -165,7 +165,7 @@ def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
         row,
         _volume(segment.volume_ml),
         "" if with_tumors is None else _volume(with_tumors),
-        "–" if segment.mean_hu is None else _hu(segment),
+        _hu(segment),
         "",
         "",
         "",
@@ -206,6 +206,8 @@ def _volume(volume_ml: float) -> str:
 
 
 def _hu(measured: SegmentMeasures | Lesion) -> str:
+    if measured.mean_hu is None or measured.sd_hu is None:
+        return "–"
     return f"{number(measured.mean_hu, 0)} ± {number(measured.sd_hu, 0)}"
 
 
@@ -225,6 +227,7 @@ def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: Ax
 
 def _add_largest_slice(grid: Element, label: Label, pictures: AxialPictures) -> None:
     z = pictures.largest_slice(label)
+    assert z is not None  # Only of labels that were found.
     place = pictures.place(z)
     _add_picture(
         grid,

@@ -63,7 +63,7 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
     if count < 2:
         return None
     # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in pieces)
+    sizes = sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in pieces), np.zeros(count + 1, np.intp))
     sizes[0] = 0
     two = np.argsort(sizes, kind="stable")[-2:]
     if sizes[two].min() * np.prod(labels.GetSpacing()) / 1000 < LEAST_ML:

@@ -105,7 +105,8 @@ def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed:
     map_node.GetIJKToRASMatrix(voxel_to_own)
     place = [0.0, 0.0, 0.0]
     map_node.TransformPointToWorld(voxel_to_own.MultiplyPoint((float(i), float(j), float(k), 1.0))[:3], place)
-    return tuple(place)
+    right, anterior, superior = place
+    return right, anterior, superior
 
 
 def place_in_result(result: SceneResult, segment: str, layer: str, *, signed: bool = False) -> Point | None:

@@ -50,11 +50,12 @@ class Changes:
     def has_other_ct(self, result: SceneResult) -> bool:
         """Whether the CT's voxels are not those that were segmented, as when a sequence was browsed."""
         told = result.newest_run.ct_fingerprint
-        if not told or problem_with(result.ct) is not None:
+        ct = result.ct
+        if not told or ct is None or problem_with(ct) is not None:
             return False
-        state = result.ct.GetImageData().GetMTime()
+        state = ct.GetImageData().GetMTime()
         if state != self._of_ct[0]:
-            self._of_ct = (state, voxels_fingerprint(part_of(result.ct).voxels))
+            self._of_ct = (state, voxels_fingerprint(part_of(ct).voxels))
         return self._of_ct[1] != told
 
     def _edited(self, result: SceneResult) -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
+from typing import Literal, overload
 
 import numpy as np
 import slicer
@@ -26,7 +27,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TOLERANCE = 1e-3
 
 # What travels as it is, or in a wider type. float32 holds every other CT value exactly enough.
-RAW_TYPES = {"int8": "int16", "uint8": "uint8", "int16": "int16"}
+RAW_TYPES: dict[str, Literal["uint8", "int16"]] = {"int8": "int16", "uint8": "uint8", "int16": "int16"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,7 @@ def part_of(
     """
     if problem := problem_with(volume_node):
         raise InputError(problem)
+    assert volume_node is not None  # That is a problem, too.
     image = volume_node.GetImageData()
     whole = image.GetExtent()
     own_to_world = _own_to_world(volume_node)
@@ -138,6 +140,14 @@ def part_of(
     )
 
 
+@overload
+def write_raw(voxels: np.ndarray, grid: Grid, path: Path) -> RawImage: ...
+
+
+@overload
+def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event) -> RawImage | None: ...
+
+
 def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None = None) -> RawImage | None:
     """Writes voxels as the worker reads them. Touches no node, so that a thread of its own can do it.
 
@@ -153,14 +163,14 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
     Raises:
         OutputError: the file cannot be written.
     """
-    dtype = RAW_TYPES.get(voxels.dtype.name, "float32")
+    dtype: Literal["uint8", "int16", "float32"] = RAW_TYPES.get(voxels.dtype.name, "float32")
     little_endian = np.dtype(dtype).newbyteorder("<")
     try:
         with open(path, "wb") as file:
             for plane in voxels:
                 if stopped is not None and stopped.is_set():
                     return None
-                file.write(np.ascontiguousarray(plane, little_endian))
+                file.write(np.ascontiguousarray(plane, little_endian).data)
     except OSError as error:
         raise OutputError(
             _(
@@ -212,8 +222,9 @@ def _grid(voxel_to_ras: np.ndarray, extent: Extent) -> Grid:
     lps = RAS_FROM_LPS @ voxel_to_ras
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     origin = lps @ [extent[0], extent[2], extent[4], 1]
+    columns, rows, slices = (last - first + 1 for first, last in zip(extent[::2], extent[1::2]))
     return Grid(
-        shape=tuple(extent[a + 1] - extent[a] + 1 for a in (4, 2, 0)),
+        shape=(slices, rows, columns),
         spacing=tuple(spacing.tolist()),
         origin=tuple(origin[:3].tolist()),
         direction=tuple((lps[:3, :3] / spacing).ravel().tolist()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import slicer
 import vtk
@@ -74,7 +75,7 @@ class LayerView:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._set_colors(threshold=value)
+        self._set_colors(replace(self._colors, threshold=value))
 
     @property
     def color(self) -> str:
@@ -83,7 +84,7 @@ class LayerView:
 
     @color.setter
     def color(self, name: str) -> None:
-        self._set_colors(name=name)
+        self._set_colors(replace(self._colors, name=name))
 
     @property
     def signed(self) -> bool:
@@ -92,7 +93,7 @@ class LayerView:
 
     @signed.setter
     def signed(self, value: bool) -> None:
-        self._set_colors(signed=value)
+        self._set_colors(replace(self._colors, signed=value))
 
     @property
     def legend(self) -> bool:
@@ -122,7 +123,7 @@ class LayerView:
     @property
     def was_replaced(self) -> bool:
         """Whether no view shows the map any more, though it exists: a volume that is loaded takes its place."""
-        if not self.shown or self._map_node() is None:
+        if not self.shown or self._result is None or self._map_node(self._result) is None:
             return False
         foregrounds = (self._scene.GetNodeByID(one.GetForegroundVolumeID() or "") for one in self._composites())
         return not any(is_map(node) for node in foregrounds)
@@ -132,7 +133,7 @@ class LayerView:
         self._result, self._segment, self._layer = result, segment, layer
         if result.exists:
             result.lay_on_ct()
-        self._update_shown()
+        self._update_shown(result)
 
     def hide(self) -> None:
         """Gives the views back what they showed before, as far as it still exists and the user left the map there."""
@@ -159,21 +160,21 @@ class LayerView:
         if crosshair is not None:
             crosshair.SetCrosshairRAS(list(place))
 
-    def _set_colors(self, **changes: object) -> None:
-        self._colors = replace(self._colors, **changes)
+    def _set_colors(self, colors: AttentionColors) -> None:
+        self._colors = colors
         self._update()
 
     def _update(self) -> None:
         if self._result is not None:
-            self._update_shown()
+            self._update_shown(self._result)
 
-    def _map_node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
-        if self._result is None or not self._result.exists or self._result.ct is None:
+    def _map_node(self, result: SceneResult) -> slicer.vtkMRMLScalarVolumeNode | None:
+        if not result.exists or result.ct is None:
             return None
-        return self._result.map_node(self._segment, self._layer)
+        return result.map_node(self._segment, self._layer)
 
-    def _update_shown(self) -> None:
-        map_node = self._map_node()
+    def _update_shown(self, result: SceneResult) -> None:
+        map_node = self._map_node(result)
         if map_node is None:
             segment, layer = self._segment, self._layer
             self.hide()
@@ -183,12 +184,13 @@ class LayerView:
             return
         self._note = self._note_on(map_node)
         self._color(map_node)
-        self._outline_segments()
+        self._outline_segments(result)
+        ct: Any = result.ct  # It is there: there is a map to show.
         for composite in self._composites():
             before = self._before.setdefault(composite.GetID(), _ViewContent(composite))
-            before.put_under(self._result.ct)
+            before.put_under(ct)
             modifying = composite.StartModify()
-            composite.SetBackgroundVolumeID(self._result.ct.GetID())
+            composite.SetBackgroundVolumeID(ct.GetID())
             composite.SetForegroundVolumeID(map_node.GetID())
             composite.SetForegroundOpacity(self._opacity)
             composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
@@ -241,9 +243,9 @@ class LayerView:
         for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode", self._scene):
             legend.Modified()
 
-    def _outline_segments(self) -> None:
+    def _outline_segments(self, result: SceneResult) -> None:
         """A filled segment would tint the map that lies under it."""
-        display = self._result.node.GetDisplayNode()
+        display = result.node.GetDisplayNode()
         if self._filled is not None and self._filled.node is not display:
             self._fill_segments_again()  # Those of the result that was shown before.
         if self._filled is not None or display is None:
@@ -256,7 +258,7 @@ class LayerView:
             self._filled = WeakNode(display)
 
     def _fill_segments_again(self) -> None:
-        display = self._filled and self._filled.node
+        display = self._filled.node if self._filled is not None else None
         if display is not None:
             display.SetVisibility2DFill(True)
             display.SetAttribute(FILLED_ATTRIBUTE, None)

@@ -61,7 +61,7 @@ def about(package: ModelPackage) -> str:
 
 def _about(stored: StoredPackage) -> str:
     if stored.package is None:
-        return stored.problem
+        return stored.problem or ""
     try:
         return about(stored.package)
     except PackageError as error:
@@ -223,6 +223,8 @@ class ModelPanel:
 
     def _on_remove(self, clicked: bool) -> None:
         chosen = self.chosen
+        if chosen is None:
+            return
         question = _("Delete the model '{name}' from this computer? To use it again, you import it again.")
         if not slicer.util.confirmYesNoDisplay(question.format(name=chosen.name), _("HLFD Segmentation: remove model")):
             return

@@ -147,7 +147,7 @@ class _TileView:
 def _gray(view: _TileView, ct: slicer.vtkMRMLScalarVolumeNode | None) -> np.ndarray:
     """The CT in its window (rows, columns), uint8; black where there is none."""
     display = ct.GetScalarVolumeDisplayNode() if ct is not None else None
-    if display is None or ct.GetImageData() is None:
+    if ct is None or display is None or ct.GetImageData() is None:
         return view.zeros()
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     values = view.sample(ct.GetImageData(), voxel_to_world(ct), outside=low).astype(np.float32)

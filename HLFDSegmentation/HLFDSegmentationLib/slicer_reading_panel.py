@@ -87,7 +87,8 @@ class ReadingPanel:
         rows.blockSignals(blocked)
 
     def _show_reading(self) -> None:
-        reading = self._readings().get(self._segment, self._layer, self._lesion) if self._result else None
+        readings = Readings(self._result) if self._result else None
+        reading = readings.get(self._segment, self._layer, self._lesion) if readings else None
         verdict = reading.verdict.lower() if reading else NOT_READ
         # Of a table that was changed by hand.
         self._radio_buttons.get(verdict, self._radio_buttons[NOT_READ]).setChecked(True)
@@ -95,9 +96,6 @@ class ReadingPanel:
         subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
         title = _("{heading}: {layer}, {subject}").format(heading=self._heading, layer=self._layer, subject=subject)
         self.ui.readingGroup.setTitle(title)
-
-    def _readings(self) -> Readings:
-        return Readings(self._result)
 
     def _on_row(self, row: int) -> None:
         self._show_reading()
@@ -127,7 +125,7 @@ class ReadingPanel:
         verdict = next(verdict for verdict, button in self._radio_buttons.items() if button.checked)
         comment = self.ui.commentLineEdit.text
         try:
-            self._readings().set(self._segment, self._layer, self._lesion, verdict, comment)
+            Readings(self._result).set(self._segment, self._layer, self._lesion, verdict, comment)
         except HLFDError as error:
             self._on_problem(str(error))
             return False
@@ -138,7 +136,7 @@ class ReadingPanel:
         if not path or not self._result:
             return
         try:
-            self._readings().write_csv(path)
+            Readings(self._result).write_csv(path)
             self._on_problem("")
         except HLFDError as error:
             self._on_problem(str(error))

@@ -145,7 +145,7 @@ def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
 
 def _write_maps(result: SceneResult, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
     focus = _focus(result)
-    maps = []
+    maps: list[LayerMap] = []
     for node in result.maps:
         segment, layer = node.GetAttribute(SEGMENT), node.GetAttribute(LAYER_ATTRIBUTE)
         if segment not in labels or problem_with(node):

@@ -69,14 +69,15 @@ def open_labels(image: RawImage) -> np.ndarray:
 def box_of_labels(image: RawImage) -> Box | None:
     """The smallest box that holds every label; None where there are none. Reads the file: for a thread of its own."""
     labels = open_labels(image)
-    box = []
+    box: list[slice] = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         found = np.flatnonzero(labels[tuple(box)].any(axis=others))
         if not found.size:
             return None
         box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
+    slices, rows, columns = box
+    return slices, rows, columns
 
 
 def fingerprints_of(image: RawImage, box: Box | None, part: CtPart, task: Task) -> dict[str, str]:

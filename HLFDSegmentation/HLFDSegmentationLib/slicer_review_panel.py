@@ -113,11 +113,11 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.compareButton.setChecked(False)
         self._result = result
         layers = result.layers if result else []
-        segments = [name for name in result.segments if result.has_map(name)] if layers else []
+        segments = [name for name in result.segments if result.has_map(name)] if result and layers else []
         self.ui.reviewControls.setVisible(bool(segments))
         self.ui.reviewHintLabel.setVisible(not segments)
         self.ui.reviewHintLabel.setText(_hint(result))
-        if not segments:
+        if result is None or not segments:
             self._readings.show(result, "", "")
             return
         parameters = self._parameters
@@ -127,12 +127,12 @@ class ReviewPanel(VTKObservationMixin):
             parameters.layer = layers[-1]
         if parameters.colorMap not in COURSES:
             parameters.colorMap = next(iter(COURSES))
-        self._show_choice(segments, layers)
+        self._show_choice(result, segments, layers)
         # Above the choice of a verdict on one of two results that are on the screen, whose it is must be read.
         heading = _("View 1, {model}").format(model=result.model) if self._comparison else ""
         self._readings.show(result, *self._place, heading)
 
-    def _show_choice(self, segments: list[str], layers: list[str]) -> None:
+    def _show_choice(self, result: SceneResult, segments: list[str], layers: list[str]) -> None:
         segment, layer = self._place
         combo, slider = self.ui.segmentComboBox, self.ui.layerSlider
         for widget in (combo, slider, self.ui.colorMapComboBox):
@@ -147,7 +147,7 @@ class ReviewPanel(VTKObservationMixin):
         self.ui.colorMapComboBox.setEnabled(not self._parameters.signed)
         for widget in (combo, slider, self.ui.colorMapComboBox):
             widget.blockSignals(False)
-        self.ui.layerLabel.setText(_layer_text(self._result, segment, layer))
+        self.ui.layerLabel.setText(_layer_text(result, segment, layer))
 
     def _on_segment(self, index: int) -> None:
         if self._parameters and index >= 0:
@@ -176,18 +176,18 @@ class ReviewPanel(VTKObservationMixin):
         return dict(zip(LOOK, values))
 
     def _show_map(self) -> None:
-        wanted = self._reviewed and self._parameters.showMap and not self._comparison
-        if not wanted:
+        result = self._reviewed
+        if not (result and self._parameters.showMap and not self._comparison):
             if self._shown:
                 self._hide_map()
             return
         for name, value in self._look().items():
             if getattr(self._view, name) != value:
                 setattr(self._view, name, value)
-        self._result.lay_on_ct()
-        if self._shown != (self._result, *self._place):
-            self._shown = (self._result, *self._place)
-            self._view.show(*self._shown)
+        result.lay_on_ct()
+        if self._shown != (result, *self._place):
+            self._shown = (result, *self._place)
+            self._view.show(result, *self._place)
         self._follow_views()
         self._show_note(self._view.note)
 
@@ -211,9 +211,10 @@ class ReviewPanel(VTKObservationMixin):
             self._parameters.showMap = False
 
     @property
-    def _reviewed(self) -> bool:
-        """Whether there is a segment with attention to look at."""
-        return bool(self._result and self._parameters and self._result.has_map(self._parameters.segment))
+    def _reviewed(self) -> SceneResult | None:
+        """The result, where there is a segment of it with attention to look at."""
+        there = self._result and self._parameters and self._result.has_map(self._parameters.segment)
+        return self._result if there else None
 
     def _show_note(self, note: str) -> None:
         if note:
@@ -232,15 +233,16 @@ class ReviewPanel(VTKObservationMixin):
             self._jump_to(place)
 
     def _show_chart(self) -> None:
-        if not (self._reviewed and self.ui.chartButton.checked and not self._comparison):
+        result = self._reviewed
+        if not (result and self.ui.chartButton.checked and not self._comparison):
             if self._charted:
                 self._chart.restore()
             self._charted = ()
             return
         segment, layer = self._place
-        if self._charted != (self._result, segment):
-            self._charted = (self._result, segment)
-            self._chart.show([self._result], segment, layer)
+        if self._charted != (result, segment):
+            self._charted = (result, segment)
+            self._chart.show([result], segment, layer)
         else:
             self._chart.mark(layer)
 
@@ -301,12 +303,12 @@ class ReviewPanel(VTKObservationMixin):
             self._mosaic_timer.start()
 
     def _draw_mosaic(self) -> None:
-        node = _red_slice_node()
-        if node is None or not (self._reviewed and self.ui.mosaicButton.checked):
+        node, result = _red_slice_node(), self._reviewed
+        if node is None or not (result and self.ui.mosaicButton.checked):
             return
         self._view_colors()
         picture = mosaic(
-            self._result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
+            result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
         )
         try:
             self.ui.mosaicLabel.setPixmap(pixmap_of(picture))

@@ -146,16 +146,19 @@ class SegmentationRun:
         on_cancelled: Callable[[], None] = _ignore,
     ) -> None:
         self._client = client
-        self._ct = volume_node
+        self._ct: Any = volume_node  # One that is None ends the run before anything is asked of it.
         self._roi = roi_node
         self._output = output_node
-        self._request = {
-            "model": str(model),
-            "device": device,
-            "tumor_threshold": tumor_threshold,
-            "attention": attention,
-            "probabilities": probabilities,
-        }
+        self._probabilities = probabilities
+        self._model = str(model)
+        self._request = partial(
+            SegmentRequest,
+            model=self._model,
+            device=device,
+            tumor_threshold=tumor_threshold,
+            attention=attention,
+            probabilities=probabilities,
+        )
         self._allow_not_hu = allow_not_hu
         self._on_progress = on_progress
         self._on_not_hu = on_not_hu
@@ -163,7 +166,7 @@ class SegmentationRun:
         self._on_failed = on_failed
         self._on_cancelled = on_cancelled
 
-        self._scene: slicer.vtkMRMLScene | None = None
+        self._scene: Any = None  # Known from the first pause on.
         self._needed: list[slicer.vtkMRMLNode] = []
         self._job: int | None = None
         self._undo = ExitStack()
@@ -185,16 +188,16 @@ class SegmentationRun:
             return  # A dialog that a callback opened keeps the timer going.
         self._busy = True
         try:
-            if (tell := self._step()) is not None:
+            if (tell := self._step(self._steps)) is not None:
                 self._steps = None
                 tell()
         finally:
             self._busy = False
 
-    def _step(self) -> Callable[[], None] | None:
+    def _step(self, steps: Steps[Callable[[], None]]) -> Callable[[], None] | None:
         """Goes on to the next pause; at the end gives what is to be told."""
         try:
-            next(self._steps)
+            next(steps)
         except StopIteration as end:
             return end.value
         except Exception as error:  # In taking back or tidying up: whoever waits must hear of an end all the same.
@@ -233,7 +236,7 @@ class SegmentationRun:
         del whole
         folder = self._client.private_folder()
         self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
-        package = yield from self._in_thread(_read_package, Path(self._request["model"]))
+        package = yield from self._in_thread(_read_package, Path(self._model))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
         answer = yield from self._ask(image, folder, whole_in_hu)
         self._on_progress(ADDING, 1.0, None)
@@ -254,16 +257,13 @@ class SegmentationRun:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            request = SegmentRequest(
-                ct=image,
-                folder=str(folder),
-                allow_not_hu=allow_not_hu,
-                whole_in_hu=whole_in_hu,
-                **self._request,
+            request = self._request(
+                ct=image, folder=str(folder), allow_not_hu=allow_not_hu, whole_in_hu=whole_in_hu
             )
             self._job = self._client.submit(request)
             event = yield from self._end_of_job()
             if isinstance(event, Finished):
+                assert isinstance(event.result, SegmentResult)  # What was asked for.
                 return event.result
             if isinstance(event, Cancelled):
                 raise _Stopped
@@ -335,7 +335,7 @@ class SegmentationRun:
         return result
 
     def _notes(self, part: CtPart) -> list[str]:
-        if part.extent == part.whole:
+        if self._roi is None or part.extent == part.whole:
             return []
         text = _("Only the region '{name}' of the CT was segmented: volumes, lesions and focus are of it alone.")
         return [text.format(name=self._roi.GetName())]

@@ -151,17 +151,18 @@ class RunPanel:
             self._on_problem("")
             self._missing = []
             self.warm_up()
-            if self._parameters:
-                self._run = self._new_run(self._parameters)
+            chosen = self._models.chosen
+            if self._parameters and chosen:
+                self._run = self._new_run(self._parameters, chosen.name)
                 self._on_progress("preparing", 0.0, None)
         except HLFDError as error:
             self._on_problem(str(error))
         self.refresh()
 
-    def _new_run(self, parameters: Any) -> SegmentationRun:
+    def _new_run(self, parameters: Any, model: str) -> SegmentationRun:
         return self._logic.segment(
             parameters.inputVolume,
-            model=self._models.chosen.name,
+            model=model,
             attention=parameters.attention,
             device=parameters.device,
             tumorThreshold=parameters.tumorThreshold if parameters.useTumorThreshold else None,

@@ -7,7 +7,7 @@ the nodes may be deleted at any moment: what is gone is None, or missing from a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -314,7 +314,8 @@ class SceneResult:
             moved, before = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
             vtk.vtkMatrix4x4.Multiply4x4(voxel_to_own, to_ct, moved)
             node.GetIJKToRASMatrix(before)
-            if not np.allclose(*map(slicer.util.arrayFromVTKMatrix, (moved, before)), rtol=0, atol=MOVED_MM):
+            now, then = map(slicer.util.arrayFromVTKMatrix, (moved, before))
+            if not np.allclose(now, then, rtol=0, atol=MOVED_MM):
                 node.SetIJKToRASMatrix(moved)
             if node.GetTransformNodeID() != self.ct.GetTransformNodeID():
                 node.SetAndObserveTransformNodeID(self.ct.GetTransformNodeID())
@@ -345,7 +346,7 @@ class SceneResult:
             return []
         moved = self._movement_since(table)
         return [
-            (int(row["lesion"]), moved(tuple(float(row[f"center_{axis}_mm"]) for axis in "RAS")))
+            (int(row["lesion"]), moved(_center(row)))
             for row in rows_of(table)
             if row["segment"] == segment and row["lesion"]
         ]
@@ -385,6 +386,11 @@ def tag(segment: slicer.vtkSegment, name: str) -> str:
     """The value of a segment's tag, "" where it has none."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(name, value) else ""
+
+
+def _center(lesion: Mapping[str, str]) -> Point:
+    """Where a row of the measures tells that a lesion lay."""
+    return float(lesion["center_R_mm"]), float(lesion["center_A_mm"]), float(lesion["center_S_mm"])
 
 
 def rows_of(table: slicer.vtkMRMLTableNode) -> list[dict[str, str]]:

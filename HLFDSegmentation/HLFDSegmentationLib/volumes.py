@@ -105,7 +105,8 @@ class AxialSlices:
         self.spacing = self._order.spacing
         extent = np.array(self.grid_shape[1:]) * self.spacing[1::-1]
         _check_extent(extent)
-        self.shown: tuple[int, int] = tuple(max(1, round(float(mm) / task.spacing)) for mm in extent)
+        rows, columns = (max(1, round(float(mm) / task.spacing)) for mm in extent)
+        self.shown = (rows, columns)
         self._pixel_mm = tuple(extent / self.shown)
         self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import IO
 
 from .child_environment import child_environment
 from .errors import OutputError
@@ -96,8 +97,7 @@ class WorkerClient:
         Raises:
             OutputError: the temporary folder cannot be used.
         """
-        if self._process is None:
-            self._start()
+        self._started()
 
     def private_folder(self) -> Path:
         """A new folder for one job's files, which only this user can read.
@@ -117,10 +117,10 @@ class WorkerClient:
             OutputError: the temporary folder cannot be used.
         """
         self._collect()
-        self.start()
+        process = self._started()
         self._last_job += 1
         self._requests[self._last_job] = request
-        self._process.send(request_line(self._last_job, request))
+        process.send(request_line(self._last_job, request))
         return self._last_job
 
     def cancel(self, job: int) -> None:
@@ -128,7 +128,7 @@ class WorkerClient:
 
         A worker that does not answer is ended and replaced; other jobs that were waiting begin anew.
         """
-        if job in self._requests and job not in self._cancel_deadlines:
+        if self._process and job in self._requests and job not in self._cancel_deadlines:
             self._process.send(request_line(job, CancelRequest()))
             self._cancel_deadlines[job] = time.monotonic() + CANCEL_SECONDS
 
@@ -136,7 +136,8 @@ class WorkerClient:
         """What has happened since the last call. Call it every 20 to 50 ms while a job is running."""
         self._collect()
         now = time.monotonic()
-        if unanswered := [job for job, deadline in self._cancel_deadlines.items() if deadline < now]:
+        unanswered = [job for job, deadline in self._cancel_deadlines.items() if deadline < now]
+        if self._process and unanswered:
             self._process.end()
             self._process = None
             for job in unanswered:
@@ -169,23 +170,26 @@ class WorkerClient:
             atexit.register(self.close)
         return self._folder
 
-    def _start(self) -> None:
-        options = ["--folder", str(self._private().path), "--idle-seconds", str(self._idle_seconds)]
-        self._process = _Process([*self._command, *options], self._environment, self._log)
+    def _started(self) -> _Process:
+        """The worker, which is started where there is none."""
+        if self._process is None:
+            options = ["--folder", str(self._private().path), "--idle-seconds", str(self._idle_seconds)]
+            self._process = _Process([*self._command, *options], self._environment, self._log)
+        return self._process
 
     def _restart(self) -> None:
         """A new worker, which is asked anew for all that has not ended. Where there can be none, that has failed."""
         self._accepted.clear()
         try:
-            self._start()
+            process = self._started()
         except OutputError as error:
             for job in list(self._requests):
                 self._tell(Failed(job, "start", str(error)))
             return
         for job, request in self._requests.items():
-            self._process.send(request_line(job, request))
+            process.send(request_line(job, request))
             if job in self._cancel_deadlines:
-                self._process.send(request_line(job, CancelRequest()))
+                process.send(request_line(job, CancelRequest()))
 
     def _collect(self) -> None:
         while self._process and (event := self._process.next_event()):
@@ -325,8 +329,9 @@ class _Process:
             self._popen = popen
             if self._unwanted:
                 self._end_trees()
-        threading.Thread(target=self._write, args=(popen,), daemon=True).start()
-        listener = threading.Thread(target=self._keep_log, args=(popen,), daemon=True)
+        assert popen.stdin and popen.stdout and popen.stderr  # All are pipes.
+        threading.Thread(target=self._write, args=(popen.stdin,), daemon=True).start()
+        listener = threading.Thread(target=self._keep_log, args=(popen.stderr,), daemon=True)
         listener.start()
         with popen.stdout:
             for line in popen.stdout:
@@ -365,15 +370,15 @@ class _Process:
         ended_by_system = was_ready and code == 1 and any(LAUNCHED_ENDED in line for line in list(self._log)[-2:])
         self._events.put(_Ended(code, was_ready, ended_by_system=ended_by_system))
 
-    def _write(self, popen: subprocess.Popen) -> None:
+    def _write(self, requests: IO[bytes]) -> None:
         with suppress(OSError):
             while (line := self._lines.get()) is not None:
-                popen.stdin.write(line)
-                popen.stdin.flush()
+                requests.write(line)
+                requests.flush()
         with suppress(OSError):
-            popen.stdin.close()
+            requests.close()
 
-    def _keep_log(self, popen: subprocess.Popen) -> None:
-        while line := popen.stderr.readline(LOG_LINE_LENGTH):
+    def _keep_log(self, log: IO[bytes]) -> None:
+        while line := log.readline(LOG_LINE_LENGTH):
             self._log.append(line.decode("utf-8", errors="replace").rstrip())
-        popen.stderr.close()
+        log.close()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -152,10 +153,10 @@ def _layer_map(layer: LayerAttention, image: RawImage) -> LayerMap:
         layer=layer.layer,
         image=image,
         empty=layer.empty,
-        focus_segment=focus and focus.segment,
-        focus_organ=focus and focus.organ,
-        segment_ratio=focus and focus.segment_ratio,
-        organ_ratio=focus and focus.organ_ratio,
+        focus_segment=focus.segment if focus else None,
+        focus_organ=focus.organ if focus else None,
+        segment_ratio=focus.segment_ratio if focus else None,
+        organ_ratio=focus.organ_ratio if focus else None,
     )
 
 
@@ -234,7 +235,7 @@ def _positive(layer_map: LayerMap) -> LayerAttention:
         layer=layer_map.layer,
         maps=maps,
         signed=False,
-        slices_with_label=maps.any(axis=(1, 2)),
+        slices_with_label=np.any(maps, axis=(1, 2)),
         focus=_focus(layer_map),
         empty=layer_map.empty,
     )

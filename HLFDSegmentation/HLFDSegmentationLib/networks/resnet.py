@@ -48,7 +48,7 @@ class ResNetEncoder(ResNet):
             feed_forward=False,
         )
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
         """The features of the five levels, finest first."""
         features = [self.act(self.bn1(self.conv1(x)))]
         x = self.maxpool(features[0])
