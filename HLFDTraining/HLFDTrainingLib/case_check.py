@@ -147,7 +147,7 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
 
 
 def _fingerprint(ct: sitk.Image) -> str:
-    return sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(ct))).hexdigest()
+    return sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(ct)).data).hexdigest()
 
 
 def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
         )
         yield Finding(case.name, "error", problem, remedy)
     elif case.window is not None:
-        yield from _check_window(case, ct)
+        yield from _check_window(case.name, case.window, ct)
     across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
     spacing = ct.GetSpacing()[across_slices]
     if spacing > WIDEST_SLICE_SPACING:
@@ -166,9 +166,9 @@ def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
         yield Finding(case.name, "warning", f"The axial slices are {spacing:g} mm apart.", remedy)
 
 
-def _check_window(case: Case, ct: sitk.Image) -> Iterator[Finding]:
+def _check_window(case: str, window: tuple[float, float], ct: sitk.Image) -> Iterator[Finding]:
     """Whether a CT can hold HU that were cut to the case's window."""
-    low, high = case.window
+    low, high = window
     values = sitk.GetArrayViewFromImage(ct)
     lowest, highest = float(values.min()), float(values.max())
     if lowest < low - WINDOW_TOLERANCE_HU or highest > high + WINDOW_TOLERANCE_HU:
@@ -178,18 +178,18 @@ def _check_window(case: Case, ct: sitk.Image) -> Iterator[Finding]:
     else:
         return
     remedy = "Values must be HU, cut to the window. Gray values have to be made HU again: this is not done here."
-    yield Finding(case.name, "error", problem, remedy)
+    yield Finding(case, "error", problem, remedy)
 
 
 def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
     compared = (
-        ("size", ct.GetSize(), label.GetSize(), " voxels", {"rtol": 0.0, "atol": 0.0}),
-        ("spacing", ct.GetSpacing(), label.GetSpacing(), " mm", {"rtol": SPACING_TOLERANCE, "atol": 0.0}),
-        ("direction", ct.GetDirection(), label.GetDirection(), "", {"rtol": 0.0, "atol": DIRECTION_TOLERANCE}),
-        ("origin", ct.GetOrigin(), label.GetOrigin(), " mm", {"rtol": 0.0, "atol": ORIGIN_TOLERANCE}),
+        ("size", ct.GetSize(), label.GetSize(), " voxels", 0.0, 0.0),
+        ("spacing", ct.GetSpacing(), label.GetSpacing(), " mm", SPACING_TOLERANCE, 0.0),
+        ("direction", ct.GetDirection(), label.GetDirection(), "", 0.0, DIRECTION_TOLERANCE),
+        ("origin", ct.GetOrigin(), label.GetOrigin(), " mm", 0.0, ORIGIN_TOLERANCE),
     )
-    for what, of_ct, of_label, unit, tolerance in compared:
-        if not np.allclose(of_ct, of_label, **tolerance):
+    for what, of_ct, of_label, unit, relative, absolute in compared:
+        if not np.allclose(of_ct, of_label, rtol=relative, atol=absolute):
             problem = f"The {what} of the CT is {_numbers(of_ct)}{unit}, and of the label {_numbers(of_label)}{unit}."
             remedy = "Draw or resample the label on the CT's own grid, or give the CT that it was drawn on."
             yield Finding(case.name, "error", problem, remedy)

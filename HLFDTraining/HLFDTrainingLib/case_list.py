@@ -95,7 +95,7 @@ class CaseList:
         rows = [_row_of_file(case) for case in cases]
         in_table = {row.image.id for row in self.rows if row.image}
         # Of several cases of one CT the first one is in the table.
-        self.files |= {row.image.id: case for row, case in reversed(rows) if row.image.id not in in_table}
+        self.files |= {row.image.id: case for row, case in reversed(rows) if row.image and row.image.id not in in_table}
         return self.add(row for row, _case in rows)
 
     def remove(self, indices: Iterable[int]) -> None:
@@ -212,7 +212,7 @@ class CaseList:
         in_files = with_aliases(self.rows)
         new = [row for row in in_files if row.patient not in part_of]
         if new:
-            part_of |= {row.patient: row.part for row in split_rows(new, self.seed)}
+            part_of |= {row.patient: row.part for row in split_rows(new, self.seed) if row.part}
         moved = [(one.patient, self._moved.get(row.patient)) for row, one in zip(self.rows, in_files)]
         part_of |= {patient: part for patient, part in moved if part}
         self.rows = [replace(row, part=part_of[one.patient]) for row, one in zip(self.rows, in_files)]
@@ -290,7 +290,7 @@ def _row_of_file(case: Case) -> tuple[CaseRow, Case]:
     segments = {f"{value} {name}": SceneSegment(f"{value} {name}", name or f"value {value}") for value, name in found}
     image = SceneImage(f"file {case.ct}", case.ct.name, shape=(1, 1, 1), of_file=True)
     segmentation = SceneSegmentation(f"file {case.label}", case.label.name, tuple(segments.values()))
-    roles = {f"{value} {name}": name for value, name in found}
+    roles: dict[str, str | None] = {f"{value} {name}": name for value, name in found}
     return CaseRow(case.name, case.patient, image, segmentation, roles), case
 
 

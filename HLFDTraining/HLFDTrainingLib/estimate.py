@@ -166,7 +166,8 @@ def epochs_for(seconds: float, plan: TrainingPlan, measured: Estimate) -> tuple[
     one_epoch = {**measured.epoch_seconds, "student": of_students}
     left = (seconds - measured.reading_seconds) / sum(shares.values())
     epochs = {stage: max(1, int(left * share / one_epoch[stage])) for stage, share in shares.items()}
-    plan = replace(plan, **{f"{stage}_epochs": count for stage, count in epochs.items()})
+    chosen: dict[str, Any] = {f"{stage}_epochs": count for stage, count in epochs.items()}
+    plan = replace(plan, **chosen)
     fitted = replace(measured, epochs=plan.stages)
     if fitted.total > seconds:
         sentence = (

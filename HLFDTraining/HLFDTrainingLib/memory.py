@@ -90,17 +90,18 @@ class _ProcessMemory(ctypes.Structure):
     )
 
 
-def _windows_available() -> int:
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-    return status.available
+if sys.platform == "win32":
 
+    def _windows_available() -> int:
+        status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return status.available
 
-def _windows_memory() -> _ProcessMemory:
-    counters = _ProcessMemory(length=ctypes.sizeof(_ProcessMemory))
-    this_process = ctypes.windll.kernel32.GetCurrentProcess
-    this_process.restype = ctypes.c_void_p
-    ctypes.windll.psapi.GetProcessMemoryInfo(
-        ctypes.c_void_p(this_process()), ctypes.byref(counters), ctypes.sizeof(counters)
-    )
-    return counters
+    def _windows_memory() -> _ProcessMemory:
+        counters = _ProcessMemory(length=ctypes.sizeof(_ProcessMemory))
+        this_process = ctypes.windll.kernel32.GetCurrentProcess
+        this_process.restype = ctypes.c_void_p
+        ctypes.windll.psapi.GetProcessMemoryInfo(
+            ctypes.c_void_p(this_process()), ctypes.byref(counters), ctypes.sizeof(counters)
+        )
+        return counters

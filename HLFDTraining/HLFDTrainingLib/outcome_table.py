@@ -97,5 +97,5 @@ def dice_of_case(comparison: Mapping[str, Any], case: str) -> dict[str, float]:
     Raises KeyError or TypeError where the comparison is damaged.
     """
     cases: Sequence[Mapping[str, Any]] = next(m["cases"] for m in comparison["models"] if m["stage"] == "student")
-    labels = next((each["labels"] for each in cases if each["case"] == case), {})
+    labels: Mapping[str, Any] = next((each["labels"] for each in cases if each["case"] == case), {})
     return {label: figures["dice"] for label, figures in labels.items() if figures["dice"] is not None}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from .scene_cases import CaseRow
+from .scene_pairs import SceneImage
 from .scene_patients import known_patient, patient_key
 
 DIGITS = 12
@@ -26,10 +27,12 @@ def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     by_user = {row.patient for row in rows if row.patient_by_user}
     keys: dict[str, str] = {}
     for row in rows:
-        follows_image = known_patient(row.image) and not row.image.of_run and not row.patient_by_user
+        image = row.image
+        if image is None or not known_patient(image) or image.of_run or row.patient_by_user:
+            continue
         # Whom the user has joined to a patient of the scene gets that one's number; a name of the user's own stays.
-        if follows_image and (row.patient not in by_user or _is_called_by_image(row)):
-            keys.setdefault(row.patient, patient_key(row.image)[1])
+        if row.patient not in by_user or _is_called_by(image, row.patient):
+            keys.setdefault(row.patient, patient_key(image)[1])
     return [
         replace(row, patient=_alias(keys.get(row.patient, row.patient)))
         if row.patient in keys or _is_named(row, known)
@@ -38,9 +41,9 @@ def with_aliases(rows: Sequence[CaseRow]) -> list[CaseRow]:
     ]
 
 
-def _is_called_by_image(row: CaseRow) -> bool:
-    told = row.image.patient or row.image.patient_id
-    return row.patient == told or row.patient.startswith(f"{told} (")
+def _is_called_by(image: SceneImage, patient: str) -> bool:
+    told = image.patient or image.patient_id
+    return patient == told or patient.startswith(f"{told} (")
 
 
 def _is_named(row: CaseRow, known: Iterable[str]) -> bool:

@@ -72,15 +72,18 @@ def describe_run(folder: Path | str) -> RunRow:
     folder = Path(folder)
     files = ProcessFiles(folder)
     name, state = run_name(folder), state_of(folder)
-    times = {"started": _time_of(files.plan), "changed": max(filter(None, _times(files)), default=None)}
+    started, changed = _time_of(files.plan), max(filter(None, _times(files)), default=None)
     if not files.plan.exists():  # the cases are checked before the plan is written
-        return RunRow(folder, name, state.name, state.sentence, **times)
+        return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed)
     try:
         details = _details(files, running=state.name == "running", finished=state.name == "finished")
     except (KeyError, TypeError):
-        sentence = "The files of this run are damaged, so it cannot go on. Restore plan.json and events.jsonl from a "
-        return RunRow(folder, name, "damaged", sentence + "copy, or delete the folder.", **times)
-    return RunRow(folder, name, state.name, state.sentence, **details, **times)
+        sentence = (
+            "The files of this run are damaged, so it cannot go on. Restore plan.json and events.jsonl from a copy, or "
+            "delete the folder."
+        )
+        return RunRow(folder, name, "damaged", sentence, started=started, changed=changed)
+    return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed, **details)
 
 
 def _details(files: ProcessFiles, *, running: bool, finished: bool) -> dict[str, Any]:

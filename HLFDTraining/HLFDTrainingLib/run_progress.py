@@ -43,7 +43,7 @@ def progress_of(events: Sequence[Event], step: Event | None = None) -> RunProgre
     Raises KeyError or TypeError where events are damaged.
     """
     left = seconds_left(events, step)
-    stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), [])
+    stages: list[Event] = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), [])
     reading = events[-1] if events and events[-1]["event"] == "reading" else None
     done = epochs_done(events)
     current = next((stage for stage in stages if done.get(stage["stage"], 0) < stage["epochs"]), None)
@@ -97,7 +97,7 @@ def seconds_left(events: Sequence[Event], step: Event | None = None) -> float | 
         share = _share_of_epoch(step, name, done)
         if measured.get(name):
             seconds, known = fmean(measured[name][-EPOCHS_AVERAGED:]), True
-        elif share:
+        elif step and share:
             seconds, known = step["seconds_left_in_epoch"] / (1 - share), True
         total += seconds * max(0.0, stage["epochs"] - done - share)
     return total if known else None

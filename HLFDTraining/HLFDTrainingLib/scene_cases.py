@@ -10,7 +10,7 @@ from HLFDSegmentationLib.tasks import Task
 from .scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
 from .scene_patients import patient_key, patient_names
 from .segment_roles import SceneSegment, guess_roles
-from .split import PARTS, split_by_patient
+from .split import parts_by_patient
 
 NOT_USED = ""
 """The role of a segment that the user has said is none of the task's labels; none is one that nobody has said yet."""
@@ -85,9 +85,8 @@ def split_rows(rows: Sequence[CaseRow], seed: int = 0) -> list[CaseRow]:
     Raises:
         CasesError: there are no rows.
     """
-    split = split_by_patient(rows, seed=seed)
-    part_of = {row.name: part for part in PARTS for row in getattr(split, part)}
-    return [replace(row, part=part_of[row.name]) for row in rows]
+    part_of = parts_by_patient(rows, seed=seed)
+    return [replace(row, part=part_of[row.patient]) for row in rows]
 
 
 def move_patient(rows: Iterable[CaseRow], patient: str, part: str) -> list[CaseRow]:

@@ -33,7 +33,7 @@ class SliceLoader:
 
     def __init__(self, slices: SliceDataset, helpers: int) -> None:
         self.slices = slices
-        self._wanted: list[Requests] = []
+        self._wanted: list[list[tuple[int, int]]] = []
         self._loader = None
         if helpers:
             # The helpers stay from epoch to epoch; what an epoch wants of them is written into the list.
@@ -49,7 +49,7 @@ class SliceLoader:
 
     def batches(self, steps: Sequence[Requests]) -> Iterator[Batch]:
         """The batch of each step, in their order; the requests are those of `SliceDataset`."""
-        self._wanted[:] = steps
+        self._wanted[:] = map(list, steps)
         made = self._made_by_helpers()
         for requests in steps:
             batch = next(made, None)

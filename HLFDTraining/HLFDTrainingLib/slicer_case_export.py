@@ -98,7 +98,8 @@ def label_names(row: CaseRow, task: Task) -> LabelNames:
 
 def _split(rows: Sequence[CaseRow], cases: Sequence[Case], seed: int) -> Split:
     ordered = sorted(zip(rows, cases), key=lambda pair: pair[1].name)
-    return Split(*(tuple(case for row, case in ordered if row.part == part) for part in PARTS), seed=seed)
+    train, validation, test = (tuple(case for row, case in ordered if row.part == part) for part in PARTS)
+    return Split(train, validation, test, seed)
 
 
 def _export_case(row: CaseRow, nodes: Nodes, task: Task, folder: Path) -> Generator[float, None, None]:

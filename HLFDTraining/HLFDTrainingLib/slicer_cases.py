@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import slicer
 import vtk
@@ -220,7 +221,7 @@ def _is_empty(segment: slicer.vtkSegment, source: str) -> bool:
 
 
 def _bounds(node: slicer.vtkMRMLDisplayableNode) -> Bounds | None:
-    bounds = [0.0] * 6
+    bounds: list[Any] = [0.0] * 6
     node.GetRASBounds(bounds)
     ordered = all(low <= high for low, high in zip(bounds[::2], bounds[1::2]))
     return tuple(bounds) if ordered else None

@@ -21,6 +21,7 @@ from .case_list import CaseList
 from .cases import find_cases
 from .scene_cases import NOT_USED, CaseRow, case_rows
 from .scene_checks import RowProblem
+from .scene_pairs import SceneImage, SceneSegmentation
 from .slicer_case_work import CaseWork, Steps, write_and_check
 from .slicer_cases import (
     Nodes,
@@ -40,6 +41,7 @@ from .split import PARTS, Split
 
 SEGMENT_NAME, ROLE = range(2)
 Value = TypeVar("Value")
+Known = TypeVar("Known", SceneImage, SceneSegmentation)
 
 
 class CasesPanel(VTKObservationMixin):
@@ -254,7 +256,7 @@ class CasesPanel(VTKObservationMixin):
             self._cases.findings.clear()
         return changed
 
-    def _now(self, known: Value, describe: Callable[[Any, Nodes], Value]) -> Value:
+    def _now(self, known: Known | None, describe: Callable[[Any, Nodes], Known]) -> Known | None:
         """What a node is now; what it was where it is gone."""
         node = self._nodes.node(known.id) if known else None
         return describe(node, self._nodes) if node else known
@@ -301,7 +303,7 @@ class CasesPanel(VTKObservationMixin):
     # Checking and writing
 
     def _on_check(self, clicked: bool) -> None:
-        if self._checking:
+        if self._work is not None and self._checking:
             self._work.cancel()
             return
         self._cases.findings.clear()

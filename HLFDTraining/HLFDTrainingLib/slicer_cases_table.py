@@ -129,17 +129,19 @@ def add_combo(
     on_changed: Callable[[int, int, str], None],
 ) -> None:
     """Puts a combo box into a cell; an empty first entry asks to choose where nothing is chosen."""
-    values = [value for value, _text in choices]
+    values: list[str | None] = [value for value, _text in choices]
     texts = [text for _value, text in choices]
     if chosen not in values:
         values, texts = [None, *values], [_("Choose..."), *texts]
     combo = qt.QComboBox()
     combo.addItems(texts)
     combo.setCurrentIndex(values.index(chosen if chosen in values else None))
-    combo.connect(
-        "currentIndexChanged(int)",
-        lambda position: values[position] is not None and on_changed(index, column, values[position]),
-    )
+
+    def choose(position: int) -> None:
+        if (value := values[position]) is not None:
+            on_changed(index, column, value)
+
+    combo.connect("currentIndexChanged(int)", choose)
     table.setCellWidget(index, column, combo)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import slicer
 import vtk
@@ -113,14 +114,15 @@ class _Chart:
             self._series = series
         self._fill(curves, columns, lines)
         last = max(curves.planned, 2)
-        self.node.SetXAxisRange(0.5, last + 0.5)
+        chart: Any = self.node  # It was built where it was not there.
+        chart.SetXAxisRange(0.5, last + 0.5)
         if highest is not None:
             # Room above for the legend, which would hide the curves.
-            self.node.SetYAxisRangeAuto(False)
-            self.node.SetYAxisRange(0.0, 1.35 * highest)
+            chart.SetYAxisRangeAuto(False)
+            chart.SetYAxisRange(0.0, 1.35 * highest)
         view = self._scene.GetSingletonNode(self._view, "vtkMRMLPlotViewNode")
-        if view is not None and view.GetPlotChartNodeID() != self.node.GetID():
-            view.SetPlotChartNodeID(self.node.GetID())
+        if view is not None and view.GetPlotChartNodeID() != chart.GetID():
+            view.SetPlotChartNodeID(chart.GetID())
 
     def remove(self) -> None:
         """Removes the nodes."""

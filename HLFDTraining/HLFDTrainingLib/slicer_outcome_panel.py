@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import slicer
 from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.slicer_packages import ensure_packages
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .cases import Case
@@ -76,15 +77,15 @@ class OutcomePanel:
         """Shows what a run has achieved; none, or one that is not finished, has nothing to show."""
         if run != self._run:
             self._end_children()
-        finished = run is not None and ProcessFiles(run).result.is_file()
-        opened = finished and (run != self._run or self._plan is None)
+        finished = run if run is not None and ProcessFiles(run).result.is_file() else None
+        opened = run != self._run or self._plan is None
         self._run = run
         self._plan, self._cases = None, []
         if finished:
-            self._read(run)
-        if opened and self._plan:
-            self.ui.installNameEdit.setText(installed_model(run) or suggested_name(run))
-            self.ui.resultCollapsibleButton.collapsed = False
+            self._read(finished)
+            if opened and self._plan:
+                self.ui.installNameEdit.setText(installed_model(finished) or suggested_name(finished))
+                self.ui.resultCollapsibleButton.collapsed = False
         self._fill_cases()
         self._draw()
 
@@ -108,7 +109,7 @@ class OutcomePanel:
         """Ends what is under way for a run that is not shown any more, and says so."""
         measuring, installing = self._measuring is not None, self._installing is not None
         self._stop_children()
-        if measuring or installing:
+        if self._run and (measuring or installing):
             what = _("measuring") if measuring else _("installing")
             sentence = _(
                 "Another training is shown, which ended the {what} of '{training}'. Choose that one again, and start "
@@ -127,7 +128,7 @@ class OutcomePanel:
 
     def _draw(self) -> None:
         finished = self._plan is not None
-        comparison = read_comparison(self._run) if finished else None
+        comparison = read_comparison(self._run) if self._run and finished else None
         try:
             rows = outcome_rows(comparison) if comparison else []
             self.ui.outcomeLabel.setText(self._summary(comparison))
@@ -144,7 +145,7 @@ class OutcomePanel:
         ui.compareButton.setEnabled(finished and not installing)
         ui.installButton.setEnabled(finished and not installing and not measuring)
         ui.installNameEdit.setEnabled(finished and not installing)
-        model = installed_model(self._run) if finished else ""
+        model = installed_model(self._run) if self._run and finished else ""
         ui.segmentTestCaseButton.setText(_("Cancel") if self._segmenting else _("Segment, and show truth"))
         ui.segmentTestCaseButton.setEnabled(bool(self._segmenting or (model and self._cases)))
         ui.segmentTestCaseButton.setToolTip(
@@ -171,27 +172,13 @@ class OutcomePanel:
         if self._measuring:
             lines.append(_("The test cases are being measured."))
         elif comparison:
-            lines += self._found(comparison)
+            lines += _found(comparison, self._plan.task)
         model = installed_model(self._run)
         if self._installing:
             lines.append(_("The student is being installed."))
         elif model:
             lines.append(_("Installed into HLFD Segmentation as '{name}'.").format(name=model))
         return "\n".join(lines)
-
-    def _found(self, comparison: dict[str, Any]) -> list[str]:
-        """The networks beside each other on each tumor (without any, on each label), whichever is better."""
-        labels = self._plan.task.tumors or self._plan.task.labels
-        sentence = _("Dice of the {label} (test cases: {count}): {figures}.")
-        lines = []
-        for label in labels:
-            means = mean_dice(comparison, label.name)
-            figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
-            if figures:
-                lines.append(
-                    sentence.format(label=label.name, count=measured_cases(comparison, label.name), figures=figures)
-                )
-        return lines
 
     def _fill_table(self, rows: list[OutcomeRow]) -> None:
         table = self.ui.outcomeTable
@@ -224,7 +211,7 @@ class OutcomePanel:
     @property
     def _device(self) -> str:
         """Where to compute: a run may come from a computer with another graphics card."""
-        return "cpu" if self._plan.device == "cpu" else "auto"
+        return "cpu" if self._plan and self._plan.device == "cpu" else "auto"
 
     # Measuring
 
@@ -255,6 +242,8 @@ class OutcomePanel:
     # Installing
 
     def _on_install(self, clicked: bool) -> None:
+        if self._run is None:
+            return
         self._show_problem("")
         try:
             ensure_packages()
@@ -282,19 +271,19 @@ class OutcomePanel:
             return
         try:
             ensure_packages()
-            with slicer.util.WaitCursor():
-                self._segment(self._cases[self.ui.testCaseCombo.currentIndex])
+            if self._run and self._plan:
+                with slicer.util.WaitCursor():
+                    self._segment(self._run, self._plan.task, self._cases[self.ui.testCaseCombo.currentIndex])
         except HLFDError as error:
             self._show_problem(str(error))
         self._draw()
 
-    def _segment(self, case: Case) -> None:
-        ct = load_ct(case, self._plan.task)
-        truth = load_truth(case, ct, self._plan.task)
-        run = self._run
+    def _segment(self, run: Path, task: Task, case: Case) -> None:
+        ct = load_ct(case, task)
+        truth = load_truth(case, ct, task)
         self._segmenting = segmentation_logic().segment(
             ct,
-            model=installed_model(self._run),
+            model=installed_model(run),
             device=self._device,
             # A case was looked at before it was trained with.
             allowNotHU=True,
@@ -349,7 +338,8 @@ class OutcomePanel:
 
     def _on_continue(self, clicked: bool) -> None:
         self._show_problem("")
-        self._on_continue_from(self._run)
+        if self._run:
+            self._on_continue_from(self._run)
 
 
 def corrected_segmentation(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentationNode | None:
@@ -365,6 +355,21 @@ def ct_of(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLScalarV
     result = SceneResult.of(segmentation)
     reference = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
     return (result.ct if result else None) or reference
+
+
+def _found(comparison: dict[str, Any], task: Task) -> list[str]:
+    """The networks beside each other on each tumor (without any, on each label), whichever is better."""
+    labels = task.tumors or task.labels
+    sentence = _("Dice of the {label} (test cases: {count}): {figures}.")
+    lines = []
+    for label in labels:
+        means = mean_dice(comparison, label.name)
+        figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
+        if figures:
+            lines.append(
+                sentence.format(label=label.name, count=measured_cases(comparison, label.name), figures=figures)
+            )
+    return lines
 
 
 def _headers() -> list[str]:
@@ -383,5 +388,5 @@ def _headers() -> list[str]:
     ]
 
 
-def _dice_text(dice: dict[str, float | None]) -> str:
+def _dice_text(dice: Mapping[str, float | None]) -> str:
     return ", ".join(f"{label} {'–' if value is None else f'{value:.3f}'}" for label, value in dice.items())

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from HLFDSegmentationLib.slicer_texts import time_text
 from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
 
-from .given_models import GivenModel, given_models
+from .given_models import GivenModel, Role, given_models
 from .new_task import MOST_NAME_BYTES, keep_task, kept_tasks
 from .plan import TrainingPlan
 from .run_folder import RunFolder
@@ -49,7 +50,7 @@ class PlanPanel:
         self._given: dict[str, dict[str, GivenModel]] = {"teacher": {}, "student": {}}
         self._listed: tuple[str, Path] | None = None
         self._combos = {
-            name: ChoiceCombo(combo, lambda value, name=name: self._choose(name, value))
+            name: ChoiceCombo(combo, partial(self._choose, name))
             for name, combo in (
                 ("task", ui.taskCombo),
                 ("method", ui.methodCombo),
@@ -167,13 +168,18 @@ class PlanPanel:
         parameters, task = self._parameters, self.task
         if task is None:
             raise TaskError(self.ready)
-        given = {role: self._given[role].get(getattr(parameters, f"{role}Source")) for role in self._given}
+        given: dict[str, GivenModel | None] = {
+            role: models.get(getattr(parameters, f"{role}Source")) for role, models in self._given.items()
+        }
         if not self._is_needed("teacher"):
             given["teacher"] = None
+        teacher, student = given["teacher"], given["student"]
         return TrainingPlan(
             task=task,
-            **{role: model.network if model else getattr(parameters, role) for role, model in given.items()},
-            **{f"{role}_weights": model.weights if model else None for role, model in given.items()},
+            teacher=teacher.network if teacher else parameters.teacher,
+            student=student.network if student else parameters.student,
+            teacher_weights=teacher.weights if teacher else None,
+            student_weights=student.weights if student else None,
             method=parameters.method,
             method_options=self._method_options(),
             undistilled=parameters.undistilled and parameters.method != "none",
@@ -302,7 +308,8 @@ class PlanPanel:
 
     def _list_given(self) -> None:
         task = self.task
-        for role, first in (("teacher", _("Train one on your cases")), ("student", _("From nothing"))):
+        firsts: dict[Role, str] = {"teacher": _("Train one on your cases"), "student": _("From nothing")}
+        for role, first in firsts.items():
             try:
                 found = given_models(role, task, self.runs_folder) if task else []
             except HLFDError as error:

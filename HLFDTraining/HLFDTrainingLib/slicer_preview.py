@@ -50,10 +50,9 @@ def picture_of(preview: Preview, colors: Colors) -> np.ndarray:
         colors: red, green and blue, 0 to 255, of each label value.
     """
     times = max(1, SIDE // preview.image.shape[1])
-    sides = [
-        _side(*(np.kron(part, np.ones((times, times), np.uint8)) for part in (preview.image, labels)), colors)
-        for labels in (preview.truth, preview.prediction)
-    ]
+    pixel = np.ones((times, times), np.uint8)
+    image = np.kron(preview.image, pixel)
+    sides = [_side(image, np.kron(labels, pixel), colors) for labels in (preview.truth, preview.prediction)]
     gap = np.full((sides[0].shape[0], GAP, 3), 255, np.uint8)
     return np.concatenate([sides[0], gap, sides[1]], axis=1)
 

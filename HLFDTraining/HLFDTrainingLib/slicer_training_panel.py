@@ -157,9 +157,9 @@ class TrainingPanel:
 
     def set_folder(self, folder: Path | str) -> None:
         """The folder that holds the runs. Shows the one that is going on, otherwise the one that changed last."""
-        if self.running and self._folder != Path(folder):
+        if self.shown and self.running and self._folder != Path(folder):
             sentence = _("The training '{name}' goes on in {folder}. Choose that folder again to see it.")
-            self._show_problem(sentence.format(name=run_name(self._run.folder), folder=self._folder))
+            self._show_problem(sentence.format(name=run_name(self.shown), folder=self._folder))
         self._folder = Path(folder)
         self._list_runs()
         running = next((row.folder for row in self._rows if row.state == "running"), None)
@@ -267,7 +267,7 @@ class TrainingPanel:
         else:
             self._timer.stop()
         self._draw()
-        self._draw_preview()
+        self._draw_preview(run)
         self._draw_log()
         if new or first:
             self._draw_charts()
@@ -293,7 +293,7 @@ class TrainingPanel:
 
     def _draw_buttons(self) -> None:
         run = self._run
-        stopping = self.running and run.stopping
+        stopping = run is not None and run.running and run.stopping
         hint = "" if self.running or self._busy else self._hint
         train = self.ui.trainButton
         train.setText(self._train_text(stopping))
@@ -322,7 +322,7 @@ class TrainingPanel:
     @property
     def _elsewhere(self) -> bool:
         """Whether the run is said to be going on on another computer."""
-        if not self.running:
+        if self._run is None or not self._run.running:
             return False
         holder = RunLock(self._run.folder).holder()
         return holder is not None and holder.elsewhere
@@ -357,9 +357,8 @@ class TrainingPanel:
             return
         self._charts.show(self._run.curves, self._run.stage)
 
-    def _draw_preview(self) -> None:
+    def _draw_preview(self, run: ShownRun) -> None:
         """Draws the newest preview, if it is not drawn yet."""
-        run = self._run
         path = run.folder / run.stage / "preview.npz"
         try:
             changed = path.stat().st_mtime
@@ -391,7 +390,7 @@ class TrainingPanel:
 
     def _on_train_clicked(self, clicked: bool) -> None:
         self._show_problem("")
-        if not self.running:
+        if self._run is None or not self._run.running:
             self._on_train()
             return
         try:
@@ -402,33 +401,34 @@ class TrainingPanel:
         self._draw()
 
     def _on_continue(self, clicked: bool) -> None:
+        run = self._run
+        if run is None:
+            return
         self._show_problem("")
-        folder = self._run.folder
         try:
             ensure_packages()
             if self._elsewhere:
-                if not self._nothing_runs_elsewhere():
+                if not _nothing_runs_elsewhere(run.state):
                     return
-                RunLock(folder).break_elsewhere()
+                RunLock(run.folder).break_elsewhere()
         except HLFDError as error:
             self._show_problem(str(error))
             return
-        self.start(folder)
-
-    def _nothing_runs_elsewhere(self) -> bool:
-        question = _(
-            "{state} Two trainers in one folder would destroy each other's work. Is nothing trained there any more, so "
-            "that it can be continued here?"
-        )
-        return slicer.util.confirmYesNoDisplay(
-            question.format(state=self._run.state.sentence), _("HLFD Training: continue here")
-        )
+        self.start(run.folder)
 
     def _on_charts(self, checked: bool) -> None:
         self._draw_charts()
 
     def _on_log_opened(self, collapsed: bool) -> None:
         self._draw_log()
+
+
+def _nothing_runs_elsewhere(state: RunState) -> bool:
+    question = _(
+        "{state} Two trainers in one folder would destroy each other's work. Is nothing trained there any more, so "
+        "that it can be continued here?"
+    )
+    return slicer.util.confirmYesNoDisplay(question.format(state=state.sentence), _("HLFD Training: continue here"))
 
 
 def _run_title(row: RunRow, *, several: bool) -> str:

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, OutputError
@@ -41,6 +42,21 @@ OLD_SECONDS = 86400
 MEASURED = "measured"
 
 Estimate = Mapping[str, Any]
+
+
+class Asked(NamedTuple):
+    """What is to be trained, and in how many hours; none where the plan says how many epochs."""
+
+    plan: TrainingPlan
+    hours: float | None
+
+
+class Written(NamedTuple):
+    """The cases as files in the draft."""
+
+    draft: Path
+    cases_file: Path
+    split: Split
 
 
 class Cases(Protocol):
@@ -89,10 +105,9 @@ class TrainingStart:
         self._on_prepared = on_prepared
         self._show_problem = show_problem
         self._draft: Path | None = None
-        self._written: tuple[Path, Split] | None = None
-        self._measured: tuple[Any, Estimate] | None = None
-        self._plan: TrainingPlan | None = None
-        self._hours: float | None = None
+        self._written: Written | None = None
+        self._measured: tuple[Asked, Estimate] | None = None
+        self._asked: Asked | None = None
         self._work: Any = None
         self._train_then = False
 
@@ -104,7 +119,7 @@ class TrainingStart:
     @property
     def running(self) -> bool:
         """Whether something is being prepared."""
-        return self._plan is not None
+        return self._asked is not None
 
     def estimate(self) -> None:
         """Measures what the planned training takes."""
@@ -146,80 +161,75 @@ class TrainingStart:
         try:
             ensure_packages()
             self._cases.refresh()
-            if problem := self.problem:
+            asked, problem = self._planned(), self.problem
+            if asked is None or problem:
                 self._show_problem(problem)
                 return
-            if self._written and not self._written[0].is_file():
+            if self._written and not self._written.cases_file.is_file():
                 self.forget()  # Another Slicer has tidied up, or the user.
-            self._plan, self._hours = self._planned()
+            self._asked = asked
             self._train_then = train_then
             if self._written:
-                self._measure()
+                self._measure(asked, self._written)
             else:
-                self._write_cases()
+                self._write_cases(asked)
         except HLFDError as error:
             self._end(str(error))
 
-    def _write_cases(self) -> None:
-        self._draft = self._draft or _new_draft(self._plan_panel.runs_folder)
+    def _write_cases(self, asked: Asked) -> None:
+        draft = self._draft = self._draft or _new_draft(self._plan_panel.runs_folder)
         self._tell(_("Writing the cases"))
         self._work = self._cases.write_cases(
-            self._draft,
-            self._plan.task,
-            self._safely(self._on_written),
+            draft,
+            asked.plan.task,
+            self._safely(lambda cases_file, split: self._on_written(asked, Written(draft, cases_file, split))),
             self._end,
             lambda share: self._tell(_("Writing the cases: {share:.0%}").format(share=share)),
         )
 
-    def _on_written(self, cases_file: Path, split: Split) -> None:
-        self._written = (cases_file, split)
-        self._measure()
+    def _on_written(self, asked: Asked, written: Written) -> None:
+        self._written = written
+        self._measure(asked, written)
 
-    def _measure(self) -> None:
-        if self._measured and self._measured[0] == self._asked:
-            self._on_measured()
+    def _measure(self, asked: Asked, written: Written) -> None:
+        if self._measured and self._measured[0] == asked:
+            self._on_measured(asked, written, self._measured[1])
             return
-        cases_file, split = self._written
-        remove_tree(self._draft / MEASURED)
-        trial = RunFolder(self._draft / MEASURED)
-        start_run(trial, self._plan, find_cases(cases_file, self._plan.task), split)
-        hours = ["--hours", str(self._hours)] if self._hours else []
+        remove_tree(written.draft / MEASURED)
+        trial = RunFolder(written.draft / MEASURED)
+        start_run(trial, asked.plan, find_cases(written.cases_file, asked.plan.task), written.split)
+        hours = ["--hours", str(asked.hours)] if asked.hours else []
         self._tell(_("Measuring a few steps on this computer"))
         self._work = Child(
             ["train", "-o", str(trial.path), "--resume", "--estimate", "--json", *hours],
-            self._on_line,
-            self._safely(self._on_measuring_ended),
+            partial(self._on_line, asked),
+            self._safely(partial(self._on_measuring_ended, asked, written)),
         )
 
-    @property
-    def _asked(self) -> Any:
-        return self._plan, self._hours
-
-    def _planned(self) -> Any:
-        """What the panel says now, as `_asked`; none where it makes no sense."""
+    def _planned(self) -> Asked | None:
+        """What the panel says now; none where it makes no sense."""
         if self._plan_panel.ready:
             return None
-        return TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours
+        return Asked(TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours)
 
-    def _on_line(self, line: str) -> None:
+    def _on_line(self, asked: Asked, line: str) -> None:
         event = event_of(line)
         if event.get("event") == "measuring":
             title = stage_titles().get(event["stage"], event["stage"])
             self._tell(_("Measuring a few steps on this computer: {stage}").format(stage=title))
         elif event.get("event") == "estimate":
-            self._measured = (self._asked, event)
+            self._measured = (asked, event)
 
-    def _on_measuring_ended(self, problem: str) -> None:
-        remove_tree(self._draft / MEASURED)
+    def _on_measuring_ended(self, asked: Asked, written: Written, problem: str) -> None:
+        remove_tree(written.draft / MEASURED)
         if problem:
             self._end(problem)
-        elif not self._measured or self._measured[0] != self._asked:
+        elif not self._measured or self._measured[0] != asked:
             self._end(_("The measuring ended without figures. Close other programs, and try again."))
         else:
-            self._on_measured()
+            self._on_measured(asked, written, self._measured[1])
 
-    def _on_measured(self) -> None:
-        _key, estimate = self._measured
+    def _on_measured(self, asked: Asked, written: Written, estimate: Estimate) -> None:
         self._plan_panel.show_estimate(estimate)
         # What was drawn while the cases were written would not be learned from.
         self._cases.refresh()
@@ -227,7 +237,7 @@ class TrainingStart:
             return
         # While the user is asked, the scene may be closed, which ends the preparation.
         if self._train_then and self._wanted(estimate) and self.running:
-            self._start(estimate)
+            self._start(asked, written, estimate)
         else:
             self._end("")
 
@@ -238,18 +248,17 @@ class TrainingStart:
         question = _("{warnings}\n\nTrain all the same?").format(warnings="\n\n".join(estimate["warnings"]))
         return slicer.util.confirmOkCancelDisplay(question, _("HLFD Training: this may not fit"))
 
-    def _start(self, estimate: Estimate) -> None:
-        plan = self._plan
-        if self._hours:
+    def _start(self, asked: Asked, written: Written, estimate: Estimate) -> None:
+        plan = asked.plan
+        if asked.hours:
             epochs = {f"{stage}_epochs": count for stage, count in estimate["epochs"].items() if stage != "undistilled"}
             plan = replace(plan, **epochs)
-        cases_file, split = self._written
         run = self._plan_panel.new_run_folder()
-        draft = RunFolder(self._draft)
+        draft = RunFolder(written.draft)
         remove_tree(draft.path / MEASURED)
-        cases = find_cases(cases_file, plan.task)
+        cases = find_cases(written.cases_file, plan.task)
         draft.write("estimate.json", dict(estimate))
-        start_run(draft, plan, cases, Split.from_dict(split.to_dict(), cases))
+        start_run(draft, plan, cases, Split.from_dict(written.split.to_dict(), cases))
         try:
             replace_waiting(draft.path, run)
         except OSError as error:
@@ -269,7 +278,7 @@ class TrainingStart:
         self._show_problem(_("Cases or plan have changed, which ended the preparation. Start it again."))
 
     def _end(self, sentence: str) -> None:
-        self._work = self._plan = None
+        self._work = self._asked = None
         self._on_step("")
         if sentence:
             self._show_problem(sentence)

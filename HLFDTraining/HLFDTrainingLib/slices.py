@@ -68,11 +68,11 @@ class SliceDataset(torch.utils.data.Dataset):
         return int(np.random.default_rng([self.seed, *request]).integers(ORIENTATIONS))
 
     def _changed(self, slice_: dict[str, torch.Tensor], request: tuple[int, int]) -> dict[str, torch.Tensor]:
-        if self.augmentation is None:
-            return slice_
         if self.augmentation == "orientations":
             orientation = self.orientation(request)
             return {name: oriented(cut_to(values, self.size), orientation) for name, values in slice_.items()}
+        if self.anatomical is None:
+            return slice_
         state = np.random.SeedSequence([self.seed, *request]).generate_state(1)[0]
         return self.anatomical.set_random_state(seed=int(state))(slice_)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .cases import Case
 
 PARTS = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.1, 0.2)
 USES = {"train": "learn from", "validation": "choose the best model with", "test": "measure the result on"}
 """What the cases of each part are for."""
 _WITHOUT_LABEL = {
@@ -89,11 +90,12 @@ class Split:
                 f"The stored split and the cases differ in {len(differing)} cases, first {differing[0]}. "
                 "Restore the cases that the run began with, or begin a new run."
             )
-        return cls(*(tuple(by_name[name] for name in names[part]) for part in PARTS), seed=seed)
+        train, validation, test = (tuple(by_name[name] for name in names[part]) for part in PARTS)
+        return cls(train, validation, test, seed)
 
 
 def split_by_patient(
-    cases: Sequence[OfPatient], *, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
+    cases: Sequence[Case], *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
 ) -> Split:
     """Divides cases into training, validation and test, every patient whole in one of them.
 
@@ -108,18 +110,24 @@ def split_by_patient(
     Raises:
         CasesError: there are no cases, or the fractions are not shares.
     """
+    return _split(cases, parts_by_patient(cases, fractions=fractions, seed=seed), seed)
+
+
+def parts_by_patient(
+    cases: Sequence[OfPatient], *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
+) -> dict[str, str]:
+    """The part of each patient, as `split_by_patient` divides them. Raises CasesError as it does."""
     if not cases:
         raise CasesError("There are no cases to split. Give a folder with annotated cases.")
     if len(fractions) != len(PARTS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise CasesError(f"The shares {fractions} for training, validation and test must be 0 or more and add up to 1.")
     patients = sorted({case.patient for case in cases}, key=lambda patient: _shuffle_key(patient, seed))
     validation, test = _counts(len(patients), fractions)
-    held_out = dict.fromkeys(patients[:validation], "validation") | dict.fromkeys(
-        patients[validation : validation + test], "test"
-    )
-    ordered = sorted(cases, key=lambda case: case.name)
-    parts = (tuple(case for case in ordered if held_out.get(case.patient, "train") == part) for part in PARTS)
-    return Split(*parts, seed=seed)
+    return {
+        **dict.fromkeys(patients[:validation], "validation"),
+        **dict.fromkeys(patients[validation : validation + test], "test"),
+        **dict.fromkeys(patients[validation + test :], "train"),
+    }
 
 
 def split_onward(cases: Sequence[Case], before: Mapping[str, str], *, seed: int = 0) -> Split:
@@ -138,11 +146,16 @@ def split_onward(cases: Sequence[Case], before: Mapping[str, str], *, seed: int 
     part_of = dict(before)
     new = [case for case in cases if case.patient not in part_of]
     if new:
-        part_of |= {case.patient: part for part in PARTS for case in getattr(split_by_patient(new, seed=seed), part)}
+        part_of |= parts_by_patient(new, seed=seed)
     elif not cases:
         raise CasesError("There are no cases to split. Give a folder with annotated cases.")
+    return _split(cases, part_of, seed)
+
+
+def _split(cases: Sequence[Case], part_of: Mapping[str, str], seed: int) -> Split:
     ordered = sorted(cases, key=lambda case: case.name)
-    return Split(*(tuple(case for case in ordered if part_of[case.patient] == part) for part in PARTS), seed=seed)
+    train, validation, test = (tuple(case for case in ordered if part_of[case.patient] == part) for part in PARTS)
+    return Split(train, validation, test, seed)
 
 
 def _shuffle_key(patient: str, seed: int) -> str:

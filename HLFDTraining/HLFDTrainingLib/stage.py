@@ -18,7 +18,9 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import replacing
 from torch import nn
 
+from .distillers import Distiller
 from .epoch_batches import EpochBatches
+from .head_learner import HeadLearner
 from .partial_labels import Target
 from .plan import TrainingPlan
 from .preview import write_preview
@@ -94,7 +96,7 @@ class Stage:
         self,
         name: str,
         folder: Path,
-        learner: nn.Module,
+        learner: Distiller | HeadLearner,
         training: SliceDataset,
         validation: SliceDataset,
         *,
@@ -110,7 +112,7 @@ class Stage:
         self.name = name
         self.folder = folder
         self.learner = learner.to(device=device)
-        self.learner.student.to(memory_format=torch.channels_last)
+        self.learner.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.training = training
         self.validation = validation
         self.epochs = epochs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,7 +39,8 @@ def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
         image = read_label(case.label)
         # The annotation lies on the CT's grid, so its own slices are the CT's.
         annotation = AxialSlices(image, task).labels_of(image)
-        labelled = np.isin(annotation, [value for value, names in case.labels.items() if names]).any(axis=(1, 2))
+        annotated = np.isin(annotation, [value for value, names in case.labels.items() if names])
+        labelled = np.any(annotated, axis=(1, 2))
         items += [SliceItem(case, index, bool(any_label)) for index, any_label in enumerate(labelled)]
     return items
 
@@ -55,7 +56,7 @@ def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
     labelled = [item for item in repeated if item.labelled]
     empty = [item for item in repeated if not item.labelled]
     count = min(len(empty), round(EMPTY_SLICES * len(labelled)))
-    chosen = np.random.default_rng(seed).choice(len(empty), count, replace=False) if count else []
+    chosen: Iterable[int] = np.random.default_rng(seed).choice(len(empty), count, replace=False) if count else []
     return labelled + [empty[number] for number in sorted(chosen)]
 
 

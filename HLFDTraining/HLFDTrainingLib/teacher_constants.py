@@ -65,18 +65,18 @@ class TeacherConstants:
         return {constant: torch.cat([sample[constant] for sample in samples]) for constant in self._needed[size]}
 
     def _of_slice(self, image: torch.Tensor, target: Target, request: tuple[int, int]) -> dict[Constant, torch.Tensor]:
-        device = next(self.distiller.teacher.parameters()).device
+        device = next(self.distiller.student.parameters()).device
         wanted = self._needed[(image.shape[2], image.shape[3])]
         row, source = (self._row(request), _source(image, target)) if self.store else (0, 0)
-        found = {constant: self._read(constant, row, source) for constant in wanted}
-        missing = [constant for constant, value in found.items() if value is None]
+        found = {constant: value for constant in wanted if (value := self._read(constant, row, source)) is not None}
+        missing = [constant for constant in wanted if constant not in found]
         if missing:
             computed = self.distiller.teacher_constants(image.to(device), target.to(device), missing)
             for constant, value in computed.items():
                 self._write(constant, row, source, value)
                 found[constant] = value
         # Strides decide in what order sums are taken, so they must not tell where a value comes from.
-        return {constant: value.to(device).contiguous() for constant, value in found.items()}
+        return {constant: found[constant].to(device).contiguous() for constant in wanted}
 
     def _row(self, request: tuple[int, int]) -> int:
         item = self.slices.items[request[1]]
@@ -96,8 +96,8 @@ class TeacherConstants:
         """The constant's file. The unified head is not part of the store's folder, because few methods have one."""
         if constant not in self._names:
             of_head = constant.kind == "prediction" and len(constant.layers) > 1
-            head = f"_by_{fingerprint(self.distiller.unified_head)}" if of_head else ""
-            self._names[constant] = constant.name + head
+            head = self.distiller.unified_head if of_head else None
+            self._names[constant] = constant.name + (f"_by_{fingerprint(head)}" if head is not None else "")
         return self._names[constant]
 
 

@@ -122,7 +122,8 @@ class TrainingRun:
         """Trains the stages in their order; how the students went, by stage."""
         method = (self.plan.method, self.plan.method_options)
         teacher = self._teacher(training, validation) if needs_teacher(*method) else None
-        head = self._head(teacher, training, validation) if needs_unified_head(*method) else None
+        with_head = needs_unified_head(*method)
+        head = self._head(teacher, training, validation) if teacher is not None and with_head else None
         students = {"student": self._student(teacher, head, training, validation)}
         if self.plan.undistilled:
             students["undistilled"] = self._undistilled(training, validation)
@@ -164,7 +165,7 @@ class TrainingRun:
     def _stage(
         self,
         name: str,
-        learner: nn.Module,
+        learner: Distiller | HeadLearner,
         epochs: int,
         training: SliceDataset,
         validation: SliceDataset,
@@ -194,7 +195,8 @@ class TrainingRun:
             learner = build_distiller("none", network, None, self.plan.task.num_classes)
             self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
             network.load_state_dict(self.folder.best("teacher")["network"])
-        return network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.eval().requires_grad_(False)
 
     def _head(self, teacher: nn.Module, training: SliceDataset, validation: SliceDataset) -> UnifiedHead:
         self._seed(2)

@@ -62,4 +62,4 @@ def _curves(stage: str, events: Sequence[Event]) -> StageCurves:
 
 def _columns(rows: Sequence[dict[str, float | None]]) -> dict[str, list[float]]:
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [NAN if row.get(name) is None else row[name] for row in rows] for name in names}
+    return {name: [NAN if (value := row.get(name)) is None else value for row in rows] for name in names}

@@ -40,7 +40,7 @@ def count_overlaps(
 def _overlaps(predicted: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     """Counts (C, 3) of one slice, of classes (H, W); `known` (C,) stand for what its annotator marked."""
     rows = np.zeros((len(known), 3))
-    for label in np.flatnonzero(known.numpy()):
+    for label in np.flatnonzero(known.numpy()).tolist():
         of_prediction, of_truth = predicted == label, truth == label
         both = (of_prediction & of_truth).sum()
         rows[label] = [float(both), float(of_prediction.sum()), float(of_truth.sum())]

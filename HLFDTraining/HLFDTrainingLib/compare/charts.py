@@ -175,8 +175,7 @@ def _line_chart(
         _text(chart, f"{2**tick if powers_of_two else tick:g}", left - 6, y, "end", QUIET)
     places = [x for x, _ in x_ticks]
     for x, name in x_ticks:
-        at = _place(x, places, left + 12, right - 12)
-        _text(chart, name, at, bottom + ROW / 2, "middle", QUIET, size=10)
+        _text(chart, name, _place(x, places, left + 12, right - 12), bottom + ROW / 2, "middle", QUIET, size=10)
     for number, one in enumerate(series):
         at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in one.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
@@ -184,8 +183,9 @@ def _line_chart(
         line.set("stroke-width", "1.8")
         if one.dashed:
             line.set("stroke-dasharray", DASHES)
-        for x, y in at if len(at) < 20 else ():
-            _dot(chart, x, y, 2.2, one.color)
+        if len(at) < 20:
+            for x, y in at:
+                _dot(chart, x, y, 2.2, one.color)
         y = TOP + ROW * (number + 0.5)
         _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashed=one.dashed)
         _text(chart, one.name, right + 40, y, "start")

@@ -56,7 +56,7 @@ def slice_milliseconds(network: SegmentationNetwork, size: tuple[int, int], devi
 
     On CUDA in half precision, as segmenting does.
     """
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     slice_ = torch.zeros(1, 1, *size, device=device).to(memory_format=torch.channels_last)
     taken: list[float] = []
     with torch.autocast("cuda", torch.float16) if device.type == "cuda" else nullcontext():

@@ -43,7 +43,7 @@ def on_label_slices(
 def _on_its_slices(
     predicted: np.ndarray, annotated: np.ndarray, spacing: Sequence[float], *, lesions: bool
 ) -> LabelMetrics | None:
-    shown = annotated.any(axis=(1, 2))
+    shown = np.any(annotated, axis=(1, 2))
     if not shown.any():
         return None
     if shown.sum() == 1:

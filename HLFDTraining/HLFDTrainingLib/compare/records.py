@@ -130,5 +130,6 @@ def write_records(records: Iterable[Record], figures: Sequence[str], path: Path)
         writer = csv.writer(stream)
         writer.writerow((*places, *figures))
         for record in records:
-            values = ("" if math.isnan(value) else f"{value:.5f}" for value in map(record.values.get, figures))
-            writer.writerow((*(getattr(record, place) for place in places), *values))
+            values = [record.values[name] for name in figures]
+            told = ("" if math.isnan(value) else f"{value:.5f}" for value in values)
+            writer.writerow((*(getattr(record, place) for place in places), *told))

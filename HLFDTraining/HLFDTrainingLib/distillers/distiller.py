@@ -103,6 +103,7 @@ class Distiller(nn.Module):
         wanted = tuple(wanted)
         if not wanted:
             return {}
+        assert self.teacher is not None  # Edges that want something of it need one.
         _, teacher = _run(self.teacher, images, _layers(layer for constant in wanted for layer in constant.layers))
         with torch.autocast(images.device.type, enabled=False):
             return {constant: self.make_constant(constant, teacher, target) for constant in wanted}
@@ -119,6 +120,7 @@ class Distiller(nn.Module):
             samples = zip(*(features.split(count) for features in layers.values()))
             return torch.cat([_attention(unify(sample), constant) for sample in samples])
         if constant.kind == "prediction":
+            assert self.unified_head is not None  # The edges of a method that needs one.
             return self.unified_head(layers)
         return unify(list(layers.values())) if len(layers) > 1 else layers[constant.layers[0]]
 
