@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 from .errors import InputError
 from .slicer_attention_maps import Point, place_in_result
 from .slicer_focus_chart import FocusChart
+from .slicer_later import later
 from .slicer_layer_view import OWN_VIEWS, LayerView
 from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
 from .slicer_scene_result import SceneResult
@@ -97,11 +97,7 @@ class Comparison:
         self._running = False
         self._shown_in: list[tuple[WeakNode, list[str]]] = []
         self._on_end = on_end
-        # Slicer changes its views within the same events.
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._end_where_over)
+        self._looks_later = False
         self._layout_watch = Watch(self._look_later, vtk.vtkCommand.ModifiedEvent)
         self._scene_watch = Watch(self._look_later, slicer.vtkMRMLScene.NodeRemovedEvent)
 
@@ -164,9 +160,13 @@ class Comparison:
         self._running = False
 
     def _look_later(self) -> None:
-        self._timer.start()
+        """Slicer changes its views within the events that tell of a change."""
+        if not self._looks_later:
+            self._looks_later = True
+            later(self._end_where_over)
 
     def _end_where_over(self) -> None:
+        self._looks_later = False
         if not self._running or (self._layout.is_shown and all(result.exists for result in self.results)):
             return
         self.restore()

@@ -149,7 +149,6 @@ class SegmentationRun:
         self._ct: Any = volume_node  # One that is None ends the run before anything is asked of it.
         self._roi = roi_node
         self._output = output_node
-        self._probabilities = probabilities
         self._model = str(model)
         self._request = partial(
             SegmentRequest,
@@ -257,9 +256,7 @@ class SegmentationRun:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            request = self._request(
-                ct=image, folder=str(folder), allow_not_hu=allow_not_hu, whole_in_hu=whole_in_hu
-            )
+            request = self._request(ct=image, folder=str(folder), allow_not_hu=allow_not_hu, whole_in_hu=whole_in_hu)
             self._job = self._client.submit(request)
             event = yield from self._end_of_job()
             if isinstance(event, Finished):

@@ -17,7 +17,7 @@ from typing import Any
 
 from slicer_shell import dialogs
 from slicer_shell.pyside import QtCore, QtGui, QtNetwork, QtSvg, QtWidgets, shiboken6
-from slicer_shell.signals import slot_errors
+from slicer_shell.signals import SignalOwner, slot_errors
 
 QT6_ONLY_SIGNALS = {"checkStateChanged", "colorSchemeChanged"}
 
@@ -26,6 +26,7 @@ raw_disconnect = QtCore.QObject.disconnect
 raw_property = QtCore.QObject.property
 raw_set_property = QtCore.QObject.setProperty
 raw_make_button_box = QtWidgets.QDialogButtonBox.__init__
+raw_make_timer = QtCore.QTimer.__init__
 
 
 # ---- signals and slots
@@ -311,6 +312,11 @@ def single_shot(milliseconds: float, callback: Callable) -> None:
     timer.start(int(milliseconds))
 
 
+def make_timer(self: QtCore.QTimer, parent: Any = None) -> None:
+    """`QTimer(parent)`. Slicer's application is a QObject; its stand-in has Qt's."""
+    raw_make_timer(self, QtCore.QCoreApplication.instance() if isinstance(parent, SignalOwner) else parent)
+
+
 def make_button_box(self: QtWidgets.QDialogButtonBox, *arguments: Any) -> None:
     """`QDialogButtonBox(...)`: of several constructors that take a number, PythonQt chooses the one added last."""
     if len(arguments) == 1 and isinstance(arguments[0], int):
@@ -329,6 +335,7 @@ def patch_pyside(classes: list[type]) -> None:
         patch_class(cls)
     vars(QtCore.QTimer)["singleShot"].hidden = single_shot
     QtWidgets.QDialogButtonBox.__init__ = make_button_box
+    QtCore.QTimer.__init__ = make_timer
     base = QtCore.QObject
     base.className, base.delete = class_name, delete
     base.name = PropertyAttribute("objectName", "QString", True, None, None)
