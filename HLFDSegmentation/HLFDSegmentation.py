@@ -17,6 +17,7 @@ from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
+from HLFDSegmentationLib.slicer_later import later
 from HLFDSegmentationLib.slicer_model_panel import ModelPanel
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_readings import Readings
@@ -176,11 +177,13 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     def onNodeAboutToBeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
         """Called just before a node is deleted.
 
-        A node selector goes on to another node, which nobody has chosen, when its own is deleted.
+        A node selector of an open panel goes on to another node, which nobody has chosen, when its own is deleted. It
+        observes the same event with a lower priority.
         """
         for name in self.nodeSelectors() if self._parameterNode else ():
             if self._parameterNode.getValue(name) is node:
                 setattr(self._parameterNode, name, None)
+                later(self.showResult)
 
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node; makes one where there is none."""

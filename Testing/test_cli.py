@@ -480,6 +480,7 @@ def test_demo_generates_nothing_that_cannot_be_written(tmp_path, capsys):
         (["segment", "", "-o", "D"], "follows segment"),
         (["segment", "C", "-o", ""], "follows -o"),
         (["segment", "C", "-o", "D", "--model", ""], "follows --model"),
+        (["segment", "C", "--output="], "follows --output="),
         ([""], "the first one"),
     ],
 )

@@ -790,6 +790,7 @@ def test_any_node_may_be_deleted(reviewed, victim):
     }[victim]
     panel.slicer.mrmlScene.RemoveNode(node)
     panel.slicer.app.processEvents()
+    assert ("no longer in the scene" in panel.ui.notesLabel.text) == (victim == "ct")
     for value in (0, 3, 8):
         panel.ui.layerSlider.value = value
     panel.ui.mostAttentionButton.click()
@@ -799,14 +800,14 @@ def test_any_node_may_be_deleted(reviewed, victim):
     assert panel.ui.reviewControls.visible == (victim != "result")
 
 
-@pytest.mark.parametrize("name", ["inputVolume", "roi", "outputSegmentation", "result"])
+@pytest.mark.parametrize("name", ["inputVolume", "roi", "outputSegmentation", "result", "comparedResult"])
 def test_nothing_is_chosen_in_place_of_a_deleted_node(slicer_shell, quick, name):
     """Slicer's selectors go on to a neighbor: another region, or a segmentation of the user's that a run adds to."""
     kinds = {"inputVolume": "vtkMRMLScalarVolumeNode", "roi": "vtkMRMLMarkupsROINode"}
     nodes = [
         slicer_shell.mrmlScene.AddNewNodeByClass(kinds.get(name, "vtkMRMLSegmentationNode")) for _number in range(3)
     ]
-    if name == "result":
+    if "esult" in name:
         for node in nodes:
             node.SetAttribute("HLFD.Model", "m")
     setattr(quick.parameters, name, nodes[1])

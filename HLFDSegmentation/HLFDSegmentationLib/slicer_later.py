@@ -14,7 +14,8 @@ def later(action: Callable[[], None]) -> None:
     Slicer's own `qt.QTimer.singleShot` keeps its timer, and with it the action and the nodes that it knows, until
     Slicer ends.
     """
-    timer = qt.QTimer(slicer.app)
+    # It is gone before Python is, when Slicer ends.
+    timer = qt.QTimer(slicer.app.moduleManager())
     timer.setSingleShot(True)
     timer.connect("timeout()", action)
     timer.connect("timeout()", timer.deleteLater)

@@ -92,7 +92,16 @@ def run_python(module: str, *arguments: str) -> Finished:
     with PrivateFolder() as folder:
         files = folder.path / "output.txt", folder.path / "log.txt"
         process = start_python([MODULE_FOLDER], module, *arguments, output=files[0], log=files[1])
-        while process.poll() is None:
-            slicer.app.processEvents()
-            time.sleep(0.02)
-        return Finished(process.returncode, *(file.read_text(encoding="utf-8", errors="replace") for file in files))
+        try:
+            while process.poll() is None:
+                slicer.app.processEvents()
+                time.sleep(0.02)
+        finally:
+            end_python(process)
+        try:
+            said, log = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+        except OSError as error:
+            raise OutputError(
+                _("What a program has told could not be read ({reason}). Try again.").format(reason=error.strerror)
+            ) from error
+        return Finished(process.returncode, said, log)

@@ -25,16 +25,19 @@ class SceneWidgetMixin(VTKObservationMixin):
     _parameterNode: Any = None
     _parameterNodeGuiTag: Any = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Node selectors know of imported nodes, and the module of its parameter node, only after the event.
+        self.afterImport = qt.QTimer()
+        self.afterImport.setSingleShot(True)
+        self.afterImport.connect("timeout()", self.onSceneReady)
+
     def observeScene(self) -> None:
         """Shows the scene's parameters and follows the scene from now on."""
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        # Node selectors know of imported nodes, and the module of its parameter node, only after the event.
-        self.afterImport = qt.QTimer()
-        self.afterImport.setSingleShot(True)
-        self.afterImport.connect("timeout()", self.onSceneReady)
         self.initializeParameterNode()
 
     def leaveScene(self) -> None:

@@ -54,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
     """An empty path would be the current folder, where nobody asked for anything to be read or written."""
-    if "" in arguments:
-        before = arguments[: arguments.index("")]
-        where = f"what follows {before[-1]}" if before else "the first one"
+    for before, argument in zip(["", *arguments], arguments):
+        if argument and not (argument.startswith("--") and argument.endswith("=")):
+            continue
+        option = argument or before
+        where = f"what follows {option}" if option else "the first one"
         raise InputError(
             f"A part of the command is empty: {where}. Write it out; in a script, look whether a variable is not set."
         )

@@ -95,9 +95,11 @@ class TeacherConstants:
     def _name(self, constant: Constant) -> str:
         """The constant's file. The unified head is not part of the store's folder, because few methods have one."""
         if constant not in self._names:
-            of_head = constant.kind == "prediction" and len(constant.layers) > 1
-            head = self.distiller.unified_head if of_head else None
-            self._names[constant] = constant.name + (f"_by_{fingerprint(head)}" if head is not None else "")
+            name = constant.name
+            if constant.kind == "prediction" and len(constant.layers) > 1:
+                assert self.distiller.unified_head is not None  # Who makes such a constant needs one.
+                name += f"_by_{fingerprint(self.distiller.unified_head)}"
+            self._names[constant] = name
         return self._names[constant]
 
 

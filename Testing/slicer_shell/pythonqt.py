@@ -17,7 +17,7 @@ from typing import Any
 
 from slicer_shell import dialogs
 from slicer_shell.pyside import QtCore, QtGui, QtNetwork, QtSvg, QtWidgets, shiboken6
-from slicer_shell.signals import SignalOwner, slot_errors
+from slicer_shell.signals import slot_errors
 
 QT6_ONLY_SIGNALS = {"checkStateChanged", "colorSchemeChanged"}
 
@@ -313,8 +313,8 @@ def single_shot(milliseconds: float, callback: Callable) -> None:
 
 
 def make_timer(self: QtCore.QTimer, parent: Any = None) -> None:
-    """`QTimer(parent)`. Slicer's application is a QObject; its stand-in has Qt's."""
-    raw_make_timer(self, QtCore.QCoreApplication.instance() if isinstance(parent, SignalOwner) else parent)
+    """`QTimer(parent)`. Slicer's module manager is a QObject; Qt's application stands in for it."""
+    raw_make_timer(self, parent if isinstance(parent, QtCore.QObject | None) else QtCore.QCoreApplication.instance())
 
 
 def make_button_box(self: QtWidgets.QDialogButtonBox, *arguments: Any) -> None:

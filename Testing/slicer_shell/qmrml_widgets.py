@@ -36,8 +36,9 @@ class Observers:
         self._tags: list[tuple[vtk.vtkObject, int]] = []
         widget.destroyed.connect(self.clear)
 
-    def add(self, observed: vtk.vtkObject, event: int, callback: Callable[[], None]) -> None:
-        self._tags.append((observed, observed.AddObserver(event, lambda *_: callback())))
+    def add(self, observed: vtk.vtkObject, event: int, callback: Callable[..., None], priority: float = 0.0) -> None:
+        heard = callback if hasattr(callback, "CallDataType") else lambda *_: callback()
+        self._tags.append((observed, observed.AddObserver(event, heard, priority)))
 
     def clear(self) -> None:
         for observed, tag in self._tags:
@@ -84,7 +85,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
         self._combo_box = QtWidgets.QComboBox(self)
         in_a_row(self, self._combo_box)
         self._nodes: list[slicer.vtkMRMLNode | None] = []
-        self._node = None
+        self._node = self._leaving = None
         self._attributes: list[tuple[str, str, Any]] = []
         self._base_names: dict[str, str] = {}
         self._observers, self._node_observers = Observers(self), Observers(self)
@@ -111,13 +112,13 @@ class qMRMLNodeComboBox(qMRMLWidget):
         """What is chosen where the chosen node is listed no more; as in Slicer, a neighbor of one that was deleted."""
         if not self._nodes:
             return None
-        is_deleted = self._node in before and self._node is not None and self._node.GetScene() is None
+        is_deleted = self._node in before and self._node is not None and self._node is self._leaving
         return self._nodes[min(before.index(self._node), len(self._nodes) - 1) if is_deleted else 0]
 
     def _candidates(self) -> list[slicer.vtkMRMLNode]:
         """The nodes of the types, hidden ones too; they are observed, as a name, an attribute or hiding may change."""
         nodes = self._scene.GetNodes() if self._scene is not None else []
-        found = [node for node in nodes if any(node.IsA(node_type) for node_type in self.nodeTypes)]
+        found = [node for node in nodes if any(node.IsA(kind) for kind in self.nodeTypes) and node is not self._leaving]
         self._node_observers.clear()
         for node in found:
             self._node_observers.add(node, vtk.vtkCommand.ModifiedEvent, self._update)
@@ -152,7 +153,16 @@ class qMRMLNodeComboBox(qMRMLWidget):
             self._observers.add(
                 scene, event, self._update_after_import if event == Scene.EndImportEvent else self._update
             )
+        if scene is not None:
+            # Slicer's model takes the row away with this priority: who observes with a higher one is told before.
+            self._observers.add(scene, Scene.NodeAboutToBeRemovedEvent, self._leave, -10.0)
         self._update()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _leave(self, _scene: Scene, _event: str, node: slicer.vtkMRMLNode) -> None:
+        self._leaving = node
+        self._update()
+        self._leaving = None
 
     def _update_after_import(self) -> None:
         """As in Slicer, whose model takes all its rows away then, and the choice with them (its issue 4570)."""
