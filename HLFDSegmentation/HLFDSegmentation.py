@@ -183,7 +183,12 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         for name in self.nodeSelectors() if self._parameterNode else ():
             if self._parameterNode.getValue(name) is node:
                 setattr(self._parameterNode, name, None)
-                later(self.showResult)
+                later(self.onNodeRemoved)
+
+    def onNodeRemoved(self) -> None:
+        """Called when a node that was chosen is deleted; the panel may be gone by then, too."""
+        if self._parameterNode:
+            self.showResult()
 
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node; makes one where there is none."""
