@@ -529,6 +529,17 @@ def test_a_name_that_the_output_cannot_show_is_no_failure(ct_file, tmp_path, unt
     assert "\\u7ed3\\u679c" in done.stdout
 
 
+def test_a_reader_of_the_output_that_goes_away_is_no_fault_of_a_file(tmp_path):
+    """As head does, which needs the first line alone."""
+    command = [sys.executable, "-m", "HLFDTrainingLib.cli", "models", "list"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env={**os.environ, "HLFD_MODELS": str(tmp_path)}) as process:
+        process.stdout.close()
+        told = process.stderr.read().decode().splitlines()
+    assert told == ["hlfd: the command ended early, because the program that read its output did."]
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("own", [None, "7"])
 def test_threads_of_the_command_leave_the_processor_to_others(own, tmp_path):
     """Before torch is imported, or it would do nothing; what the user has chosen stays."""

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.doubts import (
     anatomy_doubts,
+    contrast_doubts,
     cut_doubts,
     geometry_doubts,
     little_doubts,
@@ -15,6 +16,7 @@ from HLFDSegmentationLib.doubts import (
 )
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -115,6 +117,34 @@ def test_more_tumor_than_organ():
     labels[1, 6] = KIDNEY
     (doubt,) = anatomy_doubts(voxels_of(labels, TASK), TASK, 1.0)
     assert "kidney tumor (60.0 mL)" in doubt and "kidney (10.0 mL)" in doubt
+
+
+@pytest.mark.parametrize(("kidney_hu", "told"), [(12, True), (40, True), (90, False), (180, False)])
+def test_a_ct_without_contrast_medium_is_told_by_its_kidneys(kidney_hu, told):
+    """Whatever the liver's HU are, and the tumors'."""
+    labels = np.zeros((2, 10, 10), np.uint8)
+    labels[0, :6], labels[1, 0], labels[1, 1:6] = KIDNEY, KIDNEY_TUMOR, LIVER
+    hu = np.where(labels == KIDNEY, kidney_hu, 30)
+    doubts = contrast_doubts(hu, labels, TASK, 1.0)
+    assert len(doubts) == told
+    for doubt in doubts:
+        assert f"median is {kidney_hu} HU, as in a CT without contrast" in doubt
+        assert "liver tumor and kidney tumor" in doubt
+
+
+def test_a_few_voxels_of_kidney_and_a_task_without_one_say_nothing_of_contrast_medium():
+    labels = np.full((2, 10, 10), KIDNEY, np.uint8)
+    hu = np.full(labels.shape, 20)
+    assert contrast_doubts(hu, labels, TASK, 1.0) and not contrast_doubts(hu, labels, TASK, 0.1)
+    assert contrast_doubts(hu, np.full_like(labels, 1), TASKS["liver-tumor"], 1.0) == []
+
+
+def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):
+    monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(KIDNEY) or [])
+    ct = sitk.GetImageFromArray(np.full((3, 24, 24), 30, np.int16))
+    ct.SetSpacing((5.0, 5.0, 5.0))
+    notes = Segmenter(find_package(), device="cpu").segment(ct).notes
+    assert sum("without contrast medium" in note for note in notes) == 1
 
 
 @pytest.mark.parametrize("voxel_ml", [0.5, 2.0])

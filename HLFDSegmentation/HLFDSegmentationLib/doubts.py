@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .model_figures import in_brackets, number_of_patients
-from .tasks import Label, Task
+from .tasks import KIDNEY, Label, Task
 
 LEAST_FIELD_MM = 50.0
 """A CT that shows less of the patient than this, across, is cropped tightly or has a wrong spacing."""
@@ -22,6 +22,10 @@ at 10 degrees and 0.892 at 19."""
 
 LITTLE_ML = 50.0
 """An organ of less is one that the CT hardly shows, or none: in other parts of the body, models find such pieces."""
+
+ENHANCED_KIDNEY_HU = 60.0
+"""Kidneys have about 30 HU without contrast medium, and more than 80 in every phase with it. The liver cannot tell: in
+an early phase it has no more than without."""
 
 DOUBTFUL_DICE = 0.75
 
@@ -140,6 +144,27 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     return [
         f"Only {' and '.join(little)} was found. Where the CT does not show the organ, or just its end, the "
         "model may have taken something else for it. Look at it before you use any figure of it."
+    ]
+
+
+def contrast_doubts(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+    """About a CT without contrast medium, where tumors hardly differ from their organ: its kidneys are as dark.
+
+    Args:
+        hu: the CT (Z, Y, X), in HU.
+        labels: uint8, in the same shape.
+        task: what the classes are.
+        voxel_ml: the volume of a voxel, in mL.
+    """
+    kidneys = [label.value for label in task.organs if label.type == KIDNEY]
+    found = hu[np.isin(labels, kidneys)]
+    if not task.tumors or found.size * voxel_ml < LITTLE_ML or (median := np.median(found)) >= ENHANCED_KIDNEY_HU:
+        return []
+    tumors = " and ".join(tumor.name for tumor in task.tumors)
+    return [
+        f"The kidneys' median is {median:.0f} HU, as in a CT without contrast medium: tumors hardly differ from their "
+        f"organ there. What this result says of {tumors}, found or not, is not to be used unless a series with "
+        "contrast medium confirms it."
     ]
 
 

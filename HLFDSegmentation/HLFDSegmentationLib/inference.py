@@ -14,7 +14,16 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
-from .doubts import anatomy_doubts, cut_doubts, geometry_doubts, little_doubts, model_doubts, tilt_doubts, voxels_of
+from .doubts import (
+    anatomy_doubts,
+    contrast_doubts,
+    cut_doubts,
+    geometry_doubts,
+    little_doubts,
+    model_doubts,
+    tilt_doubts,
+    voxels_of,
+)
 from .errors import HLFDError, InputError, MemoryShortError
 from .neighboring_slices import NeighboringSlices
 from .networks.network import SegmentationNetwork
@@ -122,14 +131,13 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         cleaned = clean(labels, self.task, slices.spacing, slices.place)
+        found = slices.labels_on_ct(labels)
         # First what a reader must not miss; noise that was taken away comes last.
-        notes = _ct_doubts(ct, slices) + self._label_doubts(labels, slices.spacing)
+        notes = _ct_doubts(ct, slices) + self._contrast_doubts(ct, found) + self._label_doubts(labels, slices.spacing)
         notes += _threshold_notes(tumor_threshold) + cleaned
         network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
-        return Segmentation(
-            slices.labels_on_ct(labels), self.task, network_labels, notes + runner.notes, maps, str(runner.device)
-        )
+        return Segmentation(found, self.task, network_labels, notes + runner.notes, maps, str(runner.device))
 
     def explain(
         self, ct: sitk.Image, labels: sitk.Image, *, signed: bool = False, progress: Progress | None = None
@@ -151,6 +159,10 @@ class Segmenter:
         maps = self._explain(runner, slices, network_labels, signed, progress)
         notes = _ct_doubts(ct, slices) + runner.notes
         return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
+
+    def _contrast_doubts(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
+        hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
+        return contrast_doubts(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
 
     def _label_doubts(self, labels: np.ndarray, spacing: tuple[float, ...]) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
     except HLFDError as error:
         print(f"hlfd: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -37,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             "hlfd: the memory of this computer does not suffice. Close other programs, or crop the CT.", file=sys.stderr
         )
+    except BrokenPipeError:
+        print("hlfd: the command ended early, because the program that read its output did.", file=sys.stderr)
+        # Python writes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # of a path that was not looked at before: its name is too long, its disk is gone
         print(
             f"hlfd: {error.filename or 'A file'} cannot be used: {error.strerror or error}. Check its name, its folder "
