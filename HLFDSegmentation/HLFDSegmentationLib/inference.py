@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention
+from .body_orientation import MirroredSearch, placement_doubts
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
 from .doubts import (
@@ -131,11 +132,11 @@ class Segmenter:
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
         cleaned = clean(labels, self.task, slices.spacing, slices.place)
-        found = slices.labels_on_ct(labels)
+        found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         # First what a reader must not miss; noise that was taken away comes last.
-        notes = _ct_doubts(ct, slices) + self._contrast_doubts(ct, found) + self._label_doubts(labels, slices.spacing)
+        notes = self._orientation_doubts(runner, slices, network_labels) + _ct_doubts(ct, slices)
+        notes += self._contrast_doubts(ct, found) + self._label_doubts(labels, slices.spacing)
         notes += _threshold_notes(tumor_threshold) + cleaned
-        network_labels = slices.to_canvas(labels)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         return Segmentation(found, self.task, network_labels, notes + runner.notes, maps, str(runner.device))
 
@@ -157,8 +158,13 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        notes = _ct_doubts(ct, slices) + runner.notes
+        notes = placement_doubts(network_labels, slices, self.task) + _ct_doubts(ct, slices) + runner.notes
         return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
+
+    def _orientation_doubts(self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+        search = MirroredSearch(slices, self.task)
+        runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), lambda _share: None)
+        return search.doubts() or placement_doubts(network_labels, slices, self.task)
 
     def _contrast_doubts(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)

@@ -82,6 +82,7 @@ class AxialSlices:
         count: number of axial slices.
         shape: rows and columns (H, W) of the network's canvas.
         shown: rows and columns of the canvas that show the CT; the rest is padding.
+        pixel_mm: height and width of the canvas's pixels.
         grid_shape: (Z, Y, X), the voxels of the CT in axial order.
         spacing: mm along x, y and z of the CT in axial order.
         slice_tilt: angle in degrees between the CT's slices, as they were given, and the plane across the patient.
@@ -107,7 +108,7 @@ class AxialSlices:
         _check_extent(extent)
         rows, columns = (max(1, round(float(mm) / task.spacing)) for mm in extent)
         self.shown = (rows, columns)
-        self._pixel_mm = tuple(extent / self.shown)
+        self.pixel_mm: tuple[float, float] = tuple(extent / self.shown)
         self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 
     def place(self, index: np.ndarray) -> str:
@@ -136,7 +137,7 @@ class AxialSlices:
         slab = self._on_canvas(np.clip(self._voxels[start:stop].astype(np.float32), -1024.0, 1024.0))
         rows, columns = self.shown
         body = np.zeros(slab.shape, dtype=bool)
-        margin = max(1, round(TABLE_MARGIN_MM / max(self._pixel_mm)))
+        margin = max(1, round(TABLE_MARGIN_MM / max(self.pixel_mm)))
         for one, hu in zip(body, slab):
             one[:rows, :columns] = _body(hu[:rows, :columns] > self._densest_air, margin)
         return body
@@ -201,7 +202,7 @@ class AxialSlices:
     def layer_image(self, maps: np.ndarray) -> sitk.Image:
         """Maps (Z, h, w) of a layer as an image whose cells cover the canvas, placed on the CT in mm."""
         cells = np.array(maps.shape[:0:-1])
-        canvas_mm = np.array(self.shape[::-1]) * self._pixel_mm[::-1]
+        canvas_mm = np.array(self.shape[::-1]) * self.pixel_mm[::-1]
         cell_mm = np.array([*(canvas_mm / cells), self.spacing[2]])
         corner_to_center = (cell_mm - self.spacing) / 2
         image = sitk.GetImageFromArray(maps)
