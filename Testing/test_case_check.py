@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from generated_cases import blob_case
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
@@ -409,6 +410,21 @@ def test_everything_is_listed_at_once(kits):
         ("case_00007", "error"),
         ("case_00007", "warning"),
     ]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_case_that_is_stored_mirrored_is_told(mirrored, tmp_path):
+    """It would teach the network the wrong side, and be no fault that a segmentation of it shows."""
+    stored = [image[::-1] if mirrored else image for image in blob_case(0)]
+    ct, label = tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz"
+    for image, path in zip(stored, (ct, label)):
+        image.SetDirection(np.eye(3).ravel())
+        image.SetOrigin((0.0, 0.0, 0.0))
+        sitk.WriteImage(image, str(path))
+    case = Case("one", "one", ct, label, {1: ("liver",), 2: ("liver tumor",)})
+    told = [finding for finding in check_cases([case], load_task("liver-tumor")) if "mirrored" in finding.problem]
+    assert len(told) == mirrored
+    assert all(one.severity == "warning" and "to the left of the body's middle" in one.problem for one in told)
 
 
 def test_real_ct_and_labels_fit(data):

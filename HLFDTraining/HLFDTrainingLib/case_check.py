@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.body_orientation import misplaced_organs
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.given_segmentation import segment_names
@@ -21,8 +22,9 @@ from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
+from HLFDSegmentationLib.volumes import AxialSlices
 
-from .cases import ALL_CASES, Case, target_values
+from .cases import ALL_CASES, Case, classes_of, target_values
 from .split import PARTS, USES, Split, label_gap
 
 WIDEST_SLICE_SPACING = 10.0
@@ -143,7 +145,8 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
         yield from _check_values(case, label, task, seen)
         yield from _check_segment_names(case, label, task)
     if ct is not None and label is not None:
-        yield from _check_geometry(case, ct, label)
+        other_grid = list(_check_geometry(case, ct, label))
+        yield from other_grid or _check_placement(case, ct, label, task)
 
 
 def _fingerprint(ct: sitk.Image) -> str:
@@ -193,6 +196,26 @@ def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[F
             problem = f"The {what} of the CT is {_numbers(of_ct)}{unit}, and of the label {_numbers(of_label)}{unit}."
             remedy = "Draw or resample the label on the CT's own grid, or give the CT that it was drawn on."
             yield Finding(case.name, "error", problem, remedy)
+
+
+def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) -> Iterator[Finding]:
+    """Whether the organs lie where they do in a body."""
+    try:
+        slices = AxialSlices(ct, task)
+        drawn = sitk.GetImageFromArray(classes_of(sitk.GetArrayViewFromImage(label), case, task))
+    except InputError as error:
+        yield Finding(case.name, "error", str(error), "Or leave the case out.")
+        return
+    except CasesError:  # told already, of what the case says of its labels
+        return
+    drawn.CopyInformation(ct)
+    if found := misplaced_organs(slices.to_canvas(slices.labels_of(drawn)), slices, task):
+        problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."
+        remedy = (
+            "Look whether the liver lies on the patient's right, the spine at the back and the chest above. If not, "
+            "export CT and segmentation again; a case the wrong way round teaches what is wrong."
+        )
+        yield Finding(case.name, "warning", problem, remedy)
 
 
 def _numbers(values: Sequence[float]) -> str:

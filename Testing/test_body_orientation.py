@@ -1,0 +1,141 @@
+"""A CT that is stored mirrored, turned or upside down is told: files lose how a patient lies in them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from HLFDSegmentationLib import body_orientation
+from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs
+from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
+
+TASK = replace(TASKS["abdomen"], spacing=5.0)
+LIVER, KIDNEY = 1, 2
+SPACING_MM = (5.0, 5.0, 8.0)
+
+
+def body() -> tuple[np.ndarray, np.ndarray]:
+    """A CT (z, y, x) in HU and its labels, in LPS: a bright liver on the right, in front of the kidneys and above."""
+    _, y, x = np.mgrid[:20, :64, :64]
+    hu = np.where(((y - 32) / 22) ** 2 + ((x - 32) / 28) ** 2 < 1, 30, -1000).astype(np.int16)
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[8:18, 20:36, 10:30] = LIVER
+    labels[3:12, 42:50, 16:22] = labels[3:12, 42:50, 42:48] = KIDNEY
+    hu[labels == LIVER] = 150
+    hu[labels == KIDNEY] = 220
+    return hu, labels
+
+
+def image(array: np.ndarray) -> sitk.Image:
+    made = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    made.SetSpacing(SPACING_MM)
+    return made
+
+
+WAYS = {
+    (): [],
+    (2,): ["to the left of the body's middle"],
+    (1,): ["behind the kidneys"],
+    (0,): ["below the kidneys"],
+    (1, 2): ["to the left of the body's middle", "behind the kidneys"],
+}
+
+
+@pytest.mark.parametrize(("axes", "told"), WAYS.items())
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_where_organs_lie_tells_how_a_ct_is_stored(axes, told, orientation):
+    """However the voxels are ordered in the file, where its directions are right."""
+    hu, labels = (np.flip(array, axes) for array in body())
+    ct = sitk.DICOMOrient(image(hu), orientation)
+    slices = AxialSlices(ct, TASK)
+    drawn = slices.labels_of(sitk.DICOMOrient(image(labels), orientation))
+    found = misplaced_organs(slices.to_canvas(drawn), slices, TASK)
+    assert found.count("the liver lies") == len(told) and all(words in found for words in told)
+
+
+def test_a_tip_of_the_liver_tells_nothing():
+    hu, labels = (np.flip(array, 2) for array in body())
+    slices = AxialSlices(image(hu), TASK)
+    labels = labels.copy()
+    labels[:17][labels[:17] == LIVER] = 0
+    labels[17, 24:] = 0
+    assert misplaced_organs(slices.to_canvas(labels), slices, TASK) == ""
+
+
+def network_that_learned(images: np.ndarray, *, mirrored_too: bool = False) -> torch.Tensor:
+    """Logits of a stand-in that is sure of what is bright, on the side and in the half where it has learned it."""
+    bright = (images[:, 0] > 0.5) & (images[:, 0] < 0.8)
+    if not mirrored_too:
+        bright[:, :, 32:] = bright[:, 36:] = False
+    logits = np.zeros((len(images), TASK.num_classes, *images.shape[-2:]), np.float32)
+    logits[:, 0], logits[:, LIVER] = 9.0, 18.0 * bright
+    return torch.from_numpy(logits)
+
+
+def searched(hu: np.ndarray, network) -> list[str]:
+    search = MirroredSearch(AxialSlices(image(hu), TASK), TASK)
+    for number in search.slices:
+        list(search.steps(int(number), int(number) + 1, network))
+    return search.doubts()
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ((), []),
+        ((2,), ["With left and right exchanged"]),
+        ((1,), ["With front and back exchanged"]),
+        ((1, 2), ["With left and right as well as front and back exchanged"]),
+    ],
+)
+def test_a_network_that_finds_more_in_mirrored_slices_tells(axes, told):
+    doubts = searched(np.flip(body()[0], axes), network_that_learned)
+    assert len(doubts) == len(told)
+    assert all(doubt.startswith(words) for doubt, words in zip(doubts, told))
+    assert searched(np.flip(body()[0], axes), lambda images: network_that_learned(images, mirrored_too=True)) == []
+
+
+def test_little_of_an_organ_in_mirrored_slices_tells_nothing():
+    hu = np.flip(body()[0], 2).copy()
+    hu[:, 24:36] = 30
+    assert searched(hu, network_that_learned) == []
+
+
+def test_slices_that_are_searched_again_with_less_memory_count_once():
+    hu = np.flip(body()[0], 2)
+    search = MirroredSearch(AxialSlices(image(hu), TASK), TASK)
+    for number in [*search.slices, *search.slices]:
+        for _share in search.steps(int(number), int(number) + 1, network_that_learned):
+            break  # the memory does not suffice
+        list(search.steps(int(number), int(number) + 1, network_that_learned))
+    assert search.doubts() == searched(hu, network_that_learned)
+
+
+def test_a_task_of_kidneys_alone_is_not_searched():
+    """They look alike on either side."""
+    assert len(MirroredSearch(AxialSlices(image(body()[0]), TASKS["kidney-tumor"]), TASKS["kidney-tumor"]).slices) == 0
+
+
+def test_an_upside_down_ct_is_told_first_with_the_result(monkeypatch):
+    hu, labels = (np.flip(array, 0) for array in body())
+    monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels) or [])
+    monkeypatch.setattr(MirroredSearch, "doubts", lambda search: [])  # this body is none that the model knows
+    segmenter = Segmenter(find_package(), "cpu")
+    notes = segmenter.segment(image(hu)).notes
+    assert "below the kidneys: it may be stored mirrored, turned or upside down" in notes[0]
+    assert segmenter.explain(image(hu), image(labels)).notes[0] == notes[0]
+
+
+@pytest.mark.parametrize("axes", [(), (2,), (1,), (1, 2)])
+def test_the_shipped_model_tells_a_real_ct_that_is_mirrored_or_turned(axes, data):
+    ct = sitk.DICOMOrient(read_ct(data / "volumes" / "totalseg_dicom20" / "ct.nii.gz"), "LPS")
+    stored = sitk.GetImageFromArray(np.ascontiguousarray(np.flip(sitk.GetArrayViewFromImage(ct), axes)))
+    stored.CopyInformation(ct)
+    notes = Segmenter(find_package(), "cpu").segment(stored).notes
+    told = [note for note in notes if body_orientation.ADVICE in note]
+    assert len(told) == (1 if axes else 0) and (not axes or notes[0] == told[0])
