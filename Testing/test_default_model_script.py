@@ -78,6 +78,8 @@ def test_script_goes_from_data_to_a_package_and_its_figures(data, tmp_path, monk
     for part in (
         "KiTS19, 2 slices",
         "Liver with tumors: median",
+        "kidney tumor, a patient's slices together: Dice",
+        "told as stored the wrong way, as they are: 0 of",
         "painted kidney tumors",
         "liver with tumors: Dice",
         "chest, seeds 7 to 7",

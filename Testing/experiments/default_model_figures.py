@@ -35,6 +35,7 @@ from default_model import (
     read_slice,
 )
 from empty_slices import empty_slice
+from HLFDSegmentationLib.body_orientation import ADVICE, EXCHANGES, SEARCH_EVERY_MM
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
@@ -82,6 +83,56 @@ def slices_of_test_patients(package: ModelPackage, data: Path) -> None:
         f"Liver with tumors: median {np.median(slices):.3f}, {np.count_nonzero(slices == 0)} slices missed altogether"
     )
     print(f"Mean over the {len(patient_means)} patients of each one's mean: {np.mean(patient_means):.3f}\n")
+
+
+def patients_together(segmenter: Segmenter, data: Path) -> None:
+    """Prints the Dice of a test patient's slices counted together, as in a volume, meaned over the patients."""
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        of_label = {
+            "liver with tumors": (liver_cases(data, Path(folder)), LIVER, LIVER),
+            "kidney with tumors": (kidney_cases(data, Path(folder)), KIDNEYS, (1, TUMOR_OF_KITS19)),
+            "kidney tumor": (kidney_cases(data, Path(folder)), (KIDNEY_TUMOR,), (TUMOR_OF_KITS19,)),
+        }
+        for name, (cases, values, true_values) in of_label.items():
+            # Of each patient: pixels that are found and true, found, true.
+            pixels: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
+            for case in split_by_patient(cases, fractions=FRACTIONS, seed=SEED).test:
+                if case.patient not in LEARNED_BY_SHIPPED:
+                    labels = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0]
+                    found, true = np.isin(labels, values), np.isin(read_slice(case)[1], true_values)
+                    pixels[case.patient] += (found & true).sum(), found.sum(), true.sum()
+            dice = [2 * both / (found + true) for both, found, true in pixels.values()]
+            spread = np.std(dice, ddof=1) if len(dice) > 1 else np.nan
+            print(
+                f"{name}, a patient's slices together: Dice {np.mean(dice):.3f} ± {spread:.3f} ({len(dice)} patients)"
+            )
+    print()
+
+
+def stored_the_wrong_way(segmenter: Segmenter, data: Path) -> None:
+    """Prints how many patients are told to be stored mirrored or turned, as they are and mirrored and turned.
+
+    The liver slices of a validation or test patient make a volume, 25 mm apart; beside them stand the three CTs.
+    """
+    volumes = [sitk.DICOMOrient(read_ct(path), "LPS") for path in sorted((data / "volumes").glob("*/ct.nii.gz"))]
+    by_patient = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        split = split_by_patient(liver_cases(data, Path(folder)), fractions=FRACTIONS, seed=SEED)
+        for case in (*split.validation, *split.test):
+            by_patient[case.patient].append(read_slice(case)[0])
+    stacks = [sitk.GetImageFromArray(np.stack(slices)) for slices in by_patient.values()]
+    for stack in stacks:
+        stack.SetSpacing((LIVER_SPACING_MM, LIVER_SPACING_MM, SEARCH_EVERY_MM))
+    for way, axes in {"as they are": (), **EXCHANGES, "head and feet": (-3,)}.items():
+        told = []
+        for group in (stacks, volumes):
+            stored = [sitk.GetImageFromArray(np.flip(sitk.GetArrayFromImage(ct), axes).copy()) for ct in group]
+            for image, ct in zip(stored, group, strict=True):
+                image.CopyInformation(ct)
+            told.append(sum(any(ADVICE in note for note in segmenter.segment(image).notes) for image in stored))
+        print(
+            f"told as stored the wrong way, {way}: {told[0]} of {len(stacks)} patients, {told[1]} of {len(volumes)} CTs"
+        )
 
 
 def painted_kidney_tumors(segmenter: Segmenter, data: Path) -> None:
@@ -185,6 +236,8 @@ def main() -> None:
     package = find_package(arguments.model)
     slices_of_test_patients(package, arguments.data)
     segmenter = Segmenter(package, "cpu")
+    patients_together(segmenter, arguments.data)
+    stored_the_wrong_way(segmenter, arguments.data)
     painted_kidney_tumors(segmenter, arguments.data)
     kidney_tumors_by_side(segmenter, arguments.data)
     for folder, labels in CTS.items():
