@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 
 import default_model
 import default_model_figures
+import default_model_steadiness
 from marked_slices import Marks
 
 NETWORK = "mobilenetv2-unet"
@@ -69,6 +70,10 @@ def test_script_goes_from_data_to_a_package_and_its_figures(data, tmp_path, monk
     assert {"liver", "kidney", "liver tumor", "kidney tumor"} == set(package.metrics)
     for told in ("Failures that were seen", "KiTS19, 2 slices", "| liver with tumors |", "not for diagnosis"):
         assert told in package.card
+
+    monkeypatch.setattr(sys, "argv", ["default_model_steadiness.py", str(data), "--model", str(package.path)])
+    default_model_steadiness.main()
+    assert "totalseg_dicom20, noise of 15 HU" in capfd.readouterr().out
 
     monkeypatch.setattr(default_model_figures, "PARTS", {"chest": (range(7, 8),)})
     monkeypatch.setattr(sys, "argv", ["default_model_figures.py", str(data), "--model", str(package.path)])
