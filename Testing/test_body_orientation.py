@@ -71,7 +71,7 @@ def network_that_learned(images: np.ndarray, *, mirrored_too: bool = False) -> t
     """Logits of a stand-in that is sure of what is bright, on the side and in the half where it has learned it."""
     bright = (images[:, 0] > 0.5) & (images[:, 0] < 0.8)
     if not mirrored_too:
-        bright[:, :, 32:] = bright[:, 36:] = False
+        bright[:, :, images.shape[-1] // 2 :] = bright[:, 36:] = False
     logits = np.zeros((len(images), TASK.num_classes, *images.shape[-2:]), np.float32)
     logits[:, 0], logits[:, LIVER] = 9.0, 18.0 * bright
     return torch.from_numpy(logits)
@@ -104,6 +104,15 @@ def test_little_of_an_organ_in_mirrored_slices_tells_nothing():
     hu = np.flip(body()[0], 2).copy()
     hu[:, 24:36] = 30
     assert searched(hu, network_that_learned) == []
+
+
+def test_a_box_around_a_part_of_the_body_tells_nothing():
+    """Within it, the liver lies wherever the box was drawn, and on the left the mirrored spleen looks like a liver."""
+    hu, labels = (np.flip(array, 2)[:, :, 16:48] for array in body())
+    assert searched(hu, network_that_learned) == []
+    slices = AxialSlices(image(hu), TASK)
+    labels = np.where(labels == LIVER, LIVER, 0).astype(np.uint8)
+    assert misplaced_organs(slices.to_canvas(np.ascontiguousarray(labels)), slices, TASK) == ""
 
 
 def test_slices_that_are_searched_again_with_less_memory_count_once():

@@ -24,6 +24,9 @@ LEFT_MM = 25.0
 BEHIND_MM = 10.0
 BELOW_MM = 20.0
 
+MOST_CUT_MM = 20.0
+"""A body that lies along an edge of its slices further than this is cut there."""
+
 BODY_SLICES = 8
 """So many slices with liver tell where the middle of the body lies."""
 
@@ -60,9 +63,8 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
     if liver is None:
         return ""
     found = []
-    shown = np.flatnonzero(np.isin(labels, _values(task, LIVER)).any(axis=(1, 2)))
-    left = liver[2] - _middle_of_body(shown, slices)
-    if left >= LEFT_MM:
+    middle = _middle_of_body(np.flatnonzero(np.isin(labels, _values(task, LIVER)).any(axis=(1, 2))), slices)
+    if middle is not None and (left := liver[2] - middle) >= LEFT_MM:
         found.append(f"the liver lies {left:.0f} mm to the left of the body's middle")
     if kidneys is not None:
         upwards, backwards, _ = liver - kidneys
@@ -94,18 +96,34 @@ def _center(labels: np.ndarray, slices: AxialSlices, task: Task, code: Code) -> 
     return np.array([np.average(np.arange(len(along)), weights=along) for along in sums]) * voxel_mm
 
 
-def _middle_of_body(numbers: np.ndarray, slices: AxialSlices) -> float:
-    """How far to the left the body's middle lies, in mm, in some of the slices of these numbers."""
+def _middle_of_body(numbers: np.ndarray, slices: AxialSlices) -> float | None:
+    """How far to the left the body's middle lies, in mm, in some of the slices of these numbers; none if all cut it."""
     some = numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), BODY_SLICES)).round().astype(int)]
-    columns = sum(slices.body(number, number + 1)[0].sum(axis=0) for number in some)
+    whole = [body for number in some if (body := _whole_body(number, slices)) is not None]
+    if not whole:
+        return None
+    columns = np.sum(whole, axis=(0, 1))
     return float(np.average(np.arange(len(columns)), weights=columns) * slices.pixel_mm[1])
+
+
+def _whole_body(number: int, slices: AxialSlices) -> np.ndarray | None:
+    """The body (H, W), bool, in a slice; none where the slice cuts it, as that of a box around an organ does.
+
+    Such a slice does not tell where the body's middle lies, and on the left, mirrored, the spleen looks like a liver.
+    """
+    rows, columns = slices.shown
+    body = slices.body(number, number + 1)[0, :rows, :columns]
+    cut_mm = (
+        side.sum() * mm for mm, sides in zip(slices.pixel_mm[::-1], (body[[0, -1]], body.T[[0, -1]])) for side in sides
+    )
+    return None if not body.any() or max(cut_mm) > MOST_CUT_MM else body
 
 
 class MirroredSearch:
     """Looks for organs of one part in some slices, as these are, mirrored and turned.
 
     A network that has learned from slices without mirrored ones is sure of far less of the liver in mirrored ones. One
-    that has learned from both is as sure in either, and nothing is told.
+    that has learned from both is as sure in either, and nothing is told. A slice that cuts the body is left out.
 
     Attributes:
         slices: the numbers of the slices that are searched.
@@ -121,6 +139,9 @@ class MirroredSearch:
 
     def steps(self, start: int, stop: int, logits: Callable[[np.ndarray], torch.Tensor]) -> Iterator[float]:
         """Searches slices start..stop-1 with a network's logits, and yields the share that is done."""
+        if _whole_body(start, self._slices) is None:
+            yield 1.0
+            return
         images = self._slices.images(start, stop)
         ways: dict[str, tuple[int, ...]] = {"": (), **EXCHANGES}
         for number, (way, axes) in enumerate(ways.items(), start=1):
