@@ -24,8 +24,8 @@ LEFT_MM = 25.0
 BEHIND_MM = 10.0
 BELOW_MM = 20.0
 
-MOST_CUT_MM = 20.0
-"""A body that lies along an edge of its slices further than this is cut there."""
+MOST_CUT_MM = 100.0
+"""Where a body lies along an edge of its slices further than this, a box cut it. Stout patients touch the edges."""
 
 BODY_SLICES = 8
 """So many slices with liver tell where the middle of the body lies."""
