@@ -157,8 +157,8 @@ def test_an_estimate_whose_process_is_ended_leaves_nothing_for_good(cases_folder
     start_run(run, ALONE, [*split.train, *split.validation, *split.test], split)
     code = """
 import os, sys
-from HLFDTrainingLib import cli, estimate
-estimate._TrialRun.measure = lambda self: os._exit(7)
+from HLFDTrainingLib import cli, trainer
+trainer.TrainingRun.read_slices = lambda self: os._exit(7)
 cli.main(["train", "-o", sys.argv[1], "--resume", "--estimate"])
 """
     environment = {**os.environ, "TMPDIR": str(temporary)}

@@ -242,9 +242,9 @@ class _TrialRun(TrainingRun):
         keep_given_weights(self.folder, self.plan, self.split)
         self.given_bytes = _total_size(self.folder.path / "given")
         started = time.monotonic()
-        slices = self._read()
+        slices = self.read_slices()
         self.reading_seconds = time.monotonic() - started
-        self._train(*slices)
+        self.train_stages(*slices)
 
 
 class _TrialStage(Stage):

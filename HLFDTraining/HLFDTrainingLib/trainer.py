@@ -37,6 +37,9 @@ from .weights_files import read_weights
 class TrainingRun:
     """Runs the stages of a plan in a folder, and goes on where they were left.
 
+    A run that trains something else than its whole plan overrides `train_stages`, `trained_head` or `result`, and takes
+    what it needs of the other public methods (see `compare.shared_runs`).
+
     Attributes:
         stage_type: makes a stage; another one measures it (see `estimate`).
 
@@ -91,14 +94,17 @@ class TrainingRun:
         if self.folder.finished:
             return self._finished(self.folder.result())
         with _telling_missing_files(self.split):
-            result = self._result(self._train(*self._read()))
+            result = self.result(self.train_stages(*self.read_slices()))
         if self.processes.first:
             self.folder.write("result.json", result)
             shutil.rmtree(self.folder.cache, ignore_errors=True)
         return self._finished(result)
 
-    def _read(self) -> tuple[SliceDataset, SliceDataset]:
-        """The slices for training and validation, in the cache, when all that the plan brings was found fit."""
+    def read_slices(self) -> tuple[SliceDataset, SliceDataset]:
+        """The slices for training and validation, in the cache, when all that the plan brings was found fit.
+
+        To be called before any stage is trained.
+        """
         if self.processes.first:
             keep_given_weights(self.folder, self.plan, self.split)
             keep_patients_by_ct(self.folder, self.split)
@@ -118,16 +124,47 @@ class TrainingRun:
         self.shown = largest_slice(validation, self.plan.task)
         return training, validation
 
-    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
-        """Trains the stages in their order; how the students went, by stage."""
+    def train_stages(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        """Trains the stages in their order; how the students went, by stage, for `result`."""
         method = (self.plan.method, self.plan.method_options)
-        teacher = self._teacher(training, validation) if needs_teacher(*method) else None
+        teacher = self.trained_teacher(training, validation) if needs_teacher(*method) else None
         with_head = needs_unified_head(*method)
-        head = self._head(teacher, training, validation) if teacher is not None and with_head else None
+        head = self.trained_head(teacher, training, validation) if teacher is not None and with_head else None
         students = {"student": self._student(teacher, head, training, validation)}
         if self.plan.undistilled:
             students["undistilled"] = self._undistilled(training, validation)
         return students
+
+    def trained_teacher(self, training: SliceDataset, validation: SliceDataset) -> nn.Module:
+        """The best teacher, trained here unless the plan brings one."""
+        network = self._network("teacher", 1)
+        if not self.plan.teacher_weights:
+            learner = build_distiller("none", network, None, self.plan.task.num_classes)
+            self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
+            network.load_state_dict(self.folder.best("teacher")["network"])
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.eval().requires_grad_(False)
+
+    def trained_head(self, teacher: nn.Module, training: SliceDataset, validation: SliceDataset) -> UnifiedHead:
+        """The best head that reads this teacher's unified layers, trained here."""
+        self._seed(2)
+        head = UnifiedHead(teacher, self.plan.task.num_classes)
+        learner = HeadLearner(teacher, head)
+        self._stage("head", learner, self.plan.head_epochs, training, validation)
+        load_trained_state(learner.student, self.folder.best("head")["network"], self.folder.stage("head"))
+        return head.eval().requires_grad_(False)
+
+    def result(self, students: dict[str, StageState]) -> dict[str, Any]:
+        """What `result.json` is to hold, of what `train_stages` gave."""
+        result = {
+            "student": self.plan.student,
+            "method": self.plan.method,
+            "chosen_by": CRITERION,
+            **_best(students["student"]),
+        }
+        if "undistilled" in students:
+            result["undistilled"] = _best(students["undistilled"])
+        return result
 
     def _report_plan(self, training: SliceDataset) -> None:
         steps = EpochBatches(len(training), self.plan.batch, self.plan.seed, world=self.processes.world).steps
@@ -188,24 +225,6 @@ class TrainingRun:
         )
         return stage.run()
 
-    def _teacher(self, training: SliceDataset, validation: SliceDataset) -> nn.Module:
-        """The best teacher, trained here unless the plan brings one."""
-        network = self._network("teacher", 1)
-        if not self.plan.teacher_weights:
-            learner = build_distiller("none", network, None, self.plan.task.num_classes)
-            self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
-            network.load_state_dict(self.folder.best("teacher")["network"])
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network.eval().requires_grad_(False)
-
-    def _head(self, teacher: nn.Module, training: SliceDataset, validation: SliceDataset) -> UnifiedHead:
-        self._seed(2)
-        head = UnifiedHead(teacher, self.plan.task.num_classes)
-        learner = HeadLearner(teacher, head)
-        self._stage("head", learner, self.plan.head_epochs, training, validation)
-        load_trained_state(learner.student, self.folder.best("head")["network"], self.folder.stage("head"))
-        return head.eval().requires_grad_(False)
-
     def _student(
         self, teacher: nn.Module | None, head: UnifiedHead | None, training: SliceDataset, validation: SliceDataset
     ) -> StageState:
@@ -238,17 +257,6 @@ class TrainingRun:
         """The same student as `_student` begins with, on the labels alone."""
         learner = build_distiller("none", self._network("student", 3), None, self.plan.task.num_classes)
         return self._stage("undistilled", learner, self.plan.student_epochs, training, validation)
-
-    def _result(self, students: dict[str, StageState]) -> dict[str, Any]:
-        result = {
-            "student": self.plan.student,
-            "method": self.plan.method,
-            "chosen_by": CRITERION,
-            **_best(students["student"]),
-        }
-        if "undistilled" in students:
-            result["undistilled"] = _best(students["undistilled"])
-        return result
 
 
 @contextmanager

@@ -20,22 +20,26 @@ from ..weights_files import read_weights
 class TeacherRun(TrainingRun):
     """Trains the teacher alone, or copies the weights that the plan brings."""
 
-    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
-        self._teacher(training, validation)
+    def train_stages(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        """Trains the teacher; there is no student."""
+        self.trained_teacher(training, validation)
         return {}
 
-    def _result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+    def result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+        """The teacher's name."""
         return {"network": self.plan.teacher}
 
 
 class HeadRun(TrainingRun):
     """Trains the head that reads the teacher's unified layers, and nothing else."""
 
-    def _train(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
-        self._head(self._teacher(training, validation), training, validation)
+    def train_stages(self, training: SliceDataset, validation: SliceDataset) -> dict[str, StageState]:
+        """Trains the head; there is no student."""
+        self.trained_head(self.trained_teacher(training, validation), training, validation)
         return {}
 
-    def _result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+    def result(self, _students: dict[str, StageState]) -> dict[str, Any]:
+        """The name of the teacher whose layers the head reads."""
         return {"network": self.plan.teacher}
 
 
@@ -53,7 +57,8 @@ class RowRun(TrainingRun):
         super().__init__(folder, **options)
         self.head_run = head
 
-    def _head(self, teacher: nn.Module, _training: SliceDataset, _validation: SliceDataset) -> UnifiedHead:
+    def trained_head(self, teacher: nn.Module, _training: SliceDataset, _validation: SliceDataset) -> UnifiedHead:
+        """The comparison's head."""
         head = UnifiedHead(teacher, self.plan.task.num_classes)
         trained = self.head_run.best("head")["network"]
         load_trained_state(HeadLearner(teacher, head).student, trained, self.head_run.stage("head"))
