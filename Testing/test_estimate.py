@@ -295,6 +295,6 @@ def test_with_helpers_a_step_takes_what_takes_longer(monkeypatch, helpers, expec
     monkeypatch.setattr(estimate_file, "collate", lambda samples: (None, None))
     monkeypatch.setattr(estimate_file, "helpers_for", lambda device: helpers)
     stage = SimpleNamespace(
-        training={(0, 0): None, (0, 1): None}, device=None, learner=None, _step=lambda *arguments: None
+        training={(0, 0): None, (0, 1): None}, device=None, learner=None, train_step=lambda *arguments: None
     )
     assert estimate_file._TrialStage._step_seconds(stage, 2) == expected

@@ -32,7 +32,6 @@ from .split import Split
 from .stage import Report, Stage, StageState
 from .stored_slices import SliceItem, list_slices, training_slices
 from .trainer import TrainingRun, check_slices
-from .validation import count_overlaps
 
 MEASURED_STEPS = 3
 MEASURED_SECONDS = 10.0
@@ -273,8 +272,8 @@ class _TrialStage(Stage):
         slices = min(MEASURED_VALIDATION_SLICES, len(self.validation))
         validation = self._validation_seconds(slices) / slices
         started = time.monotonic()
-        self._save()
-        self._save_best({})
+        self.save()
+        self.save_best({})
         self.keep(
             self.name,
             _Measured(
@@ -318,15 +317,14 @@ class _TrialStage(Stage):
         started = time.monotonic()
         batch = collate([self.training[request] for request in requests])
         loaded = time.monotonic()
-        self._step(self.learner, requests, *batch, 1.0, 0)
+        self.train_step(self.learner, requests, *batch, 1.0, 0)
         loading, step = loaded - started, time.monotonic() - loaded
         helpers = helpers_for(self.device)
         return max(loading / helpers, step) if helpers else loading + step
 
     def _validation_seconds(self, slices: int) -> float:
         started = time.monotonic()
-        with self._precision():
-            count_overlaps(self.learner.student, self.validation, range(slices), self.device, self.validated)
+        self.overlaps(range(slices))
         return time.monotonic() - started
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,9 @@ class Stage:
     Files: `last.pt` (to go on from: after each epoch, and where a run was stopped), `best.pt` (the network whose
     `CRITERION` was highest, on the validation cases) and `preview.npz` (see `preview`). All are written aside and
     renamed.
+
+    `run` does all of it. Who measures a stage (see `estimate`) overrides `run` and takes the parts of an epoch that are
+    public: `train_step`, `overlaps`, `save_best` and `save`.
 
     Args:
         name: what the user reads: "teacher", "head", "student", "undistilled".
@@ -162,6 +165,57 @@ class Stage:
                 raise Stopped
         return self.state
 
+    def train_step(
+        self,
+        parallel: nn.Module,
+        requests: Requests,
+        images: torch.Tensor,
+        target: Target,
+        share: float,
+        step: int,
+    ) -> None:
+        """Learns from one batch.
+
+        Args:
+            parallel: the learner, as `Processes.wrap` gives it.
+            requests: for the batch's slices, see `SliceDataset`.
+            images, target: the batch.
+            share: of this process in the step, see `EpochBatches`.
+            step: its number in the epoch.
+        """
+        rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = self._when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        for name, term in terms.items():
+            self.state.terms[name] = self.state.terms.get(name, 0.0) + share * term
+
+    def overlaps(self, numbers: Iterable[int]) -> Counts:
+        """The student's overlaps with the annotations, see `validation`, on the validation slices of these numbers."""
+        with self._precision():
+            return count_overlaps(self.learner.student, self.validation, numbers, self.device, self.validated)
+
+    def save_best(self, entry: dict[str, Any]) -> None:
+        """Writes `best.pt`: the student as it is, and what is told of its epoch."""
+        best = {"network": _trained_state(self.learner.student), "chosen_by": CRITERION, **entry}
+        self._write(self.best, best)
+
+    def save(self) -> None:
+        """Writes `last.pt`, with everything that going on takes."""
+        checkpoint = {
+            "learner": _trained_state(self.learner),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": vars(self.state),
+            "world": self.processes.world,
+            "chosen_by": CRITERION,
+        }
+        self._write(self.last, checkpoint)
+
     def _stop_wanted(self) -> bool:
         return self.processes.any(self.stop_requested())
 
@@ -173,7 +227,7 @@ class Stage:
         for step, ((requests, share), (images, target)) in enumerate(zip(steps, batches), start=first_step):
             if not share:  # This slice only keeps the process in step with the others.
                 target = target.forgotten()
-            self._step(parallel, requests, images, target, share, step)
+            self.train_step(parallel, requests, images, target, share, step)
             self.state.step = step + 1
             done = (step + 1 - first_step) / max(1, self.batches.steps - first_step)
             self._report(
@@ -186,29 +240,9 @@ class Stage:
             )
             if self.state.step < self.batches.steps and self._stop_wanted():
                 self.state.seconds += time.monotonic() - started
-                self._save()
+                self.save()
                 raise Stopped
         self.state.seconds += time.monotonic() - started
-
-    def _step(
-        self,
-        parallel: nn.Module,
-        requests: Requests,
-        images: torch.Tensor,
-        target: Target,
-        share: float,
-        step: int,
-    ) -> None:
-        rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        terms = self._when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        for name, term in terms.items():
-            self.state.terms[name] = self.state.terms.get(name, 0.0) + share * term
 
     def _gradients(
         self,
@@ -299,11 +333,11 @@ class Stage:
             self.state.best, self.state.best_epoch = value if not math.isnan(value) else -math.inf, self.state.epoch
             showing = patients_showing(counts)
             patients = {label.name: int(showing[label.value]) for label in self.plan.task.labels}
-            self._save_best({**entry, "patients": patients})
+            self.save_best({**entry, "patients": patients})
         seconds = self.state.seconds
         self.state.epoch += 1
         self.state.step, self.state.seconds, self.state.terms = 0, 0.0, {}
-        self._save()
+        self.save()
         self._report(
             event="epoch",
             epochs=self.epochs,
@@ -321,9 +355,9 @@ class Stage:
     def _validate(self) -> Counts:
         self.processes.share_buffers(self.learner.student)
         numbers = range(self.processes.rank, len(self.validation), self.processes.world)
-        with self._precision():
-            counts = count_overlaps(self.learner.student, self.validation, numbers, self.device, self.validated)
-            if self.processes.first:
+        counts = self.overlaps(numbers)
+        if self.processes.first:
+            with self._precision():
                 path = self.folder / "preview.npz"
                 write_preview(path, self.learner.student, self.validation, self.shown, self.device)
         merged: Counts = {}
@@ -331,21 +365,6 @@ class Stage:
             for name, rows in part.items():
                 merged[name] = merged[name] + rows if name in merged else rows
         return merged
-
-    def _save_best(self, entry: dict[str, Any]) -> None:
-        best = {"network": _trained_state(self.learner.student), "chosen_by": CRITERION, **entry}
-        self._write(self.best, best)
-
-    def _save(self) -> None:
-        checkpoint = {
-            "learner": _trained_state(self.learner),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "state": vars(self.state),
-            "world": self.processes.world,
-            "chosen_by": CRITERION,
-        }
-        self._write(self.last, checkpoint)
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self.processes.first:
