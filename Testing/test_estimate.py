@@ -10,7 +10,6 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -20,10 +19,17 @@ import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib import private_folder
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDTrainingLib import estimate as estimate_file
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.estimate import SHARES, Estimate, disk_problem, epochs_for, estimate, memory_problem
+from HLFDTrainingLib.estimate import (
+    SHARES,
+    Estimate,
+    disk_problem,
+    epochs_for,
+    estimate,
+    memory_problem,
+    seconds_with_helpers,
+)
 from HLFDTrainingLib.memory import DeviceMemory, available_memory, held_memory, peak_memory
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
@@ -288,13 +294,5 @@ def test_command_refuses_a_time_that_is_none(arguments, wrong, capsys):
 
 
 @pytest.mark.parametrize(("helpers", "expected"), [(0, 9.0), (2, 4.0), (16, 1.0)])
-def test_with_helpers_a_step_takes_what_takes_longer(monkeypatch, helpers, expected):
-    """Making a batch takes eight seconds here, and the step itself one."""
-    times = iter([0.0, 8.0, 9.0])
-    monkeypatch.setattr(estimate_file, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    monkeypatch.setattr(estimate_file, "collate", lambda samples: (None, None))
-    monkeypatch.setattr(estimate_file, "helpers_for", lambda device: helpers)
-    stage = SimpleNamespace(
-        training={(0, 0): None, (0, 1): None}, device=None, learner=None, train_step=lambda *arguments: None
-    )
-    assert estimate_file._TrialStage._step_seconds(stage, 2) == expected
+def test_with_helpers_a_step_takes_what_takes_longer(helpers, expected):
+    assert seconds_with_helpers(loading=8.0, step=1.0, helpers=helpers) == expected

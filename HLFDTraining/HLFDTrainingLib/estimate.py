@@ -177,6 +177,11 @@ def epochs_for(seconds: float, plan: TrainingPlan, measured: Estimate) -> tuple[
     return plan, fitted
 
 
+def seconds_with_helpers(loading: float, step: float, helpers: int) -> float:
+    """What a step takes with the making of its batch: helpers make the batches to come meanwhile."""
+    return max(loading / helpers, step) if helpers else loading + step
+
+
 def memory_problem(needed: int, memory: DeviceMemory, fitting_batch: int) -> str | None:
     """A sentence where training needs more memory than there is; `fitting_batch` is one that was seen to fit."""
     if needed <= memory.limit:
@@ -318,9 +323,7 @@ class _TrialStage(Stage):
         batch = collate([self.training[request] for request in requests])
         loaded = time.monotonic()
         self.train_step(self.learner, requests, *batch, 1.0, 0)
-        loading, step = loaded - started, time.monotonic() - loaded
-        helpers = helpers_for(self.device)
-        return max(loading / helpers, step) if helpers else loading + step
+        return seconds_with_helpers(loaded - started, time.monotonic() - loaded, helpers_for(self.device))
 
     def _validation_seconds(self, slices: int) -> float:
         started = time.monotonic()
