@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import load_trained_state
+from HLFDTrainingLib.stage import StageState, load_trained_state
 from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.trainer import TrainingRun
@@ -72,11 +71,16 @@ def teacher_runs(monkeypatch) -> list[int]:
     return seen
 
 
-def train(path: Path, cases_folder: Path, plan: TrainingPlan, constants: Path | None = None) -> dict[str, torch.Tensor]:
-    """The student that a run ends with."""
+def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
     folder = RunFolder(path)
     cases = find_cases(cases_folder, plan.task)
     start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=0))
+    return folder
+
+
+def train(path: Path, cases_folder: Path, plan: TrainingPlan, constants: Path | None = None) -> dict[str, torch.Tensor]:
+    """The student that a run ends with."""
+    folder = begin(path, cases_folder, plan)
     TrainingRun(folder, constants=constants).run()
     return torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
 
@@ -236,10 +240,25 @@ def test_processes_fill_a_store_together_and_one_of_them_is_killed(tmp_path):
 
 
 @pytest.mark.parametrize(("device", "kept"), [("cpu", TeacherConstants), ("cuda", type(None))])
-def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept):
-    run = SimpleNamespace(plan=PLAN, device=torch.device(device), constants=None)
-    learner = SimpleNamespace(teacher=object())
-    assert isinstance(TrainingRun._teacher_constants(run, learner, None), kept)
+def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept, cases_folder, tmp_path, monkeypatch):
+    """No GPU is needed for it: who moves a network there is the stage."""
+    run = TrainingRun(begin(tmp_path / "run", cases_folder, replace(PLAN, method="kd")))
+    monkeypatch.setattr(run, "device", torch.device(device))
+    monkeypatch.setattr(run, "trained_teacher", lambda *_: build_network(PLAN.teacher, TASK.num_classes))
+    given = {}
+
+    class Noted:
+        """A stage that trains nothing."""
+
+        def __init__(self, name, *_arguments, constants, **_named):
+            given[name] = constants
+
+        def run(self):
+            return StageState()
+
+    run.stage_type = Noted
+    run.train_stages(*run.read_slices())
+    assert isinstance(given["student"], kept)
 
 
 def kept_of_first_slice(cases_folder, folder: Path, method: str, seeds: tuple[int, int], brighter: float = 0.0):
