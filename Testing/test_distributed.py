@@ -6,23 +6,22 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.epoch_batches import EpochBatches
+from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.processes import Processes
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.stage import Stage
 from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
-from torch import multiprocessing
+from torch import multiprocessing, nn
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 12])
@@ -61,7 +60,7 @@ def frozen_learner():
     student, teacher = (build_network("mobilenetv2-unet", TASK.num_classes) for _ in range(2))
     learner = build_distiller("skd", student, teacher, TASK.num_classes).train()
     for module in student.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d):
             module.eval()
     return learner
 
@@ -82,6 +81,41 @@ def gradients(cases: Path, cache: Path, batch: int, processes) -> list[torch.Ten
     return found
 
 
+class Pixelwise(nn.Module):
+    """A stage's learner whose term depends on nothing but the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.student = nn.Conv2d(1, TASK.num_classes, 1)
+
+    def trainable_parameters(self):
+        return list(self.parameters())
+
+    def forward(self, images, _target):
+        logits = self.student(images)
+        return logits, {"brightness": images.mean() + 0 * logits.mean()}
+
+
+def pixelwise_stage(cases: Path, folder: Path, batch: int, processes: Processes) -> Stage:
+    """Of one epoch with five slices, and with two to validate on."""
+    items = list_slices(find_cases(cases, TASK), TASK)
+    training, validation = (SliceDataset(part, TASK, folder / "cache") for part in (items[:5], items[1:3]))
+    return Stage(
+        "student",
+        folder / "student",
+        Pixelwise(),
+        training,
+        validation,
+        epochs=1,
+        plan=TrainingPlan(task=TASK, batch=batch, device="cpu"),
+        device=torch.device("cpu"),
+        processes=processes,
+        report=lambda event: None,
+        stop_requested=lambda: False,
+        shown=0,
+    )
+
+
 def _in_process(rank: int, cases: Path, folder: Path, port: int) -> None:
     from HLFDTrainingLib.processes import joined_processes
 
@@ -90,6 +124,7 @@ def _in_process(rank: int, cases: Path, folder: Path, port: int) -> None:
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
     with joined_processes() as processes:
         torch.save(gradients(cases, folder / f"cache{rank}", 2, processes), folder / f"gradients{rank}.pt")
+        pixelwise_stage(cases, folder, 2, processes).run()
 
 
 def free_port() -> int:
@@ -100,17 +135,28 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_two_processes_give_the_gradient_of_one_with_the_doubled_batch(tmp_path):
-    from HLFDTrainingLib.processes import Processes
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """Where two processes have left what they found, beside the cases."""
+    folder = tmp_path_factory.mktemp("two")
+    cases = write_cases(folder / "cases", 1)
+    multiprocessing.spawn(_in_process, (cases, folder, free_port()), nprocs=2)
+    return folder
 
-    cases = write_cases(tmp_path / "cases", 1)
-    multiprocessing.spawn(_in_process, (cases, tmp_path, free_port()), nprocs=2)
-    expected = gradients(cases, tmp_path / "cache", 4, Processes())
+
+def test_two_processes_give_the_gradient_of_one_with_the_doubled_batch(two, tmp_path):
+    expected = gradients(two / "cases", tmp_path / "cache", 4, Processes())
     assert len(expected) == 2  # five slices: a whole step, and one in which the second process has no slice
     for rank in range(2):
-        for ours, theirs in zip(expected, torch.load(tmp_path / f"gradients{rank}.pt")):
+        for ours, theirs in zip(expected, torch.load(two / f"gradients{rank}.pt")):
             # Sums in another order: single elements differ by more than the whole does.
             assert (theirs - ours).norm() < 2e-3 * ours.norm()
+
+
+def test_terms_of_an_epoch_are_those_of_one_process_with_the_doubled_batch(two, tmp_path):
+    terms = torch.load(two / "student" / "last.pt", weights_only=True)["state"]["history"][0]["terms"]
+    alone = pixelwise_stage(two / "cases", tmp_path, 4, Processes()).run()
+    assert terms == pytest.approx(alone.history[0]["terms"])
 
 
 def _normalise(rank: int, folder: Path, port: int) -> None:
@@ -119,7 +165,7 @@ def _normalise(rank: int, folder: Path, port: int) -> None:
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
     with joined_processes() as processes:
-        network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+        network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
         processes.wrap(network)(torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(rank)))
         before = network[1].running_mean.clone()
         processes.share_buffers(network)
@@ -134,16 +180,34 @@ def test_every_process_validates_the_network_that_the_first_one_keeps(tmp_path):
     assert torch.equal(of_first, kept) and torch.equal(of_second, kept)
 
 
-def test_the_network_is_made_the_same_before_it_is_validated(monkeypatch):
+class SecondOfTwo(Processes):
+    """The second process, which does not wait for the first one."""
+
+    def __init__(self):
+        super().__init__(rank=1, world=2)
+
+    def wrap(self, module):
+        return module
+
+    def gather(self, value):
+        return [value]
+
+    def wait(self):
+        pass
+
+
+def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(stage_file, "count_overlaps", lambda *_: done.append("validated") or {"a": np.zeros((2, 3))})
-    second = SimpleNamespace(rank=1, world=2, first=False, gather=lambda counts: [counts])
-    second.share_buffers = lambda network: done.append(f"{network} shared")
-    learner = SimpleNamespace(student="student")
-    stage = SimpleNamespace(processes=second, learner=learner, validation=[0], device=None, validated=1)
-    stage._precision = nullcontext
-    Stage._validate(stage)
-    assert done == ["student shared", "validated"]
+    monkeypatch.setattr(SecondOfTwo, "share_buffers", lambda _, network: done.append(("shared", network)))
+
+    def counting(network, *arguments):
+        done.append(("validated", network))
+        return count_overlaps(network, *arguments)
+
+    monkeypatch.setattr(stage_file, "count_overlaps", counting)
+    stage = pixelwise_stage(write_cases(tmp_path / "cases", 1), tmp_path, 2, SecondOfTwo())
+    stage.run()
+    assert done == [("shared", stage.learner.student), ("validated", stage.learner.student)]
 
 
 def test_torchrun_trains_one_student(tmp_path):
@@ -196,16 +260,3 @@ def test_torchrun_trains_one_student(tmp_path):
     dice = mean_dice(counts)
     for label in plan.task.labels:
         assert best["dice"][label.name] == pytest.approx(float(dice[label.value]), abs=1e-2)
-
-
-@pytest.mark.parametrize("shares", [(1.0, 1.0), (1.5, 0.5)])
-def test_terms_of_an_epoch_are_the_mean_over_all_slices(shares):
-    """Of two processes that had so much of the slices of one step."""
-    sums = [{"segmentation": share * value} for share, value in zip(shares, (0.2, 0.6))]
-    stage = SimpleNamespace(
-        processes=SimpleNamespace(gather=lambda own: sums),
-        batches=SimpleNamespace(steps=1),
-        state=SimpleNamespace(terms=sums[0]),
-    )
-    expected = (shares[0] * 0.2 + shares[1] * 0.6) / 2
-    assert Stage._mean_terms(stage) == {"segmentation": pytest.approx(expected)}
