@@ -1,4 +1,4 @@
-"""Which part may import which."""
+"""Which part may import which, and what a class may use of another one."""
 
 import ast
 import subprocess
@@ -85,3 +85,24 @@ def test_slicer_opens_a_module_with_what_it_has_in_memory_anyway(module):
     """A package that takes seconds to load, or is not installed, would freeze Slicer or keep the module away."""
     allowed = {*sys.stdlib_module_names, *SLICER, "numpy"}
     assert loaded_with(CHECKOUT / module / f"{module}.py") <= allowed
+
+
+def classes_in(*folders: Path) -> dict[str, ast.ClassDef]:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for folder in folders for path in folder.rglob("*.py")]
+    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def private_names(node: ast.ClassDef) -> set[str]:
+    """Underscore names of what a class has or uses."""
+    names = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+    names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def test_no_class_uses_what_its_base_keeps_to_itself():
+    """Whoever changes the base would break it without noticing."""
+    classes = classes_in(SEGMENTATION, TRAINING)
+    pairs = [(node, base.id) for node in classes.values() for base in node.bases if isinstance(base, ast.Name)]
+    for node, base in pairs:
+        if base in classes:
+            assert private_names(node) & private_names(classes[base]) == set(), f"{node.name} of {base}"
