@@ -54,7 +54,8 @@ def plan_small(panel: TrainingModule, *, epochs: int, name: str) -> None:
     panel.ui.planCollapsibleButton.collapsed = False
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.choose(panel.ui.cropCombo, "64")
-    panel.choose(panel.ui.deviceCombo, "Processor" if panel.ui.deviceCombo.count == 2 else "CPU")
+    # The processor stands last, before the worker has told of this computer's devices and after it.
+    panel.choose(panel.ui.deviceCombo, panel.ui.deviceCombo.itemText(panel.ui.deviceCombo.count - 1))
     panel.choose(panel.ui.lengthCombo, "By epochs")
     panel.ui.epochsSpin.setValue(epochs)
     panel.ui.runNameEdit.setText(name)
