@@ -157,9 +157,9 @@ def test_an_upside_down_ct_is_told_first_with_the_result(monkeypatch):
     monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels) or [])
     monkeypatch.setattr(MirroredSearch, "doubts", lambda search: [])  # this body is none that the model knows
     segmenter = Segmenter(find_package(), "cpu")
-    notes = segmenter.segment(image(hu)).notes
-    assert "below the kidneys: it may be stored mirrored, turned or upside down" in notes[0]
-    assert segmenter.explain(image(hu), image(labels)).notes[0] == notes[0]
+    cautions = segmenter.segment(image(hu)).cautions
+    assert "below the kidneys: it may be stored mirrored, turned or upside down" in cautions[0]
+    assert segmenter.explain(image(hu), image(labels)).cautions[0] == cautions[0]
 
 
 @pytest.mark.parametrize("axes", [(), (2,), (1,), (1, 2)])
@@ -167,6 +167,6 @@ def test_the_shipped_model_tells_a_real_ct_that_is_mirrored_or_turned(axes, data
     ct = sitk.DICOMOrient(read_ct(data / "volumes" / "totalseg_dicom20" / "ct.nii.gz"), "LPS")
     stored = sitk.GetImageFromArray(np.ascontiguousarray(np.flip(sitk.GetArrayViewFromImage(ct), axes)))
     stored.CopyInformation(ct)
-    notes = Segmenter(find_package(), "cpu").segment(stored).notes
-    told = [note for note in notes if body_orientation.ADVICE in note]
-    assert len(told) == (1 if axes else 0) and (not axes or notes[0] == told[0])
+    cautions = Segmenter(find_package(), "cpu").segment(stored).cautions
+    told = [caution for caution in cautions if body_orientation.ADVICE in caution]
+    assert len(told) == (1 if axes else 0) and (not axes or cautions[0] == told[0])

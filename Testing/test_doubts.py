@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.doubts import (
     anatomy_doubts,
@@ -78,10 +79,22 @@ def test_a_single_slice_in_any_direction_is_told(axis, untrained_package):
 def test_an_organ_that_is_cut_off_is_told(first, last, told):
     labels = np.zeros((4, 10, 10), np.uint8)
     labels[1:3] = LIVER
+    labels[1:3, :, [0, -1]] = labels[1:3, [0, -1]] = 0
     labels[0, 5, 5], labels[-1, 5, 5] = first, last
-    doubts = cut_doubts(labels, TASK)
+    doubts = cut_doubts(labels, (1.0, 1.0, 5.0), TASK)
     assert len(doubts) == len(told) and all(f"where {name} was found" in doubt for name, doubt in zip(told, doubts))
-    assert cut_doubts(labels[:1], TASK) == []
+    assert cut_doubts(labels[:1], (1.0, 1.0, 5.0), TASK) == []
+
+
+@pytest.mark.parametrize("side", [np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]])
+@pytest.mark.parametrize(("thick_mm", "told"), [(2.0, False), (4.0, True)])
+def test_an_organ_that_the_sides_of_the_slices_cut_off_is_told(side, thick_mm, told):
+    """From 1 cm2 on, with its tumors, and not as if the first or last slice cut it."""
+    labels = np.zeros((5, 10, 10), np.uint8)
+    labels[1:4][side] = LIVER
+    labels[2][side[1:]] = LIVER_TUMOR
+    doubts = cut_doubts(labels, (1.0, 1.0, thick_mm), TASK)
+    assert [doubt.split(":")[0] for doubt in doubts] == ["The sides of the CT's slices cut off liver"] * told
 
 
 def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, monkeypatch):
@@ -90,6 +103,20 @@ def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, mon
     ct.SetSpacing((3.0, 3.0, 5.0))
     notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes
     assert any("begins or ends where liver was found" in note for note in notes)
+
+
+def test_slices_that_fill_up_a_ct_hold_nothing_and_do_not_hide_where_an_organ_is_cut(monkeypatch):
+    """The network, or a slice beside it, may find something in a slice of one value."""
+    monkeypatch.setattr(inference, "classify", lambda logits, *_: torch.full((1, *logits.shape[2:]), LIVER))
+    hu = np.random.default_rng(0).integers(0, 100, (12, 40, 40)).astype(np.int16)
+    hu[-3:], hu[0] = -1024, 0
+    ct = sitk.GetImageFromArray(hu)
+    ct.SetSpacing((3.0, 3.0, 5.0))
+    result = Segmenter(find_package(), "cpu").segment(ct)
+    found = sitk.GetArrayViewFromImage(result.labels).all(axis=(1, 2))
+    assert found.tolist() == [False, *[True] * 8, *[False] * 3]
+    assert any("begins or ends where liver was found" in note for note in result.notes)
+    assert not any("blank" in note for note in result.notes)
 
 
 def test_hardly_anything_of_an_organ():
@@ -143,8 +170,8 @@ def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):
     monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(KIDNEY) or [])
     ct = sitk.GetImageFromArray(np.full((3, 24, 24), 30, np.int16))
     ct.SetSpacing((5.0, 5.0, 5.0))
-    notes = Segmenter(find_package(), device="cpu").segment(ct).notes
-    assert sum("without contrast medium" in note for note in notes) == 1
+    cautions = Segmenter(find_package(), device="cpu").segment(ct).cautions
+    assert sum("without contrast medium" in caution for caution in cautions) == 1
 
 
 @pytest.mark.parametrize("voxel_ml", [0.5, 2.0])

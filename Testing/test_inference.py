@@ -90,6 +90,7 @@ def segmenter(body: nn.Module | None = None) -> Segmenter:
 def patient(size=(20, 60, 80), pieces=()) -> sitk.Image:
     """Boxes of tissue, `(class, z0, z1, y0, y1, x0, x1)`, in water; 1 mm pixels, 2.5 mm slices."""
     voxels = np.full(size, HU[0], np.int16)
+    voxels[:, -1, -1] -= 1  # a slice of one value is taken for a blank one
     for value, z0, z1, y0, y1, x0, x1 in pieces:
         voxels[z0:z1, y0:y1, x0:x1] = HU[value]
     ct = sitk.GetImageFromArray(voxels)
@@ -108,8 +109,9 @@ def expected(ct: sitk.Image) -> np.ndarray:
 
 
 def other_notes(result) -> list[str]:
-    """Those that do not doubt these small organs."""
-    return [note for note in result.notes if "just its end" not in note]
+    """Those that do not doubt these small boxes, in slices that are alike."""
+    of_boxes = ("just its end", "to the last voxel", "changes abruptly")
+    return [note for note in result.notes if not any(words in note for words in of_boxes)]
 
 
 def test_every_voxel_gets_its_label():

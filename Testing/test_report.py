@@ -73,7 +73,7 @@ def segmented(ct, labels, notes=(), attention=True, signed=False):
 
     found = [label for label in TASK.labels if (array == label.value).any()] if attention else []
     maps = [layer_attention(label, layer) for label in found for layer in LAYERS]
-    return Segmentation(labels, TASK, array, list(notes), maps, "cpu")
+    return Segmentation(labels, TASK, array, notes=list(notes), attention=maps)
 
 
 def package():

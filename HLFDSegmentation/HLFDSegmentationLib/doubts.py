@@ -23,6 +23,9 @@ at 10 degrees and 0.892 at 19."""
 LITTLE_ML = 50.0
 """An organ of less is one that the CT hardly shows, or none: in other parts of the body, models find such pieces."""
 
+CUT_CM2 = 1.0
+"""So much of an organ on the sides of the slices is not chance: three whole CTs have none."""
+
 ENHANCED_KIDNEY_HU = 60.0
 """Kidneys have about 30 HU without contrast medium, and more than 80 in every phase with it. The liver cannot tell: in
 an early phase it has no more than without."""
@@ -97,18 +100,36 @@ def voxels_of(labels: np.ndarray, task: Task) -> np.ndarray:
     return sum(counts, np.zeros(task.num_classes, np.intp))
 
 
-def cut_doubts(labels: np.ndarray, task: Task) -> list[str]:
-    """About organs, with their tumors, of which the CT shows a part: labels, uint8 (Z, Y, X), reach its first or last
-    axial slice. Of a CT that is one slice, `geometry_doubts` tells it.
+def cut_doubts(labels: np.ndarray, spacing: tuple[float, float, float], task: Task) -> list[str]:
+    """About organs, with their tumors, of which the CT shows a part.
+
+    Args:
+        labels: uint8 (Z, Y, X) in axial order, without slices that are blank. Where they reach the first or last
+            slice, an organ is cut; of a CT that is one slice, `geometry_doubts` tells it.
+        spacing: of the axial slices (x, y, z) in mm.
+        task: what the classes are.
     """
-    at_ends = {int(value) for end in (labels[0], labels[-1]) for value in np.unique(end)}
-    cut = [organ.name for organ in task.organs if at_ends.intersection(task.values_with_tumors(organ))]
-    if not cut or len(labels) == 1:
-        return []
-    return [
-        f"The CT begins or ends where {' and '.join(cut)} was found: what lies beyond is missing in the volumes, and "
-        "lesions there are not seen."
-    ]
+    at_ends, at_sides = (
+        " and ".join(organ.name for organ in task.organs if reaches(np.isin(labels, task.values_with_tumors(organ))))
+        for reaches in (_reaches_ends, lambda organ: _at_sides_cm2(organ, spacing) >= CUT_CM2)
+    )
+    beyond = "what lies beyond is missing in the volumes, and lesions there are not seen."
+    doubts = []
+    if at_ends:
+        doubts.append(f"The CT begins or ends where {at_ends} was found: {beyond}")
+    if at_sides:
+        doubts.append(f"The sides of the CT's slices cut off {at_sides}: {beyond}")
+    return doubts
+
+
+def _reaches_ends(organ: np.ndarray) -> bool:
+    return len(organ) > 1 and bool(organ[[0, -1]].any())
+
+
+def _at_sides_cm2(organ: np.ndarray, spacing: tuple[float, float, float]) -> float:
+    """The area of an organ, bool (Z, Y, X), on the first and last rows and columns of the slices."""
+    rows, columns = organ[:, [0, -1]].sum() * spacing[0], organ[:, :, [0, -1]].sum() * spacing[1]
+    return float(rows + columns) * spacing[2] / 100
 
 
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:

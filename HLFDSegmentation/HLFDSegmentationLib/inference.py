@@ -28,6 +28,7 @@ from .doubts import (
 from .errors import HLFDError, InputError, MemoryShortError
 from .neighboring_slices import NeighboringSlices
 from .networks.network import SegmentationNetwork
+from .slice_stack import SliceStack, spacing_cautions
 from .tasks import Task
 from .volumes import AxialSlices
 
@@ -51,6 +52,7 @@ class Segmentation:
         labels: uint8, on exactly the CT's grid.
         task: says what the label values mean.
         network_labels: the same labels at the nearest pixels of the network's canvas, uint8 (Z, H, W).
+        cautions: sentences that a reader must not miss, why nothing of a kind here may be right.
         notes: sentences about what a user should know of how the result came about.
         attention: of each label found and each layer; empty unless it was asked for.
         device: where the network ran to the end, for example "cpu" or "cuda:0".
@@ -59,6 +61,7 @@ class Segmentation:
     labels: sitk.Image
     task: Task
     network_labels: np.ndarray
+    cautions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     attention: list[LayerAttention] = field(default_factory=list)
     device: str = "cpu"
@@ -131,14 +134,17 @@ class Segmenter:
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
+        labels[slices.blank] = 0  # what is seen in the slices beside a blank one reaches into it
         cleaned = clean(labels, self.task, slices.spacing, slices.place)
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
-        # First what a reader must not miss; noise that was taken away comes last.
-        notes = self._orientation_doubts(runner, slices, network_labels) + _ct_doubts(ct, slices)
-        notes += self._contrast_doubts(ct, found) + self._label_doubts(labels, slices.spacing)
+        stack = SliceStack(slices)
+        cautions = self._orientation_doubts(runner, slices, network_labels) + stack.cautions()
+        cautions += spacing_cautions(labels, slices.spacing, self.task) + self._contrast_doubts(ct, found)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
-        return Segmentation(found, self.task, network_labels, notes + runner.notes, maps, str(runner.device))
+        notes += runner.notes
+        return Segmentation(found, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def explain(
         self, ct: sitk.Image, labels: sitk.Image, *, signed: bool = False, progress: Progress | None = None
@@ -158,8 +164,10 @@ class Segmenter:
         runner = _Runner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        notes = placement_doubts(network_labels, slices, self.task) + _ct_doubts(ct, slices) + runner.notes
-        return Segmentation(labels, self.task, network_labels, notes, maps, str(runner.device))
+        stack = SliceStack(slices)
+        cautions = placement_doubts(network_labels, slices, self.task) + stack.cautions()
+        notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
+        return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def _orientation_doubts(self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
         search = MirroredSearch(slices, self.task)
@@ -170,11 +178,11 @@ class Segmenter:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
         return contrast_doubts(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
 
-    def _label_doubts(self, labels: np.ndarray, spacing: tuple[float, ...]) -> list[str]:
+    def _label_doubts(self, labels: np.ndarray, slices: AxialSlices) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
-        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(spacing)) / 1000
+        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(slices.spacing)) / 1000
         return [
-            *cut_doubts(labels, self.task),
+            *cut_doubts(labels[~slices.blank], slices.spacing, self.task),
             *little_doubts(voxels, self.task, voxel_ml),
             *anatomy_doubts(voxels, self.task, voxel_ml),
             *model_doubts(voxels, self.task, self._metrics),

@@ -73,7 +73,7 @@ def write_report(
     add_head(html, f"{task.title}: {name}")
     page = SubElement(SubElement(html, "body"), "main")
     _add_header(page, task.title, name, ct, package, given)
-    _add_cautions(page, warnings, segmentation.notes)
+    _add_cautions(page, [*warnings, *segmentation.cautions], segmentation.notes)
     _add_measures(page, measures, ct)
     _add_slices(page, measures, pictures)
     if segmentation.attention:
@@ -102,8 +102,8 @@ def _add_header(page: Element, title: str, name: str, ct: sitk.Image, package: M
     add_text(page, "p", RESEARCH_ONLY, class_="banner", role="note")
 
 
-def _add_cautions(page: Element, warnings: Sequence[str], notes: Sequence[str]) -> None:
-    for sentences, kind, title in ((warnings, "warning", "Caution"), (notes, "notes", "Notes")):
+def _add_cautions(page: Element, cautions: Sequence[str], notes: Sequence[str]) -> None:
+    for sentences, kind, title in ((cautions, "warning", "Caution"), (notes, "notes", "Notes")):
         if sentences:
             box = SubElement(page, "section", {"class": kind})
             add_text(box, "h2", title)

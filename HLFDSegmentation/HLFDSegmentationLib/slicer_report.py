@@ -103,6 +103,7 @@ def _warnings(
     )
     told = {
         run.not_hu: bool(run.not_hu),
+        **dict.fromkeys(run.cautions, True),
         other_ct(): looked.has_other_ct(result),
         parted(): moved,
         other_model.format(model=package.name): run.weights not in ("", package.weights_sha256),

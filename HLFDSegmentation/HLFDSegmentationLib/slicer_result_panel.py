@@ -93,8 +93,8 @@ def _notes(result: SceneResult) -> list[str]:
 
 
 def _notes_of(run: SceneRun) -> list[str]:
-    warning = _("Most likely wrong. {reason}").format(reason=run.not_hu)
-    return [*([f"<b>{escape(warning)}</b>"] if run.not_hu else []), *map(escape, run.notes)]
+    wrong = [_("Most likely wrong. {reason}").format(reason=run.not_hu)] if run.not_hu else []
+    return [*(f"<b>{escape(sentence)}</b>" for sentence in (*wrong, *run.cautions)), *map(escape, run.notes)]
 
 
 def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -311,6 +311,7 @@ class SegmentationRun:
         run = SceneRun(
             model=answer.model_name,
             device=answer.device,
+            cautions=answer.cautions,
             notes=[*answer.notes, *self._notes(part)],
             not_hu=answer.not_hu or "",
             fingerprints=prints,
@@ -379,7 +380,8 @@ class SegmentationRun:
         yield from self._pause()
 
     def _add_tables(self, result: SceneResult, part: CtPart, answer: SegmentResult, names: dict[str, str]) -> None:
-        add_measures_table(result, self._ct, part, names, answer.segments, note=answer.not_hu or "")
+        note = " ".join(filter(None, (answer.not_hu, *answer.cautions)))
+        add_measures_table(result, self._ct, part, names, answer.segments, note=note)
         if answer.maps:
             add_focus(result.focus_table or add_focus_table(result, self._ct), names, answer.maps)
 

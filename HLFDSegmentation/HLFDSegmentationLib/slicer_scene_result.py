@@ -59,6 +59,7 @@ class SceneRun:
         key: tells the run from all others, also from those of other segmentations.
         ct_fingerprint: of the CT's voxels, see `voxels_fingerprint`.
         device: where it ran.
+        cautions: sentences that a reader must not miss; empty in older scenes.
         notes: sentences about how the result came about.
         not_hu: why the CT does not look like HU; empty where it does.
         fingerprints: of the segments as the model made them, by label; see `fingerprints`.
@@ -74,6 +75,7 @@ class SceneRun:
     weights: str = ""
     key: str = ""
     ct_fingerprint: str = ""
+    cautions: list[str] = field(default_factory=list)
 
 
 class SceneResult:

@@ -28,6 +28,10 @@ MAX_FIELD_OF_VIEW_MM = 3000.0
 # Cuts what joins the patient to the table: about this many mm thick on either side.
 TABLE_MARGIN_MM = 3.0
 
+COARSE_MM = 8.0
+COARSE_HU = (-200.0, 300.0)
+"""Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
+
 
 class AxialOrder:
     """The order of an image's axes and voxels in which slices are axial.
@@ -141,6 +145,29 @@ class AxialSlices:
         for one, hu in zip(body, slab):
             one[:rows, :columns] = _body(hu[:rows, :columns] > self._densest_air, margin)
         return body
+
+    @cached_property
+    def blank(self) -> np.ndarray:
+        """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
+        even = np.array([plane.min() == plane.max() for plane in self._voxels])
+        return even & ~even.all()
+
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """Which slices are the same as the one below, to the last voxel: bool (count,)."""
+        same = (np.array_equal(plane, below) for plane, below in zip(self._voxels[1:], self._voxels[:-1]))
+        return np.array([False, *same])
+
+    def coarse(self) -> np.ndarray:
+        """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""
+        rows, columns = (
+            max(1, round(size * mm / COARSE_MM)) for size, mm in zip(self.grid_shape[1:], self.spacing[1::-1])
+        )
+        coarse = np.zeros((self.count, rows, columns), np.float32)
+        for target, plane in zip(coarse, self._voxels):
+            hu = torch.from_numpy(np.clip(plane.astype(np.float32), *COARSE_HU))
+            target[...] = F.adaptive_avg_pool2d(hu[None], (rows, columns))[0]
+        return coarse
 
     @cached_property
     def _densest_air(self) -> float:

@@ -214,6 +214,7 @@ class SegmentResult:
             None, and `side_ml` has the volume of both sides, or is empty.
         maps: for each label found and each layer; empty unless asked for.
         probabilities: of each label; empty unless asked for.
+        cautions: sentences that a reader must not miss, see `Segmentation`.
         notes: sentences about how the result came about.
         not_hu: why the image does not look like CT in HU; none where it does.
         device: where the network ran to the end.
@@ -225,6 +226,7 @@ class SegmentResult:
     segments: list[dict[str, Any]]
     maps: list[LayerMap]
     probabilities: list[Probability]
+    cautions: list[str]
     notes: list[str]
     not_hu: str | None
     device: str

@@ -129,7 +129,7 @@ def stored_the_wrong_way(segmenter: Segmenter, data: Path) -> None:
             stored = [sitk.GetImageFromArray(np.flip(sitk.GetArrayFromImage(ct), axes).copy()) for ct in group]
             for image, ct in zip(stored, group, strict=True):
                 image.CopyInformation(ct)
-            told.append(sum(any(ADVICE in note for note in segmenter.segment(image).notes) for image in stored))
+            told.append(sum(any(ADVICE in text for text in segmenter.segment(image).cautions) for image in stored))
         print(
             f"told as stored the wrong way, {way}: {told[0]} of {len(stacks)} patients, {told[1]} of {len(volumes)} CTs"
         )

@@ -110,7 +110,9 @@ def _of_computed(truth: Sequence[SegmentMeasures]) -> str:
 
 
 def _tell_notes(result: Result) -> None:
-    for sentence in [*result.warnings, *result.segmentation.notes]:
+    for sentence in (*result.warnings, *result.segmentation.cautions):
+        print(f"Caution: {sentence}")
+    for sentence in result.segmentation.notes:
         print(f"Note: {sentence}")
 
 

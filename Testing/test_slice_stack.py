@@ -1,0 +1,139 @@
+"""Slices that are lost, doubled, in the wrong order or at a wrong distance are told beside the result."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
+from scipy.ndimage import gaussian_filter
+
+TASK = TASKS["abdomen"]
+KIDNEY, KIDNEY_TUMOR = 2, 4
+COUNT = 60
+SPACING = (5.0, 5.0, 3.0)
+WRONG_ORDER = "the slices seem to be in the wrong order"
+
+
+def body() -> np.ndarray:
+    """HU (Z, Y, X) that change slowly along all axes, with noise."""
+    rng = np.random.default_rng(3)
+    smooth = gaussian_filter(rng.normal(size=(COUNT, 40, 40)), 5)
+    return (60 + 80 * smooth / smooth.std() + rng.normal(0, 10, smooth.shape)).astype(np.int16)
+
+
+def image(hu: np.ndarray) -> sitk.Image:
+    ct = sitk.GetImageFromArray(np.ascontiguousarray(hu))
+    ct.SetSpacing(SPACING)
+    return ct
+
+
+def stack(hu: np.ndarray) -> SliceStack:
+    return SliceStack(AxialSlices(image(hu), TASK))
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_slices_of_one_body_are_not_doubted(orientation):
+    found = SliceStack(AxialSlices(sitk.DICOMOrient(image(body()), orientation), TASK))
+    assert found.cautions() == [] and found.doubts() == []
+
+
+def test_slices_that_differ_by_noise_alone_are_in_order():
+    hu = np.random.default_rng(0).normal(50, 20, (COUNT, 40, 40)).astype(np.int16)
+    assert stack(hu).cautions() == []
+
+
+@pytest.mark.parametrize(
+    "order", [sorted(range(COUNT), key=str), np.random.default_rng(0).permutation(COUNT)], ids=["alphabet", "shuffled"]
+)
+def test_slices_in_the_wrong_order_are_told(order):
+    (caution,) = stack(body()[order]).cautions()
+    assert WRONG_ORDER in caution
+
+
+def test_two_series_in_turns_are_told():
+    hu = body()
+    hu[1::2] += 60
+    assert WRONG_ORDER in stack(hu).cautions()[0]
+
+
+def test_where_slices_are_missing_is_told_with_its_place():
+    found = stack(np.delete(body(), np.s_[30:38], axis=0))
+    (doubt,) = found.doubts()
+    assert "changes abruptly at R −98, A −98, S 88 mm:" in doubt and found.cautions() == []
+
+
+def test_where_the_body_begins_nothing_is_missing():
+    """A vertex in noisy air, whose slices are no copies of each other either."""
+    z, y, x = np.indices((COUNT, 40, 40))
+    air = np.random.default_rng(1).normal(-1000, 10, z.shape).astype(np.int16)
+    vertex = (y - 20) ** 2 + (x - 20) ** 2 + (z.clip(30) - 30) ** 2 < 18**2
+    assert stack(np.where(vertex, body(), air)).doubts() == []
+
+
+def test_copies_are_told():
+    hu = body()
+    (doubt,) = stack(np.insert(hu, 20, hu[20], axis=0)).doubts()
+    assert doubt.startswith("1 slice of the CT is the same as the slice below")
+    (doubt,) = stack(np.repeat(hu, 2, axis=0)).doubts()
+    assert doubt.startswith(f"{COUNT} slices of the CT are the same")
+
+
+def test_blank_slices_are_told_only_between_others():
+    hu = body()
+    hu[:4] = hu[-4:] = -1024
+    assert stack(hu).doubts() == []
+    hu[30:33] = 0
+    (doubt,) = stack(hu).doubts()
+    assert doubt.startswith("3 slices of the CT are blank")
+
+
+def kidneys(height_mm: float, width_mm: float = 50.0) -> np.ndarray:
+    """Labels of two ellipsoids, one with a tumor, whole within the slices."""
+    z, y, x = np.indices((COUNT, 40, 60)) * np.reshape(SPACING[::-1], (3, 1, 1, 1))
+    labels = np.zeros((COUNT, 40, 60), np.uint8)
+    for middle in (75, 225):
+        inside = ((z - 90) * 2 / height_mm) ** 2 + (((y - 100) ** 2 + (x - middle) ** 2) * 4 / width_mm**2) <= 1
+        labels[inside] = KIDNEY
+    labels[(labels > 0) & (z > 100) & (x > 200)] = KIDNEY_TUMOR
+    return labels
+
+
+def test_kidneys_tell_a_wrong_distance_between_slices():
+    labels = kidneys(height_mm=95)
+    assert spacing_cautions(labels, SPACING, TASK) == []
+    (flat,) = spacing_cautions(labels, (5.0, 5.0, 1.25), TASK)
+    (tall,) = spacing_cautions(labels, (5.0, 5.0, 6.0), TASK)
+    assert "flatter than kidneys" in flat and "1.25 mm by the file, is wrong" in flat
+    assert "taller than kidneys" in tall and "6 mm by the file, is wrong" in tall
+    assert spacing_cautions(labels, (5.0, 5.0, 6.0), TASKS["liver-tumor"]) == []
+
+
+def test_kidneys_that_the_ct_cuts_tell_nothing_of_its_spacing():
+    labels = kidneys(height_mm=95)
+    assert spacing_cautions(labels[30:], (5.0, 5.0, 1.25), TASK) == []
+
+
+def test_one_odd_kidney_beside_a_good_one_tells_nothing():
+    """As where a part of it was found."""
+    labels = kidneys(height_mm=95)
+    labels[(np.abs(np.arange(COUNT) - 30) > 5), :, :30] = 0
+    assert spacing_cautions(labels, SPACING, TASK) == []
+
+
+def test_the_order_is_told_with_the_result():
+    segmenter = Segmenter(find_package(), "cpu")
+    shuffled = image(body()[np.random.default_rng(0).permutation(COUNT)][:30])
+    labels = sitk.Image(shuffled.GetSize(), sitk.sitkUInt8)
+    labels.CopyInformation(shuffled)
+    for result in (segmenter.segment(shuffled), segmenter.explain(shuffled, labels)):
+        assert any(WRONG_ORDER in caution for caution in result.cautions)
+
+
+@pytest.mark.parametrize("name", ["hcc_011_acq1", "totalseg_dicom20", "totalseg_example_3mm"])
+def test_the_slices_of_real_cts_are_not_doubted(name, data):
+    found = SliceStack(AxialSlices(read_ct(data / "volumes" / name / "ct.nii.gz"), TASK))
+    assert found.cautions() == [] and found.doubts() == []
