@@ -374,9 +374,10 @@ def test_image_that_is_not_in_hu_is_refused(mr_like, tmp_path, untrained_package
     assert_refused(segment(mr_like, output, untrained_package), capsys, output, "--force")
 
 
-def test_forced_image_is_marked_in_the_report(mr_like, tmp_path, untrained_package):
+def test_forced_image_is_marked_in_the_report(mr_like, tmp_path, untrained_package, capsys):
     output = tmp_path / "result"
     assert segment(mr_like, output, untrained_package, "--force") == 0
+    assert "Caution: This image does not look like CT in HU" in capsys.readouterr().out
     assert "does not look like CT in HU" in (output / "report.html").read_text(encoding="utf-8")
 
 

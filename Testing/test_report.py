@@ -322,6 +322,14 @@ def test_a_ct_without_any_label_still_gets_its_report(tmp_path):
     assert "Caution" not in page.text
 
 
+def test_what_a_reader_must_not_miss_stands_apart_from_the_notes(tmp_path):
+    ct, labels = body()
+    segmentation = replace(segmented(ct, labels, ["A speck went."], attention=False), cautions=["Mirrored & turned?"])
+    page = write(tmp_path / "report.html", ct, segmentation, warnings=["Not in HU."])
+    text = " ".join(page.text.split())
+    assert "Caution Not in HU. Mirrored & turned? Notes A speck went." in text
+
+
 def test_a_very_small_ct_gets_its_report(tmp_path):
     ct = on_grid(np.full((1, 4, 5), 50, np.int16))
     labels = on_grid(np.pad(np.full((1, 2, 2), LIVER_TUMOR, np.uint8), ((0, 0), (1, 1), (1, 2))))

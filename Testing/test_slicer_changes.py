@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,14 @@ def test_a_ct_that_plays_a_sequence_is_looked_at_when_it_rests(reviewed, monkeyp
 def changes_told(panel) -> list[str]:
     """What the panel says below the table of changes since the run; that is in bold type."""
     return re.findall("<b>(.*?)</b>", panel.ui.notesLabel.text) if panel.ui.notesLabel.visible else []
+
+
+def test_what_a_reader_must_not_miss_is_bold_and_before_the_notes(quick):
+    result = run(quick)
+    told = replace(result.newest_run, cautions=["Left & right?"], notes=["A speck went."])
+    result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, json.dumps([asdict(told)]))
+    quick.open_again()
+    assert quick.ui.notesLabel.text == "<b>Left &amp; right?</b><br>A speck went."
 
 
 def test_the_report_says_that_the_voxels_are_of_another_moment(quick, tmp_path):

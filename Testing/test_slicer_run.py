@@ -360,6 +360,22 @@ def test_the_report_says_when_segments_were_changed_by_hand(
     assert "Deleted" in warning and "liver" in warning
 
 
+def test_what_a_reader_must_not_miss_is_in_the_result_its_table_and_its_report(
+    client, untrained_package, tmp_path, monkeypatch
+):
+    """A CT whose slices were put together in turns from two series."""
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    voxels = sitk.GetArrayFromImage(blob_case(0, 8)[0])
+    voxels[1::2] += 60
+    (result,) = Told(client, add_volume(sitk.GetImageFromArray(voxels), "CT"), untrained_package).drive().finished
+    (caution,) = result.newest_run.cautions
+    assert "in the wrong order, or of two series" in caution and caution not in result.newest_run.notes
+    rows = scene_result.rows_of(result.measures_table)
+    assert {row["note"] for row in rows if not row["lesion"]} == {caution}
+    assert report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings == (caution,)
+
+
 def test_the_report_is_of_the_newest_run_alone(client, scene_with_ct, untrained_package, tmp_path, monkeypatch):
     """What the newest run did not find is not taken from an earlier run into the same segmentation."""
     monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))

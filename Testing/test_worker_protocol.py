@@ -91,6 +91,7 @@ EVENTS = [
             [{**SEGMENT, "lesions": [LESION]}],
             [MAP],
             [Probability("liver", IMAGE)],
+            ["Mirrored?"],
             ["ß"],
             None,
             "cpu",
