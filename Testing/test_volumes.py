@@ -254,6 +254,35 @@ def test_real_ct_is_in_hu_and_what_was_made_of_it_is_not(data, name):
     assert "from 0 to 255, like a picture" in hu_problem(sitk.GetImageFromArray(eight_bit))
 
 
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [
+        ("totalseg_dicom20", -100),
+        ("totalseg_dicom20", -900),
+        ("totalseg_dicom20", 1200),
+        ("totalseg_example_3mm", -200),
+        ("totalseg_example_3mm", -800),
+        ("totalseg_example_3mm", 500),
+    ],
+)
+def test_a_shift_that_is_not_about_1024_is_not_called_so(data, name, shift):
+    """Lung or noise may then lie where fat and soft tissue do in values that are shifted by 1024."""
+    ct = sitk.GetArrayFromImage(read_ct(data / "volumes" / name / "ct.nii.gz"))[:, ::2, ::2]
+    problem = hu_problem(sitk.GetImageFromArray(ct + shift))
+    assert f"go from {ct.min() + shift:g} to {ct.max() + shift:g}, but fat and soft tissue are not where" in problem
+    assert "1024 must be" not in problem
+
+
+@pytest.mark.parametrize("shift", [-1050, -1024, -1000, 1000, 1024, 1050])
+@pytest.mark.parametrize("name", ["totalseg_dicom20", "totalseg_example_3mm"])
+def test_a_shift_of_about_1024_is_called_so_in_every_part_of_a_ct(data, name, shift):
+    ct = sitk.GetArrayFromImage(read_ct(data / "volumes" / name / "ct.nii.gz"))
+    rows, columns = (slice(n // 3, 2 * n // 3) for n in ct.shape[1:])
+    for part in (ct[:, rows, columns], ct[:, rows, columns].clip(-500, 1000)):
+        problem = hu_problem(sitk.GetImageFromArray(part + shift))
+        assert f"shifted by about {1024 if shift > 0 else -1024}" in problem
+
+
 @pytest.mark.parametrize("shape", [1.0, 2.0, 4.0])
 def test_mr_is_not_hu(shape):
     mr = np.random.default_rng(0).gamma(shape, 300 / shape, (20, 40, 40))

@@ -35,8 +35,15 @@ MIN_INVERTED_AIR = 0.1
 
 # Raw CT values are usually stored as HU + 1024. They are HU - 1024 where it was taken off twice.
 SHIFTS = {1024: "1024 must be subtracted from them", -1024: "1024 must be added to them"}
+# Where most of a CT lies: air, fat, and muscle, organs and blood. They tell how far it is shifted; fat and soft tissue
+# alone do not, as lung, noise and bone may lie in their place.
+PEAKS = ((-1050, -900), (-130, -60), (0, 120))
+TRIED_SHIFTS = np.arange(-1600, 1601, 20)
+ABOUT = 60
 
 MOST_LABELS = 20
+
+ADVICE = "Give the CT in HU, where air is about -1000, fat -100 and water 0."
 
 FEW_VOXELS = 1000
 SAMPLES_AN_AXIS = 128
@@ -70,18 +77,15 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
         )
     if _has_tissue(sample):
         return None
-    for shift, remedy in SHIFTS.items():
-        if _has_tissue(sample - shift):
-            return (
-                f"The values look like HU that are shifted by about {shift}: {remedy}. "
-                "Export the CT with its rescale intercept applied."
-            )
+    low, high = float(voxels.min()), float(voxels.max())
+    if any(_has_tissue(sample - shift) for shift in SHIFTS):
+        return _shifted(sample) or _tissue_elsewhere(low, high)
     # A phantom has no fat.
     if _share(sample, AIR) > MIN_SOFT_TISSUE and _share(sample, SOFT_TISSUE) > MIN_SOFT_TISSUE:
         return None
     if _looks_like_labels(voxels):
         return "The values are few whole numbers from 0 on, like a label map. Give the CT that it was drawn on."
-    return _what_it_looks_like(float(voxels.min()), float(voxels.max()))
+    return _what_it_looks_like(low, high)
 
 
 def _share(values: np.ndarray, limits: tuple[int, int]) -> float:
@@ -106,15 +110,45 @@ def _most_are_about_zero(values: np.ndarray) -> bool:
     return fullest < 0 <= fullest + HEAPS.step
 
 
+def _shifted(values: np.ndarray) -> str | None:
+    likely = _likely_shift(values)
+    for shift, remedy in SHIFTS.items():
+        if abs(likely - shift) <= ABOUT:
+            return (
+                f"The values look like HU that are shifted by about {shift}: {remedy}. "
+                "Export the CT with its rescale intercept applied."
+            )
+    return None
+
+
+def _likely_shift(values: np.ndarray) -> int:
+    """By how much the values are shifted against HU if they are a CT's."""
+    # What is padded or cut off lies at the lowest and the highest value, and tells nothing.
+    inner = np.sort(values[(values > values.min()) & (values < values.max())])
+    at_peaks = sum(
+        np.searchsorted(inner, TRIED_SHIFTS + high) - np.searchsorted(inner, TRIED_SHIFTS + low) for low, high in PEAKS
+    )
+    return int(TRIED_SHIFTS[np.argmax(at_peaks)])
+
+
 def _looks_like_labels(voxels: np.ndarray) -> bool:
     return voxels.min() == 0 and voxels.max() <= MOST_LABELS and not np.any(voxels % 1)
 
 
 def _what_it_looks_like(low: float, high: float) -> str:
-    values = f"The values go from {low:g} to {high:g}"
-    advice = "Give the CT in HU, where air is about -1000, fat -100 and water 0."
     if low >= 0 and high <= 255:
-        return f"{values}, like a picture or a CT that was cut to a window, not like HU. {advice}"
+        return f"{_range(low, high)}, like a picture or a CT that was cut to a window, not like HU. {ADVICE}"
     if low >= 0:
-        return f"{values}: without negative values they are not HU, but look like MR or another modality. {advice}"
-    return f"{values}, but fat and soft tissue are not where they lie in HU. {advice}"
+        return (
+            f"{_range(low, high)}: without negative values they are not HU, but look like MR or another modality. "
+            f"{ADVICE}"
+        )
+    return _tissue_elsewhere(low, high)
+
+
+def _tissue_elsewhere(low: float, high: float) -> str:
+    return f"{_range(low, high)}, but fat and soft tissue are not where they lie in HU. {ADVICE}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"The values go from {low:g} to {high:g}"
