@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.nifti_files import check_nifti
+from HLFDSegmentationLib.label_files import read_label
+from HLFDSegmentationLib.nifti_files import check_nifti, place_note
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -410,6 +411,103 @@ def test_nifti_that_tells_two_orientations(turned, mirrored, tmp_path, capfd):
             struct.pack_into("<f", content, place, -struct.unpack_from("<f", content, place)[0])
         path.write_bytes(bytes(content))
         assert "which are opposite to" in refusal(path, capfd)
+
+
+def with_forms(path: Path, codes=(1, 1), *, turned=0.0, moved=0.0, shear=0.0) -> Path:
+    """A NIfTI file whose sform is changed beside its qform."""
+    content = bytearray(written(volume(), path.with_name("good.nii")).read_bytes())
+    sform = np.reshape(struct.unpack_from("<12f", content, 280), (3, 4))
+    turn = sitk.Euler3DTransform((0, 0, 0), np.radians(turned), 0, 0)
+    sform[:, :3] = np.reshape(turn.GetMatrix(), (3, 3)) @ sform[:, :3]
+    sform[1, 2] += shear * 2.5
+    sform[2, 3] += moved
+    struct.pack_into("<2h", content, 252, *codes)
+    struct.pack_into("<12f", content, 280, *sform.ravel())
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("code", [1, 2])
+@pytest.mark.parametrize(("turned", "moved", "told"), [(30, 0, "30° and 0 mm"), (0, 300, "0° and 300 mm")])
+def test_nifti_that_places_the_patient_twice(code, turned, moved, told, tmp_path, capfd):
+    path = with_forms(tmp_path / "ct.nii", (code, code), turned=turned, moved=moved)
+    assert f"differ by {told}" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (1, 2), (2, 1)])
+def test_nifti_whose_two_places_hardly_differ(codes, tmp_path):
+    path = with_forms(tmp_path / "ct.nii", codes, turned=4, moved=4)
+    assert read_ct(path).GetSize() == (16, 12, 5) and place_note(path) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "used"), [((1, 2), "qform"), ((1, 4), "qform"), ((2, 1), "sform"), ((2, 4), "qform")]
+)
+def test_nifti_that_is_aligned_with_another_image_is_read_and_noted(codes, used, tmp_path):
+    path = with_forms(tmp_path / "ct.nii", codes, turned=30, moved=12)
+    assert (read_ct(path).GetOrigin()[2] == 12) == (used == "sform")
+    note = place_note(path)
+    assert note is not None and f"differ by 30° and 12 mm. Its {used} was used" in note
+
+
+@pytest.mark.parametrize("codes", [(0, 2), (2, 0)])
+def test_nifti_with_one_place_has_no_other(codes, tmp_path):
+    path = with_forms(tmp_path / "ct.nii", codes, turned=30, moved=300)
+    assert read_ct(path).GetSize() == (16, 12, 5) and place_note(path) is None
+
+
+def test_files_that_are_no_nifti_have_no_second_place(tmp_path):
+    assert place_note(tmp_path) is None
+    assert place_note(written(volume(), tmp_path / "ct.nrrd")) is None
+    assert place_note(next(write_series(tmp_path / "one", stack(0)).iterdir()).rename(tmp_path / "slice.img")) is None
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (1, 2), (0, 1)])
+def test_sheared_nifti(codes, tmp_path, capfd, monkeypatch):
+    """ITK takes the qform beside it, or, where the environment says so, the nearest axes at right angles."""
+    path = with_forms(tmp_path / "ct.nii", codes, shear=0.3)
+    monkeypatch.setenv("ITK_NIFTI_SFORM_PERMISSIVE", "1")
+    assert "sheared against each other (in its sform)" in refusal(path, capfd)
+    read_ct(with_forms(path, (1, 1), shear=5e-4))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("order", "<>")
+def test_nifti_2_is_called_so(order, suffix, tmp_path, capfd):
+    content = bytearray(544 + volume().GetNumberOfPixels() * 2)
+    struct.pack_into(
+        f"{order}i8s2h8q8d3q", content, 0, 540, b"n+2\0\r\n\x1a\n", 4, 16, 3, 16, 12, 5, *[1] * 12, 544, 1, 0
+    )
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    assert "NIfTI-2" in refusal(path, capfd)
+    with pytest.raises(InputError, match="NIfTI-2"):
+        read_label(path)
+
+
+def in_unit(path: Path, code: int, size: float) -> Path:
+    """A NIfTI file whose lengths are in a unit of so many mm."""
+    content = bytearray(written(volume(), path).read_bytes())
+    content[123] = code
+    for place, kind in ((80, "<3f"), (268, "<3f"), (280, "<12f")):
+        struct.pack_into(kind, content, place, *np.array(struct.unpack_from(kind, content, place)) / size)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("code", "size"), [(1, 1000), (2, 1), (3, 0.001), (10, 1), (11, 0.001)])
+def test_nifti_in_other_units(code, size, tmp_path):
+    path = in_unit(tmp_path / "ct.nii", code, size)
+    assert read_ct(path).GetSpacing() == pytest.approx((0.7, 0.8, 2.5))
+
+
+@pytest.mark.parametrize(("code", "told"), [(1, "700 x 800 x 2500 mm"), (3, "0.0007 x 0.0008 x 0.0025 mm")])
+def test_nifti_in_a_wrong_unit(code, told, tmp_path, capfd):
+    assert f"{told}, which no CT has" in refusal(in_unit(tmp_path / "ct.nii", code, 1), capfd)
+
+
+def test_flat_nifti(tmp_path, capfd):
+    assert "2-D image" in refusal(written(volume((12, 16)), tmp_path / "flat.nii"), capfd)
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])

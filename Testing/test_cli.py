@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import resource
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,19 @@ def test_signed_maps_on_request(ct_file, tmp_path, untrained_package):
     segment(ct_file, tmp_path / "result", untrained_package, "--attention", "--signed")
     maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "result" / "attention").iterdir()]
     assert min(map_.min() for map_ in maps) < 0
+
+
+def test_second_place_of_a_ct_is_told(tmp_path, untrained_package, capsys):
+    """As of a CT that was aligned with another image: a program that reads the sform shows the outlines elsewhere."""
+    ct, output = tmp_path / "ct.nii", tmp_path / "result"
+    sitk.WriteImage(blob_case(0)[0], str(ct))
+    content = bytearray(ct.read_bytes())
+    struct.pack_into("<2h", content, 252, 1, 2)
+    struct.pack_into("<f", content, 324, struct.unpack_from("<f", content, 324)[0] + 300)
+    ct.write_bytes(content)
+    assert segment(ct, output, untrained_package) == 0
+    for told in (capsys.readouterr().out, (output / "report.html").read_text(encoding="utf-8")):
+        assert "places the patient in two ways, which differ by 0° and 300 mm. Its qform was used" in told
 
 
 def explain(ct, segmentation, output, package, *options) -> int:

@@ -15,7 +15,7 @@ from .dicom_series import check_dicom, read_dicom_folder, tell_thickness
 from .errors import HLFDError, InputError
 from .hounsfield import MODALITY
 from .image_headers import check_header, check_numbers, read_header, voxels_of
-from .nifti_files import check_nifti
+from .nifti_files import check_nifti, check_nifti_version
 from .text_headers import check_text_header
 
 # ITK's names of the readers whose files hold a CT with its geometry.
@@ -78,6 +78,7 @@ def check_readable(path: Path) -> None:
 
 def _read_file(path: Path) -> sitk.Image:
     check_readable(path)
+    check_nifti_version(path)
     kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if kind not in READERS:
         what = "is a picture, not a CT" if kind else "is damaged, or not an image file"

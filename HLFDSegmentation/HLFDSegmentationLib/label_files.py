@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from .ct_files import check_name, check_readable, quiet
 from .errors import InputError
 from .image_headers import check_numbers
-from .nifti_files import check_nifti
+from .nifti_files import check_nifti, check_nifti_version
 from .text_headers import check_text_header
 
 AS_BACKGROUND = "Set them to 0, the background, and save the file again."
@@ -32,6 +32,7 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"There is no label file {path}.")
     check_readable(path)
+    check_nifti_version(path)
     try:
         with quiet():
             reader = sitk.ImageFileReader.GetImageIOFromFileName(str(path))

@@ -15,6 +15,7 @@ from .given_segmentation import read_segmentation
 from .hounsfield import hu_problem
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
+from .nifti_files import place_note
 from .output_folder import check_makeable, check_new, new_folder
 from .quantification import SegmentMeasures, measure, write_measures_csv
 from .report import write_report
@@ -159,4 +160,4 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     problem = hu_problem(ct)
     if problem and not force:
         raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
-    return ct, [NOT_HU + problem] if problem else []
+    return ct, [*([NOT_HU + problem] if problem else []), *filter(None, [place_note(Path(ct_path))])]
