@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import body_orientation
-from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs
+from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs, side_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
@@ -56,6 +56,28 @@ def test_where_organs_lie_tells_how_a_ct_is_stored(axes, told, orientation):
     drawn = slices.labels_of(sitk.DICOMOrient(image(labels), orientation))
     found = misplaced_organs(slices.to_canvas(drawn), slices, TASK)
     assert found.count("the liver lies") == len(told) and all(words in found for words in told)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI"])
+def test_a_body_that_is_deeper_than_wide_is_told_first(orientation):
+    """As where rows and columns are exchanged; and then alone, for what was found need not be the organs."""
+    hu = body()[0]
+    right = AxialSlices(sitk.DICOMOrient(image(hu), orientation), TASK)
+    assert side_cautions(right) == []
+    wrong = sitk.DICOMOrient(image(hu.transpose(0, 2, 1)), orientation)
+    (caution,) = side_cautions(AxialSlices(wrong, TASK))
+    assert "is 285 mm deep, from front to back, and 225 mm wide" in caution
+    result = Segmenter(find_package(), "cpu").segment(wrong)
+    assert result.cautions[0].startswith("In the CT's slices the body is")
+    assert not any("sure of" in told or "than kidneys are" in told for told in result.cautions[1:])
+
+
+def test_a_head_and_a_box_of_the_body_are_not_told_to_lie_on_the_side():
+    hu = body()[0].transpose(0, 2, 1)
+    head = image(hu)
+    head.SetSpacing((3.5, 3.5, 8.0))
+    assert side_cautions(AxialSlices(head, TASK)) == []
+    assert side_cautions(AxialSlices(image(hu[:, :, 20:44]), TASK)) == []
 
 
 def test_a_tip_of_the_liver_tells_nothing():

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention
-from .body_orientation import MirroredSearch, placement_doubts
+from .body_orientation import MirroredSearch, placement_doubts, side_cautions
 from .cleaning import clean
 from .devices import choose_device, is_out_of_memory
 from .doubts import (
@@ -138,8 +138,11 @@ class Segmenter:
         cleaned = clean(labels, self.task, slices.spacing, slices.place)
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         stack = SliceStack(slices)
-        cautions = self._orientation_doubts(runner, slices, network_labels) + stack.cautions()
-        cautions += spacing_cautions(labels, slices.spacing, self.task) + self._contrast_doubts(ct, found)
+        # What was found in a body that lies otherwise need not be the kidneys.
+        cautions = self._orientation_doubts(runner, slices, network_labels) or spacing_cautions(
+            labels, slices.spacing, self.task
+        )
+        cautions += stack.cautions() + self._contrast_doubts(ct, found)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
@@ -165,11 +168,14 @@ class Segmenter:
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices)
-        cautions = placement_doubts(network_labels, slices, self.task) + stack.cautions()
+        cautions = side_cautions(slices) or placement_doubts(network_labels, slices, self.task)
+        cautions += stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def _orientation_doubts(self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+        if on_side := side_cautions(slices):
+            return on_side
         search = MirroredSearch(slices, self.task)
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), lambda _share: None)
         return search.doubts() or placement_doubts(network_labels, slices, self.task)
