@@ -66,7 +66,7 @@ def test_a_body_that_is_deeper_than_wide_is_told_first(orientation):
     assert side_cautions(right) == []
     wrong = sitk.DICOMOrient(image(hu.transpose(0, 2, 1)), orientation)
     (caution,) = side_cautions(AxialSlices(wrong, TASK))
-    assert "is 285 mm deep, from front to back, and 225 mm wide" in caution
+    assert "is 275 mm deep, from front to back, and 215 mm wide" in caution
     result = Segmenter(find_package(), "cpu").segment(wrong)
     assert result.cautions[0].startswith("In the CT's slices the body is")
     assert not any("sure of" in told or "than kidneys are" in told for told in result.cautions[1:])

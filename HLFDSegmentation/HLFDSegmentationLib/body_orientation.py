@@ -85,10 +85,9 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
 
 def placement_doubts(labels: np.ndarray, slices: AxialSlices, task: Task) -> list[str]:
     """The sentence that stands beside a result; see `misplaced_organs`."""
-    found = misplaced_organs(labels, slices, task)
-    return (
-        [f"In this CT {found}: it may be stored mirrored, turned or upside down. {ADVICE} {IN_A_FEW}"] if found else []
-    )
+    if not (found := misplaced_organs(labels, slices, task)):
+        return []
+    return [f"In this CT {found}: it may be stored mirrored, turned or upside down. {ADVICE} {IN_A_FEW}"]
 
 
 def side_cautions(slices: AxialSlices) -> list[str]:

@@ -16,7 +16,7 @@ AROUND = 4
 """So many steps from slice to slice, on either side of one, tell how much a CT changes there."""
 
 JUMP = 2.5
-"""Times the larger of the medians on both sides."""
+"""Times the larger of the medians on both sides. How these limits do: docs/default_model.md."""
 
 CLOSER = 0.75
 """A slice counts as misplaced where those beside it differ by less than this share of what either differs from it. With
@@ -30,7 +30,7 @@ LEAST_KIDNEY_ML = 20.0
 LEAST_KIDNEY_SLICES = 5
 KIDNEY_HEIGHT = (1.0, 2.5)
 """Of a kidney with its tumors, by the diameter of a disk as large as its largest axial slice. The 197 whole kidneys of
-the label maps of 100 patients (KiTS23) have 1.06 to 2.39. (By a check that was not kept.)"""
+the label maps of 100 patients (KiTS23) have 1.06 to 2.39 (by a check that was not kept)."""
 
 
 class SliceStack:
