@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib import inference
+from HLFDSegmentationLib import network_runner
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.inference import Segmenter, classify
 from HLFDSegmentationLib.layers import LAYERS
+from HLFDSegmentationLib.network_runner import NetworkRunner
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import TASKS, Task
 from torch import nn
@@ -344,7 +345,7 @@ def test_stopping_leaves_the_segmenter_usable(stop_in, error):
 
 @pytest.mark.parametrize(("fits", "told"), [(8, []), (3, ["2 at a time"]), (1, ["1 at a time"])])
 def test_short_memory_halves_the_batch(monkeypatch, fits, told):
-    monkeypatch.setattr(inference, "CPU_BATCH", 8)
+    monkeypatch.setattr(network_runner, "CPU_BATCH", 8)
     ct = patient(pieces=KIDNEYS)
     result = segmenter(OutOfMemory(fits)).segment(ct, attention=True)
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(ct))
@@ -365,15 +366,15 @@ def test_memory_that_runs_out_while_slices_are_brought_to_the_device(monkeypatch
     ct = patient(pieces=KIDNEYS)
     labels = segmenter(NearestTissue()).segment(ct).labels
     whole = segmenter(NearestTissue()).explain(ct, labels)
-    bring = inference._Runner.to_device
+    bring = NetworkRunner.to_device
 
     def full(runner, images):
         if len(images) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return bring(runner, images)
 
-    monkeypatch.setattr(inference, "CPU_BATCH", 8)
-    monkeypatch.setattr(inference._Runner, "to_device", full)
+    monkeypatch.setattr(network_runner, "CPU_BATCH", 8)
+    monkeypatch.setattr(NetworkRunner, "to_device", full)
     result = segmenter(NearestTissue()).explain(ct, labels)
     assert "1 at a time" in " ".join(result.notes)
     assert all(np.array_equal(a.maps, b.maps) for a, b in zip(result.attention, whole.attention, strict=True))
@@ -398,7 +399,7 @@ class OutOfMemoryUntilOnTheCPU(NearestTissue):
 
 def test_the_cpu_takes_over_from_a_gpu_without_memory_and_says_so():
     body = OutOfMemoryUntilOnTheCPU()
-    runner = inference._Runner(body, torch.device("mps"))
+    runner = NetworkRunner(body, torch.device("mps"))
     runner.to_device = torch.from_numpy
     images, batches = np.random.default_rng(0).random((3, 1, 32, 32), dtype=np.float32), []
 
@@ -424,7 +425,7 @@ def test_the_cpu_takes_over_from_a_gpu_that_does_not_even_hold_the_network():
                 raise torch.OutOfMemoryError("MPS backend out of memory")
             return super().to(device, **options)
 
-    runner = inference._Runner(TooLarge(), torch.device("mps"))
+    runner = NetworkRunner(TooLarge(), torch.device("mps"))
     assert runner.device == torch.device("cpu")
     assert runner.notes == ["The memory of mps was too small; the CPU computed the rest."]
 

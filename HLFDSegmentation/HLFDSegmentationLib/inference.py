@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import torch
 from .attention import AttentionCollector, LayerAttention
 from .body_orientation import MirroredSearch, placement_doubts, side_cautions
 from .cleaning import clean
-from .devices import choose_device, is_out_of_memory
+from .devices import choose_device
 from .doubts import (
     anatomy_doubts,
     contrast_doubts,
@@ -25,8 +24,9 @@ from .doubts import (
     tilt_doubts,
     voxels_of,
 )
-from .errors import HLFDError, InputError, MemoryShortError
+from .errors import InputError
 from .neighboring_slices import NeighboringSlices
+from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
 from .slice_stack import SliceStack, spacing_cautions
 from .tasks import Task
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with the phase ("segmenting", "explaining") and the share of it that is done, 0 to 1. What it raises stops
 the segmentation."""
-
-# A CPU is as fast with one slice at a time, and needs a third of the memory.
-CPU_BATCH = 1
-GPU_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ class Segmenter:
         """
         check_threshold(tumor_threshold)
         slices = AxialSlices(ct, self.task)
-        runner = _Runner(self._network, self.device)
+        runner = NetworkRunner(self._network, self.device)
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
         to_fill = slices.volumes_to_fill(probabilities)
         neighboring = NeighboringSlices(slices.count, slices.spacing[2])
@@ -164,7 +160,7 @@ class Segmenter:
             MemoryShortError: the memory does not suffice for a single slice.
         """
         slices = AxialSlices(ct, self.task)
-        runner = _Runner(self._network, self.device)
+        runner = NetworkRunner(self._network, self.device)
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices)
@@ -173,7 +169,7 @@ class Segmenter:
         notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
-    def _orientation_doubts(self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+    def _orientation_doubts(self, runner: NetworkRunner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
         if on_side := side_cautions(slices):
             return on_side
         search = MirroredSearch(slices, self.task)
@@ -195,7 +191,12 @@ class Segmenter:
         ]
 
     def _explain(
-        self, runner: _Runner, slices: AxialSlices, network_labels: np.ndarray, signed: bool, progress: Progress | None
+        self,
+        runner: NetworkRunner,
+        slices: AxialSlices,
+        network_labels: np.ndarray,
+        signed: bool,
+        progress: Progress | None,
     ) -> list[LayerAttention]:
         """The attention for what the segmentation shows, from the slices that hold a label."""
         collector = AttentionCollector(self._network, self.task, slices.count, slices.shown, signed=signed)
@@ -249,107 +250,3 @@ def _single_slice_mm(ct: sitk.Image) -> float | None:
 
 def _phase(name: str, progress: Progress | None) -> Callable[[float], None]:
     return (lambda fraction: progress(name, fraction)) if progress else (lambda fraction: None)
-
-
-class _Runner:
-    """Runs the network over slices in batches as large as the memory holds: halved, then on the CPU."""
-
-    def __init__(self, network: SegmentationNetwork, device: torch.device) -> None:
-        self._network = network
-        self._batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
-        self._half = device.type == "cuda"
-        self._notes: dict[str, str] = {}
-        try:
-            self._use(device)
-        except (RuntimeError, MemoryError) as error:
-            if device.type == "cpu" or not is_out_of_memory(error):
-                raise
-            # Not even the network fits, as while another program fills the memory.
-            self._batch = 1
-            self._take_less()
-
-    @property
-    def notes(self) -> list[str]:
-        return list(self._notes.values())
-
-    def _use(self, device: torch.device) -> None:
-        self.device = device
-        # torch's hints do not know of a module's memory format.
-        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def to_device(self, images: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-
-    def logits(self, images: np.ndarray) -> torch.Tensor:
-        """Logits float32 of slices (n, 1, H, W) in [0, 1]."""
-        precision = torch.autocast("cuda", torch.float16) if self._half else nullcontext()
-        with torch.inference_mode(), precision:
-            logits = self._network(self.to_device(images)).float()
-        if torch.isfinite(logits).all():
-            # Not every torch has antialiased resampling on Apple's GPUs.
-            return logits.cpu() if self.device.type == "mps" else logits
-        if self._half:
-            self._half = False
-            self._notes["precision"] = (
-                "The network's numbers were too large for half precision; it ran in full precision."
-            )
-            return self.logits(images)
-        raise HLFDError(
-            "The model gives values that are no numbers for this CT. Its weights are damaged or unfit: "
-            "use another model, or train it again."
-        )
-
-    def run(
-        self,
-        indices: np.ndarray | range,
-        work: Callable[[int, int], Iterator[float]],
-        done: Callable[[float], None],
-    ) -> None:
-        """Goes through the steps of `work(start, stop)` until every slice of `indices` (ascending) was in a batch.
-
-        Each step yields the share of its batch that is done, the last one 1. `done` is told after every step.
-        """
-        position = 0
-        while position < len(indices):
-            start = int(indices[position])
-            after = position + 1
-            while after < len(indices) and int(indices[after]) < start + self._batch:
-                after += 1
-            share = 0.0
-            for share in self._within_memory(work(start, int(indices[after - 1]) + 1)):
-                done((position + share * (after - position)) / len(indices))
-            if share == 1:
-                position = after
-
-    def _within_memory(self, steps: Iterator[float]) -> Iterator[float]:
-        """The steps, until the memory does not suffice; then the next batch is made smaller."""
-        while True:
-            try:
-                share = next(steps)
-            except StopIteration:
-                return
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                break
-            yield share
-        self._take_less()
-
-    def _take_less(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if self._batch > 1:
-            self._batch //= 2
-            self._notes["memory"] = (
-                f"The memory of {self.device} was too small for the usual number of slices at a time; "
-                f"{self._batch} at a time were computed."
-            )
-        elif self.device.type != "cpu":
-            self._notes["memory"] = f"The memory of {self.device} was too small; the CPU computed the rest."
-            self._half = False
-            self._use(torch.device("cpu"))
-        else:
-            raise MemoryShortError(
-                "There is not enough memory to run the network on a single slice. "
-                "Close other programs, or use a computer with more memory."
-            )
