@@ -103,7 +103,7 @@ def searched(hu: np.ndarray, network) -> list[str]:
     search = MirroredSearch(AxialSlices(image(hu), TASK), TASK)
     for number in search.slices:
         list(search.steps(int(number), int(number) + 1, network))
-    return search.doubts()
+    return search.cautions()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_each_slice_of_a_batch_is_looked_at_by_itself():
     hu[::2] = 30  # the body fills the whole slice
     search = MirroredSearch(AxialSlices(image(hu), TASK), TASK)
     list(search.steps(0, len(hu), network_that_learned))
-    assert len(search.doubts()) == 1
+    assert len(search.cautions()) == 1
 
 
 def test_slices_that_are_searched_again_with_less_memory_count_once():
@@ -166,7 +166,7 @@ def test_slices_that_are_searched_again_with_less_memory_count_once():
         with pytest.raises(MemoryError):
             list(search.steps(int(number), int(number) + 1, FailingLater()))
         list(search.steps(int(number), int(number) + 1, network_that_learned))
-    assert search.doubts() == searched(hu, network_that_learned)
+    assert search.cautions() == searched(hu, network_that_learned)
 
 
 def test_a_task_of_kidneys_alone_is_not_searched():
@@ -177,7 +177,7 @@ def test_a_task_of_kidneys_alone_is_not_searched():
 def test_an_upside_down_ct_is_told_first_with_the_result(monkeypatch):
     hu, labels = (np.flip(array, 0) for array in body())
     monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels) or [])
-    monkeypatch.setattr(MirroredSearch, "doubts", lambda search: [])  # this body is none that the model knows
+    monkeypatch.setattr(MirroredSearch, "cautions", lambda search: [])  # this body is none that the model knows
     segmenter = Segmenter(find_package(), "cpu")
     cautions = segmenter.segment(image(hu)).cautions
     assert "below the kidneys: it may be stored mirrored, turned or upside down" in cautions[0]

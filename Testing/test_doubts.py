@@ -7,7 +7,7 @@ import torch
 from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.doubts import (
     anatomy_doubts,
-    contrast_doubts,
+    contrast_cautions,
     cut_doubts,
     geometry_doubts,
     little_doubts,
@@ -152,7 +152,7 @@ def test_a_ct_without_contrast_medium_is_told_by_its_kidneys(kidney_hu, told):
     labels = np.zeros((2, 10, 10), np.uint8)
     labels[0, :6], labels[1, 0], labels[1, 1:6] = KIDNEY, KIDNEY_TUMOR, LIVER
     hu = np.where(labels == KIDNEY, kidney_hu, 30)
-    doubts = contrast_doubts(hu, labels, TASK, 1.0)
+    doubts = contrast_cautions(hu, labels, TASK, 1.0)
     assert len(doubts) == told
     for doubt in doubts:
         assert f"median is {kidney_hu} HU, as in a CT without contrast" in doubt
@@ -162,8 +162,8 @@ def test_a_ct_without_contrast_medium_is_told_by_its_kidneys(kidney_hu, told):
 def test_a_few_voxels_of_kidney_and_a_task_without_one_say_nothing_of_contrast_medium():
     labels = np.full((2, 10, 10), KIDNEY, np.uint8)
     hu = np.full(labels.shape, 20)
-    assert contrast_doubts(hu, labels, TASK, 1.0) and not contrast_doubts(hu, labels, TASK, 0.1)
-    assert contrast_doubts(hu, np.full_like(labels, 1), TASKS["liver-tumor"], 1.0) == []
+    assert contrast_cautions(hu, labels, TASK, 1.0) and not contrast_cautions(hu, labels, TASK, 0.1)
+    assert contrast_cautions(hu, np.full_like(labels, 1), TASKS["liver-tumor"], 1.0) == []
 
 
 def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):

@@ -83,7 +83,7 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
     return " and ".join(found)
 
 
-def placement_doubts(labels: np.ndarray, slices: AxialSlices, task: Task) -> list[str]:
+def placement_cautions(labels: np.ndarray, slices: AxialSlices, task: Task) -> list[str]:
     """The sentence that stands beside a result; see `misplaced_organs`."""
     if not (found := misplaced_organs(labels, slices, task)):
         return []
@@ -185,11 +185,11 @@ class MirroredSearch:
         mirrored[..., :rows, :columns] = np.flip(images[..., :rows, :columns], axes)
         return mirrored
 
-    def doubts(self) -> list[str]:
+    def cautions(self) -> list[str]:
         """A sentence for each organ that is found far more in another way."""
-        return [sentence for organ, _ in self._organs if (sentence := self._doubt(organ))]
+        return [sentence for organ, _ in self._organs if (sentence := self._caution(organ))]
 
-    def _doubt(self, organ: Label) -> str:
+    def _caution(self, organ: Label) -> str:
         by_slice = self._sure[organ.name].values()
         pixels = {way: sum(sure[way] for sure in by_slice) for way in ("", *EXCHANGES)}
         best = max(EXCHANGES, key=pixels.__getitem__)

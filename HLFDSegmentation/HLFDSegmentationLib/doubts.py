@@ -168,7 +168,7 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     ]
 
 
-def contrast_doubts(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About a CT without contrast medium, where tumors hardly differ from their organ: its kidneys are as dark.
 
     Args:

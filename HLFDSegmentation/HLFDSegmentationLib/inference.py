@@ -11,12 +11,12 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention
-from .body_orientation import MirroredSearch, placement_doubts, side_cautions
+from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
 from .devices import choose_device
 from .doubts import (
     anatomy_doubts,
-    contrast_doubts,
+    contrast_cautions,
     cut_doubts,
     geometry_doubts,
     little_doubts,
@@ -135,10 +135,10 @@ class Segmenter:
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         stack = SliceStack(slices)
         # What was found in a body that lies otherwise need not be the kidneys.
-        cautions = self._orientation_doubts(runner, slices, network_labels) or spacing_cautions(
+        cautions = self._orientation_cautions(runner, slices, network_labels) or spacing_cautions(
             labels, slices.spacing, self.task
         )
-        cautions += stack.cautions() + self._contrast_doubts(ct, found)
+        cautions += stack.cautions() + self._contrast_cautions(ct, found)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
@@ -164,21 +164,23 @@ class Segmenter:
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices)
-        cautions = side_cautions(slices) or placement_doubts(network_labels, slices, self.task)
+        cautions = side_cautions(slices) or placement_cautions(network_labels, slices, self.task)
         cautions += stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
-    def _orientation_doubts(self, runner: NetworkRunner, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+    def _orientation_cautions(
+        self, runner: NetworkRunner, slices: AxialSlices, network_labels: np.ndarray
+    ) -> list[str]:
         if on_side := side_cautions(slices):
             return on_side
         search = MirroredSearch(slices, self.task)
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), lambda _share: None)
-        return search.doubts() or placement_doubts(network_labels, slices, self.task)
+        return search.cautions() or placement_cautions(network_labels, slices, self.task)
 
-    def _contrast_doubts(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
+    def _contrast_cautions(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
-        return contrast_doubts(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
+        return contrast_cautions(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
 
     def _label_doubts(self, labels: np.ndarray, slices: AxialSlices) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
