@@ -427,6 +427,21 @@ def test_a_case_that_is_stored_mirrored_is_told(mirrored, tmp_path):
     assert all(one.severity == "warning" and "to the left of the body's middle" in one.problem for one in told)
 
 
+def test_a_case_whose_slices_lost_their_order_is_told(tmp_path):
+    """As of a stack of two series; the drawn label says nothing of it."""
+    ct, label = blob_case(0, 8)
+    voxels = sitk.GetArrayFromImage(ct)
+    voxels[1::2] += 60
+    mixed = sitk.GetImageFromArray(voxels)
+    mixed.CopyInformation(ct)
+    case = Case("one", "one", tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz", {1: ("liver",), 2: ("liver tumor",)})
+    for image, told in ((ct, 0), (mixed, 1)):
+        sitk.WriteImage(image, str(case.ct))
+        sitk.WriteImage(label, str(case.label))
+        findings = check_cases([case], load_task("liver-tumor"))
+        assert sum(one.severity == "warning" and "in the wrong order" in one.problem for one in findings) == told
+
+
 def test_real_ct_and_labels_fit(data):
     folder = data / "volumes" / "totalseg_dicom20"
     labels = {1: ("liver", "liver tumor"), 5: ()}

@@ -149,14 +149,17 @@ class AxialSlices:
     @cached_property
     def blank(self) -> np.ndarray:
         """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
-        even = np.array([plane.min() == plane.max() for plane in self._voxels])
-        return even & ~even.all()
+        return self._even & ~self._even.all()
 
     @cached_property
     def copies(self) -> np.ndarray:
-        """Which slices are the same as the one below, to the last voxel: bool (count,)."""
+        """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""
         same = (np.array_equal(plane, below) for plane, below in zip(self._voxels[1:], self._voxels[:-1]))
-        return np.array([False, *same])
+        return np.array([False, *same]) & ~self._even
+
+    @cached_property
+    def _even(self) -> np.ndarray:
+        return np.array([plane.min() == plane.max() for plane in self._voxels])
 
     def coarse(self) -> np.ndarray:
         """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""

@@ -14,13 +14,14 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from HLFDSegmentationLib.body_orientation import misplaced_organs
+from HLFDSegmentationLib.body_orientation import misplaced_organs, side_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.given_segmentation import segment_names
 from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -199,7 +200,7 @@ def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[F
 
 
 def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) -> Iterator[Finding]:
-    """Whether the organs lie where they do in a body."""
+    """Whether the organs lie where they do in a body, and the slices as one body's do."""
     try:
         slices = AxialSlices(ct, task)
         drawn = sitk.GetImageFromArray(classes_of(sitk.GetArrayViewFromImage(label), case, task))
@@ -209,7 +210,11 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     except CasesError:  # told already, of what the case says of its labels
         return
     drawn.CopyInformation(ct)
-    if found := misplaced_organs(slices.to_canvas(slices.labels_of(drawn)), slices, task):
+    labels, stack = slices.labels_of(drawn), SliceStack(slices)
+    doubts = side_cautions(slices) + stack.cautions() + stack.doubts() + spacing_cautions(labels, slices.spacing, task)
+    for problem in doubts:
+        yield Finding(case.name, "warning", problem, "Or leave the case out: what is wrong in it is learned.")
+    if found := misplaced_organs(slices.to_canvas(labels), slices, task):
         problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."
         remedy = (
             "Look whether the liver lies on the patient's right, the spine at the back and the chest above. If not, "
