@@ -117,6 +117,18 @@ def test_kidneys_that_the_ct_cuts_tell_nothing_of_its_spacing():
     assert spacing_cautions(labels[30:], (5.0, 5.0, 1.25), TASK) == []
 
 
+def test_blank_slices_do_not_make_a_kidney_whole_that_the_ct_cuts(monkeypatch):
+    labels = kidneys(height_mm=95)
+    labels[30:] = 0
+    hu = np.full(labels.shape, -1000, np.int16)
+    hu[:30] = np.random.default_rng(0).normal(100, 20, hu[:30].shape)
+    monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels) or [])
+    monkeypatch.setattr("HLFDSegmentationLib.body_orientation.LEFT_MM", 1e9)
+    ct = image(hu)
+    ct.SetSpacing((5.0, 5.0, 1.25))
+    assert not any("than kidneys" in told for told in Segmenter(find_package(), "cpu").segment(ct).cautions)
+
+
 def test_one_odd_kidney_beside_a_good_one_tells_nothing():
     """As where a part of it was found."""
     labels = kidneys(height_mm=95)

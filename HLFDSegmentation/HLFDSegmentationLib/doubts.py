@@ -104,15 +104,14 @@ def cut_doubts(labels: np.ndarray, spacing: tuple[float, float, float], task: Ta
     """About organs, with their tumors, of which the CT shows a part.
 
     Args:
-        labels: uint8 (Z, Y, X) in axial order, without slices that are blank. Where they reach the first or last
+        labels: uint8 (Z, Y, X) in axial order, without the blank slices at the ends. Where they reach the first or last
             slice, an organ is cut; of a CT that is one slice, `geometry_doubts` tells it.
         spacing: of the axial slices (x, y, z) in mm.
         task: what the classes are.
     """
-    at_ends, at_sides = (
-        " and ".join(organ.name for organ in task.organs if reaches(np.isin(labels, task.values_with_tumors(organ))))
-        for reaches in (_reaches_ends, lambda organ: _at_sides_cm2(organ, spacing) >= CUT_CM2)
-    )
+    organs = [(organ.name, task.values_with_tumors(organ)) for organ in task.organs]
+    at_ends = " and ".join(name for name, values in organs if _reaches_ends(labels, values))
+    at_sides = " and ".join(name for name, values in organs if _at_sides_cm2(labels, values, spacing) >= CUT_CM2)
     beyond = "what lies beyond is missing in the volumes, and lesions there are not seen."
     doubts = []
     if at_ends:
@@ -122,14 +121,14 @@ def cut_doubts(labels: np.ndarray, spacing: tuple[float, float, float], task: Ta
     return doubts
 
 
-def _reaches_ends(organ: np.ndarray) -> bool:
-    return len(organ) > 1 and bool(organ[[0, -1]].any())
+def _reaches_ends(labels: np.ndarray, values: list[int]) -> bool:
+    return len(labels) > 1 and bool(np.isin(labels[[0, -1]], values).any())
 
 
-def _at_sides_cm2(organ: np.ndarray, spacing: tuple[float, float, float]) -> float:
-    """The area of an organ, bool (Z, Y, X), on the first and last rows and columns of the slices."""
-    rows, columns = organ[:, [0, -1]].sum() * spacing[0], organ[:, :, [0, -1]].sum() * spacing[1]
-    return float(rows + columns) * spacing[2] / 100
+def _at_sides_cm2(labels: np.ndarray, values: list[int], spacing: tuple[float, float, float]) -> float:
+    """The area of these values on the first and last rows and columns of the slices."""
+    rows, columns = (np.isin(side, values).sum() for side in (labels[:, [0, -1]], labels[:, :, [0, -1]]))
+    return float(rows * spacing[0] + columns * spacing[1]) * spacing[2] / 100
 
 
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:

@@ -136,7 +136,7 @@ class Segmenter:
         stack = SliceStack(slices)
         # What was found in a body that lies otherwise need not be the kidneys.
         cautions = self._orientation_cautions(runner, slices, network_labels) or spacing_cautions(
-            labels, slices.spacing, self.task
+            network_labels[slices.between_blank], (*slices.pixel_mm[::-1], slices.spacing[2]), self.task
         )
         cautions += stack.cautions() + self._contrast_cautions(ct, found)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
@@ -186,7 +186,7 @@ class Segmenter:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
         voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(slices.spacing)) / 1000
         return [
-            *cut_doubts(labels[~slices.blank], slices.spacing, self.task),
+            *cut_doubts(labels[slices.between_blank], slices.spacing, self.task),
             *little_doubts(voxels, self.task, voxel_ml),
             *anatomy_doubts(voxels, self.task, voxel_ml),
             *model_doubts(voxels, self.task, self._metrics),

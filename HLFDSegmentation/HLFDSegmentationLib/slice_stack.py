@@ -42,10 +42,9 @@ class SliceStack:
 
     def __init__(self, slices: AxialSlices) -> None:
         self._slices = slices
-        shown = np.flatnonzero(~slices.blank)
         self._numbers = np.flatnonzero(~slices.blank & ~slices.copies)
-        self._copies = len(shown) - len(self._numbers)
-        self._blank_inside = int(shown[-1] - shown[0]) + 1 - len(shown)
+        self._copies = int(slices.copies.sum())
+        self._blank_inside = int(slices.blank[slices.between_blank].sum())
         coarse = slices.coarse()[self._numbers]
         self._steps = np.abs(np.diff(coarse, axis=0)).mean(axis=(1, 2))
         over_one = np.abs(coarse[2:] - coarse[:-2]).mean(axis=(1, 2))
@@ -104,8 +103,8 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
     """About kidneys that are too flat or too tall to be ones, as where the spacing along the patient is wrong.
 
     Args:
-        labels: uint8 (Z, Y, X) in axial order, on the CT's grid.
-        spacing: of the axial slices (x, y, z) in mm, as the file tells it.
+        labels: uint8 (Z, Y, X) in axial order, without the blank slices at the ends.
+        spacing: of their voxels (x, y, z) in mm, as the file tells it.
         task: what the classes are.
     """
     values = [value for organ in task.organs if organ.type == KIDNEY for value in task.values_with_tumors(organ)]
@@ -123,11 +122,15 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
 
 def _whole_heights(kidneys: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
     """Of each piece that neither the first nor the last slice cuts: its height by the diameter of its largest slice."""
-    pieces, _ = ndimage.label(kidneys)
-    heights = []
+    around = ndimage.find_objects(kidneys.astype(np.uint8))
+    if not around:
+        return []
+    # In a box around both, for the pieces' numbers take much memory.
+    pieces, _ = ndimage.label(kidneys[around[0]])
+    first, heights = around[0][0].start, []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         areas = (pieces[box] == number).sum(axis=(1, 2)) * spacing[0] * spacing[1]
-        whole = box[0].start > 0 and box[0].stop < len(kidneys) and len(areas) >= LEAST_KIDNEY_SLICES
-        if whole and areas.sum() * spacing[2] / 1000 >= LEAST_KIDNEY_ML:
+        whole = first + box[0].start > 0 and first + box[0].stop < len(kidneys)
+        if whole and len(areas) >= LEAST_KIDNEY_SLICES and areas.sum() * spacing[2] / 1000 >= LEAST_KIDNEY_ML:
             heights.append(len(areas) * spacing[2] / (2 * np.sqrt(areas.max() / np.pi)))
     return heights

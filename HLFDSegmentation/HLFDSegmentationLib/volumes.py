@@ -151,6 +151,12 @@ class AxialSlices:
         """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
         return self._even & ~self._even.all()
 
+    @property
+    def between_blank(self) -> slice:
+        """From the first to the last slice that is not blank."""
+        shown = np.flatnonzero(~self.blank)
+        return slice(int(shown[0]), int(shown[-1]) + 1)
+
     @cached_property
     def copies(self) -> np.ndarray:
         """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""

@@ -211,8 +211,8 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
         return
     drawn.CopyInformation(ct)
     labels, stack = slices.labels_of(drawn), SliceStack(slices)
-    doubts = side_cautions(slices) + stack.cautions() + stack.doubts() + spacing_cautions(labels, slices.spacing, task)
-    for problem in doubts:
+    doubts = side_cautions(slices) + stack.cautions() + stack.doubts()
+    for problem in doubts + spacing_cautions(labels[slices.between_blank], slices.spacing, task):
         yield Finding(case.name, "warning", problem, "Or leave the case out: what is wrong in it is learned.")
     if found := misplaced_organs(slices.to_canvas(labels), slices, task):
         problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."
