@@ -134,10 +134,7 @@ class Segmenter:
         cleaned = clean(labels, self.task, slices.spacing, slices.place)
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         stack = SliceStack(slices)
-        # What was found in a body that lies otherwise need not be the kidneys.
-        cautions = self._orientation_cautions(runner, slices, network_labels) or spacing_cautions(
-            network_labels[slices.between_blank], (*slices.pixel_mm[::-1], slices.spacing[2]), self.task
-        )
+        cautions = self._position_cautions(runner, slices) or self._shape_cautions(slices, network_labels)
         cautions += stack.cautions() + self._contrast_cautions(ct, found)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
@@ -164,19 +161,25 @@ class Segmenter:
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices)
-        cautions = side_cautions(slices) or placement_cautions(network_labels, slices, self.task)
+        cautions = side_cautions(slices) or self._shape_cautions(slices, network_labels)
         cautions += stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
-    def _orientation_cautions(
-        self, runner: NetworkRunner, slices: AxialSlices, network_labels: np.ndarray
-    ) -> list[str]:
+    def _position_cautions(self, runner: NetworkRunner, slices: AxialSlices) -> list[str]:
+        """About how the patient lies, by the CT alone."""
         if on_side := side_cautions(slices):
             return on_side
         search = MirroredSearch(slices, self.task)
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), lambda _share: None)
-        return search.cautions() or placement_cautions(network_labels, slices, self.task)
+        return search.cautions()
+
+    def _shape_cautions(self, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+        """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
+        spacing = (*slices.pixel_mm[::-1], slices.spacing[2])
+        return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
+            network_labels[slices.between_blank], spacing, self.task
+        )
 
     def _contrast_cautions(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
