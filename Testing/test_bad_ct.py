@@ -594,7 +594,7 @@ def test_a_series_that_tells_its_scale_in_some_files_only(tmp_path, capfd):
     assert content.count(intercept) == 1
     path.write_bytes(content.replace(intercept, b"\x28\x00\x54\x10"))
     text = refusal(folder, capfd)
-    assert "slice001.dcm, say how" in text and "such as slice002.dcm, do not" in text
+    assert "slice000.dcm, say how" in text and "such as slice002.dcm, do not" in text
 
 
 def test_two_acquisitions_that_take_turns_are_refused(tmp_path, capfd):
