@@ -43,12 +43,9 @@ def written(ct: sitk.Image, path: Path) -> Path:
 
 
 def write_series(
-    folder: Path, positions, *, uid=SERIES, description="Abdomen 2.5", first=0, size=(16, 12), modality="CT", more=None
+    folder: Path, positions, *, uid=SERIES, description="Abdomen 2.5", first=0, size=(16, 12), modality="CT"
 ):
-    """DICOM slices at these positions (x, y, z in mm); the stored values are HU + 1024.
-
-    `more` may be called with a slice's number, and gives further entries of its header.
-    """
+    """DICOM slices at these positions (x, y, z in mm); the stored values are HU + 1024."""
     folder.mkdir(exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -67,7 +64,6 @@ def write_series(
             "0020|0037": "1\\0\\0\\0\\1\\0",
             "0028|1052": "-1024",
             "0028|1053": "1",
-            **(more(number) if more else {}),
         }
         for key, value in tags.items():
             image.SetMetaData(key, value)
@@ -564,52 +560,6 @@ def test_slices_of_unknown_place_or_of_inverted_values_are_refused(tmp_path, cap
     assert content.count(before) == 1
     path.write_bytes(content.replace(before, after))
     assert words in refusal(path if single else folder, capfd)
-
-
-@pytest.mark.parametrize(
-    "kind", ["ORIGINAL\\PRIMARY\\LOCALIZER", "DERIVED\\SECONDARY\\MIP", "DERIVED\\SECONDARY\\MinIP "]
-)
-@pytest.mark.parametrize("single", [False, True], ids=["series", "file"])
-def test_scout_views_and_projections_are_refused_by_their_type(tmp_path, capfd, kind, single):
-    folder = write_series(tmp_path / "series", stack(0, 2.5, 5), more=lambda _: {"0008|0008": kind})
-    path = next(folder.iterdir()) if single else folder
-    assert ("scout view" if "LOCALIZER" in kind else "projection of many") in refusal(path, capfd)
-
-
-def test_slices_that_were_reconstructed_again_are_read(tmp_path):
-    more = {"0008|0008": "DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE"}
-    assert read_ct(write_series(tmp_path / "thin", stack(0, 2.5, 5), more=lambda _: more)).GetSize()[2] == 3
-
-
-def test_a_file_of_a_series_is_not_taken_for_the_ct(tmp_path, capfd):
-    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
-    text = refusal(min(folder.iterdir()), capfd)
-    assert "is one of 3 slices of its series" in text and f"Give the folder {folder}" in text
-
-
-def test_a_series_that_tells_its_scale_in_some_files_only(tmp_path, capfd):
-    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
-    path = max(folder.iterdir())
-    content, intercept = path.read_bytes(), b"\x28\x00\x52\x10"
-    assert content.count(intercept) == 1
-    path.write_bytes(content.replace(intercept, b"\x28\x00\x54\x10"))
-    text = refusal(folder, capfd)
-    assert "slice000.dcm, say how" in text and "such as slice002.dcm, do not" in text
-
-
-def test_two_acquisitions_that_take_turns_are_refused(tmp_path, capfd):
-    """As two contrast phases whose slices were put into one series."""
-    heights = stack(*np.arange(12) * 2.5)
-    folder = write_series(tmp_path / "mixed", heights, more=lambda number: {"0020|0012": str(2 + number % 2)})
-    assert "slices of acquisitions 2 and 3 take turns" in refusal(folder, capfd)
-
-
-@pytest.mark.parametrize("number_of", [lambda number: 2 + (number > 5), lambda number: number, lambda _: ""])
-def test_acquisitions_one_above_the_other_are_read(number_of, tmp_path):
-    """A scan of two table positions, and one that stops for every slice."""
-    heights = stack(*np.arange(12) * 2.5)
-    folder = write_series(tmp_path / "good", heights, more=lambda number: {"0020|0012": str(number_of(number))})
-    assert read_ct(folder).GetSize()[2] == 12
 
 
 def test_a_slice_that_is_scaled_otherwise_than_the_first_keeps_its_hu(tmp_path):

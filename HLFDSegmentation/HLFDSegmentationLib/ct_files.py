@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_header import check_dicom, tell_thickness
-from .dicom_series import check_alone, read_dicom_folder
+from .dicom_series import check_dicom, read_dicom_folder, tell_thickness
 from .errors import HLFDError, InputError
 from .hounsfield import MODALITY
 from .image_headers import check_header, check_numbers, read_header, voxels_of
@@ -93,7 +92,6 @@ def _read_file(path: Path) -> sitk.Image:
     check_text_header(path, kind)
     if kind == "GDCMImageIO":
         check_dicom(header, path)
-        check_alone(path)
     ct = voxels_of(header, path)
     if kind == "GDCMImageIO":
         tell_thickness(ct, path)

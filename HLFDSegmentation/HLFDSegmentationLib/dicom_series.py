@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_header import SERIES, SERIES_DESCRIPTION, DicomImage, tag, tell_thickness
 from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import check_spacing, unreadable, voxels_of
+from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header, unreadable, voxels_of
+
+SERIES_DESCRIPTION = "0008|103e"
+PIXEL_SPACING = "0028|0030"
+POSITION, ORIENTATION = "0020|0032", "0020|0037"
+PHOTOMETRIC = "0028|0004"
+RESCALE_INTERCEPT, RESCALE_SLOPE = "0028|1052", "0028|1053"
+SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
 
 CT_IMAGE = b"1.2.840.10008.5.1.4.1.1.2"
 """Storage classes of DICOM files with CT images begin like this."""
@@ -21,9 +28,17 @@ SOP_CLASS = b"\x02\x00\x02\x00UI"
 # A slice may lie this share of the slice distance away from its place in an even row.
 EVENNESS = 0.2
 
-MOST_TURNS = 4
-"""Acquisitions follow each other along the patient, and may overlap where they meet. So often, for each of them, their
-slices may take turns."""
+
+@dataclass(frozen=True)
+class _DicomImage:
+    """What the header of one DICOM file says about its place, and how its values become HU."""
+
+    path: str
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: np.ndarray
+    direction: np.ndarray
+    rescale: tuple[str, str]
 
 
 def read_dicom_folder(folder: Path) -> sitk.Image:
@@ -37,11 +52,9 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
             f"{folder} holds {len(series)} DICOM series: {found}. "
             "Copy the one to segment into a folder of its own and give that folder."
         )
-    images = [DicomImage.of(file) for file in series[0]]
-    _check_rescale(images, folder)
+    images = [_dicom_image(file) for file in series[0]]
     if len(images) > 1:
         images = _in_order(images, folder)
-        _check_acquisitions(images, folder)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([image.path for image in images])
     if len({image.rescale for image in images}) > 1:
@@ -53,7 +66,7 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     if len(images) == 1:
         tell_thickness(ct, Path(images[0].path))
     check_spacing(ct.GetSpacing(), folder)
-    ct.SetMetaData(MODALITY, tag(images[0].path, MODALITY))
+    ct.SetMetaData(MODALITY, _tag(images[0].path, MODALITY))
     return ct
 
 
@@ -90,44 +103,73 @@ def _is_ct_slice(file: Path) -> bool:
     return header[128:132] == b"DICM" and (not found or rest[2:].startswith(CT_IMAGE))
 
 
-def check_alone(path: Path) -> None:
-    """Raises InputError for a file that is one of many slices: whoever gives it means the CT."""
-    series = tag(str(path), SERIES)
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path.parent), series) if series else ()
-    if len(files) > 1:
+def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
+    """Raises InputError for a file whose places or values would be read wrongly.
+
+    These are a file of many slices, one without pixel size, position or orientation, and one of inverted values.
+    """
+    if header.GetDimension() > 2 and header.GetSize()[2] > 1:
         raise InputError(
-            f"{path} is one of {len(files)} slices of its series. Give the folder {path.parent} for the whole CT, or "
-            "copy this slice into a folder of its own and give that folder."
+            f"{path} is a DICOM file of many slices (Enhanced CT), whose places cannot be read here. Load it in 3D "
+            "Slicer and give the volume saved there."
+        )
+    if header.GetNumberOfComponents() == 1 and not _entry(header, PIXEL_SPACING):
+        raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+    if header.GetNumberOfComponents() == 1 and not (_entry(header, POSITION) and _entry(header, ORIENTATION)):
+        raise InputError(
+            f"{path} does not say where its slice lies in the patient, so left and right could be exchanged. Export "
+            "the series again from its source."
+        )
+    if _entry(header, PHOTOMETRIC) == "MONOCHROME1":
+        raise InputError(
+            f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
+            "MONOCHROME2, as scanners store CT."
         )
 
 
-def _check_rescale(images: list[DicomImage], folder: Path) -> None:
-    """Raises InputError where some files of a series tell how their values become HU, and others do not."""
-    told = {bool(image.rescale[0]): Path(image.path).name for image in images}
-    if len(told) == 2:
-        raise InputError(
-            f"Some files in {folder}, such as {told[True]}, say how their values become HU, and others, such as "
-            f"{told[False]}, do not (rescale intercept). Export the whole series again from its source."
-        )
+def tell_thickness(slice_: sitk.Image, path: Path) -> None:
+    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told.
+
+    Raises:
+        InputError: the thickness that the file tells cannot be one.
+    """
+    if _tag(str(path), SLICE_SPACING):
+        return
+    try:
+        thickness = float(_tag(str(path), SLICE_THICKNESS))
+    except ValueError:
+        thickness = 0.0
+    if not SPACING_LIMITS_MM[0] <= thickness <= SPACING_LIMITS_MM[1]:
+        raise InputError(f"{path} does not say how thick its slice is. Give the folder with all slices of the series.")
+    slice_.SetSpacing((*slice_.GetSpacing()[:2], thickness))
 
 
-def _check_acquisitions(images: list[DicomImage], folder: Path) -> None:
-    """Raises InputError where the slices of several acquisitions, in order of their place, take turns."""
-    numbers = [image.acquisition for image in images if image.acquisition]
-    turns = sum(number != before for number, before in zip(numbers[1:], numbers))
-    found = sorted(set(numbers), key=numbers.index)
-    if turns > MOST_TURNS * len(found):
-        raise InputError(
-            f"In the DICOM series in {folder} slices of acquisitions {found[0]} and {found[1]} take turns, as when two "
-            "contrast phases are mixed. Keep one of them, or export the series again from its source."
-        )
+def _dicom_image(file: str) -> _DicomImage:
+    header = read_header(Path(file))
+    check_dicom(header, Path(file))
+    return _DicomImage(
+        file,
+        header.GetSize(),
+        header.GetSpacing()[:2],
+        np.array(header.GetOrigin()),
+        np.array(header.GetDirection()).reshape(3, 3),
+        (_entry(header, RESCALE_INTERCEPT), _entry(header, RESCALE_SLOPE)),
+    )
+
+
+def _tag(file: str, key: str) -> str:
+    return _entry(read_header(Path(file)), key)
+
+
+def _entry(header: sitk.ImageFileReader, key: str) -> str:
+    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
 
 
 def _description(file: str) -> str:
-    return tag(file, SERIES_DESCRIPTION) or "without description"
+    return _tag(file, SERIES_DESCRIPTION) or "without description"
 
 
-def _in_order(images: list[DicomImage], folder: Path) -> list[DicomImage]:
+def _in_order(images: list[_DicomImage], folder: Path) -> list[_DicomImage]:
     """The slices of a series from the first to the last along their normal; InputError where they are no even stack."""
     first = images[0]
     for image in images:
