@@ -43,9 +43,12 @@ def written(ct: sitk.Image, path: Path) -> Path:
 
 
 def write_series(
-    folder: Path, positions, *, uid=SERIES, description="Abdomen 2.5", first=0, size=(16, 12), modality="CT"
+    folder: Path, positions, *, uid=SERIES, description="Abdomen 2.5", first=0, size=(16, 12), modality="CT", each=()
 ):
-    """DICOM slices at these positions (x, y, z in mm); the stored values are HU + 1024."""
+    """DICOM slices at these positions (x, y, z in mm); the stored values are HU + 1024.
+
+    Each slice may have tags of its own beside the usual ones, or in place of them.
+    """
     folder.mkdir(exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -64,7 +67,7 @@ def write_series(
             "0020|0037": "1\\0\\0\\0\\1\\0",
             "0028|1052": "-1024",
             "0028|1053": "1",
-        }
+        } | (each[number - first] if each else {})
         for key, value in tags.items():
             image.SetMetaData(key, value)
         writer.SetFileName(str(folder / f"slice{number:03d}.dcm"))

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_series import check_dicom, read_dicom_folder, tell_thickness
+from .dicom_series import lone_slice_doubts, read_dicom_folder
+from .dicom_slice import check_dicom, tell_thickness
 from .errors import HLFDError, InputError
 from .hounsfield import MODALITY
 from .image_headers import check_header, check_numbers, read_header, voxels_of
@@ -26,12 +27,18 @@ AIR_HU = -300.0
 
 
 def read_ct(path: str | Path) -> sitk.Image:
+    """The CT alone, where no result is shown that its doubts could stand beside; see `read_ct_and_doubts`."""
+    return read_ct_and_doubts(path)[0]
+
+
+def read_ct_and_doubts(path: str | Path) -> tuple[sitk.Image, list[str]]:
     """A CT from a NIfTI, NRRD or MetaImage file, or from a folder with the slices of one DICOM series.
 
     Of the file's metadata only the DICOM modality is kept, so that nothing about the patient travels on.
 
     Returns:
-        A three-dimensional image with one real value a voxel, on the file's own grid.
+        A three-dimensional image with one real value a voxel, on the file's own grid, and sentences on what only its
+        DICOM files tell, to stand beside a result.
 
     Raises:
         InputError: the path holds no such CT; the text says why and what to do.
@@ -41,15 +48,15 @@ def read_ct(path: str | Path) -> sitk.Image:
     if not path.exists():
         raise InputError(f"There is no file or folder {path}. Check the path.")
     with quiet():
-        ct = _read_folder(path) if path.is_dir() else _read_file(path)
+        ct, doubts = _read_folder(path) if path.is_dir() else _read_file(path)
     check_voxels(ct, str(path))
     for key in ct.GetMetaDataKeys():
         if key != MODALITY:
             ct.EraseMetaData(key)
-    return ct
+    return ct, doubts
 
 
-def _read_folder(path: Path) -> sitk.Image:
+def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
     try:
         return read_dicom_folder(path)
     except OSError as error:
@@ -76,7 +83,7 @@ def check_readable(path: Path) -> None:
         raise InputError(f"{path} cannot be opened: {error.strerror}. Check that you may read it.") from error
 
 
-def _read_file(path: Path) -> sitk.Image:
+def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     check_readable(path)
     check_nifti_version(path)
     kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
@@ -95,7 +102,8 @@ def _read_file(path: Path) -> sitk.Image:
     ct = voxels_of(header, path)
     if kind == "GDCMImageIO":
         tell_thickness(ct, path)
-    return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct
+        return ct, lone_slice_doubts(path)
+    return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct, []
 
 
 def check_voxels(ct: sitk.Image, name: str) -> None:

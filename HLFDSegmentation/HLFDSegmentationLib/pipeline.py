@@ -9,13 +9,12 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .attention_files import write_attention
-from .ct_files import check_name, read_ct
+from .ct_files import check_name, read_ct_and_doubts
 from .errors import InputError, OutputError
 from .given_segmentation import read_segmentation
 from .hounsfield import hu_problem
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
-from .nifti_files import place_note
 from .output_folder import check_makeable, check_new, new_folder
 from .quantification import SegmentMeasures, measure, write_measures_csv
 from .report import write_report
@@ -79,11 +78,11 @@ def segment_to_folder(
         OutputError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder)
-    ct, warnings = _read(ct_path, folder, force)
+    ct, doubts, warnings = _read(ct_path, folder, force)
     segmentation = Segmenter(package, device).segment(
         ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
     )
-    segmentation.notes[:0] = known
+    segmentation.notes[:0] = [*known, *doubts]
     result = Result(folder, segmentation, measure(segmentation.labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")
@@ -124,9 +123,10 @@ def explain_to_folder(
         OutputError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder)
-    ct, warnings = _read(ct_path, folder, force)
+    ct, doubts, warnings = _read(ct_path, folder, force)
     labels, notes = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
+    segmentation.notes[:0] = doubts
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
     with new_folder(folder) as part:
@@ -151,13 +151,13 @@ def _write_report(
     )
 
 
-def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, list[str]]:
-    """The CT and warnings about it, when the folder for the results was found fit."""
+def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, list[str], list[str]]:
+    """The CT, what makes it doubtful and warnings about it, when the folder for the results was found fit."""
     check_name(folder, OutputError)
     check_new(folder)
     check_makeable(folder)
-    ct = read_ct(ct_path)
+    ct, doubts = read_ct_and_doubts(ct_path)
     problem = hu_problem(ct)
     if problem and not force:
         raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
-    return ct, [*([NOT_HU + problem] if problem else []), *filter(None, [place_note(Path(ct_path))])]
+    return ct, doubts, [NOT_HU + problem] if problem else []

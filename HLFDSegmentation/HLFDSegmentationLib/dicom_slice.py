@@ -1,0 +1,140 @@
+"""What the header of one DICOM file says of its slice, and what it may not be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError
+from .image_headers import SPACING_LIMITS_MM, read_header
+
+IMAGE_TYPE = "0008|0008"
+PIXEL_SPACING = "0028|0030"
+POSITION, ORIENTATION = "0020|0032", "0020|0037"
+PHOTOMETRIC = "0028|0004"
+RESCALE_INTERCEPT, RESCALE_SLOPE = "0028|1052", "0028|1053"
+SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
+ACQUISITION_NUMBER, ACQUISITION_TIME, INSTANCE_NUMBER = "0020|0012", "0008|0032", "0020|0013"
+CONTRAST_AGENT, TUBE_VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
+
+COMPARED = (
+    RESCALE_INTERCEPT,
+    RESCALE_SLOPE,
+    SLICE_THICKNESS,
+    ACQUISITION_NUMBER,
+    ACQUISITION_TIME,
+    INSTANCE_NUMBER,
+    CONTRAST_AGENT,
+    TUBE_VOLTAGE,
+    KERNEL,
+)
+"""Entries in which the slices of a series are compared."""
+
+PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
+"""Words of an image type, in DICOM and of makers (as in "CSA MIP"), for the brightest or darkest of many slices. An
+average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
+
+
+@dataclass(frozen=True)
+class DicomSlice:
+    """What the header of one DICOM file says about its place, how its values become HU, and where it comes from.
+
+    Attributes:
+        path: of the file.
+        size: as ITK gives it.
+        spacing: within the slice, x and y, in mm.
+        origin: of the first pixel, in mm.
+        direction: 3 x 3, as ITK gives it.
+        entries: what stands under each tag of `COMPARED`, "" where nothing does.
+    """
+
+    path: Path
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: np.ndarray
+    direction: np.ndarray
+    entries: dict[str, str]
+
+
+def read_slice(path: Path) -> DicomSlice:
+    """Reads a header. Raises InputError where it cannot be read, or for what `check_dicom` refuses."""
+    header = read_header(path)
+    check_dicom(header, path)
+    return DicomSlice(
+        path,
+        header.GetSize(),
+        header.GetSpacing()[:2],
+        np.array(header.GetOrigin()),
+        np.array(header.GetDirection()).reshape(3, 3),
+        {key: entry(header, key) for key in COMPARED},
+    )
+
+
+def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
+    """Raises InputError for a file whose places or values would be read wrongly, or that holds no slice.
+
+    These are a file of many slices, one without pixel size, position or orientation, one of inverted values, a scout
+    view and a projection.
+    """
+    if header.GetDimension() > 2 and header.GetSize()[2] > 1:
+        raise InputError(
+            f"{path} is a DICOM file of many slices (Enhanced CT), whose places cannot be read here. Load it in 3D "
+            "Slicer and give the volume saved there."
+        )
+    _check_image_type(entry(header, IMAGE_TYPE), path)
+    if header.GetNumberOfComponents() == 1 and not entry(header, PIXEL_SPACING):
+        raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+    if header.GetNumberOfComponents() == 1 and not (entry(header, POSITION) and entry(header, ORIENTATION)):
+        raise InputError(
+            f"{path} does not say where its slice lies in the patient, so left and right could be exchanged. Export "
+            "the series again from its source."
+        )
+    if entry(header, PHOTOMETRIC) == "MONOCHROME1":
+        raise InputError(
+            f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
+            "MONOCHROME2, as scanners store CT."
+        )
+
+
+def _check_image_type(image_type: str, path: Path) -> None:
+    words = set(re.split(r"[\\\s]+", image_type.upper()))
+    if "LOCALIZER" in words:
+        raise InputError(
+            f"{path} is a scout view (LOCALIZER), not a slice. Give a folder with the axial slices of the CT alone."
+        )
+    if words & PROJECTIONS:
+        raise InputError(
+            f"{path} is a projection ({', '.join(words & PROJECTIONS)}): the highest or lowest values of many slices, "
+            "laid over each other, from which nothing can be measured. Give the axial slices that it was made from."
+        )
+
+
+def tell_thickness(slice_: sitk.Image, path: Path) -> None:
+    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told.
+
+    Raises:
+        InputError: the thickness that the file tells cannot be one.
+    """
+    if tag(path, SLICE_SPACING):
+        return
+    try:
+        thickness = float(tag(path, SLICE_THICKNESS))
+    except ValueError:
+        thickness = 0.0
+    if not SPACING_LIMITS_MM[0] <= thickness <= SPACING_LIMITS_MM[1]:
+        raise InputError(f"{path} does not say how thick its slice is. Give the folder with all slices of the series.")
+    slice_.SetSpacing((*slice_.GetSpacing()[:2], thickness))
+
+
+def tag(path: Path, key: str) -> str:
+    """What stands under a tag of a file, "" where nothing does."""
+    return entry(read_header(path), key)
+
+
+def entry(header: sitk.ImageFileReader, key: str) -> str:
+    """What stands under a tag of a header, "" where nothing does."""
+    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""

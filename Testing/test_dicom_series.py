@@ -1,0 +1,224 @@
+"""A DICOM series that would give a wrong result is refused or told of; what real scanners write is read in silence."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from generated_cases import blob_case
+from HLFDSegmentationLib.ct_files import read_ct_and_doubts
+from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
+from test_bad_ct import SERIES, refusal, stack, write_series
+
+IMAGE_TYPE, THICKNESS = "0008|0008", "0018|0050"
+AGENT, VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
+ACQUISITION, TIME, NUMBER, CONTENT_TIME = "0020|0012", "0008|0032", "0020|0013", "0008|0033"
+
+
+def series(folder: Path, tags: Callable[[int], dict[str, str]], count: int = 40) -> Path:
+    """Even slices, from the feet to the head, each with tags that depend on its place."""
+    return write_series(folder / "ct", stack(*np.arange(count) * 2.5), each=[tags(place) for place in range(count)])
+
+
+def doubts(path: Path) -> list[str]:
+    return read_ct_and_doubts(path)[1]
+
+
+def clock(seconds: float) -> str:
+    """A time of day after ten o'clock, as DICOM writes it."""
+    return f"10{int(seconds // 60):02d}{seconds % 60:09.6f}"
+
+
+# How values become HU
+
+
+@pytest.mark.parametrize(("entry", "name"), [(b"\x52\x10", "intercept"), (b"\x53\x10", "slope")])
+def test_a_rescale_that_some_files_do_not_tell_is_refused(entry, name, tmp_path, capfd):
+    folder = series(tmp_path, lambda place: {}, 5)
+    path = folder / "slice003.dcm"
+    content = path.read_bytes()
+    assert content.count(b"\x28\x00" + entry) == 1
+    # The entry becomes one of no meaning here.
+    path.write_bytes(content.replace(b"\x28\x00" + entry, b"\x28\x00\x54\x10"))
+    text = refusal(folder, capfd)
+    assert f"rescale {name}" in text and "(slice000.dcm)" in text and "(slice003.dcm)" in text
+
+
+# Two scans in one series
+
+
+def second(place: int) -> bool:
+    """Whether a slice is of the second phase, where both come by turns."""
+    return place % 2 == 1
+
+
+MIXED = {
+    "acquisition number": lambda place: {ACQUISITION: "3" if second(place) else "2"},
+    "acquisition number, told by one phase alone": lambda place: {ACQUISITION: "2"} if second(place) else {},
+    "acquisition number, two slices and two": lambda place: {ACQUISITION: str(place // 2 % 2)},
+    "acquisition number of three phases": lambda place: {ACQUISITION: str(place % 3)},
+    "acquisition number, in a part of the series": lambda place: {ACQUISITION: str(int(10 < place < 20 and place % 2))},
+    "contrast agent": lambda place: {AGENT: "Iohexol"} if second(place) else {},
+    "tube voltage": lambda place: {VOLTAGE: "80" if second(place) else "140"},
+    "convolution kernel": lambda place: {KERNEL: "B70f" if second(place) else "B30f"},
+    "acquisition time": lambda place: {TIME: clock(place * 0.2 + 30 * second(place))},
+    "acquisition time, the same in a phase": lambda place: {TIME: clock(45 * second(place))},
+    "acquisition time, one phase from head to feet": lambda place: {
+        TIME: clock(40 - place * 0.2 if second(place) else place * 0.2)
+    },
+    "acquisition time, with colons": lambda place: {TIME: "10:00:30" if second(place) else "10:00:00"},
+}
+
+
+@pytest.mark.parametrize("tags", MIXED.values(), ids=MIXED.keys())
+def test_two_phases_in_turns_are_refused(tags, tmp_path, capfd):
+    text = refusal(series(tmp_path, tags), capfd)
+    assert "mixes slices of two scans" in text and "Export one of them alone" in text
+
+
+def test_the_refusal_of_two_phases_names_a_slice_of_each(tmp_path, capfd):
+    text = refusal(series(tmp_path, MIXED["acquisition number"]), capfd)
+    assert "the acquisition number changes to and fro (slice000.dcm: 2 and slice001.dcm: 3)" in text
+
+
+def test_a_short_series_of_two_phases_is_refused(tmp_path, capfd):
+    assert "two scans" in refusal(series(tmp_path, MIXED["acquisition number"], 5), capfd)
+
+
+BY_NAME = sorted(range(1, 41), key=str)
+SHUFFLED = random.Random(0).sample(range(1, 41), 40)
+RECEIVED = np.random.default_rng(0).uniform(0, 30, 40)
+
+NORMAL = {
+    "numbered from the head": lambda place: {NUMBER: str(40 - place)},
+    "all numbers alike": lambda place: {NUMBER: "1"},
+    "numbers by pairs": lambda place: {NUMBER: str(place // 2)},
+    "no numbers": lambda place: {NUMBER: ""},
+    "numbers in no order": lambda place: {NUMBER: str(SHUFFLED[place])},
+    "numbers in the order of names": lambda place: {NUMBER: str(BY_NAME.index(place + 1) + 1)},
+    "neighbors exchanged": lambda place: {NUMBER: str(place + 2 - 2 * (place % 2))},
+    "two parts, the upper one first": lambda place: {
+        NUMBER: str((place + 20) % 40),
+        ACQUISITION: str(1 + (place < 20)),
+        TIME: clock(60 * (place < 20) + place * 0.2),
+    },
+    "two parts that exchange a slice where they meet": lambda place: {
+        ACQUISITION: str(int(place in (19, 21, 22, *range(23, 40))))
+    },
+    "a rotation of the tube for four slices": lambda place: {ACQUISITION: str(place // 4), TIME: clock(place // 4 * 7)},
+    "an acquisition for each slice": lambda place: {ACQUISITION: str(place), TIME: clock(place * 6)},
+    "acquisitions in no order": lambda place: {ACQUISITION: str(SHUFFLED[place])},
+    "a helix from head to feet": lambda place: {TIME: clock(20 - place * 0.3), NUMBER: str(40 - place)},
+    "times that jitter": lambda place: {TIME: clock(place * 0.3 + 3 * second(place))},
+    "no times": lambda place: {TIME: "", ACQUISITION: ""},
+    "files made by several computers": lambda place: {TIME: "100000", CONTENT_TIME: clock(RECEIVED[place])},
+    "times that are none": lambda place: {TIME: "ANON" if second(place) else "100000"},
+    "made anew from a good series": lambda place: {IMAGE_TYPE: "DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE"},
+    "a mean of slices": lambda place: {IMAGE_TYPE: "DERIVED\\SECONDARY\\AXIAL\\MEAN"},
+    "overlapping slices": lambda place: {THICKNESS: "5"},
+    "slices that touch": lambda place: {THICKNESS: "2.5"},
+    "a thickness told by some": lambda place: {THICKNESS: "1"} if place else {THICKNESS: ""},
+    "no thickness": lambda place: {THICKNESS: "0"},
+}
+
+
+@pytest.mark.parametrize("tags", NORMAL.values(), ids=NORMAL.keys())
+def test_what_real_scanners_and_archives_write_is_read_without_a_word(tags, tmp_path):
+    assert doubts(series(tmp_path, tags)) == []
+
+
+NUMBERED_TO_AND_FRO = {
+    "one phase after the other": lambda place: place + 41 * (place % 2),
+    "three phases": lambda place: place + 41 * (place % 3),
+    "one phase from head to feet": lambda place: 80 - place if place % 2 else place,
+}
+
+
+@pytest.mark.parametrize("number", NUMBERED_TO_AND_FRO.values(), ids=NUMBERED_TO_AND_FRO.keys())
+def test_numbers_that_jump_as_in_two_phases_are_told(number, tmp_path):
+    (doubt,) = doubts(series(tmp_path, lambda place: {NUMBER: str(number(place))}))
+    assert "numbers of the CT's DICOM files jump to and fro" in doubt and "Scroll through the CT" in doubt
+
+
+# Gaps
+
+
+def test_gaps_between_slices_are_told(tmp_path):
+    (doubt,) = doubts(series(tmp_path, lambda place: {THICKNESS: "1.25"}))
+    assert "slices are 1.25 mm thick and 2.5 mm apart" in doubt and "small lesions can be missed" in doubt
+
+
+# What is no slice
+
+
+@pytest.mark.parametrize(
+    ("image_type", "words"),
+    [
+        ("ORIGINAL\\PRIMARY\\LOCALIZER", "scout view"),
+        ("ORIGINAL\\PRIMARY\\LOCALIZER\\CT_SOM5 TOP", "scout view"),
+        ("DERIVED\\SECONDARY\\MIP", "projection (MIP)"),
+        ("DERIVED\\SECONDARY\\AXIAL\\MINIP", "projection (MINIP)"),
+        ("DERIVED\\SECONDARY\\PROJECTION IMAGE\\CSA MIP", "projection (MIP)"),
+        ("DERIVED\\PRIMARY\\VOLUME\\MAX_IP", "projection (MAX_IP)"),
+    ],
+)
+@pytest.mark.parametrize("single", [False, True], ids=["series", "file"])
+def test_scout_views_and_projections_are_refused(image_type, words, single, tmp_path, capfd):
+    folder = series(tmp_path, lambda place: {IMAGE_TYPE: image_type}, 4)
+    path = folder / "slice000.dcm"
+    assert sitk.ReadImage(str(path)).GetMetaData(IMAGE_TYPE).strip() == image_type
+    text = refusal(path if single else folder, capfd)
+    assert words in text and "axial slices" in text
+
+
+# One file of a series
+
+
+def test_a_single_file_tells_of_the_slices_beside_it(tmp_path, monkeypatch):
+    folder = series(tmp_path, lambda place: {}, 4)
+    write_series(folder, stack(0), uid=f"{SERIES}.9", first=4)
+    (folder / "notes.txt").write_text("no DICOM")
+    (doubt,) = doubts(folder / "slice002.dcm")
+    assert "one of 4 slices of its DICOM series" in doubt and "give the folder" in doubt
+    assert doubts(folder / "slice004.dcm") == []
+    monkeypatch.chdir(folder)
+    assert doubts(Path("slice002.dcm")) == [doubt]
+
+
+def test_doubts_of_reading_stand_first_beside_the_result(tmp_path, untrained_package):
+    from HLFDSegmentationLib.model_package import read_package
+
+    package = read_package(untrained_package)
+    ct, labels = blob_case(0)
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    write_thin(ct, folder)
+    result = segment_to_folder(folder, tmp_path / "segmented", package, device="cpu", known=["It is known."])
+    assert result.segmentation.notes[0] == "It is known."
+    assert "2 mm thick and 8 mm apart" in result.segmentation.notes[1]
+    assert "2 mm thick and 8 mm apart" in (tmp_path / "segmented" / "report.html").read_text()
+    sitk.WriteImage(labels, str(tmp_path / "labels.nii.gz"))
+    result = explain_to_folder(folder, tmp_path / "labels.nii.gz", tmp_path / "explained", package, device="cpu")
+    assert "2 mm thick and 8 mm apart" in result.segmentation.notes[0]
+
+
+def write_thin(ct: sitk.Image, folder: Path) -> None:
+    """A CT as DICOM slices that say that they are 2 mm thick."""
+    for place in range(ct.GetSize()[2]):
+        slice_ = sitk.Cast(ct[:, :, place : place + 1], sitk.sitkInt16)
+        x, y, z = slice_.GetOrigin()
+        tags = {
+            "0008|0060": "CT",
+            "0020|000e": SERIES,
+            "0020|0032": f"{x:g}\\{y:g}\\{z:g}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            THICKNESS: "2",
+        }
+        for key, value in tags.items():
+            slice_.SetMetaData(key, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{place}.dcm"))
+        writer.Execute(slice_)
