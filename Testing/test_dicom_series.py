@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.ct_files import read_ct_and_doubts
+from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
 from test_bad_ct import SERIES, refusal, stack, write_series
 
@@ -96,6 +97,7 @@ NORMAL = {
     "all numbers alike": lambda place: {NUMBER: "1"},
     "numbers by pairs": lambda place: {NUMBER: str(place // 2)},
     "no numbers": lambda place: {NUMBER: ""},
+    "numbers told by every other file": lambda place: {NUMBER: "" if second(place) else str(place)},
     "numbers in no order": lambda place: {NUMBER: str(SHUFFLED[place])},
     "numbers in the order of names": lambda place: {NUMBER: str(BY_NAME.index(place + 1) + 1)},
     "neighbors exchanged": lambda place: {NUMBER: str(place + 2 - 2 * (place % 2))},
@@ -106,6 +108,9 @@ NORMAL = {
     },
     "two parts that exchange a slice where they meet": lambda place: {
         ACQUISITION: str(int(place in (19, 21, 22, *range(23, 40))))
+    },
+    "three parts that do": lambda place: {
+        ACQUISITION: str(int(place == 9 or place > 10) + int(place == 29 or place > 30))
     },
     "a rotation of the tube for four slices": lambda place: {ACQUISITION: str(place // 4), TIME: clock(place // 4 * 7)},
     "an acquisition for each slice": lambda place: {ACQUISITION: str(place), TIME: clock(place * 6)},
@@ -120,6 +125,7 @@ NORMAL = {
     "overlapping slices": lambda place: {THICKNESS: "5"},
     "slices that touch": lambda place: {THICKNESS: "2.5"},
     "a thickness told by some": lambda place: {THICKNESS: "1"} if place else {THICKNESS: ""},
+    "a thin slice among others": lambda place: {THICKNESS: "2.5" if place else "1"},
     "no thickness": lambda place: {THICKNESS: "0"},
 }
 
@@ -183,13 +189,17 @@ def test_a_single_file_tells_of_the_slices_beside_it(tmp_path, monkeypatch):
     (doubt,) = doubts(folder / "slice002.dcm")
     assert "one of 4 slices of its DICOM series" in doubt and "give the folder" in doubt
     assert doubts(folder / "slice004.dcm") == []
+    alone = folder / "slice003.dcm"
+    content = alone.read_bytes()
+    assert content.count(b"\x20\x00\x0e\x00") == 1
+    alone.write_bytes(content.replace(b"\x20\x00\x0e\x00", b"\x20\x00\x0f\x00"))
+    assert doubts(alone) == []  # It does not tell its series.
+    alone.write_bytes(content)
     monkeypatch.chdir(folder)
     assert doubts(Path("slice002.dcm")) == [doubt]
 
 
 def test_doubts_of_reading_stand_first_beside_the_result(tmp_path, untrained_package):
-    from HLFDSegmentationLib.model_package import read_package
-
     package = read_package(untrained_package)
     ct, labels = blob_case(0)
     folder = tmp_path / "ct"
@@ -198,7 +208,7 @@ def test_doubts_of_reading_stand_first_beside_the_result(tmp_path, untrained_pac
     result = segment_to_folder(folder, tmp_path / "segmented", package, device="cpu", known=["It is known."])
     assert result.segmentation.notes[0] == "It is known."
     assert "2 mm thick and 8 mm apart" in result.segmentation.notes[1]
-    assert "2 mm thick and 8 mm apart" in (tmp_path / "segmented" / "report.html").read_text()
+    assert "2 mm thick and 8 mm apart" in (tmp_path / "segmented" / "report.html").read_text(encoding="utf-8")
     sitk.WriteImage(labels, str(tmp_path / "labels.nii.gz"))
     result = explain_to_folder(folder, tmp_path / "labels.nii.gz", tmp_path / "explained", package, device="cpu")
     assert "2 mm thick and 8 mm apart" in result.segmentation.notes[0]
