@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.ct_files import read_ct, read_ct_and_doubts
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.label_files import read_label
-from HLFDSegmentationLib.nifti_files import check_nifti, place_note
+from HLFDSegmentationLib.nifti_files import check_nifti
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -440,7 +440,8 @@ def test_nifti_that_places_the_patient_twice(code, turned, moved, told, tmp_path
 @pytest.mark.parametrize("codes", [(1, 1), (1, 2), (2, 1)])
 def test_nifti_whose_two_places_hardly_differ(codes, tmp_path):
     path = with_forms(tmp_path / "ct.nii", codes, turned=4, moved=4)
-    assert read_ct(path).GetSize() == (16, 12, 5) and place_note(path) is None
+    ct, doubts = read_ct_and_doubts(path)
+    assert ct.GetSize() == (16, 12, 5) and doubts == []
 
 
 @pytest.mark.parametrize(
@@ -449,20 +450,15 @@ def test_nifti_whose_two_places_hardly_differ(codes, tmp_path):
 def test_nifti_that_is_aligned_with_another_image_is_read_and_noted(codes, used, tmp_path):
     path = with_forms(tmp_path / "ct.nii", codes, turned=30, moved=12)
     assert (read_ct(path).GetOrigin()[2] == 12) == (used == "sform")
-    note = place_note(path)
-    assert note is not None and f"differ by 30° and 12 mm. Its {used} was used" in note
+    (note,) = read_ct_and_doubts(path)[1]
+    assert f"differ by 30° and 12 mm. Its {used} was used" in note
 
 
 @pytest.mark.parametrize("codes", [(0, 2), (2, 0)])
 def test_nifti_with_one_place_has_no_other(codes, tmp_path):
     path = with_forms(tmp_path / "ct.nii", codes, turned=30, moved=300)
-    assert read_ct(path).GetSize() == (16, 12, 5) and place_note(path) is None
-
-
-def test_files_that_are_no_nifti_have_no_second_place(tmp_path):
-    assert place_note(tmp_path) is None
-    assert place_note(written(volume(), tmp_path / "ct.nrrd")) is None
-    assert place_note(next(write_series(tmp_path / "one", stack(0)).iterdir()).rename(tmp_path / "slice.img")) is None
+    ct, doubts = read_ct_and_doubts(path)
+    assert ct.GetSize() == (16, 12, 5) and doubts == []
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (1, 2), (0, 1)])

@@ -16,7 +16,7 @@ from .dicom_slice import check_dicom, tell_thickness
 from .errors import HLFDError, InputError
 from .hounsfield import MODALITY
 from .image_headers import check_header, check_numbers, read_header, voxels_of
-from .nifti_files import check_nifti, check_nifti_version
+from .nifti_files import check_nifti, check_nifti_version, place_doubts
 from .text_headers import check_text_header
 
 # ITK's names of the readers whose files hold a CT with its geometry.
@@ -38,7 +38,7 @@ def read_ct_and_doubts(path: str | Path) -> tuple[sitk.Image, list[str]]:
 
     Returns:
         A three-dimensional image with one real value a voxel, on the file's own grid, and sentences on what only its
-        DICOM files tell, to stand beside a result.
+        files tell, to stand beside a result.
 
     Raises:
         InputError: the path holds no such CT; the text says why and what to do.
@@ -103,7 +103,7 @@ def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     if kind == "GDCMImageIO":
         tell_thickness(ct, path)
         return ct, lone_slice_doubts(path)
-    return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct, []
+    return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct, place_doubts(path) if kind == "NiftiImageIO" else []
 
 
 def check_voxels(ct: sitk.Image, name: str) -> None:

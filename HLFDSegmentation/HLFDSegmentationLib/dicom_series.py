@@ -60,7 +60,7 @@ def read_dicom_folder(folder: Path) -> tuple[sitk.Image, list[str]]:
 def lone_slice_doubts(path: Path) -> list[str]:
     """About a DICOM file that was given alone while other slices of its series lie beside it."""
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path.parent), tag(path, SERIES))
-    if len(names) < 2 or path not in map(Path, names):
+    if len(names) < 2:
         return []
     return [
         f"The file given is one of {len(names)} slices of its DICOM series, and only this one was used. To segment all "

@@ -9,7 +9,6 @@ from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from .errors import InputError
 from .image_headers import AS_AIR, check_spacing, no_numbers, unreadable
@@ -77,23 +76,21 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
         )
 
 
-def place_note(path: Path) -> str | None:
-    """A sentence on a file that `check_nifti` accepts although it places the patient in two ways; None for any other.
+def place_doubts(path: Path) -> list[str]:
+    """About a NIfTI file that `check_nifti` accepts although it places the patient in two ways.
 
     These are ways of different meaning, such as the scanner's and one that is aligned with another image. The voxels
     are the same in both, but other programs may place the CT, and what is saved beside it, in the other way.
     """
-    if sitk.ImageFileReader.GetImageIOFromFileName(str(path)) != "NiftiImageIO":
-        return None
     with _open_header(path) as file:
         header = NiftiHeader.of(file.read(HEADER_BYTES))
     if not header.differs:
-        return None
+        return []
     used, other = ("sform", "qform") if header.sform_code == SCANNER else ("qform", "sform")
-    return (
+    return [
         f"The CT's file places the patient in two ways, which differ by {header.difference}. Its {used} was used, as "
         f"in 3D Slicer. A program that uses its {other} shows the results beside the CT, not on it."
-    )
+    ]
 
 
 def _in_pair(path: Path) -> bool:
