@@ -443,7 +443,7 @@ def test_the_button_shows_the_surface(scene, slicer):
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
-def test_a_table_and_segments_are_listed(scene, slicer):
+def test_a_table_and_segments_are_listed(scene, slicer, qt):
     table = scene.AddNewNodeByClass("vtkMRMLTableNode")
     slicer.util.updateTableFromArray(table, np.array([[1.5, 2.0]]), ["a", "b"])
     view = slicer.qMRMLTableView()
@@ -452,6 +452,10 @@ def test_a_table_and_segments_are_listed(scene, slicer):
     assert [view.model().index(row, 0).data() for row in range(2)] == ["a", "1.5"]
     table.SetUseColumnTitleAsColumnHeader(True)
     assert view.model().rowCount() == 1 and view.model().index(0, 0).data() == "1.5"
+    table.SetColumnTitle("a", "Volume")
+    table.SetColumnUnitLabel("a", "mL")
+    heads = [view.model().headerData(column, qt.Qt.Horizontal) for column in range(2)]
+    assert heads == ["Volume [mL]", "b"]
     segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     segment_id = segmentation.GetSegmentation().AddEmptySegment("", "tumor")
     segments = slicer.qMRMLSegmentsTableView()

@@ -850,7 +850,7 @@ def test_the_measures_have_headings_and_cannot_be_typed_over(reviewed):
     import qt
 
     cells = reviewed.ui.measuresTable.model()
-    assert cells.headerData(0, qt.Qt.Horizontal) == "segment"
+    assert cells.headerData(0, qt.Qt.Horizontal) == "Segment"
     assert cells.index(0, 0).data() == SEGMENT
     assert not int(cells.flags(cells.index(0, 0))) & qt.Qt.ItemIsEditable
 
@@ -865,15 +865,15 @@ def test_the_measures_begin_with_what_a_radiologist_wants(reviewed):
         order = [header.logicalIndex(place) for place in range(header.count())]
         return [cells.headerData(column, qt.Qt.Horizontal) for column in order if not view.isColumnHidden(column)]
 
-    wanted = ["segment", "lesion", "volume_mL", "longest_axial_diameter_mm"]
-    assert columns()[:4] == wanted and not {"center_R_mm", "slice_index", "sd_HU", "note"} & set(columns())
+    wanted = ["Segment", "Lesion", "Volume [mL]", "Longest axial diameter [mm]"]
+    assert columns()[:4] == wanted and not {"Center R [mm]", "Slice", "SD [HU]", "Note"} & set(columns())
     panel.picture("panel_measures")
     table = panel.result.measures_table
     assert table.GetColumnIndex("sd_HU") >= 0 and table.GetColumnIndex("longest_axial_diameter_mm") > 3
     table.AddEmptyRow()
     panel.parameters.result = None
     panel.show_result(panel.result)
-    assert columns()[:4] == wanted and "sd_HU" not in columns()
+    assert columns()[:4] == wanted and "SD [HU]" not in columns()
 
 
 def test_a_map_without_its_file_is_no_empty_attention(reviewed):

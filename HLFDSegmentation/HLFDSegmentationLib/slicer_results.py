@@ -18,6 +18,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError
 from .fingerprints import fingerprints
 from .slicer_ct import CtPart
+from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
     FOCUS_COLUMNS,
     MEASURES_COLUMNS,
@@ -178,6 +179,7 @@ def add_measures_table(
         table.AddColumn(_texts(column, [row.get(column, "") for row in rows]))
     node.SetAndObserveTable(table)
     _show_as_measured(node)
+    give_titles(node)
     result.add_measures_table(node)
     return node
 
@@ -342,7 +344,7 @@ def _labelmap(labels: np.ndarray, first: Sequence[int], to_own: np.ndarray) -> s
 
 
 def _show_as_measured(node: slicer.vtkMRMLTableNode) -> None:
-    """Table views show the names of the columns as headings, not as a first row, and no cell can be typed over."""
+    """Table views show the columns' titles, or their names, as headings; and no cell can be typed over."""
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
 

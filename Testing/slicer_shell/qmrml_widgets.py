@@ -297,10 +297,13 @@ class qMRMLTableView(QtWidgets.QTableView):
         self._cells.setColumnCount(table.GetNumberOfColumns() if table is not None else 0)
         for column in range(self._cells.columnCount()):
             texts = [table.GetValue(row, column).ToString() for row in range(table.GetNumberOfRows())]
-            header = table.GetColumnName(column)
-            if not self._node.GetUseColumnTitleAsColumnHeader():
+            name = table.GetColumnName(column)
+            if self._node.GetUseColumnTitleAsColumnHeader():
+                unit = self._node.GetColumnUnitLabel(name)
+                header = (self._node.GetColumnTitle(name) or name) + (f" [{unit}]" if unit else "")
+            else:
                 # As a spreadsheet has it.
-                texts, header = [header, *texts], string.ascii_uppercase[column]
+                texts, header = [name, *texts], string.ascii_uppercase[column]
             items = [QtGui.QStandardItem(text) for text in texts]
             for item in items:
                 item.setEditable(not self._node.GetLocked())
