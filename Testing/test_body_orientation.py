@@ -74,6 +74,9 @@ def test_a_body_that_is_deeper_than_wide_is_told_first(orientation):
 
 def test_a_head_and_a_box_of_the_body_are_not_told_to_lie_on_the_side():
     hu = body()[0].transpose(0, 2, 1)
+    tilted = image(hu)
+    tilted.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0, np.radians(30), 0).GetMatrix())
+    assert side_cautions(AxialSlices(tilted, TASK)) == []
     head = image(hu)
     head.SetSpacing((3.5, 3.5, 8.0))
     assert side_cautions(AxialSlices(head, TASK)) == []

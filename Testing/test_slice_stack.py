@@ -79,7 +79,13 @@ def test_copies_are_told():
     (doubt,) = stack(np.insert(hu, 20, hu[20], axis=0)).doubts()
     assert doubt.startswith("1 slice of the CT is the same as the slice below")
     (doubt,) = stack(np.repeat(hu, 2, axis=0)).doubts()
-    assert doubt.startswith(f"{COUNT} slices of the CT are the same")
+    assert doubt.startswith(f"{COUNT - 2} slices of the CT are the same")
+    (doubt,) = stack(np.repeat(hu[:1], 9, axis=0)).doubts()
+    assert doubt.startswith("8 slices of the CT are the same")
+
+
+def test_first_and_last_slices_that_resampling_repeats_are_not_told():
+    assert stack(np.pad(body(), ((2, 3), (0, 0), (0, 0)), mode="edge")).doubts() == []
 
 
 def test_blank_slices_are_told_only_between_others():

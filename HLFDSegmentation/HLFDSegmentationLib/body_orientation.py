@@ -28,7 +28,7 @@ BELOW_MM = 20.0
 MOST_CUT_MM = 100.0
 """Where a body lies along an edge of its slices further than this, a box cut it. Stout patients touch the edges."""
 
-DEEPER = 1.05
+DEEPER = 1.2
 LEAST_DEPTH_MM = 230.0
 """Times as deep as wide, and so deep, is no body that lies on its back; heads are deeper than wide, and smaller. Three
 real CTs are 1.3 to 1.6 times as wide as deep in all slices that show the whole body."""
@@ -94,6 +94,8 @@ def side_cautions(slices: AxialSlices) -> list[str]:
     """About bodies that are deeper than wide in the slices, by their median: one that lies on its side, or turned by a
     quarter, or whose rows and columns are exchanged, which `MirroredSearch` does not try.
     """
+    if slices.cut_straight:
+        return []  # the borders of a CT that was cut anew cut the body, too
     numbers = np.arange(0, slices.count, max(1, round(SEARCH_EVERY_MM / slices.spacing[2])))
     bodies = [body for number in numbers if (body := _whole_body(number, slices)) is not None]
     sizes = [[np.ptp(np.flatnonzero(body.any(axis=axis))) + 1 for axis in (1, 0)] for body in bodies]

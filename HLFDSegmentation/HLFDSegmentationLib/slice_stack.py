@@ -43,7 +43,9 @@ class SliceStack:
     def __init__(self, slices: AxialSlices) -> None:
         self._slices = slices
         self._numbers = np.flatnonzero(~slices.blank & ~slices.copies)
-        self._copies = int(slices.copies.sum())
+        # Programs that resample a CT repeat its first and last slice.
+        inner = slice(*self._numbers[[1, -1]]) if len(self._numbers) > 1 else slice(None)
+        self._copies = int(slices.copies[inner].sum())
         self._blank_inside = int(slices.blank[slices.between_blank].sum())
         coarse = slices.coarse()[self._numbers]
         self._steps = np.abs(np.diff(coarse, axis=0)).mean(axis=(1, 2))
@@ -70,8 +72,9 @@ class SliceStack:
             )
         if self._copies:
             doubts.append(
-                f"{_slices(self._copies)} the same as the slice below, to the last voxel. If they were not "
-                "scanned so, the spacing or the volumes are wrong: compare with the original series."
+                f"{_slices(self._copies)} the same as the slice below, to the last voxel, as resampling to the "
+                "nearest slice makes them. If the CT was not resampled so, its spacing, and so the volumes, are wrong: "
+                "compare with the original series."
             )
         if jumps := self._jumps():
             middle_of_slice = (np.array(self._slices.grid_shape[1:]) - 1) / 2
