@@ -395,7 +395,7 @@ def test_forced_image_is_marked_in_the_report(mr_like, tmp_path, untrained_packa
     assert "does not look like CT in HU" in (output / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("shape", [(1, 64, 64), (2000, 8, 8), (3, 2, 4)])
+@pytest.mark.parametrize("shape", [(1, 64, 64), (400, 8, 8), (3, 2, 4)])
 def test_single_slice_many_slices_and_few_voxels(shape, tmp_path, untrained_package):
     values = np.random.default_rng(0).choice([-90, 20, 60, 110], shape).astype(np.int16)
     path = tmp_path / "ct.nii.gz"

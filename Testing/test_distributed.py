@@ -210,6 +210,7 @@ def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypat
     assert done == [("shared", stage.learner.student), ("validated", stage.learner.student)]
 
 
+@pytest.mark.slow
 def test_torchrun_trains_one_student(tmp_path):
     import json
 

@@ -178,6 +178,7 @@ def test_a_single_slice_works():
     assert {LIVER, KIDNEY} <= set(np.unique(sitk.GetArrayFromImage(phantom.labels)))
 
 
+@pytest.mark.slow
 def test_written_files_hold_a_phantom_of_the_default_size(tmp_path):
     ct_path, label_path = write_phantom(tmp_path / "patient", seed=3)
     assert sorted(path.name for path in (tmp_path / "patient").iterdir()) == ["ct.nii.gz", "label.nii.gz"]
