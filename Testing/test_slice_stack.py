@@ -123,6 +123,14 @@ def test_kidneys_that_the_ct_cuts_tell_nothing_of_its_spacing():
     assert spacing_cautions(labels[30:], (5.0, 5.0, 1.25), TASK) == []
 
 
+def test_kidneys_that_the_sides_of_a_region_cut_tell_nothing_of_its_spacing():
+    """Half a kidney is high for its width."""
+    strip = kidneys(height_mm=95)[:, :, 16:]
+    strip[:, :, 20:] = 0
+    assert spacing_cautions(strip, SPACING, TASK) == []
+    assert len(spacing_cautions(np.pad(strip, ((0, 0), (0, 0), (1, 0))), SPACING, TASK)) == 1
+
+
 def test_blank_slices_do_not_make_a_kidney_whole_that_the_ct_cuts(monkeypatch):
     labels = kidneys(height_mm=95)
     labels[30:] = 0

@@ -31,7 +31,7 @@ MOST_CUT_MM = 100.0
 DEEPER = 1.2
 LEAST_DEPTH_MM = 230.0
 """Times as deep as wide, and so deep, is no body that lies on its back; heads are deeper than wide, and smaller. Three
-real CTs are 1.3 to 1.6 times as wide as deep in all slices that show the whole body."""
+real CTs are 1.2 to 1.6 times as wide as deep in all slices that show the whole body (by a check that was not kept)."""
 
 BODY_SLICES = 8
 """So many slices with liver tell where the middle of the body lies."""

@@ -176,9 +176,9 @@ class Segmenter:
 
     def _shape_cautions(self, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
         """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
-        spacing = (*slices.pixel_mm[::-1], slices.spacing[2])
+        (rows, columns), spacing = slices.shown, (*slices.pixel_mm[::-1], slices.spacing[2])
         return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
-            network_labels[slices.between_blank], spacing, self.task
+            network_labels[slices.between_blank, :rows, :columns], spacing, self.task
         )
 
     def _contrast_cautions(self, ct: sitk.Image, found: sitk.Image) -> list[str]:

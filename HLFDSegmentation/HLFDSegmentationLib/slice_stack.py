@@ -124,16 +124,19 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
 
 
 def _whole_heights(kidneys: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
-    """Of each piece that neither the first nor the last slice cuts: its height by the diameter of its largest slice."""
+    """Of each piece that no border of the CT cuts: its height by the diameter of its largest slice."""
     around = ndimage.find_objects(kidneys.astype(np.uint8))
     if not around:
         return []
     # In a box around both, for the pieces' numbers take much memory.
     pieces, _ = ndimage.label(kidneys[around[0]])
-    first, heights = around[0][0].start, []
+    heights = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         areas = (pieces[box] == number).sum(axis=(1, 2)) * spacing[0] * spacing[1]
-        whole = first + box[0].start > 0 and first + box[0].stop < len(kidneys)
+        whole = all(
+            outer.start + inner.start > 0 and outer.start + inner.stop < size
+            for outer, inner, size in zip(around[0], box, kidneys.shape, strict=True)
+        )
         if whole and len(areas) >= LEAST_KIDNEY_SLICES and areas.sum() * spacing[2] / 1000 >= LEAST_KIDNEY_ML:
             heights.append(len(areas) * spacing[2] / (2 * np.sqrt(areas.max() / np.pi)))
     return heights
