@@ -264,6 +264,14 @@ def test_thick_slices_whatever_the_order_of_the_axes(kits):
     assert all("12 mm apart" in finding.problem for finding in findings)
 
 
+def test_values_that_are_all_too_high(kits):
+    shifted = kits / "case_00001" / "imaging.nii.gz"
+    rewrite(shifted, lambda ct: ct + 60)
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00001", "warning")
+    assert "values seem to be too high" in finding.problem
+
+
 def test_a_slice_that_is_missing_in_a_dicom_folder(tmp_path):
     case = tmp_path / "cases" / "one"
     case.mkdir(parents=True)

@@ -25,6 +25,7 @@ from .doubts import (
     voxels_of,
 )
 from .errors import InputError
+from .hounsfield_offset import offset_cautions
 from .neighboring_slices import NeighboringSlices
 from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
@@ -135,6 +136,7 @@ class Segmenter:
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         stack = SliceStack(slices)
         cautions = self._position_cautions(runner, slices) or self._shape_cautions(slices, network_labels)
+        cautions += offset_cautions(sitk.GetArrayViewFromImage(ct))
         cautions += stack.cautions() + self._contrast_cautions(ct, found)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
@@ -162,7 +164,7 @@ class Segmenter:
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices)
         cautions = side_cautions(slices) or self._shape_cautions(slices, network_labels)
-        cautions += stack.cautions()
+        cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 

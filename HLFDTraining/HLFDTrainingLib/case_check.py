@@ -19,6 +19,7 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.given_segmentation import segment_names
 from HLFDSegmentationLib.hounsfield import hu_problem
+from HLFDSegmentationLib.hounsfield_offset import offset_cautions
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
@@ -30,6 +31,8 @@ from .split import PARTS, USES, Split, label_gap
 
 WIDEST_SLICE_SPACING = 10.0
 """mm. CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out."""
+
+LEAVE_OUT = "Or leave the case out: what is wrong in it is learned."
 
 MOST_NUMBERS = 12
 
@@ -163,6 +166,9 @@ def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
         yield Finding(case.name, "error", problem, remedy)
     elif case.window is not None:
         yield from _check_window(case.name, case.window, ct)
+    else:
+        for problem in offset_cautions(sitk.GetArrayViewFromImage(ct)):
+            yield Finding(case.name, "warning", problem, LEAVE_OUT)
     across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
     spacing = ct.GetSpacing()[across_slices]
     if spacing > WIDEST_SLICE_SPACING:
@@ -213,7 +219,7 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     labels, stack = slices.labels_of(drawn), SliceStack(slices)
     doubts = side_cautions(slices) + stack.cautions() + stack.doubts()
     for problem in doubts + spacing_cautions(labels[slices.between_blank], slices.spacing, task):
-        yield Finding(case.name, "warning", problem, "Or leave the case out: what is wrong in it is learned.")
+        yield Finding(case.name, "warning", problem, LEAVE_OUT)
     if found := misplaced_organs(slices.to_canvas(labels), slices, task):
         problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."
         remedy = (

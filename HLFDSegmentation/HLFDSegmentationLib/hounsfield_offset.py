@@ -1,0 +1,66 @@
+"""Are a CT's values all some ten HU too high or too low? What is taken for tumor depends on less than that."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+AIR_HU = -1000.0
+FAT_HU = -100.0
+BIN_HU = 5.0
+SMOOTHED_BINS = 2.0
+
+# Where the peaks of air and fat are looked for.
+AIR = (-1300.0, -700.0)
+FAT = (-200.0, 0.0)
+
+# Lungs and bowel have a broad range in place of a peak. The air around a patient fills more of a CT, at one value.
+MIN_AIR = 0.1
+NEAR_PEAK_HU = 30.0
+MIN_NEAR_PEAK = 0.4
+
+# Measured: -998 (with noise of 30 HU more -1012 to -988), and fat of -102 to -78. Fat alone cannot tell: muscle takes
+# its place in lean patients and in noise.
+MAX_AIR_OFFSET = 35.0
+FAT_TOO_HIGH = -65.0
+FAT_TOO_LOW = -130.0
+
+SAMPLES_AN_AXIS = 128
+
+
+def offset_cautions(voxels: np.ndarray) -> list[str]:
+    """About values (Z, Y, X) in HU whose air and fat both lie too high, or both too low.
+
+    A CT that shows little of the air around the patient passes.
+    """
+    steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
+    sample = np.asarray(voxels[steps], dtype=np.float32)
+    inner = sample[sample > sample.min()]  # what is padded or cut off lies at the lowest value
+    air, fat = _peak(inner, AIR), _peak(inner, FAT)
+    if air is None or fat is None or not _is_around_patient(inner, air):
+        return []
+    if air > AIR_HU + MAX_AIR_OFFSET and fat > FAT_TOO_HIGH:
+        direction = "high"
+    elif air < AIR_HU - MAX_AIR_OFFSET and fat < FAT_TOO_LOW:
+        direction = "low"
+    else:
+        return []
+    return [
+        f"The CT's values seem to be too {direction}, by about {abs(air - AIR_HU):.0f} HU: air lies at {air:.0f} HU in "
+        f"place of {AIR_HU:.0f}, fat at {fat:.0f} in place of about {FAT_HU:.0f}. Tumors differ from their organ by "
+        "less, so nothing here may be right. Give the CT as the scanner stored it: a conversion has changed its values."
+    ]
+
+
+def _peak(values: np.ndarray, limits: tuple[float, float]) -> float | None:
+    """The most frequent value within limits; none where there are no values."""
+    counts, edges = np.histogram(values, np.arange(limits[0], limits[1] + BIN_HU, BIN_HU))
+    if not counts.any():
+        return None
+    smooth = gaussian_filter1d(counts.astype(float), SMOOTHED_BINS)
+    return float(edges[smooth.argmax()] + BIN_HU / 2)
+
+
+def _is_around_patient(values: np.ndarray, peak: float) -> bool:
+    air = values[(values >= AIR[0]) & (values < AIR[1])]
+    return air.size > MIN_AIR * values.size and float(np.mean(np.abs(air - peak) < NEAR_PEAK_HU)) > MIN_NEAR_PEAK
