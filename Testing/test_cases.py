@@ -190,6 +190,17 @@ def test_public_test_cases_are_left_out_and_counted(tmp_path, caplog):
     assert "1 CTs have no annotation" in caplog.text
 
 
+@pytest.mark.parametrize("with_ct", [False, True])
+def test_results_of_a_model_are_no_annotations(tmp_path, with_ct):
+    """Even beside a CT with KiTS's name: the values of a result are the task's own."""
+    write_kits(tmp_path)
+    if not with_ct:
+        (tmp_path / "case_00001" / "imaging.nii.gz").unlink()
+    (tmp_path / "case_00001" / "segments.csv").touch()
+    with pytest.raises(CasesError, match=r"case_00001.* is a result of 'hlfd segment' and no annotation"):
+        find_cases(tmp_path, KIDNEY_TUMOR)
+
+
 def test_annotations_without_ct_are_an_error(tmp_path):
     write_kits(tmp_path)
     (tmp_path / "case_00001" / "imaging.nii.gz").unlink()

@@ -12,6 +12,9 @@ from pathlib import Path
 from .errors import OutputError
 from .safe_files import replace_waiting
 
+MEASURES = "segments.csv"
+"""The file of a result's folder that tells volumes and lesions."""
+
 
 def check_new(folder: Path) -> None:
     """Raises OutputError where there is something already that could be lost."""

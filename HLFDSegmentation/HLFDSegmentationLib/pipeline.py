@@ -15,7 +15,7 @@ from .given_segmentation import read_segmentation
 from .hounsfield import hu_problem
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
-from .output_folder import check_makeable, check_new, new_folder
+from .output_folder import MEASURES, check_makeable, check_new, new_folder
 from .quantification import SegmentMeasures, measure, write_measures_csv
 from .report import write_report
 from .segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
@@ -87,7 +87,7 @@ def segment_to_folder(
     with new_folder(folder) as part:
         write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")
         write_segmentation_nrrd(segmentation.labels, package.task, part / "segmentation.seg.nrrd")
-        write_measures_csv(result.measures, part / "segments.csv")
+        write_measures_csv(result.measures, part / MEASURES)
         if attention:
             write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
         try:
@@ -130,7 +130,7 @@ def explain_to_folder(
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
     with new_folder(folder) as part:
-        write_measures_csv(result.measures, part / "segments.csv")
+        write_measures_csv(result.measures, part / MEASURES)
         write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
         _write_report(part, result, ct, ct_path, package, given=Path(segmentation_path).name)
     return result

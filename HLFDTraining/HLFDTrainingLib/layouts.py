@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from HLFDSegmentationLib.errors import CasesError, TaskError
+from HLFDSegmentationLib.output_folder import MEASURES
 from HLFDSegmentationLib.tasks import BACKGROUND, Label, Task
 
 LabelNames = dict[int, tuple[str, ...]]
@@ -55,10 +56,21 @@ def image_name(path: Path) -> str:
 
 
 def _kits_files(folder: Path) -> list[Files]:
+    _check_no_result(folder)
     images = _by_folder(folder, "imaging.nii.gz")
     # KiTS21 has one file for each annotator; the majority of them is what its authors score against.
     labels = _by_folder(folder, "segmentation.nii.gz") | _by_folder(folder, "aggregated_MAJ_seg.nii.gz")
     return _pair(images, labels, folder)
+
+
+def _check_no_result(folder: Path) -> None:
+    """A model's result has the name of an annotation of KiTS, and not its values."""
+    for path in folder.rglob("segmentation.nii.gz"):
+        if (path.parent / MEASURES).is_file():
+            raise CasesError(
+                f"{path} is a result of 'hlfd segment' and no annotation. Correct it in 3D Slicer, and lay it beside "
+                "its CT, as NAME/label.nii.gz with NAME/ct.nii.gz."
+            )
 
 
 def _by_folder(folder: Path, file_name: str) -> dict[str, Path]:
