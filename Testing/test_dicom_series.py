@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.ct_files import read_ct_and_doubts
+from HLFDSegmentationLib.dicom_loaded import series_cautions_and_doubts
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
 from test_bad_ct import SERIES, refusal, stack, write_series
@@ -77,6 +78,48 @@ MIXED = {
 def test_two_phases_in_turns_are_refused(tags, tmp_path, capfd):
     text = refusal(series(tmp_path, tags), capfd)
     assert "mixes slices of two scans" in text and "Export one of them alone" in text
+
+
+@pytest.mark.parametrize("tags", MIXED.values(), ids=MIXED.keys())
+def test_two_phases_in_turns_that_another_program_has_read_are_told(tags, tmp_path):
+    """In whatever order it knows the files, and without their names."""
+    files = [str(file) for file in series(tmp_path, tags).iterdir()]
+    random.Random(0).shuffle(files)
+    (caution,), doubts = series_cautions_and_doubts(files)
+    assert "mixes slices of two scans" in caution and "slice0" not in caution and str(tmp_path) not in caution
+    assert doubts == []
+
+
+def test_a_good_series_that_another_program_has_read_is_not_doubted(tmp_path):
+    files = [str(file) for file in series(tmp_path, lambda place: {ACQUISITION: "2"}).iterdir()]
+    assert series_cautions_and_doubts(files) == ([], [])
+    assert series_cautions_and_doubts([]) == ([], [])
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_projection_that_another_program_has_read_is_told(count, tmp_path):
+    files = [str(file) for file in series(tmp_path, lambda place: {IMAGE_TYPE: "DERIVED\\\\MIP"}, count).iterdir()]
+    (caution,), _doubts = series_cautions_and_doubts(files)
+    assert "is a projection (MIP): the highest or lowest values" in caution
+
+
+def test_gaps_and_numbers_to_and_fro_that_another_program_has_read_are_told(tmp_path):
+    def tags(place: int) -> dict[str, str]:
+        return {THICKNESS: "1", NUMBER: str(place // 2 + 100 * second(place))}
+
+    files = [str(file) for file in series(tmp_path, tags).iterdir()]
+    cautions, doubts = series_cautions_and_doubts(files)
+    assert cautions == [] and len(doubts) == 2
+    assert "jump to and fro" in doubts[0] and "1 mm thick and 2.5 mm apart" in doubts[1]
+
+
+def test_of_files_that_are_gone_or_cannot_be_read_nothing_is_told(tmp_path, capfd):
+    folder = series(tmp_path, MIXED["acquisition number"], 5)
+    files = [str(file) for file in folder.iterdir()]
+    (folder / "slice002.dcm").write_bytes(b"no DICOM")
+    assert series_cautions_and_doubts(files) == ([], [])
+    assert series_cautions_and_doubts([str(tmp_path / "gone.dcm")]) == ([], [])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_refusal_of_two_phases_names_a_slice_of_each(tmp_path, capfd):

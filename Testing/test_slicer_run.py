@@ -33,6 +33,7 @@ from slicer_cases import (
     slicer,
     turn,
 )
+from test_bad_ct import stack, write_series
 
 run_module = Later("HLFDSegmentationLib.slicer_run")
 report = Later("HLFDSegmentationLib.slicer_report")
@@ -358,6 +359,26 @@ def test_the_report_says_when_segments_were_changed_by_hand(
     result.node.GetSegmentation().RemoveSegment(key)
     (warning,) = warnings()
     assert "Deleted" in warning and "liver" in warning
+
+
+@pytest.mark.parametrize("in_database", [True, False])
+def test_what_the_dicom_files_of_a_ct_tell_stands_beside_the_result(
+    in_database, client, untrained_package, tmp_path, slicer_shell
+):
+    """A series of two phases in turns: in its voxels alone that need not be seen."""
+    tags = [{"0020|0012": str(place % 2), "0018|0050": "0.5"} for place in range(8)]
+    folder = write_series(tmp_path / "ct", stack(*np.arange(8) * 2.5), each=tags)
+    files = {f"1.2.{number}": str(file) for number, file in enumerate(sorted(folder.iterdir()))}
+    ct_node = add_volume(blob_case(0, 8)[0], "CT")
+    ct_node.SetAttribute("DICOM.instanceUIDs", " ".join(files))
+    slicer_shell.dicomDatabase.files |= files
+    if not in_database:
+        del slicer_shell.dicomDatabase.files["1.2.3"]
+    (result,) = Told(client, ct_node, untrained_package).drive().finished
+    told = result.newest_run.cautions, result.newest_run.notes
+    for sentences, words in zip(told, ("mixes slices of two scans", "0.5 mm thick and 2.5 mm apart")):
+        assert sum(words in sentence for sentence in sentences) == in_database
+        assert not any(str(tmp_path) in sentence for sentence in sentences)
 
 
 def test_what_a_reader_must_not_miss_is_in_the_result_its_table_and_its_report(

@@ -155,6 +155,7 @@ def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
         "folder": str(results),
         "allow_not_hu": False,
         "whole_in_hu": False,
+        "dicom_files": (),
     }
     return SegmentRequest(**arguments | changes)
 

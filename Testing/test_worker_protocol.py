@@ -62,8 +62,10 @@ SEGMENT = {
 }
 
 REQUESTS = [
-    SegmentRequest(IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True),
-    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, False),
+    SegmentRequest(
+        IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True, ("/data/患者/1.dcm", "/data/2.dcm")
+    ),
+    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, False, ()),
     DevicesRequest(),
     ReportRequest(
         IMAGE,

@@ -18,12 +18,15 @@ from .dicom_slice import (
 )
 from .errors import InputError
 
-SAME_IN_A_SCAN = {
+NAMES = {
     ACQUISITION_NUMBER: "acquisition number",
     CONTRAST_AGENT: "contrast agent",
     TUBE_VOLTAGE: "tube voltage",
     KERNEL: "convolution kernel",
+    ACQUISITION_TIME: "acquisition time",
 }
+
+SAME_IN_A_SCAN = (ACQUISITION_NUMBER, CONTRAST_AGENT, TUBE_VOLTAGE, KERNEL)
 """Entries that stay the same, or change from one block of slices to the next where a scan has several parts. The
 current, which follows the patient's thickness, and the time of the file's making, which several computers share, do
 not."""
@@ -40,19 +43,40 @@ LEAST_NUMBERS = 10
 
 
 def check_one_scan(slices: list[DicomSlice], folder: Path) -> None:
-    """Raises InputError where slices, in order, come by turns from two scans or reconstructions.
+    """Raises InputError where slices, in order, come by turns from two scans or reconstructions."""
+    if key := mixed_entry(slices):
+        one, other = next(pair for pair in pairwise(slices) if pair[0].entries[key] != pair[1].entries[key])
+        found = " and ".join(f"{each.path.name}: {each.entries[key] or 'none'}" for each in (one, other))
+        raise InputError(
+            f"The DICOM series in {folder} mixes slices of two scans or reconstructions, such as two contrast phases: "
+            f"from slice to slice the {NAMES[key]} changes to and fro ({found}). Export one of them alone, and give "
+            "that folder."
+        )
+
+
+def mixture_cautions(slices: list[DicomSlice]) -> list[str]:
+    """About a CT that was read from such slices all the same. No file is named: the sentence may be passed on."""
+    if not (key := mixed_entry(slices)):
+        return []
+    return [
+        "The DICOM series of this CT mixes slices of two scans or reconstructions, such as two contrast phases: from "
+        f"slice to slice the {NAMES[key]} changes to and fro. Nothing here may be right. Load one of them alone, and "
+        "segment that."
+    ]
+
+
+def mixed_entry(slices: list[DicomSlice]) -> str | None:
+    """The tag that tells that slices, in order, come by turns from two scans or reconstructions; none where none does.
 
     Many series lack an entry, or have it made alike or random when patients' names are taken out: only what comes back
     again and again counts.
     """
-    for key, name in SAME_IN_A_SCAN.items():
+    for key in SAME_IN_A_SCAN:
         values = [one.entries[key] for one in slices]
         if _returns(values) > AT_A_SEAM * (len(set(values)) - 1):
-            raise _mixed(slices, values, name, folder)
-    timed = [one for one in slices if _seconds(one.entries[ACQUISITION_TIME]) is not None]
-    values = [one.entries[ACQUISITION_TIME] for one in timed]
-    if _turns(np.array([_seconds(value) for value in values], float), PAUSE_S) > AT_A_SEAM:
-        raise _mixed(timed, values, "acquisition time", folder)
+            return key
+    times = [seconds for one in slices if (seconds := _seconds(one.entries[ACQUISITION_TIME])) is not None]
+    return ACQUISITION_TIME if _turns(np.array(times), PAUSE_S) > AT_A_SEAM else None
 
 
 def number_doubts(slices: list[DicomSlice]) -> list[str]:
@@ -72,15 +96,6 @@ def number_doubts(slices: list[DicomSlice]) -> list[str]:
         "mixed in one series. Scroll through the CT: if its slices are by turns brighter and darker, use no figure of "
         "this result, and export one phase alone."
     ]
-
-
-def _mixed(slices: list[DicomSlice], values: list[str], name: str, folder: Path) -> InputError:
-    one, other = next(pair for pair in pairwise(range(len(values))) if values[pair[0]] != values[pair[1]])
-    found = " and ".join(f"{slices[place].path.name}: {values[place] or 'none'}" for place in (one, other))
-    return InputError(
-        f"The DICOM series in {folder} mixes slices of two scans or reconstructions, such as two contrast phases: from "
-        f"slice to slice the {name} changes to and fro ({found}). Export one of them alone, and give that folder."
-    )
 
 
 def _returns(values: list[str]) -> int:

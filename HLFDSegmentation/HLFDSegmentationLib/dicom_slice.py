@@ -22,6 +22,7 @@ ACQUISITION_NUMBER, ACQUISITION_TIME, INSTANCE_NUMBER = "0020|0012", "0008|0032"
 CONTRAST_AGENT, TUBE_VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
 
 COMPARED = (
+    IMAGE_TYPE,
     RESCALE_INTERCEPT,
     RESCALE_SLOPE,
     SLICE_THICKNESS,
@@ -37,6 +38,9 @@ COMPARED = (
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 """Words of an image type, in DICOM and of makers (as in "CSA MIP"), for the brightest or darkest of many slices. An
 average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
+
+
+PROJECTION = "the highest or lowest values of many slices, laid over each other, from which nothing can be measured"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ def read_slice(path: Path) -> DicomSlice:
     """Reads a header. Raises InputError where it cannot be read, or for what `check_dicom` refuses."""
     header = read_header(path)
     check_dicom(header, path)
+    return slice_of(header, path)
+
+
+def slice_of(header: sitk.ImageFileReader, path: Path) -> DicomSlice:
+    """What a header that was read says of its slice, whatever it is."""
     return DicomSlice(
         path,
         header.GetSize(),
@@ -100,16 +109,23 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
         )
 
 
+def projection_words(image_type: str) -> str:
+    """The words of an image type that tell of a projection; "" where it is none."""
+    return ", ".join(sorted(_words(image_type) & PROJECTIONS))
+
+
+def _words(image_type: str) -> set[str]:
+    return set(re.split(r"[\\\s]+", image_type.upper()))
+
+
 def _check_image_type(image_type: str, path: Path) -> None:
-    words = set(re.split(r"[\\\s]+", image_type.upper()))
-    if "LOCALIZER" in words:
+    if "LOCALIZER" in _words(image_type):
         raise InputError(
             f"{path} is a scout view (LOCALIZER), not a slice. Give a folder with the axial slices of the CT alone."
         )
-    if words & PROJECTIONS:
+    if words := projection_words(image_type):
         raise InputError(
-            f"{path} is a projection ({', '.join(words & PROJECTIONS)}): the highest or lowest values of many slices, "
-            "laid over each other, from which nothing can be measured. Give the axial slices that it was made from."
+            f"{path} is a projection ({words}): {PROJECTION}. Give the axial slices that it was made from."
         )
 
 

@@ -27,7 +27,7 @@ def in_order(slices: list[DicomSlice], folder: Path) -> list[DicomSlice]:
                 f"beside the slices ({first.path.name}, {one.path.name}). Keep the axial slices only."
             )
     normal = first.direction[:, 2]
-    slices = sorted(slices, key=lambda one: float(one.origin @ normal))
+    slices = along_normal(slices)
     origins = np.array([one.origin for one in slices])
     positions = origins @ normal
     steps = np.diff(positions)
@@ -56,6 +56,12 @@ def in_order(slices: list[DicomSlice], folder: Path) -> list[DicomSlice]:
             "and give the volume saved then."
         )
     return slices
+
+
+def along_normal(slices: list[DicomSlice]) -> list[DicomSlice]:
+    """Slices sorted along the normal of the first one."""
+    normal = slices[0].direction[:, 2]
+    return sorted(slices, key=lambda one: float(one.origin @ normal))
 
 
 def check_rescale(slices: list[DicomSlice], folder: Path) -> None:

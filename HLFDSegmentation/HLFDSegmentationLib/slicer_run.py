@@ -23,6 +23,7 @@ from .fingerprints import voxels_fingerprint
 from .hounsfield import voxels_problem
 from .slicer_attention_maps import add_map
 from .slicer_ct import CtPart, part_of, write_raw
+from .slicer_dicom import dicom_files
 from .slicer_results import (
     Box,
     add_focus,
@@ -256,7 +257,13 @@ class SegmentationRun:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            request = self._request(ct=image, folder=str(folder), allow_not_hu=allow_not_hu, whole_in_hu=whole_in_hu)
+            request = self._request(
+                ct=image,
+                folder=str(folder),
+                allow_not_hu=allow_not_hu,
+                whole_in_hu=whole_in_hu,
+                dicom_files=dicom_files(self._ct),
+            )
             self._job = self._client.submit(request)
             event = yield from self._end_of_job()
             if isinstance(event, Finished):

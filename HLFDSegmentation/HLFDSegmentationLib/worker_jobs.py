@@ -13,6 +13,7 @@ import torch
 from .attention import Focus, LayerAttention
 from .ct_files import check_voxels
 from .devices import available_devices, device_title
+from .dicom_loaded import series_cautions_and_doubts
 from .errors import NotHUError
 from .hounsfield import hu_problem
 from .inference import Segmentation, Segmenter
@@ -73,6 +74,7 @@ class Jobs:
         not_hu = None if request.whole_in_hu else hu_problem(ct)
         if not_hu and not request.allow_not_hu:
             raise NotHUError(not_hu)
+        cautions, doubts = series_cautions_and_doubts(request.dicom_files)
         package, segmenter = self._model.load(request.model, request.device)
         tell(LOADING, 1)
         folder = Path(request.folder)
@@ -98,8 +100,8 @@ class Jobs:
             segments=[_measures_as_json(segment) for segment in measures],
             maps=maps,
             probabilities=[Probability(label.name, raw) for label, (raw, _) in zip(labels, files)],
-            cautions=segmentation.cautions,
-            notes=segmentation.notes,
+            cautions=cautions + segmentation.cautions,
+            notes=doubts + segmentation.notes,
             not_hu=NOT_HU + not_hu if not_hu else None,
             device=segmentation.device,
             model_name=package.name,

@@ -134,6 +134,7 @@ class SegmentRequest:
         allow_not_hu: segment an image that does not look like CT in HU. Otherwise it fails with kind "not_hu".
         whole_in_hu: this is a part of a CT that looks like HU as a whole. A part may show nothing but one organ, whose
             values do not tell.
+        dicom_files: that the CT was loaded from, if they are known; they tell what its voxels do not.
     """
 
     ct: RawImage
@@ -145,6 +146,7 @@ class SegmentRequest:
     folder: str
     allow_not_hu: bool
     whole_in_hu: bool
+    dicom_files: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import vtk
 
 from slicer_shell.application import Application
 from slicer_shell.ctk_widgets import make_ctk_module
+from slicer_shell.dicom_database import DicomDatabase
 from slicer_shell.modules import (
     Module,
     ModuleManager,
@@ -93,6 +94,7 @@ def start() -> ModuleType:
     folder = _application_folder()
     _install_python_modules(folder)
     slicer.mrmlScene = _scene(folder)
+    slicer.dicomDatabase = DicomDatabase()
     slicer.modules = SimpleNamespace()
     slicer.selfTests = {}
     application_logic = _application_logic(slicer.mrmlScene, folder)
@@ -115,6 +117,7 @@ def clear_scene() -> None:
                 scene.RemoveNode(node)
     slicer.app.layoutManager().reset()
     slicer.app.userSettings().clear()
+    slicer.dicomDatabase.files.clear()
 
 
 def unload_modules() -> None:

@@ -1,0 +1,38 @@
+"""A CT that another program has read from DICOM files: what these tell of it, and its voxels do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .dicom_mixture import mixture_cautions, number_doubts
+from .dicom_slice import IMAGE_TYPE, PROJECTION, DicomSlice, projection_words, slice_of
+from .dicom_stack import along_normal, gap_doubts
+from .errors import InputError
+from .image_headers import read_header
+
+
+def series_cautions_and_doubts(files: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Why nothing in such a CT may be right, and what makes it doubtful; no sentence names a file.
+
+    Nothing is refused, as the program may have read rightly what cannot be read here. Of files that are no longer
+    there, or whose headers cannot be read, nothing is told.
+    """
+    try:
+        slices = [slice_of(read_header(Path(file)), Path(file)) for file in files]
+    except InputError:
+        return [], []
+    if len(slices) < 2 or any(len(one.origin) != 3 for one in slices):
+        return _projection_cautions(slices), []
+    slices = along_normal(slices)
+    step = float(np.median(np.diff([one.origin @ slices[0].direction[:, 2] for one in slices])))
+    return _projection_cautions(slices) + mixture_cautions(slices), number_doubts(slices) + gap_doubts(slices, step)
+
+
+def _projection_cautions(slices: Sequence[DicomSlice]) -> list[str]:
+    words = next((words for one in slices if (words := projection_words(one.entries[IMAGE_TYPE]))), "")
+    if not words:
+        return []
+    return [f"By its DICOM files this CT is a projection ({words}): {PROJECTION}. Segment the slices it was made from."]
