@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import torch
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from marked_slices import MARKS, from_runs, liver_of, marks_of, to_runs
@@ -175,3 +178,24 @@ def test_nobody_who_is_tested_under_another_number_is_learned_from():
     assert [case.patient for case in kept.train] == ["patient10001", "patient10003"]
     assert [case.patient for case in kept.validation] == ["patient10002"]
     assert kept.test == split.test
+
+
+def method_of(plan: TrainingPlan) -> str:
+    return default_model.method_of(SimpleNamespace(plan=lambda: plan))
+
+
+def test_a_student_that_began_with_photographs_says_so_and_so_does_what_goes_on_from_it(monkeypatch):
+    began = replace(
+        default_model.PLAN, method="kd", method_options={}, teacher_weights="taught", student_weights="a/imagenet.pt"
+    )
+    went_on = replace(began, method="none", teacher_weights=None, student_weights="photographed")
+    taught = SimpleNamespace(method="hlfd", training_data=[])
+    photographed = SimpleNamespace(method="kd", training_data=default_model.training_data_of(began))
+    packages = {"taught": taught, "photographed": photographed}
+    monkeypatch.setattr(default_model, "find_package", packages.__getitem__)
+    for plan in (began, went_on):
+        assert default_model.PHOTOGRAPHS in default_model.training_data_of(plan)
+    for plan in (default_model.PLAN, replace(went_on, student_weights="taught")):
+        assert default_model.PHOTOGRAPHS not in default_model.training_data_of(plan)
+    assert method_of(began) == "kd, from a teacher that was trained by hlfd"
+    assert method_of(went_on) == "kd, then labels alone"

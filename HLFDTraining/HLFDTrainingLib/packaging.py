@@ -18,6 +18,9 @@ from .run_folder import RunFolder
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 
+WENT_ON = "- It went on from an earlier student, which had learned from its cases before."
+"""What a card says of a student whose first weights were given."""
+
 
 def package_run(
     run: RunFolder,
@@ -111,7 +114,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "stude
             "## How it was made",
             "",
             f"- Network: {network_name}, {origin}.",
-            *(["- It went on from an earlier student, which had learned from its cases before."] if went_on else []),
+            *([WENT_ON] if went_on else []),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
             f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",

@@ -31,13 +31,14 @@ from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.figure_tables import summary_table, write_metrics_csv
 from HLFDTrainingLib.layouts import LabelNames
 from HLFDTrainingLib.metrics import CaseMetrics, summarize, with_tumors
-from HLFDTrainingLib.packaging import model_card, package_run, student_as_package
+from HLFDTrainingLib.packaging import WENT_ON, model_card, package_run, student_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
+from imagenet_encoder import FILE as IMAGENET_FILE
 from marked_slices import liver_of, marks_of
 from painted_kidney_tumors import TUMOR, with_kidney_tumor
 from painted_kidneys import painted_slices
@@ -111,6 +112,12 @@ TRAINING_DATA = (
         "patients": 1,
     },
 )
+PHOTOGRAPHS = {
+    "name": "ImageNet: photographs, of which the encoder's first weights (torchvision's MobileNetV2) were learned",
+    "source": "https://image-net.org, https://pytorch.org/vision",
+    "license": "the photographs for non-commercial research, the weights BSD-3-Clause",
+    "patients": 0,
+}
 LICENSE_TEXT = """\
 Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International (CC BY-NC-SA 4.0)
 https://creativecommons.org/licenses/by-nc-sa/4.0/legalcode
@@ -119,6 +126,14 @@ These weights were trained on data under CC BY-SA 4.0 and CC BY-NC-SA 4.0, which
 are an adaptation of their training data is not settled. They are offered for research under CC BY-NC-SA 4.0, and are
 not for diagnosis.
 """
+LICENSE_OF_ENCODER = """
+The encoder went on from torchvision's weights, which are under the BSD 3-Clause License (https://github.com/pytorch/vision,
+Copyright (c) Soumith Chintala 2016, all rights reserved), and come without any warranty. They were learned from
+ImageNet's photographs, whose use is for non-commercial research.
+"""
+BEGAN_WITH_PHOTOGRAPHS = (
+    "- Its encoder began with torchvision's weights, which were learned from photographs (ImageNet)."
+)
 CARD_MEAN = """
 The weights are the mean of those of the best epoch and of the {other}, which is better than both on the validation
 cases.
@@ -462,6 +477,12 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
     return {metric: round(mean.mean, 3) if mean.n else None for metric, mean in means.items()}
 
 
+def origin_in_card(run: RunFolder, dice: dict[str, dict[str, float | None]], method: str) -> str:
+    """What the card says of how the student came about, and its main figures."""
+    card = model_card(run, TITLE, dice, method=method)
+    return card.replace(WENT_ON, BEGAN_WITH_PHOTOGRAPHS) if began_with_photographs(run.plan()) else card
+
+
 def limits_in_card(run: RunFolder) -> str:
     """What the card says of data and limits. What goes on from a shipped student has met the same people twice."""
     same_people = SAME_PEOPLE if run.plan().student_weights else ""
@@ -473,11 +494,28 @@ def mean_in_card(run: RunFolder) -> str:
     return CARD_MEAN.format(other=run.result().get("mean_with", "last epoch")) if is_mean(run) else ""
 
 
+def began_with_photographs(plan: TrainingPlan) -> bool:
+    """Whether the student begins with the weights that `imagenet_encoder.py` writes."""
+    return plan.student_weights is not None and Path(plan.student_weights).name == IMAGENET_FILE
+
+
+def training_data_of(plan: TrainingPlan) -> list[dict[str, str | int]]:
+    """What the student has learned from; photographs, too, where it or the package that it went on from began so."""
+    went_on = plan.student_weights is not None and not began_with_photographs(plan)
+    before = find_package(plan.student_weights).training_data if went_on else []
+    return [*TRAINING_DATA, *([PHOTOGRAPHS] if began_with_photographs(plan) or PHOTOGRAPHS in before else [])]
+
+
 def method_of(run: RunFolder) -> str:
-    """All methods by which the student learned, in their order: that of the package that it went on from as well."""
+    """All methods by which the student learned, in their order: that of the package that it went on from as well.
+
+    Of a teacher that a package brings, its method is told.
+    """
     plan = run.plan()
-    if plan.student_weights is None:
-        return plan.written_method
+    if plan.student_weights is None or began_with_photographs(plan):
+        taught = plan.method != "none" and plan.teacher_weights is not None
+        by = f", from a teacher that was trained by {find_package(plan.teacher_weights).method}" if taught else ""
+        return f"{plan.written_method}{by}"
     before = find_package(plan.student_weights).method
     last = "labels alone" if plan.method == "none" else plan.written_method
     return before if before.split(", then ")[-1] == last else f"{before}, then {last}"
@@ -499,16 +537,17 @@ def main() -> None:
         found = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
     print(found.tables)
     method = method_of(run)
+    training_data = training_data_of(run.plan())
     package = package_run(
         run,
         arguments.work / NAME,
         name=NAME,
         title=TITLE,
         license="CC-BY-NC-SA-4.0",
-        license_text=LICENSE_TEXT,
-        training_data=TRAINING_DATA,
+        license_text=LICENSE_TEXT + (LICENSE_OF_ENCODER if PHOTOGRAPHS in training_data else ""),
+        training_data=training_data,
         metrics=found.dice,
-        card=model_card(run, TITLE, found.dice, method=method)
+        card=origin_in_card(run, found.dice, method)
         + mean_in_card(run)
         + CARD_FIGURES.format(tables=found.tables)
         + limits_in_card(run),
