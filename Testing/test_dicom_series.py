@@ -119,6 +119,9 @@ def test_of_files_that_are_gone_or_cannot_be_read_nothing_is_told(tmp_path, capf
     (folder / "slice002.dcm").write_bytes(b"no DICOM")
     assert series_cautions_and_doubts(files) == ([], [])
     assert series_cautions_and_doubts([str(tmp_path / "gone.dcm")]) == ([], [])
+    picture = tmp_path / "picture.png"
+    sitk.WriteImage(sitk.Image(8, 8, sitk.sitkUInt8), str(picture))
+    assert series_cautions_and_doubts([str(picture)] * 2) == ([], [])
     assert capfd.readouterr() == ("", "")
 
 

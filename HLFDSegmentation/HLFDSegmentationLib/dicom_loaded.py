@@ -18,13 +18,16 @@ def series_cautions_and_doubts(files: Sequence[str]) -> tuple[list[str], list[st
     """Why nothing in such a CT may be right, and what makes it doubtful; no sentence names a file.
 
     Nothing is refused, as the program may have read rightly what cannot be read here. Of files that are no longer
-    there, or whose headers cannot be read, nothing is told.
+    there, whose headers cannot be read, or that hold no slices, nothing is told.
     """
     try:
-        slices = [slice_of(read_header(Path(file)), Path(file)) for file in files]
+        headers = [read_header(Path(file)) for file in files]
     except InputError:
         return [], []
-    if len(slices) < 2 or any(len(one.origin) != 3 for one in slices):
+    if any(header.GetDimension() != 3 for header in headers):
+        return [], []
+    slices = [slice_of(header, Path(file)) for header, file in zip(headers, files)]
+    if len(slices) < 2:
         return _projection_cautions(slices), []
     slices = along_normal(slices)
     step = float(np.median(np.diff([one.origin @ slices[0].direction[:, 2] for one in slices])))
