@@ -130,6 +130,11 @@ def test_the_refusal_of_two_phases_names_a_slice_of_each(tmp_path, capfd):
     assert "the acquisition number changes to and fro (slice000.dcm: 2 and slice001.dcm: 3)" in text
 
 
+def test_the_refusal_by_times_names_slices_that_tell_one(tmp_path, capfd):
+    folder = series(tmp_path, lambda place: {TIME: clock(45 * second(place))} if place else {})
+    assert "(slice001.dcm: 100045.000000 and slice002.dcm: 100000.000000)" in refusal(folder, capfd)
+
+
 def test_a_short_series_of_two_phases_is_refused(tmp_path, capfd):
     assert "two scans" in refusal(series(tmp_path, MIXED["acquisition number"], 5), capfd)
 

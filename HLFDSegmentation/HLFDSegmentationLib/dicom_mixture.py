@@ -45,7 +45,9 @@ LEAST_NUMBERS = 10
 def check_one_scan(slices: list[DicomSlice], folder: Path) -> None:
     """Raises InputError where slices, in order, come by turns from two scans or reconstructions."""
     if key := mixed_entry(slices):
-        one, other = next(pair for pair in pairwise(slices) if pair[0].entries[key] != pair[1].entries[key])
+        # A time that cannot be read told nothing.
+        telling = [one for one in slices if key != ACQUISITION_TIME or _seconds(one.entries[key]) is not None]
+        one, other = next(pair for pair in pairwise(telling) if pair[0].entries[key] != pair[1].entries[key])
         found = " and ".join(f"{each.path.name}: {each.entries[key] or 'none'}" for each in (one, other))
         raise InputError(
             f"The DICOM series in {folder} mixes slices of two scans or reconstructions, such as two contrast phases: "

@@ -33,12 +33,11 @@ COMPARED = (
     TUBE_VOLTAGE,
     KERNEL,
 )
-"""Entries in which the slices of a series are compared."""
+"""Entries that are kept of each slice, for most of which the slices of a series are compared."""
 
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 """Words of an image type, in DICOM and of makers (as in "CSA MIP"), for the brightest or darkest of many slices. An
 average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
-
 
 PROJECTION = "the highest or lowest values of many slices, laid over each other, from which nothing can be measured"
 
