@@ -20,6 +20,7 @@ import torch
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, fingerprints
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
@@ -162,6 +163,16 @@ def test_empty_slices_are_seeded_and_show_bodies():
     tissue = [float(((hu > 0) & (hu < 120)).mean()) for hu in slices]
     assert sum(share > 0.02 for share in tissue) >= 8
     assert all(np.median(hu[0]) < -800 for hu in slices)
+
+
+def test_a_run_that_goes_on_takes_computed_slices_for_what_they_were_though_two_are_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(default_model, "EMPTY_SLICES", 2)
+    monkeypatch.setattr(default_model, "empty_slice", lambda shape, rng: np.full(shape, -1000.0, np.float32))
+    cases = default_model.empty_cases(tmp_path)
+    before = {fingerprints(cases)[case.name]: case.patient for case in cases}
+
+    assert len(before) == 1
+    check_patients_named_alike(cases, fingerprints(cases), before)
 
 
 def test_nobody_who_is_tested_under_another_number_is_learned_from():

@@ -69,6 +69,8 @@ CT_WITHOUT_KIDNEYS = "volumes/hcc_011_acq1/ct.nii.gz"
 SLICES_WITHOUT_KIDNEYS = range(54, 75)
 SLICES_WITHOUT_ORGANS = range(76, 79)
 EMPTY_SLICES = 400
+# One name for all: two of them are the same air, and the same CT under two names is refused.
+COMPUTED = "computed"
 EMPTY_SHAPE = (256, 256)
 EMPTY_SPACING_MM = 1.6
 # Values of the liver slices' labels as they are written here.
@@ -380,7 +382,7 @@ def empty_cases(work: Path) -> list[Case]:
     for number in range(EMPTY_SLICES):
         hu = empty_slice(EMPTY_SHAPE, np.random.default_rng([SEED, number, 2])).clip(*WINDOW_HU)
         folder = work / f"empty_{number:03d}"
-        cases.append(write_case(folder, hu, nothing, EMPTY_SPACING_MM, f"computed {number}", EVERYTHING))
+        cases.append(write_case(folder, hu, nothing, EMPTY_SPACING_MM, COMPUTED, EVERYTHING))
     return cases
 
 
