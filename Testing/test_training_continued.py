@@ -26,6 +26,7 @@ from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
@@ -436,7 +437,33 @@ def test_run_with_one_step_an_epoch_can_be_stopped(cases_folder, tmp_path):
 
     with pytest.raises(Stopped):
         TrainingRun(folder, report=report).run()
-    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1]
+    assert len(events) == 1 + [event["event"] for event in events].index("step")
+
+
+def test_a_stop_while_an_epoch_is_validated_is_obeyed_at_once_and_keeps_its_steps(
+    finished, cases_folder, tmp_path, monkeypatch
+):
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+    slices, events, validated = SliceDataset.__getitem__, [], []
+
+    def read(self: SliceDataset, request: tuple[int, int]) -> tuple:
+        if self.augmentation is None and events and events[-1]["event"] == "step":
+            validated.append(request)
+            folder.stop_file.touch()
+        return slices(self, request)
+
+    monkeypatch.setattr(SliceDataset, "__getitem__", read)
+    with pytest.raises(Stopped):
+        TrainingRun(folder, report=events.append).run()
+    monkeypatch.undo()
+
+    assert len(validated) == 1
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["step"] == steps[-1]["steps"]
+    folder.stop_file.unlink()
+    after = train(folder)
+    assert [event["event"] for event in after if event["event"] in ("step", "epoch")] == ["epoch"]
+    assert_same(weights(folder, "student"), weights(finished[0], "undistilled"))
 
 
 def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +90,7 @@ class Stage:
         device: where to train.
         processes: this process among those that train together.
         report: receives one event, a JSON-able dictionary, at a time (docs/training.md).
-        stop_requested: asked after every step.
+        stop_requested: asked after every step, and where one process trains after every validated slice.
         shown: number of the validation slice in the preview.
         constants: what gives the learner the teacher's part of the loss; without it the learner runs the teacher.
     """
@@ -354,8 +354,7 @@ class Stage:
 
     def _validate(self) -> Counts:
         self.processes.share_buffers(self.learner.student)
-        numbers = range(self.processes.rank, len(self.validation), self.processes.world)
-        counts = self.overlaps(numbers)
+        counts = self.overlaps(self._numbers_until_stopped())
         if self.processes.first:
             with self._precision():
                 path = self.folder / "preview.npz"
@@ -365,6 +364,15 @@ class Stage:
             for name, rows in part.items():
                 merged[name] = merged[name] + rows if name in merged else rows
         return merged
+
+    def _numbers_until_stopped(self) -> Iterator[int]:
+        """Numbers of this process's validation slices. On a CPU they take minutes, after all steps of an epoch."""
+        for number in range(self.processes.rank, len(self.validation), self.processes.world):
+            # Processes that validate together are never at the same slice, and cannot agree before the end.
+            if self.processes.world == 1 and self.stop_requested():
+                self.save()
+                raise Stopped
+            yield number
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self.processes.first:
