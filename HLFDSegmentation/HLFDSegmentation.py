@@ -18,6 +18,7 @@ from HLFDSegmentationLib.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
 from HLFDSegmentationLib.slicer_later import later
+from HLFDSegmentationLib.slicer_message import show_message
 from HLFDSegmentationLib.slicer_model_panel import ModelPanel
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_readings import Readings
@@ -31,7 +32,6 @@ from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_s
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
-from HLFDSegmentationLib.slicer_status_bar import tell
 from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -105,7 +105,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         SceneWidgetMixin.__init__(self)
-        self._choices: dict[str, Any] = {}
         self.resultWatch = ResultWatch(self.showResult)
 
     def setup(self) -> None:
@@ -127,7 +126,6 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         for name, selector in self.nodeSelectors().items():
             selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
 
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.observeScene()
 
@@ -153,25 +151,9 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         ScriptedLoadableModuleWidget.onReload(self)
         reload_where_open("HLFDTraining")
 
-    def onSceneStartImport(self, caller: Any, event: str) -> None:
-        """Called when a scene is about to be loaded, or added to this one.
-
-        Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters. A
-        scene that is added brings its own choices into the one node that Slicer has for them; who is at work keeps his.
-        """
-        self.disconnectParameterNode()
-        node = self._parameterNode
-        atWork = node is not None and (node.inputVolume or node.result)
-        self._choices = {name: node.getValue(name) for name in node.allParameters} if atWork else {}
-
-    def onSceneEndImport(self, caller: Any, event: str) -> None:
-        """Called when a scene has been loaded."""
-        if self._choices:
-            node = self.logic.getParameterNode()
-            for name, value in self._choices.items():
-                node.setValue(name, value)
-            self._choices = {}
-        super().onSceneEndImport(caller, event)
+    def isAtWork(self) -> bool:
+        """Whether a CT or a result is chosen."""
+        return bool(self._parameterNode.inputVolume or self._parameterNode.result)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
@@ -272,11 +254,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""
-        self.ui.messageLabel.setText(sentence)
-        self.ui.messageLabel.setVisible(bool(sentence))
-        if sentence:
-            # The panel may be scrolled down to the button that was pressed, or another module be open.
-            tell(sentence)
+        show_message(self.ui.messageLabel, sentence)
 
 
 def _firstVolume() -> vtkMRMLScalarVolumeNode | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import slicer
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.slicer_message import show_message
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
 from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
@@ -150,6 +151,13 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         self.trainingStart.forget()
         super().onSceneStartClose(caller, event)
 
+    def isAtWork(self) -> bool:
+        """Whether there are cases, something is prepared or trained, or the plan is no longer as it was offered."""
+        if self.casesPanel.rows or self.trainingStart.running or self.trainingPanel.running:
+            return True
+        node = self._parameterNode
+        return any(node.getValue(name) != node.default(name).value for name in node.allParameters)
+
     def setParameterNode(self, parameterNode: HLFDTrainingParameterNode | None) -> None:
         """Shows a parameter node in the panel and follows its changes; None ends that."""
         super().setParameterNode(parameterNode)
@@ -241,8 +249,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""
-        self.ui.messageLabel.setText(sentence)
-        self.ui.messageLabel.setVisible(bool(sentence))
+        show_message(self.ui.messageLabel, sentence)
 
     def _handOn(self) -> None:
         """Hands the task to the cases and the folder to the trainings, where they have changed."""

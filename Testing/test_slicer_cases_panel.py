@@ -1,7 +1,9 @@
 """The Cases section of HLFD Training as its user meets it: what is clicked, what the tables say, what is written."""
 
+import gc
 import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -380,6 +382,26 @@ def test_cases_of_a_scene_file_come_beside_those_of_the_scene(panel, tmp_path):
     panel.ui.casesTable.selectRow(1)
     panel.click("removeCaseButton")
     assert panel.column(NAME) == ["CT 0"]
+
+
+def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, monkeypatch):
+    from HLFDTrainingLib import slicer_cases_panel
+    from slicer_shell import dialogs
+
+    add_ct()
+    file, read, scenes = save_scene(tmp_path / "saved.mrb"), slicer_cases_panel.read_scene, []
+
+    def keep(path: Path):
+        scene = read(path)
+        scenes.append(weakref.ref(scene))
+        return scene
+
+    monkeypatch.setattr(slicer_cases_panel, "read_scene", keep)
+    dialogs.answer(str(file))
+    panel.click("addSceneFileButton")
+    assert "No CT of this scene" in panel.problem
+    gc.collect()
+    assert [scene() for scene in scenes] == [None]
 
 
 def test_a_corrected_result_is_added_as_a_case(panel):

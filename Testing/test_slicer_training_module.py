@@ -218,8 +218,88 @@ def test_what_was_chosen_is_saved_with_the_scene_and_a_training_is_not(panel, tm
     panel.slicer.app.processEvents()
     assert panel.plan["method"] == "hlfd" and panel.plan["batch"] == 8
     panel.slicer.util.loadScene(str(path))
-    panel.wait(lambda: panel.plan["method"] == "kd", 10)
+    panel.slicer.app.processEvents()
+    assert panel.plan["method"] == "kd"
     assert panel.ui.methodCombo.currentText.startswith("KD") and panel.ui.batchSpin.value == 5
+
+
+def save_plan(panel, file: Path) -> None:
+    """Leaves a scene file with the plan as it is, and an empty scene."""
+    assert panel.slicer.util.saveScene(str(file))
+    panel.slicer.mrmlScene.Clear()
+    panel.slicer.app.processEvents()
+
+
+def add_scene(panel, file: Path) -> None:
+    panel.slicer.util.loadScene(str(file), {"clear": False})
+    panel.slicer.app.processEvents()
+
+
+def test_a_scene_that_is_added_changes_no_plan_that_is_worked_on(panel, tmp_path):
+    """It may be a colleague's, added for its annotated CTs; its folder of trainings is on another computer."""
+    panel.choose(panel.ui.methodCombo, "KD")
+    panel.parameters.runsFolder = str(tmp_path / "colleague")
+    save_plan(panel, tmp_path / "colleague.mrb")
+
+    panel.choose(panel.ui.methodCombo, "AT")
+    panel.parameters.runsFolder = str(panel.runs_folder)
+    add_scene(panel, tmp_path / "colleague.mrb")
+    assert panel.plan["method"] == "at" and panel.ui.methodCombo.currentText.startswith("AT")
+    assert panel.widget.planPanel.runs_folder == panel.runs_folder
+    panel.ui.batchSpin.setValue(6)
+    assert panel.plan["batch"] == 6
+
+
+def test_a_scene_that_is_added_changes_no_plan_once_there_are_cases(panel, tmp_path):
+    panel.choose(panel.ui.methodCombo, "KD")
+    panel.parameters.runsFolder = ""
+    save_plan(panel, tmp_path / "colleague.mrb")
+    add_annotated_ct(0, "CT", "Patient")
+    panel.ui.addFromSceneButton.click()
+    add_scene(panel, tmp_path / "colleague.mrb")
+    assert panel.plan["method"] == "hlfd"
+
+
+def test_a_scene_that_is_added_before_anything_was_begun_brings_its_plan(panel, tmp_path):
+    panel.choose(panel.ui.methodCombo, "KD")
+    save_plan(panel, tmp_path / "scene.mrb")
+    add_scene(panel, tmp_path / "scene.mrb")
+    assert panel.plan["method"] == "kd"
+
+
+def test_a_scene_in_the_place_of_the_former_brings_its_plan(panel, tmp_path):
+    panel.choose(panel.ui.methodCombo, "KD")
+    save_plan(panel, tmp_path / "scene.mrb")
+    panel.choose(panel.ui.methodCombo, "AT")
+    add_annotated_ct(0, "CT", "Patient")
+    panel.ui.addFromSceneButton.click()
+    panel.slicer.util.loadScene(str(tmp_path / "scene.mrb"), {"clear": True})
+    panel.slicer.app.processEvents()
+    assert panel.plan["method"] == "kd"
+
+
+def test_what_a_button_has_to_say_is_seen_whatever_is_collapsed_or_scrolled_away(panel, tmp_path):
+    import qt
+
+    area, window = qt.QScrollArea(), panel.slicer.util.mainWindow()
+    area.setWidgetResizable(True)
+    top = window.takeCentralWidget()
+    top.setMinimumHeight(1500)
+    area.setWidget(top)
+    window.setCentralWidget(area)
+    window.resize(450, 400)
+    panel.ui.runCollapsibleButton.collapsed = True
+    panel.slicer.app.processEvents()
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    answer(str(empty))
+
+    panel.ui.addFolderButton.click()
+    panel.slicer.app.processEvents()
+    assert "empty" in panel.message and "empty" in panel.status
+    seen = panel.ui.messageLabel.visibleRegion().boundingRect()
+    assert not seen.isEmpty() and seen.height() == panel.ui.messageLabel.height
 
 
 def test_a_training_stays_in_sight_when_the_scene_is_closed(panel, tmp_path):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
@@ -185,6 +186,8 @@ def test_of_many_starts_at_once_one_wins(tmp_path):
 from HLFDSegmentationLib import safe_files
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDTrainingLib.run_lock import RunLock
+from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 import os, time
 folder = Path({str(tmp_path)!r})
@@ -278,7 +281,8 @@ def test_a_process_is_known_by_its_start_until_it_is_reaped():
 @pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
 def test_start_by_ps_as_on_a_mac():
     process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
-    assert _start_by_ps(process.pid)
+    start = datetime.strptime(_start_by_ps(process.pid), "%a %b %d %H:%M:%S %Y").replace(tzinfo=timezone.utc)
+    assert abs(datetime.now(timezone.utc) - start) < timedelta(minutes=10)  # wherever the computer is
     process.kill()
     wait_until(lambda: _start_by_ps(process.pid) is None)
     process.wait()

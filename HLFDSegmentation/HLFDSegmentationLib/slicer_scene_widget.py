@@ -15,8 +15,8 @@ from slicer.util import VTKObservationMixin
 class SceneWidgetMixin(VTKObservationMixin):
     """Joins a module's panel to the module's parameter node in the scene.
 
-    The widget's `setup` makes `ui` and `logic` and calls `observeScene`, its `cleanup` calls `leaveScene`, and
-    `onParametersModified` makes the panel follow the node.
+    The widget's `setup` makes `ui` and `logic` and calls `observeScene`, its `cleanup` calls `leaveScene`,
+    `onParametersModified` makes the panel follow the node, and `isAtWork` tells whose choices an added scene leaves.
     """
 
     parent: Any
@@ -27,22 +27,24 @@ class SceneWidgetMixin(VTKObservationMixin):
 
     def __init__(self) -> None:
         super().__init__()
+        self._choices: dict[str, Any] = {}
         # Node selectors know of imported nodes, and the module of its parameter node, only after the event.
-        self.afterImport = qt.QTimer()
-        self.afterImport.setSingleShot(True)
-        self.afterImport.connect("timeout()", self.onSceneReady)
+        self.afterScene = qt.QTimer()
+        self.afterScene.setSingleShot(True)
+        self.afterScene.connect("timeout()", self.onSceneReady)
 
     def observeScene(self) -> None:
         """Shows the scene's parameters and follows the scene from now on."""
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
     def leaveScene(self) -> None:
         """Ends what `observeScene` began."""
-        self.afterImport.stop()
+        self.afterScene.stop()
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -51,12 +53,27 @@ class SceneWidgetMixin(VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: str) -> None:
-        """Called just after the scene is closed."""
-        self.onSceneReady()
+        """Called just after the scene is closed. A scene that takes its place comes before the timer."""
+        self.afterScene.start(0)
+
+    def onSceneStartImport(self, caller: Any, event: str) -> None:
+        """Called when a scene is about to be loaded, or added to this one.
+
+        Node selectors lose what is chosen at its end (Slicer issue 4570), which must not get into the parameters. A
+        scene that is added brings its own choices into the one node that Slicer has for them; who is at work keeps his.
+        """
+        self.disconnectParameterNode()
+        node = self._parameterNode
+        self._choices = {name: node.getValue(name) for name in node.allParameters} if node and self.isAtWork() else {}
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
         """Called when a scene has been loaded."""
-        self.afterImport.start(0)
+        if self._choices:
+            node = self.logic.getParameterNode()
+            for name, value in self._choices.items():
+                node.setValue(name, value)
+            self._choices = {}
+        self.afterScene.start(0)
 
     def onSceneReady(self) -> None:
         """Shows the scene's parameters, unless another module is open."""
@@ -83,6 +100,10 @@ class SceneWidgetMixin(VTKObservationMixin):
             node = self._parameterNode.parameterNode
             self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNodeGuiTag = None
+
+    def isAtWork(self) -> bool:
+        """Whether the user has begun something with the choices that the panel shows."""
+        raise NotImplementedError
 
     def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
         """Called when a parameter has changed."""

@@ -37,8 +37,9 @@ def _start_on_linux(pid: int) -> str | None:
 
 def _start_by_ps(pid: int) -> str | None:
     command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
-    # The date must read the same whatever the language.
-    output = subprocess.run(command, capture_output=True, text=True, env={"LC_ALL": "C"}).stdout.split(maxsplit=1)
+    # The date must read the same whatever the language, and wherever a laptop travels.
+    environment = {"LC_ALL": "C", "TZ": "UTC0"}
+    output = subprocess.run(command, capture_output=True, text=True, env=environment).stdout.split(maxsplit=1)
     return None if len(output) < 2 or output[0].startswith("Z") else output[1].strip()
 
 

@@ -213,6 +213,7 @@ class CasesPanel(VTKObservationMixin):
         self._scenes.append(scene)
         rows = rows_of_scene(scene, self._nodes, self._cases.task)
         self._add_found(rows, _("No CT of this scene has a segmentation."))
+        self._free_scenes()
 
     def _on_remove(self, clicked: bool) -> None:
         if not self._table.selected:
@@ -220,9 +221,13 @@ class CasesPanel(VTKObservationMixin):
             return
         self._show_problem("")
         self._cases.remove(self._table.selected)
+        self._free_scenes()
+        self._changed()
+
+    def _free_scenes(self) -> None:
+        """Those of files of which no case is left: each holds all its CTs in memory."""
         used = [node.GetScene() for row in self.rows for key in _keys(row) if (node := self._nodes.node(key))]
         self._scenes = [scene for scene in self._scenes if scene in used]
-        self._changed()
 
     def _add_found(self, rows: Iterable[CaseRow], otherwise: str) -> None:
         self._added(self._cases.add(rows), otherwise)

@@ -1,0 +1,31 @@
+"""The sentence at the top of a panel: what happened, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .slicer_later import later
+from .slicer_status_bar import tell
+
+
+def show_message(label: Any, sentence: str) -> None:
+    """Shows a sentence in a label, wherever the panel is scrolled to; "" takes it away.
+
+    Another module may be open, so it is told in the status bar, too.
+    """
+    label.setText(sentence)
+    label.setVisible(bool(sentence))
+    if not sentence:
+        return
+    tell(sentence)
+    if label.visible:
+        # It has its place only when the panel is laid out anew.
+        later(lambda: _bring_into_view(label), owner=label)
+
+
+def _bring_into_view(label: Any) -> None:
+    area = label.parentWidget()
+    while area is not None and not area.inherits("QScrollArea"):
+        area = area.parentWidget()
+    if area is not None:
+        area.ensureWidgetVisible(label)
