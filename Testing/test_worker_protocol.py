@@ -122,6 +122,12 @@ def test_events_arrive_as_they_were_sent(event):
     assert line.endswith(b"\n") and line.count(b"\n") == 1 and line.isascii()
 
 
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_events_are_understood_while_the_module_is_reloaded(event, monkeypatch):
+    monkeypatch.delitem(sys.modules, type(event).__module__)
+    assert parse_event(event_line(event)) == event
+
+
 @pytest.mark.parametrize(
     "line",
     [

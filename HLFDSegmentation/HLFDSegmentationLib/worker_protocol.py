@@ -434,7 +434,8 @@ def _read(kind: Any, value: Any) -> Any:
 
 
 def _read_dataclass(kind: Any, value: Any) -> Any:
-    hints = get_type_hints(kind)
+    # While Slicer reloads the module, a thread may still read what a worker of before tells.
+    hints = get_type_hints(kind, localns=globals())
     told = _of(dict, value)
     names = [one.name for one in fields(kind)]
     if odd := sorted(map(str, told.keys() ^ set(names))):
