@@ -236,6 +236,15 @@ def test_name_that_is_no_utf8_does_not_end_the_program(tmp_path, capfd):
         read_ct(path)
 
 
+def test_slices_whose_names_are_no_utf8_do_not_end_the_program(tmp_path, capfd):
+    """As of a German CD that was unpacked on Linux."""
+    write_series(tmp_path / "series", [(0, 0, z) for z in range(3)])
+    for number, file in enumerate(sorted((tmp_path / "series").iterdir())):
+        file.rename(os.fsdecode(os.fsencode(file.parent) + b"/M\xfcller" + str(number).encode()))
+    with pytest.raises(InputError, match="no UTF-8"):
+        read_ct(tmp_path / "series")
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("spacing", [0.0, -0.7, np.nan, np.inf, 7e-4])
 def test_impossible_spacing_in_nifti(tmp_path, capfd, suffix, spacing):

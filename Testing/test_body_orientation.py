@@ -157,9 +157,21 @@ def test_each_slice_of_a_batch_is_looked_at_by_itself():
     """Thick slices come in batches: one that cuts the body does not speak for those beside it."""
     hu = np.flip(body()[0], 2).copy()
     hu[::2] = 30  # the body fills the whole slice
-    search = MirroredSearch(AxialSlices(image(hu), TASK), TASK)
+    ct = image(hu)
+    ct.SetSpacing((*SPACING_MM[:2], 25.0))
+    search = MirroredSearch(AxialSlices(ct, TASK), TASK)
     list(search.steps(0, len(hu), network_that_learned))
     assert len(search.cautions()) == 1
+
+
+def test_a_gpu_with_several_slices_in_a_batch_searches_no_others():
+    """Or the same CT would be told there and not on a processor."""
+    ct, asked = image(np.flip(body()[0], 2)), []
+    ct.SetSpacing((*SPACING_MM[:2], 5.0))
+    search = MirroredSearch(AxialSlices(ct, TASK), TASK)
+    shares = list(search.steps(0, ct.GetSize()[2], lambda images: asked.append(1) or network_that_learned(images)))
+    assert len(search.slices) == 4 and len(asked) == 4 * 4
+    assert shares == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_slices_that_are_searched_again_with_less_memory_count_once():

@@ -509,21 +509,30 @@ def test_demo_refuses_the_root_of_a_disk(capsys):
     assert "Give the name of a new folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("ITK ERROR: Failed to allocate memory for image.")])
 def test_a_report_that_cannot_be_made_takes_nothing_else_away(
-    ct_file, tmp_path, untrained_package, monkeypatch, capsys
+    error, ct_file, tmp_path, untrained_package, monkeypatch, capsys
 ):
     """The segmentation has taken minutes. A script is told by the exit status that the folder is not complete."""
 
     def no_memory(*_arguments, **_options):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("HLFDSegmentationLib.pipeline.write_report", no_memory)
-    output = tmp_path / "result"
+    output, explained = tmp_path / "result", tmp_path / "explained"
     options = ["--model", str(untrained_package), "--device", "cpu"]
     assert main(["segment", str(ct_file), "-o", str(output), *options]) == 1
     assert {path.name for path in output.iterdir()} == {"segmentation.nii.gz", "segmentation.seg.nrrd", "segments.csv"}
     told = capsys.readouterr().out
     assert "There is no report: the memory did not suffice." in told and "report.html" not in told
+
+    drawn = sitk.ReadImage(str(output / "segmentation.nii.gz"))
+    drawn[3:9, 3:9, :] = 1
+    sitk.WriteImage(drawn, str(tmp_path / "drawn.nii.gz"))
+    command = ["explain", str(ct_file), str(tmp_path / "drawn.nii.gz"), "-o", str(explained), *options]
+    assert main(command) == 1
+    assert {"segments.csv", "attention.csv", "attention"} == {path.name for path in explained.iterdir()}
+    assert "There is no report: the memory did not suffice." in capsys.readouterr().out
 
 
 def test_demo_takes_the_current_folder_for_one_that_is_there(tmp_path, monkeypatch):

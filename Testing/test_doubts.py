@@ -119,6 +119,44 @@ def test_slices_that_fill_up_a_ct_hold_nothing_and_do_not_hide_where_an_organ_is
     assert not any("blank" in note for note in result.notes)
 
 
+def test_tumor_in_the_first_slice_that_shows_anything_is_kept_as_in_the_first_slice(monkeypatch):
+    """The rest of it may lie beyond; within the CT, what one close slice shows alone is no lesion."""
+    lesion = np.zeros((5, 40, 40), np.int64)
+    lesion[:, 5:35, 5:35] = LIVER
+    lesion[0, 10:20, 10:20] = LIVER_TUMOR
+
+    def found(blank: int) -> int:
+        slices = iter([*np.zeros((blank, 40, 40), np.int64), *lesion])
+        monkeypatch.setattr(inference, "classify", lambda logits, *_: torch.from_numpy(next(slices))[None])
+        hu = np.random.default_rng(0).integers(0, 100, (blank + 5, 40, 40)).astype(np.int16)
+        hu[:blank] = -1024
+        ct = sitk.GetImageFromArray(hu)
+        ct.SetSpacing((3.0, 3.0, 2.5))
+        result = Segmenter(find_package(), "cpu").segment(ct)
+        return int((sitk.GetArrayViewFromImage(result.labels) == LIVER_TUMOR).sum())
+
+    assert found(blank=0) == found(blank=3) == 100
+
+
+def test_an_organ_that_the_end_of_a_tilted_ct_cuts_is_told(monkeypatch):
+    """A CT that is cut anew is filled up to a box, and ends within it."""
+
+    def column(labels: np.ndarray, *_) -> list[str]:
+        """An organ in the middle of the box, where the CT ends a sixth of the height below its top."""
+        sixth, middle = len(labels) // 6, [size // 2 for size in labels.shape[1:]]
+        labels[sixth:-sixth, middle[0] - 9 : middle[0] + 9, middle[1] - 9 : middle[1] + 9] = LIVER
+        return []
+
+    monkeypatch.setattr(inference, "clean", column)
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 100, (20, 60, 60)).astype(np.int16))
+    ct.SetSpacing((3.0, 3.0, 5.0))
+    tilt = sitk.Euler3DTransform()
+    tilt.SetRotation(np.radians(25), 0, 0)
+    ct.SetDirection(tilt.GetMatrix())
+    notes = Segmenter(find_package(), "cpu").segment(ct).notes
+    assert any("begins or ends where liver was found" in note for note in notes)
+
+
 def test_hardly_anything_of_an_organ():
     """With its tumors; nothing at all is no doubt."""
     labels = np.zeros((2, 10, 10), np.uint8)

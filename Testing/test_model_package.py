@@ -838,6 +838,28 @@ def test_the_users_folder_is_where_the_platform_keeps_data(tmp_path, monkeypatch
     assert user_folder() == tmp_path / expected
 
 
+def test_who_has_no_home_folder_uses_the_models_that_ship(made, monkeypatch):
+    """As a service or a job of a cluster."""
+    monkeypatch.delenv("HLFD_MODELS", raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    shipped = [stored.name for stored in list_packages() if stored.shipped]
+    assert find_package().name in shipped
+    with pytest.raises(OutputError, match="HLFD_MODELS"):
+        import_package(made / "model.zip")
+
+
+def test_a_model_is_imported_from_the_folder_above(made, store, tmp_path, monkeypatch):
+    package = tmp_path / "unpacked"
+    shutil.copytree(made / "small-abdomen", package)
+    monkeypatch.chdir(package / "docs")
+    assert import_package("..").name == "small-abdomen"
+    assert [path.name for path in store.iterdir()] == ["small-abdomen"]
+
+
 def test_the_models_that_really_ship_are_whole(monkeypatch, tmp_path):
     monkeypatch.setenv("HLFD_MODELS", str(tmp_path))
     for stored in list_packages():

@@ -1,7 +1,9 @@
 """Probabilities that are averaged over neighboring slices."""
 
+from collections.abc import Sequence
 from math import exp
 
+import numpy as np
 import pytest
 import torch
 from HLFDSegmentationLib.neighboring_slices import NeighboringSlices
@@ -15,8 +17,10 @@ def logits():
     return torch.randn((COUNT, 3, 4, 5), generator=torch.Generator().manual_seed(1)) * 4
 
 
-def averaged(logits: torch.Tensor, batch: int = 1, spacing_mm: float = SPACING_MM) -> torch.Tensor:
-    slices = NeighboringSlices(len(logits), spacing_mm)
+def averaged(
+    logits: torch.Tensor, batch: int = 1, spacing_mm: float = SPACING_MM, blank: Sequence[int] = ()
+) -> torch.Tensor:
+    slices = NeighboringSlices(np.isin(np.arange(len(logits)), blank), spacing_mm)
     found = [one for start in range(0, len(logits), batch) for one in slices.averaged(start, logits[start:][:batch])]
     assert [number for number, _ in found] == list(range(len(logits)))
     return torch.cat([one for _, one in found])
@@ -33,13 +37,22 @@ def test_nearer_slices_count_more(logits):
     assert torch.allclose(found[0].exp(), edge, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_blank_slices_change_nothing_beside_them(logits, batch):
+    """A CT that was padded, or cut to a larger box, shows no more and no less."""
+    nothing = torch.tensor([9.0, -9.0, -9.0]).reshape(1, 3, 1, 1).expand(3, 3, 4, 5)
+    padded = averaged(torch.cat([nothing, logits, nothing]), batch, blank=[0, 1, 2, 12, 13, 14])
+    assert torch.allclose(padded[3:12], averaged(logits), atol=1e-5)
+    assert (padded[:3].argmax(dim=1) == 0).all() and (padded[12:].argmax(dim=1) == 0).all()
+
+
 @pytest.mark.parametrize("batch", [2, 4, 8, 9, 20])
 def test_size_of_a_batch_does_not_matter(logits, batch):
     assert torch.allclose(averaged(logits, batch), averaged(logits), atol=1e-5)
 
 
 def test_slices_that_were_broken_off_are_given_again(logits):
-    slices = NeighboringSlices(COUNT, SPACING_MM)
+    slices = NeighboringSlices(np.zeros(COUNT, bool), SPACING_MM)
     found = dict(slices.averaged(0, logits[:4]))
     next(slices.averaged(4, logits[4:8]))
     for number in range(4, COUNT):

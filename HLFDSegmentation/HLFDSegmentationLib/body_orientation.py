@@ -168,11 +168,12 @@ class MirroredSearch:
         self._sure: dict[str, dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
 
     def steps(self, start: int, stop: int, logits: Callable[[np.ndarray], torch.Tensor]) -> Iterator[float]:
-        """Searches slices start..stop-1 with a network's logits, and yields the share that is done."""
-        for number in range(start, stop):
+        """Searches those of slices start..stop-1 that are wanted, and yields the share that is done."""
+        wanted = self.slices[(self.slices >= start) & (self.slices < stop)]
+        for done, number in enumerate(wanted.tolist(), start=1):
             if _whole_body(number, self._slices) is not None:
                 self._search(number, logits)
-            yield (number + 1 - start) / (stop - start)
+            yield done / len(wanted)
 
     def _search(self, number: int, logits: Callable[[np.ndarray], torch.Tensor]) -> None:
         image = self._slices.images(number, number + 1)

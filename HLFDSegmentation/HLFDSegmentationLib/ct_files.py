@@ -13,9 +13,9 @@ import SimpleITK as sitk
 
 from .dicom_series import lone_slice_doubts, read_dicom_folder
 from .dicom_slice import check_dicom, tell_thickness
-from .errors import HLFDError, InputError
+from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import check_header, check_numbers, read_header, voxels_of
+from .image_headers import check_header, check_name, check_numbers, read_header, voxels_of
 from .nifti_files import check_nifti, check_nifti_version, place_doubts
 from .text_headers import check_text_header
 
@@ -63,15 +63,6 @@ def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
         raise InputError(
             f"{error.filename or path} cannot be read: {error.strerror}. Check that you may read it."
         ) from error
-
-
-def check_name(path: Path, kind: type[HLFDError]) -> None:
-    """Raises the kind of error where ITK, which takes UTF-8, would end the whole program over a path."""
-    try:
-        str(path.absolute()).encode()
-    except UnicodeEncodeError as error:
-        shown = str(path).encode(errors="replace").decode()
-        raise kind(f"The name {shown} has letters that are no UTF-8. Rename the file or folder.") from error
 
 
 def check_readable(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -11,7 +12,7 @@ from .dicom_slice import RESCALE_INTERCEPT, RESCALE_SLOPE, read_slice, tag, tell
 from .dicom_stack import check_rescale, gap_doubts, in_order
 from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import check_spacing, unreadable, voxels_of
+from .image_headers import check_name, check_spacing, unreadable, voxels_of
 
 SERIES, SERIES_DESCRIPTION = "0020|000e", "0008|103e"
 
@@ -79,6 +80,8 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
         sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier)
         for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     ]
+    for name in chain(*series):
+        check_name(Path(name), InputError)
     known = {Path(file).name for names in series for file in names}
     for file in files:
         # GDCM leaves out a file whose pixels are cut short, and the CT would have a gap.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import HLFDError, InputError
 
 # Voxels of a CT are between micrometers and centimeters wide; anything else is a header in wrong units.
 SPACING_LIMITS_MM = (0.01, 100.0)
@@ -17,6 +17,15 @@ SPACING_LIMITS_MM = (0.01, 100.0)
 RIGHT_ANGLE = 1e-3
 
 AS_AIR = "Set them to the value of air, -1024 HU, and save the CT again."
+
+
+def check_name(path: Path, kind: type[HLFDError]) -> None:
+    """Raises the kind of error where ITK, which takes UTF-8, would end the whole program over a path."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise kind(f"The name {shown} has letters that are no UTF-8. Rename the file or folder.") from error
 
 
 def read_header(path: Path) -> sitk.ImageFileReader:

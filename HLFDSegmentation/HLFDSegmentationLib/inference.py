@@ -118,7 +118,7 @@ class Segmenter:
         runner = NetworkRunner(self._network, self.device)
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
         to_fill = slices.volumes_to_fill(probabilities)
-        neighboring = NeighboringSlices(slices.count, slices.spacing[2])
+        neighboring = NeighboringSlices(slices.blank, slices.spacing[2])
 
         def label_slab(start: int, stop: int) -> Iterator[float]:
             for number, averaged in neighboring.averaged(start, runner.logits(slices.images(start, stop))):
@@ -131,14 +131,14 @@ class Segmenter:
 
         runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
         slices.filled_to_ct(to_fill, probabilities)
-        labels[slices.blank] = 0  # what is seen in the slices beside a blank one reaches into it
-        cleaned = clean(labels, self.task, slices.spacing, slices.place)
+        labels[slices.blank] = 0  # they show nothing
+        cleaned = self._cleaned(labels, slices)
         found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
         stack = SliceStack(slices)
         cautions = self._position_cautions(runner, slices) or self._shape_cautions(slices, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct))
         cautions += stack.cautions() + self._contrast_cautions(ct, found)
-        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, slices)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, found, slices)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += runner.notes
@@ -187,11 +187,17 @@ class Segmenter:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
         return contrast_cautions(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
 
-    def _label_doubts(self, labels: np.ndarray, slices: AxialSlices) -> list[str]:
+    def _cleaned(self, labels: np.ndarray, slices: AxialSlices) -> list[str]:
+        """Cleans the labels; what is told of that. The CT ends where blank slices begin."""
+        shown = slices.between_blank
+        start = np.array([shown.start, 0, 0])
+        return clean(labels[shown], self.task, slices.spacing, lambda index: slices.place(index + start))
+
+    def _label_doubts(self, labels: np.ndarray, found: sitk.Image, slices: AxialSlices) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
         voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(slices.spacing)) / 1000
         return [
-            *cut_doubts(labels[slices.between_blank], slices.spacing, self.task),
+            *cut_doubts(*slices.own_slices(found), self.task),
             *little_doubts(voxels, self.task, voxel_ml),
             *anatomy_doubts(voxels, self.task, voxel_ml),
             *model_doubts(voxels, self.task, self._metrics),

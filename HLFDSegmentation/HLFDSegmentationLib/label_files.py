@@ -6,9 +6,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .ct_files import check_name, check_readable, quiet
+from .ct_files import check_readable, quiet
 from .errors import InputError
-from .image_headers import check_numbers
+from .image_headers import check_name, check_numbers
 from .nifti_files import check_nifti, check_nifti_version
 from .text_headers import check_text_header
 

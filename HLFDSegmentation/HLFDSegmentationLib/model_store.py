@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,10 +46,20 @@ def shipped_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """Where imported packages lie: $HLFD_MODELS, or else the platform's folder for a user's data."""
-    if chosen := os.environ.get("HLFD_MODELS"):
-        return Path(chosen).expanduser()
-    home = Path.home()
+    """Where imported packages lie: $HLFD_MODELS, or else the platform's folder for a user's data.
+
+    Raises:
+        OutputError: this user has no home folder, as a service at times.
+    """
+    try:
+        if chosen := os.environ.get("HLFD_MODELS"):
+            return Path(chosen).expanduser()
+        home = Path.home()
+    except RuntimeError as error:
+        raise OutputError(
+            "There is no folder for models, as this user has no home folder. Set the environment variable HLFD_MODELS "
+            "to a folder."
+        ) from error
     if sys.platform == "darwin":
         data = home / "Library" / "Application Support"
     elif sys.platform == "win32":
@@ -61,8 +71,9 @@ def user_folder() -> Path:
 
 def list_packages() -> list[StoredPackage]:
     """All packages, the shipped ones first, each group by name. A damaged one is listed with its problem."""
-    shipped = [_look_at(path, shipped=True) for path in _folders(shipped_folder())]
-    return shipped + [_look_at(path, shipped=False) for path in _folders(user_folder())]
+    shipped, *imported = model_folders()
+    found = [_look_at(path, shipped=True) for path in _folders(shipped)]
+    return found + [_look_at(path, shipped=False) for store in imported for path in _folders(store)]
 
 
 def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
@@ -99,7 +110,7 @@ def import_package(source: str | Path) -> ModelPackage:
         PackageError: the package is unsafe or damaged, or there is one of this name.
         OutputError: the user's folder cannot be written.
     """
-    source = Path(source).absolute()
+    source = Path(os.path.abspath(source))  # also `..` has a name then
     _refuse_training(source)
     store = user_folder()
     with _workshop(store) as workshop:
@@ -185,6 +196,13 @@ def _default_package() -> ModelPackage:
     raise PackageError("This installation has no default model. Install HLFD again, or name a model.")
 
 
+def model_folders() -> list[Path]:
+    """The folders in which packages lie: the shipped ones, and the user's, where there is a place for them."""
+    with suppress(OutputError):
+        return [shipped_folder(), user_folder()]
+    return [shipped_folder()]
+
+
 def _folders(store: Path) -> list[Path]:
     # A leading dot is an import that is going on or was killed; a leading underscore is Python's.
     if not store.is_dir():
@@ -195,7 +213,7 @@ def _folders(store: Path) -> list[Path]:
 def _folders_named(name: str) -> list[Path]:
     if not is_package_name(name):
         return []
-    paths = (store / name for store in (shipped_folder(), user_folder()))
+    paths = (store / name for store in model_folders())
     return [path for path in paths if path.is_dir()]
 
 

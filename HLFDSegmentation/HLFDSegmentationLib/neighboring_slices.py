@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 SIGMA_MM = 2.5
@@ -25,15 +26,16 @@ class NeighboringSlices:
 
     What is seen in one thin slice alone is mostly noise; an organ or a lesion goes on in the next one. The weight of a
     slice at z mm from the one in question is exp(-z^2 / (2 `SIGMA_MM`^2)), divided by the sum of the weights of the
-    slices that there are.
+    slices that there are. Blank slices, which show nothing, do not count: what lies beside them would seem doubtful.
 
     Args:
-        count: number of slices.
+        blank: which slices are, bool (count,).
         spacing_mm: from slice to slice.
     """
 
-    def __init__(self, count: int, spacing_mm: float) -> None:
-        self._count = count
+    def __init__(self, blank: np.ndarray, spacing_mm: float) -> None:
+        self._blank = blank
+        self._count = count = len(blank)
         self._reach = min(math.floor(REACH * SIGMA_MM / spacing_mm), MOST_SLICES, count - 1)
         self._weights = [math.exp(-((z * spacing_mm / SIGMA_MM) ** 2) / 2) for z in range(self._reach + 1)]
         self._probabilities: dict[int, torch.Tensor] = {}
@@ -63,7 +65,8 @@ class NeighboringSlices:
             yield number, self._mean(number, logits.device).clamp_(min=SMALLEST).log_()[None]
 
     def _mean(self, number: int, device: torch.device) -> torch.Tensor:
-        neighbors = range(max(0, number - self._reach), min(self._count, number + self._reach + 1))
+        reached = range(max(0, number - self._reach), min(self._count, number + self._reach + 1))
+        neighbors = [neighbor for neighbor in reached if self._blank[neighbor] == self._blank[number]]
         weights = [self._weights[abs(neighbor - number)] for neighbor in neighbors]
         mean = torch.zeros_like(self._probabilities[number], device=device)
         for neighbor, weight in zip(neighbors, weights):

@@ -9,10 +9,12 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .attention_files import write_attention
-from .ct_files import check_name, read_ct_and_doubts
+from .ct_files import read_ct_and_doubts
+from .devices import is_out_of_memory
 from .errors import InputError, OutputError
 from .given_segmentation import read_segmentation
 from .hounsfield import hu_problem
+from .image_headers import check_name
 from .inference import Progress, Segmentation, Segmenter
 from .model_package import ModelPackage
 from .output_folder import MEASURES, check_makeable, check_new, new_folder
@@ -90,11 +92,7 @@ def segment_to_folder(
         write_measures_csv(result.measures, part / MEASURES)
         if attention:
             write_attention(segmentation.attention, AxialSlices(ct, package.task), part)
-        try:
-            _write_report(part, result, ct, ct_path, package)
-        except (OutputError, MemoryError) as error:
-            reason = str(error) or "the memory did not suffice."
-            warnings.append(f"There is no report: {reason} All else is complete.".replace(str(part), str(folder)))
+        _write_report(part, result, ct, ct_path, package)
     return result
 
 
@@ -139,16 +137,28 @@ def explain_to_folder(
 def _write_report(
     part: Path, result: Result, ct: sitk.Image, ct_path: str | Path, package: ModelPackage, given: str | None = None
 ) -> None:
-    write_report(
-        part / "report.html",
-        ct=ct,
-        ct_name=Path(ct_path).absolute().name,
-        segmentation=result.segmentation,
-        measures=result.measures,
-        package=package,
-        warnings=result.warnings,
-        given=given,
-    )
+    """Writes the report. Where that fails, it is a warning: all else, the work of minutes, is there."""
+    try:
+        write_report(
+            part / "report.html",
+            ct=ct,
+            ct_name=Path(ct_path).absolute().name,
+            segmentation=result.segmentation,
+            measures=result.measures,
+            package=package,
+            warnings=result.warnings,
+            given=given,
+        )
+    except OutputError as error:
+        reason = str(error)
+    except (MemoryError, RuntimeError) as error:  # ITK raises the latter where it has too little memory
+        if not is_out_of_memory(error):
+            raise
+        reason = "the memory did not suffice."
+    else:
+        return
+    sentence = f"There is no report: {reason} All else is complete."
+    result.warnings.append(sentence.replace(str(part), str(result.folder)))
 
 
 def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, list[str], list[str]]:

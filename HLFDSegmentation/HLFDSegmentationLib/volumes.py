@@ -99,9 +99,9 @@ class AxialSlices:
     def __init__(self, ct: sitk.Image, task: Task) -> None:
         self._ct = ct
         self._window = task.window
-        own_order = AxialOrder(ct)
-        self.slice_tilt = own_order.slice_tilt
-        self.cut_straight = own_order.tilt > MAX_TILT_DEGREES
+        self._ct_order = AxialOrder(ct)
+        self.slice_tilt = self._ct_order.slice_tilt
+        self.cut_straight = self._ct_order.tilt > MAX_TILT_DEGREES
         self._grid = _cut_straight(ct, task.spacing) if self.cut_straight else ct
         self._order = AxialOrder(self._grid)
         self._voxels = self._order.view(sitk.GetArrayViewFromImage(self._grid))
@@ -149,23 +149,18 @@ class AxialSlices:
     @cached_property
     def blank(self) -> np.ndarray:
         """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
-        return self._even & ~self._even.all()
+        return _blank(self._voxels)
 
     @property
     def between_blank(self) -> slice:
         """From the first to the last slice that is not blank."""
-        shown = np.flatnonzero(~self.blank)
-        return slice(int(shown[0]), int(shown[-1]) + 1)
+        return _between(self.blank)
 
     @cached_property
     def copies(self) -> np.ndarray:
         """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""
         same = (np.array_equal(plane, below) for plane, below in zip(self._voxels[1:], self._voxels[:-1]))
-        return np.array([False, *same]) & ~self._even
-
-    @cached_property
-    def _even(self) -> np.ndarray:
-        return np.array([plane.min() == plane.max() for plane in self._voxels])
+        return np.array([False, *same]) & ~_even(self._voxels)
 
     def coarse(self) -> np.ndarray:
         """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""
@@ -214,6 +209,16 @@ class AxialSlices:
             image = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
         return image
 
+    def own_slices(self, labels: sitk.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """Labels on the CT's grid in its own slices, also of a CT that is cut anew, which itself ends within its box.
+
+        Returns:
+            uint8 (Z, Y, X) in axial order, without the blank slices at the ends, and their spacing in mm along x, y, z.
+        """
+        order = self._ct_order
+        shown = _between(_blank(order.view(sitk.GetArrayViewFromImage(self._ct))))
+        return order.view(sitk.GetArrayViewFromImage(labels))[shown], order.spacing
+
     def volumes_to_fill(self, on_ct: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For arrays in the shape of the CT's own, those (Z, Y, X) in axial order that are to be filled for them.
 
@@ -253,6 +258,21 @@ class AxialSlices:
         rows, columns = self.shown
         canvas[:, :rows, :columns] = _resize(torch.from_numpy(slab)[:, None], self.shown)[:, 0].numpy()
         return canvas
+
+
+def _even(voxels: np.ndarray) -> np.ndarray:
+    """Which slices of (Z, Y, X) hold one value alone, bool (Z,)."""
+    return np.array([plane.min() == plane.max() for plane in voxels])
+
+
+def _blank(voxels: np.ndarray) -> np.ndarray:
+    even = _even(voxels)
+    return even & ~even.all()
+
+
+def _between(blank: np.ndarray) -> slice:
+    shown = np.flatnonzero(~blank)
+    return slice(int(shown[0]), int(shown[-1]) + 1)
 
 
 def _resize(values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
