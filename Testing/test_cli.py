@@ -345,7 +345,15 @@ def test_a_teacher_for_a_student_that_learns_alone_is_refused(tmp_path, capsys):
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(run), "--task", "liver-tumor"]
     assert main([*command, "--method", "none", "--teacher-weights", "any.pt"]) == 1
     assert "--teacher-weights would not be used" in capsys.readouterr().err
+    assert main([*command, "--method", "none", "--teacher", "unet++"]) == 1
+    assert "--teacher would not be used" in capsys.readouterr().err
     assert not run.exists()
+
+
+def test_workers_beside_a_scheduler_that_has_its_own_are_refused(tmp_path, capsys):
+    command = ["compare", str(tmp_path), "-o", str(tmp_path / "compared"), "--methods", "none", "--workers", "4"]
+    assert main([*command, "--scheduler", "tcp://server:8786"]) == 1
+    assert "--workers would not be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])

@@ -15,20 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import torch
 from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import LocalCluster
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
-from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
 from HLFDTrainingLib.compare.folder import ComparisonFolder
-from HLFDTrainingLib.compare.jobs import Jobs
+from HLFDTrainingLib.compare.jobs import Jobs, RowRun
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
+from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
 from HLFDTrainingLib.split import Split, split_by_patient
@@ -268,6 +270,34 @@ def test_other_cases_are_refused(finished, cases, split, scheduler):
     assert other.test != split.test
     with pytest.raises(TrainingError, match="another list of cases or another split"):
         compare(finished, PLAN, cases, other, ROWS, scheduler=scheduler)
+
+
+def test_a_row_that_begins_or_is_measured_after_a_label_was_changed_is_refused(tmp_path, scheduler, monkeypatch):
+    """A comparison takes days, in which somebody corrects a drawing."""
+    cases = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
+    split = split_by_patient(cases, fractions=(0.5, 0.25, 0.25))
+    folder, plan = ComparisonFolder(tmp_path / "compared"), replace(PLAN, student_epochs=1)
+    compare(folder.path, plan, cases, split, [NONE], scheduler=scheduler)
+    jobs, train = Jobs(folder.path, folder.token(), threads=1), RowRun.run
+    measured, begun = (Row("none", NETWORK, seed) for seed in (1, 2))
+    for row in (measured, begun):
+        folder.start_run(folder.row(row), row.plan(plan), cases, split)
+
+    def change_the_label_of(case: Case) -> None:
+        sitk.WriteImage(sitk.ReadImage(str(case.label)) * 0, str(case.label))
+
+    monkeypatch.setattr(RowRun, "run", lambda self: (train(self), change_the_label_of(split.test[0])))
+    with pytest.raises(CasesError, match=r"the label in .* is not the one that was there"):
+        jobs.row(measured)
+    assert not folder.figures_file(folder.row(measured)).exists()
+    with pytest.raises(CasesError, match=r"the label in .* is not the one that was there"):
+        jobs.row(begun)
+    assert not folder.row(begun).stage("student").exists()
+
+
+def test_a_row_as_the_teacher_of_a_training_is_told_where_its_teacher_is(finished):
+    with pytest.raises(TrainingError, match=r"no teacher of its own.*teacher"):
+        check_plan(replace(PLAN, teacher_weights=str(finished / "rows" / HLFD.name)))
 
 
 def test_row_that_fails_does_not_hold_up_the_others(tmp_path, compare_here):

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
-from HLFDSegmentationLib.errors import OutputError, TrainingError
+from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.augmentation import anatomical_changes
 from HLFDTrainingLib.cases import find_cases
@@ -73,6 +73,19 @@ def test_changed_case_is_read_anew(tmp_path):
     before = dataset(case, tmp_path / "cache")[0, 2][0]
     sitk.WriteImage(blob_case(7)[0], str(case.ct))
     assert not torch.equal(before, dataset(case, tmp_path / "cache")[0, 2][0])
+
+
+def test_a_case_that_is_changed_while_it_is_learned_from_stays_as_it_was(tmp_path):
+    """Epochs before and after a correction could not be compared, and the run would be refused when it goes on."""
+    case = find_cases(write_cases(tmp_path / "cases", 1), TASK)[0]
+    slices = dataset(case, tmp_path / "cache")
+    before = slices[0, 2][1].classes
+    empty = sitk.ReadImage(str(case.label)) * 0
+    sitk.WriteImage(empty, str(case.label))
+
+    assert before.any() and torch.equal(slices[0, 2][1].classes, before)
+    with pytest.raises(CasesError, match=f"{case.name}.*was changed while it was learned from"):
+        slices[0, 3]
 
 
 @pytest.mark.parametrize("order", ["RAS", "PIR", "LSA"])

@@ -177,9 +177,9 @@ def test_whoever_chose_a_student_is_not_tested_on_later(finished, cases_folder):
 
 def test_a_run_of_an_earlier_version_chooses_its_best_epoch_by_figures_that_can_be_compared(cases_folder, tmp_path):
     folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
-    last = folder.stage("student") / "last.pt"
+    last, best = (folder.stage("student") / name for name in ("last.pt", "best.pt"))
     with pytest.raises(Stopped):
-        TrainingRun(folder, stop_requested=last.is_file).run()
+        TrainingRun(folder, stop_requested=best.is_file).run()
     checkpoint = torch.load(last, weights_only=True)
     assert checkpoint["state"]["epoch"] == 1
     checkpoint["state"]["best"] = 2.0
@@ -503,20 +503,57 @@ def test_epoch_begun_by_several_processes_is_gone_on_with_at_the_same_slice(case
     assert next(event["step"] for event in train(folder) if event["event"] == "step") == 3
 
 
-@pytest.mark.parametrize("when", ["reading", "step"])
-def test_case_that_is_taken_away_is_named_and_training_goes_on_when_it_is_back(when, tmp_path):
+def test_case_that_is_taken_away_is_named_and_training_goes_on_when_it_is_back(tmp_path):
     folder = begin(tmp_path / "run", write_cases(tmp_path / "cases", 3, slices=4), ALONE)
     case = folder.split(ALONE).train[0]
     aside = tmp_path / "aside.nii.gz"
 
     def take_away(event: dict) -> None:
-        if event["event"] == when and case.label.exists():
+        if event["event"] == "reading" and case.label.exists():
             case.label.rename(aside)
 
     with pytest.raises(CasesError, match=f"{case.name}.*no longer there"):
         TrainingRun(folder, report=take_away).run()
     aside.rename(case.label)
     assert train(folder)[-1]["event"] == "finished"
+
+
+def test_case_that_is_taken_away_when_it_was_read_does_not_stop_a_training(tmp_path):
+    """As with a network disk that is away for a while."""
+    folder = begin(tmp_path / "run", write_cases(tmp_path / "cases", 3, slices=4), ALONE)
+    case = folder.split(ALONE).train[0]
+
+    def take_away(event: dict) -> None:
+        if event["event"] == "step":
+            case.label.unlink(missing_ok=True)
+
+    TrainingRun(folder, report=take_away).run()
+    assert not case.label.exists() and folder.finished
+
+
+@pytest.mark.parametrize("full_for", [2, 100])
+def test_memory_that_is_full_while_an_epoch_is_validated_is_waited_for_and_costs_no_step(
+    full_for, finished, cases_folder, tmp_path, monkeypatch
+):
+    count, tries = stage_file.count_overlaps, []
+
+    def crowded(*arguments):
+        tries.append(1)
+        if len(tries) <= full_for:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return count(*arguments)
+
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+    with monkeypatch.context() as changed:
+        changed.setattr(stage_file, "count_overlaps", crowded)
+        changed.setattr(stage_file, "MEMORY_WAITS", (0, 0))
+        if full_for == 2:
+            train(folder)
+        else:
+            with pytest.raises(TrainingError, match="smaller batch"):
+                train(folder)
+    assert ["step" for event in train(folder) if event["event"] == "step"] == []
+    assert_same(weights(folder, "student"), weights(finished[0], "undistilled"))
 
 
 @pytest.mark.parametrize("full_for", [2, 100])

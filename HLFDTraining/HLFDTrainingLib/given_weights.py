@@ -70,6 +70,7 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
     if trained := run_of_weights(Path(source)):
         _check_task(trained.plan().task, source, role, plan)
     if run.started or file.is_file():
+        _check_own_teacher(run, role, file)
         weights = read_weights(file if file.is_file() or not run.given(role).is_file() else run.given(role))
     elif Path(source).suffix == ".pt":
         if not Path(source).is_file():
@@ -87,6 +88,16 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
             f"Name its network with --{role}, or choose other weights."
         ) from error
     return weights["network"]
+
+
+def _check_own_teacher(run: RunFolder, role: str, file: Path) -> None:
+    """Raises TrainingError where a run was taught by a teacher that it does not hold, as a row of a comparison."""
+    if role != "teacher" or file.is_file() or run.given(role).is_file():
+        return
+    if taught_by := run.plan().teacher_weights:
+        raise TrainingError(
+            f"The training in {run.path} has no teacher of its own: it was taught by that in {taught_by}. Give that."
+        )
 
 
 def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:

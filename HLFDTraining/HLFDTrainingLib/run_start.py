@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from HLFDSegmentationLib.errors import TrainingError
 
+from .case_files import Looked
 from .cases import Case, write_cases_json
 from .earlier_runs import EARLIER, FINGERPRINTS, parts_met, patients_met_by_ct
 from .plan import TrainingPlan
@@ -14,8 +15,19 @@ from .software import software_versions
 from .split import Split
 
 
-def start_run(run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
-    """Writes what is to be done. Raises TrainingError where a run was begun here before."""
+def start_run(
+    run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split, files: Mapping[str, Looked] | None = None
+) -> None:
+    """Writes what is to be done.
+
+    Args:
+        run: a new folder.
+        plan, cases, split: of the run.
+        files: what the cases' files have to be, see `case_files.look_at`, where they were looked at before.
+
+    Raises:
+        TrainingError: a run was begun here before.
+    """
     if run.started:
         raise TrainingError(
             f"{run.path} holds a training run already. Go on with it by --resume, or choose another folder."
@@ -25,5 +37,5 @@ def start_run(run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: 
     run.write("software.json", software_versions())
     sources = [plan.student_weights, plan.teacher_weights]
     run.write(EARLIER, parts_met(sources))
-    run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources)})
+    run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources), "files": dict(files or {})})
     run.write("plan.json", plan.to_dict())

@@ -71,9 +71,9 @@ class StageState:
 class Stage:
     """Trains a learner for a number of epochs and keeps its best and its last state in a folder.
 
-    Files: `last.pt` (to go on from: after each epoch, and where a run was stopped), `best.pt` (the network whose
-    `CRITERION` was highest, on the validation cases) and `preview.npz` (see `preview`). All are written aside and
-    renamed.
+    Files: `last.pt` (to go on from: after the steps of each epoch, after its validation, and where a run was stopped),
+    `best.pt` (the network whose `CRITERION` was highest, on the validation cases) and `preview.npz` (see `preview`).
+    All are written aside and renamed.
 
     `run` does all of it. Who measures a stage (see `estimate`) overrides `run` and takes the parts of an epoch that are
     public: `train_step`, `overlaps`, `save_best` and `save`.
@@ -288,7 +288,7 @@ class Stage:
     def _too_little_memory(self) -> TrainingError:
         return TrainingError(
             f"The memory of {self.device} does not suffice for the {self.name} with {self.plan.batch} slices a step. "
-            "Training stopped; the state after the last whole epoch is kept. Close other programs and "
+            "Training stopped; what was learned until the last checkpoint is kept. Close other programs and "
             "continue (in a terminal with --resume), or start again with a smaller batch."
         )
 
@@ -314,7 +314,9 @@ class Stage:
 
     def _finish_epoch(self) -> None:
         started = time.monotonic()
-        counts = self._validate()
+        # What follows may be stopped or fail, and on a CPU it takes minutes.
+        self.save()
+        counts = self._when_there_is_memory(self._validate)
         dice = mean_dice(counts)
         measured = dice[1:][~np.isnan(dice[1:])]
         value = float(measured.mean()) if len(measured) else math.nan
@@ -366,11 +368,10 @@ class Stage:
         return merged
 
     def _numbers_until_stopped(self) -> Iterator[int]:
-        """Numbers of this process's validation slices. On a CPU they take minutes, after all steps of an epoch."""
+        """Numbers of this process's validation slices. Raises Stopped."""
         for number in range(self.processes.rank, len(self.validation), self.processes.world):
             # Processes that validate together are never at the same slice, and cannot agree before the end.
             if self.processes.world == 1 and self.stop_requested():
-                self.save()
                 raise Stopped
             yield number
 
@@ -385,7 +386,8 @@ class Stage:
 
     def _load(self) -> None:
         try:
-            checkpoint = torch.load(self.last, map_location=self.device, weights_only=True)
+            # The optimizer counts its steps on the CPU: on a GPU, each step would wait for every count.
+            checkpoint = torch.load(self.last, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for damaged files
             if is_out_of_memory(error):
                 raise

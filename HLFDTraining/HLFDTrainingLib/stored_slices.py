@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
@@ -95,6 +96,9 @@ class _AxialCase:
 class StoredSlices:
     """Slices as `SliceReader` gives them, read once: after that they come from files in a folder.
 
+    They are those of the cases as they are now: an annotation that is changed later is not learned from, for epochs
+    before and after could not be compared.
+
     MONAI's PersistentDataset does the same, but writes to the system's temporary folder and moves the file. Where that
     is another disk, a file can be seen, or left behind, half written, and then it is never read again.
 
@@ -109,29 +113,45 @@ class StoredSlices:
         self.task = task
         self.folder = folder
         self.read = SliceReader(task)
+        self.stamps = {case.name: _stamp(case) for case in {item.case.name: item.case for item in items}.values()}
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """One slice.
 
         Raises:
+            CasesError: it has to be read, and its case is not as it was.
             OutputError: the folder cannot be written.
         """
-        path = self.folder / f"{self._key(self.items[number])}.pt"
+        item = self.items[number]
+        path = self.folder / f"{self._key(item)}.pt"
         try:
             return torch.load(path, weights_only=True)
         # Not there, or damaged by a disk or a power failure.
         except (OSError, EOFError, RuntimeError, UnpicklingError):
-            slice_ = self.read(self.items[number])
+            self._check_unchanged(item.case)
+            slice_ = self.read(item)
         with replacing(path) as part, writing(path):
             torch.save(slice_, part)
         return slice_
 
     def _key(self, item: SliceItem) -> str:
-        """Of a slice as it is now, so that a changed file or task is read anew."""
+        """Of a slice as it was at first, so that a file or task that was changed before is read anew."""
         case, task = item.case, self.task
-        files = [
-            file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])
-        ]
-        stamp = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        identity = (stamp, item.index, sorted(case.labels.items()), task.window, task.spacing, task.num_classes)
-        return sha256(repr(identity).encode()).hexdigest()
+        stamp, labels = self.stamps[case.name], sorted(case.labels.items())
+        identity = (stamp, item.index, labels, task.window, task.spacing, task.num_classes)
+        # Short, as Windows cuts off long paths.
+        return sha256(repr(identity).encode()).hexdigest()[:32]
+
+    def _check_unchanged(self, case: Case) -> None:
+        if _stamp(case) != self.stamps[case.name]:
+            raise CasesError(
+                f"Case {case.name}: its CT or its label was changed while it was learned from, so that what is learned "
+                "from now on could not be compared with what was before. Restore the files and continue (in a terminal "
+                "with --resume), or begin a new run."
+            )
+
+
+def _stamp(case: Case) -> list[tuple[str, int, int]]:
+    """What changes with the files of a case."""
+    files = [file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -137,6 +137,11 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
         raise TrainingError(
             "With --teacher-weights no teacher is trained, so --teacher-epochs would not be used. Leave out either."
         )
+    if options.scheduler is not None and options.workers is not None:
+        raise TrainingError(
+            "With --scheduler the rows run on the workers that were started for it, so --workers would not be used. "
+            "Leave out either."
+        )
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
     check_rows(rows, plan)

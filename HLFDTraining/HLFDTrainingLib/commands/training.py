@@ -91,6 +91,7 @@ def _train(options: argparse.Namespace) -> int:
         return _tell_estimate(folder, options)
 
     from HLFDSegmentationLib.command_text import quoted
+    from HLFDSegmentationLib.devices import is_out_of_memory
 
     from ..processes import joined_processes
     from ..run_lock import training_in
@@ -119,6 +120,15 @@ def _train(options: argparse.Namespace) -> int:
             except HLFDError as error:
                 report({"event": "error", "message": str(error)})
                 raise
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                short = TrainingError(
+                    "The memory does not suffice to go on. What was learned until the last checkpoint is kept. Close "
+                    "other programs and continue (in a terminal with --resume), or begin anew with a smaller batch."
+                )
+                report({"event": "error", "message": str(short)})
+                raise short from error
     return 0
 
 
@@ -236,6 +246,11 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
         raise TrainingError(
             f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "
             "out, or name a method that distills."
+        )
+    if options.teacher and not needs_teacher(plan.method, plan.method_options):
+        raise TrainingError(
+            f"The method '{plan.method}' trains the student alone, so --teacher would not be used. Leave it out, or "
+            "name a method that distills."
         )
     return plan
 

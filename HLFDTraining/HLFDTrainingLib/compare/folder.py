@@ -11,7 +11,7 @@ from typing import Any
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import write_json
 
-from ..case_files import look_at
+from ..case_files import Looked, look_at
 from ..cases import Case
 from ..plan import TrainingPlan
 from ..run_folder import RunFolder, check_unused
@@ -114,6 +114,14 @@ class ComparisonFolder:
                 )
         write_json(self._stored, {**stored, "files": look_at(cases, stored.get("files", {}))})
 
+    def check_files(self, cases: Sequence[Case]) -> None:
+        """Raises CasesError where the files of a case are not those that the comparison was begun with."""
+        look_at(cases, self._files)
+
+    @property
+    def _files(self) -> dict[str, Looked]:
+        return read_json(self._stored).get("files", {})
+
     @property
     def plan(self) -> TrainingPlan:
         """What all rows share. Raises TrainingError where no comparison was begun."""
@@ -128,7 +136,7 @@ class ComparisonFolder:
             TrainingError: the run was begun with another plan.
         """
         if not run.started:
-            start_run(run, plan, cases, split)
+            start_run(run, plan, cases, split, self._files)
             return
         before = run.plan()
         if replace(before, teacher_weights=plan.teacher_weights) != plan:

@@ -117,12 +117,12 @@ class Jobs:
                 raise Stopped
 
         plan = run.plan()
+        test = run.split(plan).test
+        folder.check_files(test)
         name = plan.teacher if about["method"] == TEACHER else plan.student
         chosen = folder.focus_slices() or {}
         started = time.monotonic()
-        figures = measure_network(
-            network, name, plan.task, run.split(plan).test, chosen, device=plan.device, before_each=before_each
-        )
+        figures = measure_network(network, name, plan.task, test, chosen, device=plan.device, before_each=before_each)
         seconds = round(time.monotonic() - started, 1)
         write_json(folder.figures_file(run), {**about, "measuring_seconds": seconds, **figures})
 
