@@ -153,8 +153,10 @@ def test_an_organ_that_the_end_of_a_tilted_ct_cuts_is_told(monkeypatch):
     tilt = sitk.Euler3DTransform()
     tilt.SetRotation(np.radians(25), 0, 0)
     ct.SetDirection(tilt.GetMatrix())
-    notes = Segmenter(find_package(), "cpu").segment(ct).notes
-    assert any("begins or ends where liver was found" in note for note in notes)
+    segmenter = Segmenter(find_package(), "cpu")
+    found = segmenter.segment(ct)
+    for result in (found, segmenter.explain(ct, found.labels)):
+        assert any("begins or ends where liver was found" in note for note in result.notes)
 
 
 def test_hardly_anything_of_an_organ():

@@ -116,9 +116,9 @@ def test_the_estimate_of_a_run_that_was_begun_is_of_what_is_left(cases_folder, t
     folder = RunFolder(tmp_path / "my run")
     split = split_of(cases_folder)
     start_run(folder, replace(ALONE, student_epochs=3), [*split.train, *split.validation, *split.test], split)
-    last = folder.stage("student") / "last.pt"
+    best = folder.stage("student") / "best.pt"
     with pytest.raises(Stopped):
-        TrainingRun(folder, report=folder.logging(lambda event: None), stop_requested=last.is_file).run()
+        TrainingRun(folder, report=folder.logging(lambda event: None), stop_requested=best.is_file).run()
     command = ["train", "-o", str(folder.path), "--resume", "--estimate", "--json"]
     assert main(command) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

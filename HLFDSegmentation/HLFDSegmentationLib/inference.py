@@ -165,7 +165,8 @@ class Segmenter:
         stack = SliceStack(slices)
         cautions = side_cautions(slices) or self._shape_cautions(slices, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
-        notes = _ct_doubts(ct, slices) + stack.doubts() + runner.notes
+        notes = _ct_doubts(ct, slices) + stack.doubts() + cut_doubts(*slices.own_slices(labels), self.task)
+        notes += runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def _position_cautions(self, runner: NetworkRunner, slices: AxialSlices) -> list[str]:

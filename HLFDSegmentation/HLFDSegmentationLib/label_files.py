@@ -53,7 +53,8 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
     if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path} does not hold one value for each voxel of a volume. A segmentation with overlapping segments is "
-            "stored like this; in 3D Slicer, export it to a label map."
+            "stored like this; in the Segment Editor of 3D Slicer, take the tumor out of the organ (Logical operators, "
+            "Subtract), and save it again."
         )
     check_numbers(label, str(path), AS_BACKGROUND)
     return label

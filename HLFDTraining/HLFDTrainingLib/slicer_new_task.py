@@ -74,7 +74,9 @@ def _parts_spin() -> qt.QSpinBox:
     spin = qt.QSpinBox()
     spin.setObjectName("partsSpin")
     spin.setRange(1, 30)
-    spin.setToolTip(_("How many of it a body has: 1 liver, 2 kidneys. Cases with more are looked at twice."))
+    spin.setToolTip(
+        _("How many of it a body has: 1 liver, 2 kidneys. Results keep so many pieces and leave out smaller ones.")
+    )
     return spin
 
 
