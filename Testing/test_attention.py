@@ -201,6 +201,28 @@ def test_slabs_of_any_thickness_give_the_same(images, slab):
         assert attention.focus == other.focus
 
 
+def test_slices_that_are_given_again_after_memory_ran_out_do_not_count_twice(images, monkeypatch):
+    whole, calls = _collect(images), 0
+
+    def short(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 8:  # in the second label of the second slab
+            raise MemoryError
+        return area_average(*arguments)
+
+    monkeypatch.setattr("HLFDSegmentationLib.attention.area_average", short)
+    network = SegmentationNetwork(_Transparent(), TRANSPARENT_LAYERS, stride=1)
+    collector = AttentionCollector(network, TASK, len(images), (8, 8), layers=TRANSPARENT_LAYERS)
+    given = torch.from_numpy(images), _segmented(network, images), np.ones(images[:, 0].shape, bool)
+    collector.add(0, *(part[:2] for part in given))
+    with pytest.raises(MemoryError):
+        collector.add(2, *(part[2:] for part in given))
+    collector.add(2, *(part[2:] for part in given))
+    for attention in collector.result():
+        assert attention.focus == whole[attention.label, attention.layer].focus
+
+
 def test_attention_beside_the_ct_counts_nothing_and_is_not_shown(images):
     """decoder2 attends to every pixel alike, those that pad the canvas too."""
     beside, whole = (_collect(images, shown=shown)["liver", "decoder2"] for shown in ((8, 7), (8, 8)))

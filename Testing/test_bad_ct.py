@@ -479,6 +479,17 @@ def test_sheared_nifti(codes, tmp_path, capfd, monkeypatch):
     read_ct(with_forms(path, (1, 1), shear=5e-4))
 
 
+@pytest.mark.parametrize("orient", [0, 1, 3])
+def test_analyze_pairs_are_refused(orient, tmp_path, capfd):
+    """Their orientation has the place of NIfTI's qform code, and means something else."""
+    path = written(volume(), tmp_path / "ct.hdr")
+    content = bytearray(path.read_bytes())
+    content[252:348] = bytes(96)
+    content[252] = orient
+    path.write_bytes(content)
+    assert "Analyze 7.5 file, which does not say how the patient lies" in refusal(path, capfd)
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("order", "<>")
 def test_nifti_2_is_called_so(order, suffix, tmp_path, capfd):

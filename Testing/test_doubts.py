@@ -54,6 +54,14 @@ def test_tilted_slices_are_told_with_their_angle(degrees, told, orientation, unt
     assert any("straight slices were cut" in note for note in notes) == (degrees > 20)
 
 
+def test_the_spacing_of_a_tilted_ct_is_told_and_not_that_of_the_slices_cut_from_it(untrained_package):
+    ct = sitk.GetImageFromArray(np.zeros((8, 24, 24), np.float32))
+    ct.SetSpacing((3.0, 3.0, 15.0))
+    ct.SetDirection(sitk.Euler3DTransform((0, 0, 0), np.radians(25), 0, 0).GetMatrix())
+    notes = Segmenter(read_package(untrained_package), "cpu").segment(ct).notes
+    assert any("slices are 15 mm apart" in note for note in notes)
+
+
 def test_slices_of_a_patient_who_is_turned_in_them_are_not_tilted():
     """Training turns its slices, too."""
     ct = sitk.GetImageFromArray(np.zeros((4, 8, 8), np.float32))
@@ -159,6 +167,19 @@ def test_an_organ_that_the_end_of_a_tilted_ct_cuts_is_told(monkeypatch):
         assert any("begins or ends where liver was found" in note for note in result.notes)
 
 
+def test_pieces_that_the_end_of_a_tilted_ct_cuts_apart_are_kept(monkeypatch):
+    z, y, x = np.indices((20, 60, 60))
+    lobes = np.zeros(z.shape, np.uint8)
+    for middle, radius in ((15, 12), (45, 9)):
+        lobes[(x - middle) ** 2 + (y - 30) ** 2 + z**2 < radius**2] = LIVER
+    monkeypatch.setattr(AxialSlices, "to_own", lambda slices, labels: lobes.copy())
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 100, z.shape).astype(np.int16))
+    ct.SetSpacing((3.0, 3.0, 3.0))
+    ct.SetDirection(sitk.Euler3DTransform((0, 0, 0), np.radians(25), 0, 0).GetMatrix())
+    found = Segmenter(find_package(), "cpu").segment(ct).labels
+    assert np.array_equal(sitk.GetArrayFromImage(found), lobes)
+
+
 def test_hardly_anything_of_an_organ():
     """With its tumors; nothing at all is no doubt."""
     labels = np.zeros((2, 10, 10), np.uint8)
@@ -204,6 +225,15 @@ def test_a_few_voxels_of_kidney_and_a_task_without_one_say_nothing_of_contrast_m
     hu = np.full(labels.shape, 20)
     assert contrast_cautions(hu, labels, TASK, 1.0) and not contrast_cautions(hu, labels, TASK, 0.1)
     assert contrast_cautions(hu, np.full_like(labels, 1), TASKS["liver-tumor"], 1.0) == []
+
+
+def test_kidneys_that_are_mostly_called_tumor_do_not_hide_that_contrast_medium_is_missing():
+    """As models call them without it."""
+    labels = np.full((2, 10, 10), KIDNEY_TUMOR, np.uint8)
+    labels[0, 0] = KIDNEY
+    assert contrast_cautions(np.full(labels.shape, 30), labels, TASK, 1.0)
+    assert contrast_cautions(np.where(labels == KIDNEY, 120, 30), labels, TASK, 1.0) == []
+    assert contrast_cautions(np.full(labels.shape, 30), np.full_like(labels, KIDNEY_TUMOR), TASK, 1.0) == []
 
 
 def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import network_runner
+from HLFDSegmentationLib.body_orientation import MirroredSearch
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.inference import Segmenter, classify
@@ -325,6 +326,19 @@ def test_progress_rises_to_1_in_each_phase():
     for name in ("segmenting", "explaining"):
         shares = [share for phase, share in told if phase == name]
         assert shares == sorted(shares) and shares[-1] == 1
+
+
+def test_the_search_for_mirrored_slices_is_part_of_the_progress(monkeypatch):
+    told, before = [], []
+
+    def steps(search, *arguments):
+        before.append(told[-1])
+        yield from searched(search, *arguments)
+
+    searched = MirroredSearch.steps
+    monkeypatch.setattr(MirroredSearch, "steps", steps)
+    segmenter().segment(patient(pieces=KIDNEYS), progress=lambda _phase, share: told.append(share))
+    assert 0 < before[0] < 1 and told[-1] == 1
 
 
 @pytest.mark.parametrize("stop_in", ["segmenting", "explaining"])

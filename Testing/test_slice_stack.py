@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDSegmentationLib.volumes import AxialSlices
 from scipy.ndimage import gaussian_filter
 
 TASK = TASKS["abdomen"]
@@ -31,13 +31,18 @@ def image(hu: np.ndarray) -> sitk.Image:
     return ct
 
 
+def tilted(ct: sitk.Image, degrees: float) -> sitk.Image:
+    ct.SetDirection(sitk.Euler3DTransform((0, 0, 0), np.radians(degrees), 0, 0).GetMatrix())
+    return ct
+
+
 def stack(hu: np.ndarray) -> SliceStack:
-    return SliceStack(AxialSlices(image(hu), TASK))
+    return SliceStack(AxialVolume(image(hu)))
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
 def test_slices_of_one_body_are_not_doubted(orientation):
-    found = SliceStack(AxialSlices(sitk.DICOMOrient(image(body()), orientation), TASK))
+    found = SliceStack(AxialVolume(sitk.DICOMOrient(image(body()), orientation)))
     assert found.cautions() == [] and found.doubts() == []
 
 
@@ -143,6 +148,19 @@ def test_blank_slices_do_not_make_a_kidney_whole_that_the_ct_cuts(monkeypatch):
     assert not any("than kidneys" in told for told in Segmenter(find_package(), "cpu").segment(ct).cautions)
 
 
+def test_a_tilted_ct_that_cuts_the_kidneys_does_not_make_them_whole(monkeypatch):
+    """In the box around the straight slices they do not reach the border."""
+    labels = kidneys(height_mm=95)[:30]
+    monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels) or [])
+    ct = tilted(image(body()[:30, :, :1].repeat(60, axis=2)), 25)
+    ct.SetSpacing((5.0, 5.0, 1.25))
+    segmenter = Segmenter(find_package(), "cpu")
+    found = segmenter.segment(ct)
+    assert found.labels.GetSize() == ct.GetSize() and (sitk.GetArrayViewFromImage(found.labels) == labels).all()
+    for result in (found, segmenter.explain(ct, found.labels)):
+        assert not any("than kidneys" in told for told in result.cautions)
+
+
 def test_one_odd_kidney_beside_a_good_one_tells_nothing():
     """As where a part of it was found."""
     labels = kidneys(height_mm=95)
@@ -150,9 +168,11 @@ def test_one_odd_kidney_beside_a_good_one_tells_nothing():
     assert spacing_cautions(labels, SPACING, TASK) == []
 
 
-def test_the_order_is_told_with_the_result():
+@pytest.mark.parametrize("degrees", [0, 25])
+def test_the_order_is_told_with_the_result(degrees):
+    """Also of a CT that is cut anew: straight slices show some of several of its own."""
     segmenter = Segmenter(find_package(), "cpu")
-    shuffled = image(body()[np.random.default_rng(0).permutation(COUNT)][:30])
+    shuffled = tilted(image(body()[np.random.default_rng(0).permutation(COUNT)][:30]), degrees)
     labels = sitk.Image(shuffled.GetSize(), sitk.sitkUInt8)
     labels.CopyInformation(shuffled)
     for result in (segmenter.segment(shuffled), segmenter.explain(shuffled, labels)):
@@ -161,5 +181,5 @@ def test_the_order_is_told_with_the_result():
 
 @pytest.mark.parametrize("name", ["hcc_011_acq1", "totalseg_dicom20", "totalseg_example_3mm"])
 def test_the_slices_of_real_cts_are_not_doubted(name, data):
-    found = SliceStack(AxialSlices(read_ct(data / "volumes" / name / "ct.nii.gz"), TASK))
+    found = SliceStack(AxialVolume(read_ct(data / "volumes" / name / "ct.nii.gz")))
     assert found.cautions() == [] and found.doubts() == []

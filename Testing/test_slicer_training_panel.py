@@ -110,6 +110,11 @@ def chart_nodes(slicer) -> list:
     return [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
 
 
+def dice_and_loss(panel: Panel) -> tuple:
+    charts = panel.panel._charts
+    return charts._dice.node, charts._loss.node
+
+
 def column(chart, series: str) -> list[float]:
     """The numbers of a series of a chart."""
     for number in range(chart.GetNumberOfPlotSeriesNodes()):
@@ -187,7 +192,7 @@ def test_new_epochs_come_by_themselves(panel, tmp_path, started):
     panel.ui.showChartsButton.click()
     tell(run, epoch_event("teacher", 1, 0.4))
     panel.wait(lambda: "Epoch 2 of 2" in panel.ui.stageLabel.text)
-    dice, _loss = panel.panel._charts.chart_nodes
+    dice, _loss = dice_and_loss(panel)
     assert column(dice, "liver")[0] == 0.4
 
 
@@ -324,7 +329,7 @@ def charted(panel, tmp_path):
 def test_charts_show_each_term_each_label_and_the_teacher_to_beat(charted):
     from slicer_shell.plots import save_chart
 
-    dice, loss = charted.panel._charts.chart_nodes
+    dice, loss = dice_and_loss(charted)
     assert series_names(loss) == ["segmentation", "ufd_encoder1"]
     assert column(loss, "segmentation") == [1.0, 0.5] and column(loss, "ufd_encoder1") == [0.5, 0.25]
     assert series_names(dice) == ["liver", "liver tumor", "liver, teacher", "liver tumor, teacher"]
@@ -363,10 +368,10 @@ def test_a_layout_that_the_user_chose_meanwhile_stays(charted):
 
 
 def test_deleted_charts_come_back_with_the_next_epoch(charted):
-    charted.slicer.mrmlScene.RemoveNode(charted.panel._charts.chart_nodes[0])
+    charted.slicer.mrmlScene.RemoveNode(dice_and_loss(charted)[0])
     tell(charted.run, epoch_event("student", 3, 0.6))
     charted.panel.refresh()
-    dice, _loss = charted.panel._charts.chart_nodes
+    dice, _loss = dice_and_loss(charted)
     assert column(dice, "liver")[2] == 0.6
 
 
@@ -375,7 +380,7 @@ def test_charts_survive_a_closed_scene(charted):
     charted.slicer.mrmlScene.Clear(False)
     assert chart_nodes(charted.slicer) == []
     charted.panel.attach(True)
-    dice, loss = charted.panel._charts.chart_nodes
+    dice, loss = dice_and_loss(charted)
     assert column(dice, "liver")[0] == 0.5 and column(loss, "segmentation") == [1.0, 0.5]
     assert {"HLFDTrainingDice", "HLFDTrainingLoss"} <= set(charted.slicer.app.layoutManager().shown_views())
 
@@ -462,7 +467,7 @@ def test_a_real_training_is_started_stopped_continued_and_finished(panel, tmp_pa
     panel.wait_for_end()
     assert panel.texts() == ["small livers (finished)"] and "finished" in panel.ui.stageLabel.text
     assert panel.ui.trainingProgress.value == 1000 and run.finished
-    dice, loss = panel.panel._charts.chart_nodes
+    dice, loss = dice_and_loss(panel)
     assert len(column(dice, "liver")) == 8 and "segmentation" in series_names(loss)
     assert not panel.ui.continueButton.enabled
     assert grab(panel.widget, "training_finished").stat().st_size > 4000

@@ -62,7 +62,7 @@ def there_and_back(ct: sitk.Image) -> tuple[AxialSlices, np.ndarray, sitk.Image]
     slices = AxialSlices(ct, TASK)
     images = slices.images(0, slices.count)
     bright = slices.to_grid(torch.from_numpy(images))[:, 0] >= 0.5
-    return slices, images, slices.labels_on_ct(bright.numpy().astype(np.uint8))
+    return slices, images, slices.own.image_of(slices.to_own(bright.numpy().astype(np.uint8)))
 
 
 def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
@@ -144,7 +144,7 @@ def test_canvas_holds_the_field_of_view_in_multiples_of_32(size, spacing, shape)
     ct.SetSpacing(spacing)
     slices = AxialSlices(ct, TASK)
     assert (slices.shape, slices.count) == (shape, size[2])
-    assert same_grid(slices.labels_on_ct(np.ones(slices.grid_shape, np.uint8)), ct)
+    assert same_grid(slices.own.image_of(slices.to_own(np.ones(slices.grid_shape, np.uint8))), ct)
 
 
 def test_a_layer_covers_exactly_the_canvas():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -196,7 +196,7 @@ class AttentionCollector:
     def add(self, start: int, images: torch.Tensor, classes: np.ndarray, body: np.ndarray) -> None:
         """Takes the next slices.
 
-        Nothing is kept of slices for which memory ran out: they can be given again in smaller slabs.
+        Slices for which memory ran out can be given again in smaller slabs: they do not count twice.
 
         Args:
             start: index of the first of them in the CT.
@@ -230,7 +230,7 @@ class AttentionCollector:
         if label not in self._found:
             # Pages of zeros that are never written cost no memory: only slices with the label do.
             volumes = {layer: np.zeros((self.count, *m.shape[1:]), np.float32) for layer, m in maps.items()}
-            self._found[label] = _Collected(volumes, np.zeros(self.count, bool))
+            self._found[label] = _Collected(self.count, volumes)
         collected = self._found[label]
         present = (classes == label.value).any(dim=2).any(dim=1)
         slices = start + np.flatnonzero(present.numpy())
@@ -242,15 +242,13 @@ class AttentionCollector:
         # The whole slice, the segment, and the organ with its tumors.
         regions = torch.stack([whole, classes == label.value, torch.isin(classes, torch.tensor(organ_values))])
         collected.slices_with_label[slices] = True
-        collected.area += (regions & body).sum(dim=(1, 2, 3)).numpy()
+        collected.area[slices] = (regions & body).sum(dim=(2, 3)).T.numpy()
         for layer, layer_maps in maps.items():
             shares = area_average(regions, layer_maps.shape[-2:], self.network.stride)
             values = layer_maps[present].float() * (shares[0] > 0)
             positive = values.clamp(min=0)
             collected.volumes[layer][slices] = values if self.signed else positive
-            collected.attention[layer] = (
-                collected.attention.get(layer, 0) + (positive * shares).double().sum(dim=(1, 2, 3)).numpy()
-            )
+            collected.attention[layer][slices] = (positive * shares).double().sum(dim=(2, 3)).T.numpy()
 
     def result(self) -> list[LayerAttention]:
         """For each label that was found, in the task's order, and each layer."""
@@ -264,12 +262,19 @@ class AttentionCollector:
 
 @dataclass
 class _Collected:
-    """What is known of one label so far; `area` and `attention` are of the whole slice, the segment and the organ."""
+    """What is known of one label so far.
 
+    All of it is kept by slice: a slice that is given again, as after memory ran out, does not count twice. `area`, and
+    `attention` of each layer, are of the whole slice, the segment and the organ: (count, 3).
+    """
+
+    count: int
     volumes: dict[str, np.ndarray]
-    slices_with_label: np.ndarray
-    area: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
-    attention: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slices_with_label = np.zeros(self.count, bool)
+        self.area = np.zeros((self.count, 3), np.int64)
+        self.attention = {layer: np.zeros((self.count, 3)) for layer in self.volumes}
 
     def layer_attention(self, label: Label, layer: str, signed: bool) -> LayerAttention:
         maps = self.volumes[layer]
@@ -285,12 +290,12 @@ class _Collected:
             signed=signed,
             slices_with_label=self.slices_with_label.copy(),
             focus=self._focus(layer),
-            empty=bool(self.attention[layer][0] == 0),
+            empty=bool(self.attention[layer][:, 0].sum() == 0),
         )
 
     def _focus(self, layer: str) -> Focus | None:
-        everywhere, in_segment, in_organ = self.attention[layer].tolist()
-        body, segment, organ = self.area.tolist()
+        everywhere, in_segment, in_organ = self.attention[layer].sum(axis=0).tolist()
+        body, segment, organ = self.area.sum(axis=0).tolist()
         if everywhere == 0 or segment == 0:
             return None
         return Focus(in_segment / everywhere, in_organ / everywhere, segment / body, organ / body)

@@ -157,6 +157,7 @@ class MirroredSearch:
 
     Attributes:
         slices: the numbers of the slices that are searched.
+        passes: how often a slice goes through the network, if none cuts the body.
     """
 
     def __init__(self, slices: AxialSlices, task: Task) -> None:
@@ -164,6 +165,7 @@ class MirroredSearch:
         self._organs = [(organ, task.values_with_tumors(organ)) for organ in task.organs if organ.parts == 1]
         step = max(1, round(SEARCH_EVERY_MM / slices.spacing[2]))
         self.slices = np.arange(min(step // 2, slices.count - 1), slices.count, step) if self._organs else np.arange(0)
+        self.passes = len(self.slices) * (1 + len(EXCHANGES))
         # By slice, as a slice may be searched again with less memory.
         self._sure: dict[str, dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
 

@@ -176,9 +176,13 @@ def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: 
         task: what the classes are.
         voxel_ml: the volume of a voxel, in mL.
     """
-    kidneys = [label.value for label in task.organs if label.type == KIDNEY]
-    found = hu[np.isin(labels, kidneys)]
-    if not task.tumors or found.size * voxel_ml < LITTLE_ML or (median := np.median(found)) >= ENHANCED_KIDNEY_HU:
+    kidneys = [label for label in task.organs if label.type == KIDNEY]
+    with_tumors = [value for kidney in kidneys for value in task.values_with_tumors(kidney)]
+    kidney_hu = hu[np.isin(labels, [kidney.value for kidney in kidneys])]
+    # Models take kidneys without contrast medium for tumor, so tumors count for how much was found.
+    if not task.tumors or not kidney_hu.size or np.isin(labels, with_tumors).sum() * voxel_ml < LITTLE_ML:
+        return []
+    if (median := np.median(kidney_hu)) >= ENHANCED_KIDNEY_HU:
         return []
     tumors = " and ".join(tumor.name for tumor in task.tumors)
     return [

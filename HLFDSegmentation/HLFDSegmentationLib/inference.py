@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention
+from .axial_volume import AxialVolume
 from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
 from .devices import choose_device
@@ -119,6 +120,7 @@ class Segmenter:
         labels = np.zeros(slices.grid_shape, dtype=np.uint8)
         to_fill = slices.volumes_to_fill(probabilities)
         neighboring = NeighboringSlices(slices.blank, slices.spacing[2])
+        search = MirroredSearch(slices, self.task)
 
         def label_slab(start: int, stop: int) -> Iterator[float]:
             for number, averaged in neighboring.averaged(start, runner.logits(slices.images(start, stop))):
@@ -129,16 +131,20 @@ class Segmenter:
                         target[number] = values.cpu().numpy()
             yield 1.0
 
-        runner.run(range(slices.count), label_slab, _phase("segmenting", progress))
+        segmenting, searching = _shared(_phase("segmenting", progress), slices.count, search.passes)
+        runner.run(range(slices.count), label_slab, segmenting)
         slices.filled_to_ct(to_fill, probabilities)
         labels[slices.blank] = 0  # they show nothing
-        cleaned = self._cleaned(labels, slices)
-        found, network_labels = slices.labels_on_ct(labels), slices.to_canvas(labels)
-        stack = SliceStack(slices)
-        cautions = self._position_cautions(runner, slices) or self._shape_cautions(slices, network_labels)
+        own_labels = slices.to_own(labels)
+        cleaned = self._cleaned(own_labels, slices.own)
+        found = slices.own.image_of(own_labels)
+        network_labels = slices.to_canvas(slices.labels_of(found))
+        stack = SliceStack(slices.own)
+        cautions = self._position_cautions(runner, slices, search, searching)
+        cautions = cautions or self._shape_cautions(slices, own_labels, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct))
         cautions += stack.cautions() + self._contrast_cautions(ct, found)
-        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(labels, found, slices)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(own_labels, slices.own)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += runner.notes
@@ -160,45 +166,49 @@ class Segmenter:
         """
         slices = AxialSlices(ct, self.task)
         runner = NetworkRunner(self._network, self.device)
+        own_labels = slices.own.order.view(sitk.GetArrayViewFromImage(labels))
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
-        stack = SliceStack(slices)
-        cautions = side_cautions(slices) or self._shape_cautions(slices, network_labels)
+        stack = SliceStack(slices.own)
+        cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
-        notes = _ct_doubts(ct, slices) + stack.doubts() + cut_doubts(*slices.own_slices(labels), self.task)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
         notes += runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
-    def _position_cautions(self, runner: NetworkRunner, slices: AxialSlices) -> list[str]:
+    def _position_cautions(
+        self, runner: NetworkRunner, slices: AxialSlices, search: MirroredSearch, searching: Callable[[float], None]
+    ) -> list[str]:
         """About how the patient lies, by the CT alone."""
         if on_side := side_cautions(slices):
             return on_side
-        search = MirroredSearch(slices, self.task)
-        runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), lambda _share: None)
+        runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), searching)
         return search.cautions()
 
-    def _shape_cautions(self, slices: AxialSlices, network_labels: np.ndarray) -> list[str]:
+    def _shape_cautions(self, slices: AxialSlices, own_labels: np.ndarray, network_labels: np.ndarray) -> list[str]:
         """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
-        (rows, columns), spacing = slices.shown, (*slices.pixel_mm[::-1], slices.spacing[2])
         return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
-            network_labels[slices.between_blank, :rows, :columns], spacing, self.task
+            own_labels[slices.own.between_blank], slices.own.spacing, self.task
         )
 
     def _contrast_cautions(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
         hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
         return contrast_cautions(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
 
-    def _cleaned(self, labels: np.ndarray, slices: AxialSlices) -> list[str]:
-        """Cleans the labels; what is told of that. The CT ends where blank slices begin."""
-        shown = slices.between_blank
+    def _cleaned(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
+        """Cleans labels in the CT's own slices; what is told of that. The CT ends where blank slices begin."""
+        shown = ct.between_blank
         start = np.array([shown.start, 0, 0])
-        return clean(labels[shown], self.task, slices.spacing, lambda index: slices.place(index + start))
+        return clean(labels[shown], self.task, ct.spacing, lambda index: ct.place(index + start))
 
-    def _label_doubts(self, labels: np.ndarray, found: sitk.Image, slices: AxialSlices) -> list[str]:
+    def _cut_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
+        return cut_doubts(labels[ct.between_blank], ct.spacing, self.task)
+
+    def _label_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
-        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(slices.spacing)) / 1000
+        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(ct.spacing)) / 1000
         return [
-            *cut_doubts(*slices.own_slices(found), self.task),
+            *self._cut_doubts(labels, ct),
             *little_doubts(voxels, self.task, voxel_ml),
             *anatomy_doubts(voxels, self.task, voxel_ml),
             *model_doubts(voxels, self.task, self._metrics),
@@ -252,7 +262,7 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
 
 def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:
     """What makes a CT less fit for the network, whatever it shows."""
-    return geometry_doubts(slices.grid_shape, slices.spacing, _single_slice_mm(ct)) + tilt_doubts(
+    return geometry_doubts(slices.own.shape, slices.own.spacing, _single_slice_mm(ct)) + tilt_doubts(
         slices.slice_tilt, cut_straight=slices.cut_straight
     )
 
@@ -260,6 +270,14 @@ def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:
 def _single_slice_mm(ct: sitk.Image) -> float | None:
     """How thick a CT is that is a single slice, axial or not; none where there are more."""
     return next((mm for count, mm in zip(ct.GetSize(), ct.GetSpacing()) if count == 1), None)
+
+
+def _shared(
+    tell: Callable[[float], None], first: int, second: int
+) -> tuple[Callable[[float], None], Callable[[float], None]]:
+    """What tells the shares of two parts of a phase, so long as their numbers of slices."""
+    whole = first + second
+    return lambda share: tell(share * first / whole), lambda share: tell((first + share * second) / whole)
 
 
 def _phase(name: str, progress: Progress | None) -> Callable[[float], None]:

@@ -14,6 +14,7 @@ from .errors import InputError
 from .image_headers import AS_AIR, check_spacing, no_numbers, unreadable
 from .nifti_header import HEADER_BYTES, NiftiHeader
 
+MAGIC = b"n+1\0", b"ni1\0"
 NIFTI2_MAGIC = b"n+2", b"ni2"
 
 BLOCK_BYTES = 1 << 20
@@ -62,6 +63,11 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
     # A damaged header has sizes below 0, or an offset that is no number.
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, struct.error) as error:
         raise unreadable(path) from error
+    if orientation and header.magic not in MAGIC:
+        raise InputError(
+            f"{path} is an Analyze 7.5 file, which does not say how the patient lies in it, so left and right may be "
+            "mistaken. Export the CT again, as NIfTI or NRRD."
+        )
     check_spacing(header.spacing, path)
     if orientation and len(header.spacing) == 3:
         _check_forms(header, path)

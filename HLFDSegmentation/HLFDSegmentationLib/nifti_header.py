@@ -30,6 +30,7 @@ class NiftiHeader:
     last one. Where its code is 0 it is not set. What is told of forms holds for files of three axes or more.
     """
 
+    magic: bytes
     sizes: tuple[int, ...]
     spacing: tuple[float, ...]
     bits: int
@@ -54,6 +55,7 @@ class NiftiHeader:
         qform_code, sform_code = read("2h", 252)
         b, c, d, *origin = read("6f", 256)
         return cls(
+            magic=read("4s", 344)[0],
             sizes=dimensions[1 : 1 + dimensions[0]],
             spacing=tuple(mm * value for value in pixdim[1 : 1 + min(dimensions[0], 3)]),
             bits=bits,

@@ -86,7 +86,7 @@ def add_attention(
             add_slice(figure, picture, alt)
             caption = SubElement(figure, "figcaption")
             add_text(caption, "b", layer.layer)
-            for line in _focus_lines(layer, label, organ):
+            for line in _focus_lines(layer, organ):
                 add_text(caption, "span", line, class_="quiet")
         _add_focus_chart(block, label, own)
 
@@ -97,14 +97,18 @@ def _why_nothing(segmentation: Segmentation, label: Label, z: int | None) -> str
     return MAPS_GONE if (segmentation.network_labels == label.value).any() else TOO_SMALL
 
 
-def _focus_lines(layer: LayerAttention, label: Label, organ: Label | None) -> list[str]:
-    focus = layer.focus
-    if focus is None:
-        return [NO_POSITIVE_ATTENTION if layer.empty else NO_FOCUS]
-    lines = [f"{_percent(focus.segment)} in {label.name} ({times(focus.segment_ratio)})"]
-    if organ:
-        lines.append(f"{_percent(focus.organ)} in {organ.name} with tumors ({times(focus.organ_ratio)})")
+def _focus_lines(layer: LayerAttention, organ: Label | None) -> list[str]:
+    lines = [focus_of_segment(layer)]
+    if organ and layer.focus:
+        lines.append(f"{_percent(layer.focus.organ)} in {organ.name} with tumors ({times(layer.focus.organ_ratio)})")
     return lines
+
+
+def focus_of_segment(layer: LayerAttention) -> str:
+    """How much of a layer's attention its label gets, and how many times its share of the body that is; or why not."""
+    if layer.focus is None:
+        return NO_POSITIVE_ATTENTION if layer.empty else NO_FOCUS
+    return f"{_percent(layer.focus.segment)} in {layer.label} ({times(layer.focus.segment_ratio)})"
 
 
 def _percent(share: float) -> str:
@@ -171,7 +175,7 @@ def _add_focus_chart(parent: Element, label: Label, layers: Sequence[LayerAttent
             "fill", css_color(label.color)
         )
         _add_svg_text(chart, layer.layer, BAR_LEFT - 8, middle, "end")
-        told = times(layer.focus.segment_ratio) if layer.focus else _focus_lines(layer, label, None)[0]
+        told = times(layer.focus.segment_ratio) if layer.focus else focus_of_segment(layer)
         _add_svg_text(chart, told, end + 6 if layer.focus else BAR_LEFT + 6, middle, "start")
 
 

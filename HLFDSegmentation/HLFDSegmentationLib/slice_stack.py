@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from .axial_volume import AxialVolume
 from .tasks import KIDNEY, Task
-from .volumes import AxialSlices
 
 AROUND = 4
 """So many steps from slice to slice, on either side of one, tell how much a CT changes there."""
@@ -37,10 +37,10 @@ class SliceStack:
     """How a CT changes from slice to slice. Blank slices, and copies of the one below, are left out.
 
     Args:
-        slices: the CT's.
+        slices: the CT's own. Of a CT that is cut anew, each straight one shows some of several.
     """
 
-    def __init__(self, slices: AxialSlices) -> None:
+    def __init__(self, slices: AxialVolume) -> None:
         self._slices = slices
         self._numbers = np.flatnonzero(~slices.blank & ~slices.copies)
         # Programs that resample a CT repeat its first and last slice.
@@ -77,7 +77,7 @@ class SliceStack:
                 "compare with the original series."
             )
         if jumps := self._jumps():
-            middle_of_slice = (np.array(self._slices.grid_shape[1:]) - 1) / 2
+            middle_of_slice = (np.array(self._slices.shape[1:]) - 1) / 2
             where = self._slices.place(np.array([jumps[0] + 0.5, *middle_of_slice]))
             more = f" (and in {len(jumps) - 1} more of its places)" if len(jumps) > 1 else ""
             doubts.append(

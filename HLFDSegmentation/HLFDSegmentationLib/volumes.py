@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import permutations
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,6 +11,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
+from .axial_volume import AxialVolume
 from .ct_files import AIR_HU
 from .errors import InputError
 from .tasks import Task
@@ -28,47 +28,6 @@ MAX_FIELD_OF_VIEW_MM = 3000.0
 # Cuts what joins the patient to the table: about this many mm thick on either side.
 TABLE_MARGIN_MM = 3.0
 
-COARSE_MM = 8.0
-COARSE_HU = (-200.0, 300.0)
-"""Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
-
-
-class AxialOrder:
-    """The order of an image's axes and voxels in which slices are axial.
-
-    `[z, y, x]` then runs from inferior to superior, anterior to posterior and the patient's right to left (LPS), as
-    nearly as the image's own axes do. Nothing is resampled or copied.
-
-    Attributes:
-        tilt: largest angle in degrees between an axis of the image and the patient's axis that it stands for.
-        slice_tilt: that of the slices alone, between their normal and the patient's superior-inferior axis.
-        spacing: mm along x, y and z.
-        origin: center of the first voxel in the new order, mm in LPS.
-        direction: (3, 3), columns are the directions of x, y and z.
-    """
-
-    def __init__(self, image: sitk.Image) -> None:
-        own = np.array(image.GetDirection()).reshape(3, 3)
-        patient_axes = range(3)
-        axes = max(permutations(range(3)), key=lambda order: sum(abs(own[i, order[i]]) for i in patient_axes))
-        cosines = np.array([own[i, axes[i]] for i in patient_axes])
-        first = [0, 0, 0]
-        for axis, cosine in zip(axes, cosines):
-            first[axis] = 0 if cosine > 0 else image.GetSize()[axis] - 1
-        tilts = np.degrees(np.arccos(np.clip(np.abs(cosines), 0, 1)))
-        self.tilt = float(tilts.max())
-        self.slice_tilt = float(tilts[2])
-        self.spacing = tuple(image.GetSpacing()[axis] for axis in axes)
-        self.origin = np.array(image.TransformIndexToPhysicalPoint(first))
-        self.direction = own[:, list(axes)] * np.sign(cosines)
-        self._axes = axes
-        self._backwards = cosines < 0
-
-    def view(self, array: np.ndarray) -> np.ndarray:
-        """A view `[z, y, x]` of an array that holds the image's voxels in the image's own order."""
-        ordered = array.transpose([2 - axis for axis in reversed(self._axes)])
-        return ordered[tuple(slice(None, None, -1 if backwards else 1) for backwards in reversed(self._backwards))]
-
 
 class AxialSlices:
     """A CT as network slices, made slab by slab.
@@ -79,10 +38,12 @@ class AxialSlices:
     that canvas and CT share their edges exactly.
 
     A CT tilted by more than 20 degrees against the patient's axes is first cut anew into straight slices. The whole
-    geometry here (`count`, `shape`, `grid_shape`, `layer_image`) is then that of the straight slices, and
-    `labels_on_ct` goes back to the CT's own grid.
+    geometry here (`count`, `shape`, `grid_shape`, `layer_image`) is then that of the straight slices, which fill a box
+    around the CT. `to_own` goes back to the CT's own slices: they alone tell where it ends and how far apart they
+    are, and what one of them shows is spread over several straight ones.
 
     Attributes:
+        own: the CT's own voxels.
         count: number of axial slices.
         shape: rows and columns (H, W) of the network's canvas.
         shown: rows and columns of the canvas that show the CT; the rest is padding.
@@ -99,15 +60,14 @@ class AxialSlices:
     def __init__(self, ct: sitk.Image, task: Task) -> None:
         self._ct = ct
         self._window = task.window
-        self._ct_order = AxialOrder(ct)
-        self.slice_tilt = self._ct_order.slice_tilt
-        self.cut_straight = self._ct_order.tilt > MAX_TILT_DEGREES
+        self.own = AxialVolume(ct)
+        self.slice_tilt = self.own.order.slice_tilt
+        self.cut_straight = self.own.order.tilt > MAX_TILT_DEGREES
         self._grid = _cut_straight(ct, task.spacing) if self.cut_straight else ct
-        self._order = AxialOrder(self._grid)
-        self._voxels = self._order.view(sitk.GetArrayViewFromImage(self._grid))
-        self.grid_shape: tuple[int, int, int] = self._voxels.shape
-        self.count = self.grid_shape[0]
-        self.spacing = self._order.spacing
+        self._volume = AxialVolume(self._grid) if self.cut_straight else self.own
+        self.grid_shape = self._volume.shape
+        self.count = self._volume.count
+        self.spacing = self._volume.spacing
         extent = np.array(self.grid_shape[1:]) * self.spacing[1::-1]
         _check_extent(extent)
         rows, columns = (max(1, round(float(mm) / task.spacing)) for mm in extent)
@@ -115,17 +75,11 @@ class AxialSlices:
         self.pixel_mm: tuple[float, float] = tuple(extent / self.shown)
         self.shape = tuple(-(-side // STRIDE) * STRIDE for side in self.shown)
 
-    def place(self, index: np.ndarray) -> str:
-        """Where a voxel (z, y, x) in axial order, whole or not, lies: mm to the right, anterior and superior."""
-        left, posterior, superior = self._order.origin + self._order.direction @ (index[::-1] * self.spacing)
-        right, anterior, superior = (f"{round(mm) + 0}".replace("-", "−") for mm in (-left, -posterior, superior))
-        return f"R {right}, A {anterior}, S {superior} mm"
-
     def images(self, start: int, stop: int) -> np.ndarray:
         """Slices start..stop-1 as float32 (n, 1, H, W), the task's window scaled to 0..1."""
         low, high = self._window
         # Cut to the window first, as the training slices were: metal and air do not bleed into their neighbors.
-        slab = np.clip(self._voxels[start:stop].astype(np.float32), low, high)
+        slab = np.clip(self._volume.voxels[start:stop].astype(np.float32), low, high)
         slab -= low
         slab /= high - low
         # Averaging rounds to a little more than 1.
@@ -138,7 +92,7 @@ class AxialSlices:
         with its holes filled. In a CT that was cut to a window above that, what the window shows counts as dense: its
         body ends where the fat under the skin begins.
         """
-        slab = self._on_canvas(np.clip(self._voxels[start:stop].astype(np.float32), -1024.0, 1024.0))
+        slab = self._on_canvas(np.clip(self._volume.voxels[start:stop].astype(np.float32), -1024.0, 1024.0))
         rows, columns = self.shown
         body = np.zeros(slab.shape, dtype=bool)
         margin = max(1, round(TABLE_MARGIN_MM / max(self.pixel_mm)))
@@ -146,37 +100,15 @@ class AxialSlices:
             one[:rows, :columns] = _body(hu[:rows, :columns] > self._densest_air, margin)
         return body
 
-    @cached_property
-    def blank(self) -> np.ndarray:
-        """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
-        return _blank(self._voxels)
-
     @property
-    def between_blank(self) -> slice:
-        """From the first to the last slice that is not blank."""
-        return _between(self.blank)
-
-    @cached_property
-    def copies(self) -> np.ndarray:
-        """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""
-        same = (np.array_equal(plane, below) for plane, below in zip(self._voxels[1:], self._voxels[:-1]))
-        return np.array([False, *same]) & ~_even(self._voxels)
-
-    def coarse(self) -> np.ndarray:
-        """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""
-        rows, columns = (
-            max(1, round(size * mm / COARSE_MM)) for size, mm in zip(self.grid_shape[1:], self.spacing[1::-1])
-        )
-        coarse = np.zeros((self.count, rows, columns), np.float32)
-        for target, plane in zip(coarse, self._voxels):
-            hu = torch.from_numpy(np.clip(plane.astype(np.float32), *COARSE_HU))
-            target[...] = F.adaptive_avg_pool2d(hu[None], (rows, columns))[0]
-        return coarse
+    def blank(self) -> np.ndarray:
+        """Which slices hold one value alone, see `AxialVolume.blank`."""
+        return self._volume.blank
 
     @cached_property
     def _densest_air(self) -> float:
-        lowest = float(self._voxels.min())
-        return max(AIR_HU, lowest) if self._voxels.max() > lowest else AIR_HU
+        lowest = float(self._volume.voxels.min())
+        return max(AIR_HU, lowest) if self._volume.voxels.max() > lowest else AIR_HU
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n, C, H, W) on the canvas, bilinear at the CT's voxels: (n, C, Y, X) in axial order."""
@@ -194,49 +126,33 @@ class AxialSlices:
         return canvas
 
     def labels_of(self, image: sitk.Image) -> np.ndarray:
-        """An annotation on the CT's grid as labels (Z, Y, X) in axial order: the way back of `labels_on_ct`."""
-        if self._grid is not self._ct:
+        """An annotation on the CT's grid as labels (Z, Y, X) in axial order."""
+        if self.cut_straight:
             image = sitk.Resample(image, self._grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        return self._order.view(sitk.GetArrayFromImage(image))
+        return self._volume.order.view(sitk.GetArrayFromImage(image))
 
-    def labels_on_ct(self, labels: np.ndarray) -> sitk.Image:
-        """Labels (Z, Y, X) in axial order, uint8, as an image on exactly the CT's own grid."""
-        own_order = np.empty(self._grid.GetSize()[::-1], dtype=np.uint8)
-        self._order.view(own_order)[...] = labels
-        image = sitk.GetImageFromArray(own_order)
-        image.CopyInformation(self._grid)
-        if self._grid is not self._ct:
-            image = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        return image
-
-    def own_slices(self, labels: sitk.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
-        """Labels on the CT's grid in its own slices, also of a CT that is cut anew, which itself ends within its box.
-
-        Returns:
-            uint8 (Z, Y, X) in axial order, without the blank slices at the ends, and their spacing in mm along x, y, z.
-        """
-        order = self._ct_order
-        shown = _between(_blank(order.view(sitk.GetArrayViewFromImage(self._ct))))
-        return order.view(sitk.GetArrayViewFromImage(labels))[shown], order.spacing
+    def to_own(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (Z, Y, X) of these slices in the CT's own (`own.shape`): themselves, but for a CT that is cut anew."""
+        if not self.cut_straight:
+            return labels
+        on_ct = sitk.Resample(self._volume.image_of(labels), self._ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        return self.own.order.view(sitk.GetArrayFromImage(on_ct))
 
     def volumes_to_fill(self, on_ct: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For arrays in the shape of the CT's own, those (Z, Y, X) in axial order that are to be filled for them.
 
         They are views of the given arrays, or, for a CT that is cut anew, float32 arrays of their own.
         """
-        if self._grid is self._ct:
-            return [self._order.view(array) for array in on_ct]
+        if not self.cut_straight:
+            return [self._volume.order.view(array) for array in on_ct]
         return [np.zeros(self.grid_shape, np.float32) for _ in on_ct]
 
     def filled_to_ct(self, filled: Sequence[np.ndarray], on_ct: Sequence[np.ndarray]) -> None:
         """Brings what `volumes_to_fill` gave, and was filled since, to the CT's own arrays (linear, 0 outside)."""
-        if self._grid is self._ct:
+        if not self.cut_straight:
             return
         for volume, array in zip(filled, on_ct, strict=True):
-            own_order = np.empty(self._grid.GetSize()[::-1], dtype=np.float32)
-            self._order.view(own_order)[...] = volume
-            image = sitk.GetImageFromArray(own_order)
-            image.CopyInformation(self._grid)
+            image = self._volume.image_of(volume)
             resampled = sitk.Resample(image, self._ct, sitk.Transform(), sitk.sitkLinear, 0.0)
             array[...] = sitk.GetArrayViewFromImage(resampled)
 
@@ -248,8 +164,9 @@ class AxialSlices:
         corner_to_center = (cell_mm - self.spacing) / 2
         image = sitk.GetImageFromArray(maps)
         image.SetSpacing(cell_mm.tolist())
-        image.SetOrigin((self._order.origin + self._order.direction @ corner_to_center).tolist())
-        image.SetDirection(self._order.direction.ravel().tolist())
+        order = self._volume.order
+        image.SetOrigin((order.origin + order.direction @ corner_to_center).tolist())
+        image.SetDirection(order.direction.ravel().tolist())
         return image
 
     def _on_canvas(self, slab: np.ndarray) -> np.ndarray:
@@ -258,21 +175,6 @@ class AxialSlices:
         rows, columns = self.shown
         canvas[:, :rows, :columns] = _resize(torch.from_numpy(slab)[:, None], self.shown)[:, 0].numpy()
         return canvas
-
-
-def _even(voxels: np.ndarray) -> np.ndarray:
-    """Which slices of (Z, Y, X) hold one value alone, bool (Z,)."""
-    return np.array([plane.min() == plane.max() for plane in voxels])
-
-
-def _blank(voxels: np.ndarray) -> np.ndarray:
-    even = _even(voxels)
-    return even & ~even.all()
-
-
-def _between(blank: np.ndarray) -> slice:
-    shown = np.flatnonzero(~blank)
-    return slice(int(shown[0]), int(shown[-1]) + 1)
 
 
 def _resize(values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

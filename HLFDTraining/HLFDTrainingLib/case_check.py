@@ -216,9 +216,10 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     except CasesError:  # told already, of what the case says of its labels
         return
     drawn.CopyInformation(ct)
-    labels, stack = slices.labels_of(drawn), SliceStack(slices)
+    labels, own, stack = slices.labels_of(drawn), slices.own, SliceStack(slices.own)
+    drawn_in_own = own.order.view(sitk.GetArrayViewFromImage(drawn))[own.between_blank]
     doubts = side_cautions(slices) + stack.cautions() + stack.doubts()
-    for problem in doubts + spacing_cautions(labels[slices.between_blank], slices.spacing, task):
+    for problem in doubts + spacing_cautions(drawn_in_own, own.spacing, task):
         yield Finding(case.name, "warning", problem, LEAVE_OUT)
     if found := misplaced_organs(slices.to_canvas(labels), slices, task):
         problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."

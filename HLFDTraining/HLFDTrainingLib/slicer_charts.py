@@ -46,11 +46,6 @@ class TrainingCharts:
         self.shown = False
         """Whether they are on the screen."""
 
-    @property
-    def chart_nodes(self) -> tuple[slicer.vtkMRMLPlotChartNode | None, slicer.vtkMRMLPlotChartNode | None]:
-        """That of the Dice and that of the loss."""
-        return self._dice.node, self._loss.node
-
     def show(self, curves: Mapping[str, StageCurves], stage: str) -> None:
         """Charts a stage; call it again when there is a new epoch. The first time the layout changes.
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialOrder, AxialVolume
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDSegmentationLib.volumes import AxialOrder, AxialSlices
 
 TASK = TASKS["kidney-tumor"]
 GAPS = (1, 2, 3, 4, 6, 8)
@@ -48,7 +48,7 @@ ORDERS: dict[str, Callable[[int], np.ndarray]] = {
 def _told(ct: sitk.Image, order: np.ndarray) -> bool:
     stack = sitk.GetImageFromArray(np.ascontiguousarray(sitk.GetArrayViewFromImage(ct)[order]))
     stack.SetSpacing(ct.GetSpacing())
-    found = SliceStack(AxialSlices(stack, TASK))
+    found = SliceStack(AxialVolume(stack))
     return bool(found.cautions() + found.doubts())
 
 

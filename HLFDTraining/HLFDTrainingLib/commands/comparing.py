@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ def _compare(options: argparse.Namespace) -> int:
                 print("Stopped. Repeat the command to go on.")
             return STOPPED
     if not options.json:
-        print(_printable((options.output / "table.md").read_text(encoding="utf-8")))
+        print((options.output / "table.md").read_text(encoding="utf-8"))
         print(f"Report: {options.output / 'report.html'}")
     return 0
 
@@ -158,12 +157,6 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
 def _tell_of_missing_none(options: argparse.Namespace) -> None:
     if "none" not in options.methods and not any((options.output / "rows").glob("none_*")):
         print("The method none is not among these, so there will be no differences to it. Add it at any time.")
-
-
-def _printable(text: str) -> str:
-    """The text, with question marks for what standard output cannot show, as the minus sign in a pipe on Windows."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:

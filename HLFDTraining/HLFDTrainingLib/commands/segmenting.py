@@ -156,13 +156,10 @@ def _explain(options: argparse.Namespace) -> int:
     finally:
         bar.close()
     _tell_notes(result)
-    from HLFDSegmentationLib.report_attention import times
+    from HLFDSegmentationLib.report_attention import focus_of_segment
 
     for layer in result.segmentation.attention:
-        told = "no positive attention" if layer.empty else "focus not defined, the segment lies outside the body"
-        if layer.focus:
-            told = f"{layer.focus.segment:.0%} inside, {times(layer.focus.segment_ratio)} its share of the body"
-        print(f"{layer.label:<14} {layer.layer:<9} {told}")
+        print(f"{layer.label:<14} {layer.layer:<9} {focus_of_segment(layer)}")
     return _tell_report(result)
 
 

@@ -1,0 +1,118 @@
+"""An image's voxels in axial order, whatever order they are stored in, and how they follow each other there."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import permutations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch.nn import functional as F
+
+COARSE_MM = 8.0
+COARSE_HU = (-200.0, 300.0)
+"""Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
+
+
+class AxialOrder:
+    """The order of an image's axes and voxels in which slices are axial.
+
+    `[z, y, x]` then runs from inferior to superior, anterior to posterior and the patient's right to left (LPS), as
+    nearly as the image's own axes do. Nothing is resampled or copied.
+
+    Attributes:
+        tilt: largest angle in degrees between an axis of the image and the patient's axis that it stands for.
+        slice_tilt: that of the slices alone, between their normal and the patient's superior-inferior axis.
+        spacing: mm along x, y and z.
+        origin: center of the first voxel in the new order, mm in LPS.
+        direction: (3, 3), columns are the directions of x, y and z.
+    """
+
+    def __init__(self, image: sitk.Image) -> None:
+        own = np.array(image.GetDirection()).reshape(3, 3)
+        patient_axes = range(3)
+        axes = max(permutations(range(3)), key=lambda order: sum(abs(own[i, order[i]]) for i in patient_axes))
+        cosines = np.array([own[i, axes[i]] for i in patient_axes])
+        first = [0, 0, 0]
+        for axis, cosine in zip(axes, cosines):
+            first[axis] = 0 if cosine > 0 else image.GetSize()[axis] - 1
+        tilts = np.degrees(np.arccos(np.clip(np.abs(cosines), 0, 1)))
+        self.tilt = float(tilts.max())
+        self.slice_tilt = float(tilts[2])
+        self.spacing = tuple(image.GetSpacing()[axis] for axis in axes)
+        self.origin = np.array(image.TransformIndexToPhysicalPoint(first))
+        self.direction = own[:, list(axes)] * np.sign(cosines)
+        self._axes = axes
+        self._backwards = cosines < 0
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """A view `[z, y, x]` of an array that holds the image's voxels in the image's own order."""
+        ordered = array.transpose([2 - axis for axis in reversed(self._axes)])
+        return ordered[tuple(slice(None, None, -1 if backwards else 1) for backwards in reversed(self._backwards))]
+
+
+class AxialVolume:
+    """An image's own voxels in axial order. Nothing is resampled or copied.
+
+    Attributes:
+        order: the axes and their directions.
+        voxels: a view (Z, Y, X).
+        shape: (Z, Y, X).
+        count: number of axial slices.
+        spacing: mm along x, y and z.
+    """
+
+    def __init__(self, image: sitk.Image) -> None:
+        self._image = image
+        self.order = AxialOrder(image)
+        self.voxels = self.order.view(sitk.GetArrayViewFromImage(image))
+        self.shape: tuple[int, int, int] = self.voxels.shape
+        self.count = self.shape[0]
+        self.spacing = self.order.spacing
+
+    def place(self, index: np.ndarray) -> str:
+        """Where a voxel (z, y, x), whole or not, lies: mm to the right, anterior and superior."""
+        left, posterior, superior = self.order.origin + self.order.direction @ (index[::-1] * self.spacing)
+        right, anterior, superior = (f"{round(mm) + 0}".replace("-", "−") for mm in (-left, -posterior, superior))
+        return f"R {right}, A {anterior}, S {superior} mm"
+
+    def image_of(self, values: np.ndarray) -> sitk.Image:
+        """Values (Z, Y, X) in axial order as an image on exactly this one's grid."""
+        own_order = np.empty(self._image.GetSize()[::-1], dtype=values.dtype)
+        self.order.view(own_order)[...] = values
+        image = sitk.GetImageFromArray(own_order)
+        image.CopyInformation(self._image)
+        return image
+
+    @cached_property
+    def blank(self) -> np.ndarray:
+        """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""
+        even = _even(self.voxels)
+        return even & ~even.all()
+
+    @property
+    def between_blank(self) -> slice:
+        """From the first to the last slice that is not blank."""
+        shown = np.flatnonzero(~self.blank)
+        return slice(int(shown[0]), int(shown[-1]) + 1)
+
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""
+        same = (np.array_equal(plane, below) for plane, below in zip(self.voxels[1:], self.voxels[:-1]))
+        return np.array([False, *same]) & ~_even(self.voxels)
+
+    def coarse(self) -> np.ndarray:
+        """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""
+        rows, columns = (max(1, round(size * mm / COARSE_MM)) for size, mm in zip(self.shape[1:], self.spacing[1::-1]))
+        coarse = np.zeros((self.count, rows, columns), np.float32)
+        for target, plane in zip(coarse, self.voxels):
+            hu = torch.from_numpy(np.clip(plane.astype(np.float32), *COARSE_HU))
+            target[...] = F.adaptive_avg_pool2d(hu[None], (rows, columns))[0]
+        return coarse
+
+
+def _even(voxels: np.ndarray) -> np.ndarray:
+    """Which slices of (Z, Y, X) hold one value alone, bool (Z,)."""
+    return np.array([plane.min() == plane.max() for plane in voxels])
