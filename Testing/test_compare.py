@@ -30,6 +30,7 @@ from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import Jobs, RowRun
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
+from HLFDTrainingLib.compare.wording import trained_by
 from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
@@ -171,6 +172,12 @@ def test_students_of_a_seed_begin_with_the_same_weights_and_see_the_same_slices(
     first = {row: first_segmentation_loss(tmp_path / "compared", row) for row in (NONE, weightless, other)}
     assert first[weightless] == pytest.approx(first[NONE], rel=1e-5)
     assert first[other] != pytest.approx(first[NONE], rel=1e-3)
+
+
+def test_the_epochs_of_folds_that_differ_are_told_as_a_range():
+    longer = replace(PLAN, teacher_epochs=PLAN.teacher_epochs + 2)
+    told = trained_by([longer, PLAN], taught=True)
+    assert f"{PLAN.teacher_epochs} to {longer.teacher_epochs} epochs. Students {PLAN.student_epochs} epochs," in told
 
 
 def test_tables_and_page_are_written(finished):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sys
 import zipfile
@@ -23,6 +24,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 import experiments
 import experiments_pictures
 import experiments_results
+import limits_of_p
 import where_cells_look
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
 from lesions_in_volumes import with_balls, with_balls_on_kidneys
@@ -230,6 +232,12 @@ def test_the_students_of_the_comparison_are_those_that_are_promised():
     assert {f"hlfd:terms={term}" for term in (*terms, *left_out)} < ablated
 
 
+def test_rows_that_an_experiment_does_not_have_are_refused():
+    for wanted in (["--methods", "none,skd"], ["--seeds", "1"], ["--students", "resnet18-unet"]):
+        with pytest.raises(SystemExit, match=f"longer_kidney_slices has no .* {wanted[1].split(',')[-1]}"):
+            experiments.chosen_experiment(experiments.parsed(["longer_kidney_slices", "DATA", "WORK", *wanted]))
+
+
 def test_some_rows_of_an_experiment_can_be_run_alone():
     command = ["liver_slices", "DATA", "WORK", "--methods", "none,hlfd:full", "--seeds", "0"]
     rows = experiments.chosen_experiment(experiments.parsed(command)).budget.rows
@@ -302,6 +310,22 @@ def test_kept_figures_are_not_replaced_by_those_of_fewer_rows(tmp_path):
         archive.extractall(work, names)
     with pytest.raises(SystemExit, match="Remove that file first"):
         experiments_results.keep("kidney_slices", tmp_path / "work", "Small.", tmp_path)
+
+
+def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_say(monkeypatch, capsys):
+    docs = Path(__file__).parents[1] / "docs"
+    monkeypatch.setattr(sys, "argv", ["limits_of_p.py", str(docs)])
+    limits_of_p.main()
+    told = capsys.readouterr().out
+    assert "all: 26 of 189 pairs of seeds" in told
+    for row, p in (
+        ("liver_slices, liver, mobilenetv2-unet, hlfd: +0.038", 0.041),
+        ("painted_liver_lesions, liver with tumors, mobilenetv2-unet, hlfd: +0.045", 0.047),
+        ("larger_networks, liver, resnet18-unet, kd: +0.022", 0.036),
+        ("painted_kidney_volumes, kidney, mobilenetv2-unet, hlfd: -0.014", 0.077),
+        ("painted_kidney_volumes, kidney with tumors, mobilenetv2-unet, hlfd:released: -0.021", 0.056),
+    ):
+        assert re.search(rf"{re.escape(row)}, .* and {p:.3f} of all 212 differences", told)
 
 
 def test_pages_and_charts_of_the_docs_are_those_of_the_figures_that_are_kept(tmp_path):

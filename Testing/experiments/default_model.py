@@ -141,7 +141,7 @@ The weights are the mean of those of the best epoch and of the {other}, which is
 cases.
 """
 CARD_FIGURES = """
-Mean ± standard deviation over slices of patients who took no part in training or in choosing the model, and the number
+Mean ± standard deviation over slices of patients who took no part in training or in choosing the epoch, and the number
 of these slices. False positive lesions are places called tumor that touch none. Figures of a few slices are a sign, and
 no more.
 
@@ -429,7 +429,7 @@ def start(data: Path, work: Path, plan: TrainingPlan) -> RunFolder:
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of the test patients' slices, which took no part in training or in choosing the model.
+    """Figures of the test patients' slices, which took no part in training or in choosing the epoch.
 
     Attributes:
         cases: of each slice.

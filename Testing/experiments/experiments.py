@@ -51,7 +51,7 @@ PAYABLE = (
 )
 # Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
-NONE_AND_HLFD = tuple(rows_of(("none", "hlfd"), [STUDENT], SEEDS[:1]))
+MAIN_OF_A_FOLD = tuple(rows_of(MAIN_METHODS, [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
@@ -154,7 +154,7 @@ EXPERIMENTS = {
         KIDNEY_SLICES_TASK,
         kidney_slices,
         Extent(folds=5),
-        Budget(128, 1200, 1200, NONE_AND_HLFD, teacher="resnet18-unet"),
+        Budget(128, 1200, 1200, MAIN_OF_A_FOLD, teacher="resnet18-unet"),
         "longer_kidney_slices",
     ),
     "painted_liver_lesions": Experiment(
@@ -258,7 +258,15 @@ def chosen_experiment(options: argparse.Namespace) -> Experiment:
 
 
 def chosen_rows(rows: Sequence[Row], options: argparse.Namespace) -> tuple[Row, ...]:
-    """Those of the rows that the command line asks for, in their order."""
+    """Those of the rows that the command line asks for, in their order.
+
+    Raises:
+        SystemExit: it asks for what the experiment does not have.
+    """
+    for option, there in (("methods", "method"), ("students", "student"), ("seeds", "seed")):
+        asked = (getattr(options, option) or "").split(",")
+        if missing := set(asked) - {str(getattr(row, there)) for row in rows} - {""}:
+            raise SystemExit(f"{options.experiment} has no {there} {', '.join(sorted(missing))}.")
     return tuple(
         row
         for row in rows

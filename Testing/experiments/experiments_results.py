@@ -112,15 +112,20 @@ def kept_file(name: str, docs: Path) -> Path:
     return docs / "experiments" / f"{name}.zip"
 
 
+def read_kept(kept: Path) -> tuple[str, Records]:
+    """How an experiment was run, and its figures."""
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        with zipfile.ZipFile(kept) as archive:
+            archive.extractall(folder)
+        return (Path(folder) / ABOUT).read_text(encoding="utf-8").strip(), read_records(comparisons(Path(folder)))
+
+
 def write_result(name: str, docs: Path, output: Path) -> None:
     """Writes an experiment's page and charts from its kept figures."""
     result = RESULTS[name]
     kept = kept_file(result.kept, docs)
-    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
-        with zipfile.ZipFile(kept) as archive:
-            archive.extractall(folder)
-        about = (Path(folder) / ABOUT).read_text(encoding="utf-8").strip()
-        records = of_rows(read_records(comparisons(Path(folder))), result.rows)
+    about, records = read_kept(kept)
+    records = of_rows(records, result.rows)
     table = summarize_records(records.cases, CASE_FIGURES)
     focus = summarize_records(records.focus, FOCUS_FIGURES)
     charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}

@@ -49,7 +49,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([_cells(row) for row in focus], output / "focus_table.csv")
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
     taught = any(one.method == TEACHER for one in records.cases)
-    about = f"{measured_on(records.cases)} {trained_by(ComparisonFolder(folders[0]).plan, taught=taught)}"
+    about = f"{measured_on(records.cases)} {trained_by([ComparisonFolder(one).plan for one in folders], taught=taught)}"
     text = markdown(table, focus, records.costs, about)
     with replacing(output / "table.md") as part:
         part.write_text(text, encoding="utf-8")

@@ -35,8 +35,9 @@ HOW_TO_READ = (
     "of the mean Dice, by drawing patients. The difference is that of the Dice to the same student without "
     "distillation (none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon "
     "test over the patients. The adjusted p allows for the number of labels, students and methods: of the "
-    "differences where it is below 0.05, at most one in twenty is expected to be chance. None of this tells how much "
-    "a student differs when it is trained again; the deviation over the seeds does. The rank is by Dice, among the "
+    "differences where it is below 0.05, at most one in twenty is expected to be chance in the choice of patients. "
+    "None of this tells how much a student differs when it is trained again; the deviation over the seeds does, but "
+    "for the teacher, which all seeds share. The rank is by Dice, among the "
     "methods with the same student, two of which are compared over the seeds and cases that both have, so that two "
     "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
     "Dice is 1 in a case that does not show the label where none is found, and 0 where some is; 'on its slices' leaves "
@@ -66,19 +67,25 @@ def measured_on(cases: Iterable[Record]) -> str:
     return text + (few if patients < FEWEST_PATIENTS else "")
 
 
-def trained_by(plan: TrainingPlan, *, taught: bool) -> str:
+def trained_by(plans: Sequence[TrainingPlan], *, taught: bool) -> str:
     """How the networks of a comparison learned.
 
     Args:
-        plan: of the comparison.
+        plans: of the comparison, or of each of its folds, which differ by their epochs alone.
         taught: whether there is a teacher.
     """
-    epochs = "given" if plan.teacher_weights else counted(plan.teacher_epochs, "epoch")
+    plan = plans[0]
+    epochs = "given" if plan.teacher_weights else _epochs(one.teacher_epochs for one in plans)
     teacher = f"Teacher {plan.teacher}, {epochs}. " if taught else ""
     return (
-        f"Task '{plan.task.title}'. {teacher}Students {counted(plan.student_epochs, 'epoch')}, "
+        f"Task '{plan.task.title}'. {teacher}Students {_epochs(one.student_epochs for one in plans)}, "
         f"{plan.batch} slices a step, learning rate {plan.learning_rate:g}, augmentation {plan.augmentation}."
     )
+
+
+def _epochs(numbers: Iterable[int]) -> str:
+    fewest, most = min(found := list(numbers)), max(found)
+    return counted(most, "epoch") if fewest == most else f"{fewest} to {most} epochs"
 
 
 def counted(number: int, thing: str) -> str:
