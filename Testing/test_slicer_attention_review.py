@@ -118,7 +118,9 @@ def test_a_map_lies_over_the_ct_in_every_slice_view(result, view):
     assert view.shown
 
 
-def test_hiding_gives_a_pet_its_place_back(result, view):
+@pytest.mark.parametrize("linked", [False, True])
+def test_hiding_gives_a_pet_its_place_back(linked, result, view):
+    """Also in linked views, each with the opacity that it had."""
     pet = add_ct(seed=1, name="PET")
     mr = add_ct(seed=2, name="MR")
     for name, opacity in zip(VIEWS, (0.35, 0.5, 0.0)):
@@ -126,6 +128,8 @@ def test_hiding_gives_a_pet_its_place_back(result, view):
         composite(name).SetForegroundOpacity(opacity)
         composite(name).SetBackgroundVolumeID(mr.GetID())
     composite("Green").SetCompositing(composite("Green").Add)
+    for name in VIEWS:
+        composite(name).SetLinkedControl(linked)
     result.node.GetDisplayNode().SetVisibility2DFill(True)
     for layer in LAYERS:
         view.show(result, SEGMENT, layer)
@@ -138,6 +142,16 @@ def test_hiding_gives_a_pet_its_place_back(result, view):
     assert result.node.GetDisplayNode().GetVisibility2DFill()
     assert slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") == []
     assert not view.shown
+
+
+def test_segments_that_are_filled_without_an_outline_do_not_vanish(result, view):
+    display = result.node.GetDisplayNode()
+    display.SetVisibility2DFill(True)
+    display.SetVisibility2DOutline(False)
+    view.show(result, SEGMENT, "decoder3")
+    assert display.GetVisibility2DOutline() and not display.GetVisibility2DFill()
+    view.hide()
+    assert display.GetVisibility2DFill() and not display.GetVisibility2DOutline()
 
 
 def test_a_volume_that_the_user_chose_meanwhile_stays(result, view):

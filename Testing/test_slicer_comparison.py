@@ -158,6 +158,7 @@ def test_the_users_layout_and_views_come_back(results, pair):
     assert comparison.running
     comparison.restore()
     assert not comparison.running
+    assert not red.mrmlSliceCompositeNode().GetHotLinkedControl()
     assert layout().layout == conventional
     assert shown("Red") == (results[0].ct.GetID(), pet.GetID())
     assert red.mrmlSliceCompositeNode().GetForegroundOpacity() == 0.4

@@ -440,8 +440,10 @@ def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_save
     view = TruthView(panel.slicer.mrmlScene)
     view.show(ct, truth, result)
     assert limits_of_views(panel.slicer) == [True, True]
+    red = panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     panel.slicer.app.layoutManager().setLayout(panel.slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     assert limits_of_views(panel.slicer) == [False, False]
+    assert not red.GetHotLinkedControl()
 
     view.show(ct, truth, result)
     path = str(tmp_path / "scene.mrb")

@@ -28,6 +28,7 @@ from slicer_cases import (
 ct = Later("HLFDSegmentationLib.slicer_ct")
 results = Later("HLFDSegmentationLib.slicer_results")
 scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
+slicer_reading_panel = Later("HLFDSegmentationLib.slicer_reading_panel")
 attention_maps = Later("HLFDSegmentationLib.slicer_attention_maps")
 numpy_support = Later("vtk.util.numpy_support")
 
@@ -333,6 +334,19 @@ def test_lesions_of_a_scene_that_an_older_version_saved_are_found(tmp_path):
     for column in ("sd_HU", "side", "right_volume_mL", "left_volume_mL"):
         table.RemoveColumn(table.GetColumnIndex(column))
     assert result.lesions("liver tumor") == told and len(told) == 1
+
+
+@pytest.mark.parametrize(("column", "pasted"), [("lesion", "MRI"), ("center_A_mm", "5 cm"), ("volume_mL", "")])
+def test_what_is_pasted_into_a_table_of_measures_is_no_lesion(column, pasted, tmp_path):
+    """Slicer's tables take it, though they are locked."""
+    ct_node = make_ct()
+    result, part, names = bring_in(ct_node, make_labels(), tmp_path)
+    found = measures([lesion(1, (1.0, 2.0, 3.0)), lesion(2, (0.0, 2.0, 3.0))])
+    table = results.add_measures_table(result, ct_node, part, names, found, note="")
+    first = next(number for number, row in enumerate(scene_result.rows_of(table)) if row["lesion"] == "1")
+    table.SetCellText(first, table.GetColumnIndex(column), pasted)
+    assert [number for number, _ in result.lesions("liver tumor")] == [2]
+    assert list(slicer_reading_panel._sizes(result, "liver tumor")) == [2]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

@@ -12,8 +12,9 @@ from .errors import InputError
 from .slicer_attention_maps import Point, place_in_result
 from .slicer_focus_chart import FocusChart
 from .slicer_later import later
-from .slicer_layer_view import OWN_VIEWS, LayerView
+from .slicer_layer_view import LayerView
 from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
+from .slicer_linked_views import OWN_VIEWS, give_links_back, link_views
 from .slicer_scene_result import SceneResult
 from .slicer_watch import Watch
 from .slicer_weak import WeakNode
@@ -44,7 +45,7 @@ def register_layout(scene: slicer.vtkMRMLScene) -> None:
 
 
 def give_views_back(scene: slicer.vtkMRMLScene) -> None:
-    """Shows those segmentations in all views again that a scene shows in the comparison's alone.
+    """Shows those segmentations in all views again that a scene shows in the comparison's alone; links as before.
 
     A scene that was saved while comparing holds them so, and nobody would find out where they are.
     """
@@ -53,6 +54,7 @@ def give_views_back(scene: slicer.vtkMRMLScene) -> None:
         display = result.node.GetDisplayNode()
         if display is not None and set(display.GetViewNodeIDs()) and own.issuperset(display.GetViewNodeIDs()):
             display.SetViewNodeIDs([])
+    give_links_back(scene)
 
 
 class Comparison:
@@ -156,6 +158,7 @@ class Comparison:
         for watch in (self._layout_watch, self._scene_watch):
             watch.follow(None)
         if self._running:
+            give_links_back(self._scene)
             self._layout.give_back()
         self._running = False
 
@@ -178,18 +181,16 @@ class Comparison:
         self._running = True
         self._layout_watch.follow(layout_node(self._scene))
         self._scene_watch.follow(self._scene)
+        composites = []
         for side, result in zip(SIDES, self.results):
             slice_node = self._scene.GetSingletonNode(side, "vtkMRMLSliceNode")
             if slice_node is None:
                 continue  # Slicer makes its views later while a scene changes, and none without a window.
-            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
-            composite.SetLinkedControl(True)
-            composite.SetHotLinkedControl(True)
-            # Else every volume that is loaded comes into this view.
-            composite.SetDoPropagateVolumeSelection(False)
+            composites.append(slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node))
             display = result.node.GetDisplayNode()
             if display is not None:
                 self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))
+        link_views(self._scene, composites)
 
     def _show_each_in_its_view(self) -> None:
         """Also again: what gives segments of a loaded scene back to all views takes these for such."""

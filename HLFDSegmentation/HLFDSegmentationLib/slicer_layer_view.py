@@ -12,14 +12,15 @@ from slicer.i18n import tr as _
 
 from .color_maps import AttentionColors
 from .slicer_attention_maps import Point, color_node, is_empty, is_map, strongest
+from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
 
-OWN_VIEWS = "HLFD"
-"""Layout names of the slice views that this module made begin with it."""
-
 FILLED_ATTRIBUTE = "HLFD.Filled"
 """Of the display of a segmentation whose segments are outlined while a map is shown, and were filled before."""
+
+FILL_ALONE = "alone"
+"""The attribute where they had no outline."""
 
 LEGEND_LABELS = 5
 LEGEND_FONT_SIZE = 13
@@ -137,10 +138,12 @@ class LayerView:
 
     def hide(self) -> None:
         """Gives the views back what they showed before, as far as it still exists and the user left the map there."""
-        for composite in self._composites():
-            before = self._before.get(composite.GetID())
-            if before is not None:
-                before.restore(composite)
+        composites = self._composites()
+        with each_alone(composites):
+            for composite in composites:
+                before = self._before.get(composite.GetID())
+                if before is not None:
+                    before.restore(composite)
         self._before.clear()
         self._remove_legend()
         self._refresh_legends()
@@ -186,15 +189,17 @@ class LayerView:
         self._color(map_node)
         self._outline_segments(result)
         ct: Any = result.ct  # It is there: there is a map to show.
-        for composite in self._composites():
-            before = self._before.setdefault(composite.GetID(), _ViewContent(composite))
-            before.put_under(ct)
-            modifying = composite.StartModify()
-            composite.SetBackgroundVolumeID(ct.GetID())
-            composite.SetForegroundVolumeID(map_node.GetID())
-            composite.SetForegroundOpacity(self._opacity)
-            composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
-            composite.EndModify(modifying)
+        composites = self._composites()
+        for composite in composites:
+            self._before.setdefault(composite.GetID(), _ViewContent(composite)).put_under(ct)
+        with each_alone(composites):
+            for composite in composites:
+                modifying = composite.StartModify()
+                composite.SetBackgroundVolumeID(ct.GetID())
+                composite.SetForegroundVolumeID(map_node.GetID())
+                composite.SetForegroundOpacity(self._opacity)
+                composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+                composite.EndModify(modifying)
         self._update_legend(map_node)
 
     def _note_on(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -252,7 +257,8 @@ class LayerView:
             return
         if display.GetVisibility2DFill():
             # Kept in the node: the scene may be saved, and loaded again, while a map is shown.
-            display.SetAttribute(FILLED_ATTRIBUTE, "1")
+            display.SetAttribute(FILLED_ATTRIBUTE, "1" if display.GetVisibility2DOutline() else FILL_ALONE)
+            display.SetVisibility2DOutline(True)
             display.SetVisibility2DFill(False)
         if display.GetAttribute(FILLED_ATTRIBUTE):
             self._filled = WeakNode(display)
@@ -261,6 +267,8 @@ class LayerView:
         display = self._filled.node if self._filled is not None else None
         if display is not None:
             display.SetVisibility2DFill(True)
+            if display.GetAttribute(FILLED_ATTRIBUTE) == FILL_ALONE:
+                display.SetVisibility2DOutline(False)
             display.SetAttribute(FILLED_ATTRIBUTE, None)
         self._filled = None
 
@@ -269,10 +277,8 @@ class LayerView:
             if self._is_ours(node.GetLayoutName()):
                 yield node
 
-    def _composites(self) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
-            if self._is_ours(node.GetLayoutName()):
-                yield node
+    def _composites(self) -> list[slicer.vtkMRMLSliceCompositeNode]:
+        return [node for node in composites_of(self._scene) if self._is_ours(node.GetLayoutName())]
 
     def _is_ours(self, view: str) -> bool:
         return not view.startswith(OWN_VIEWS) if self._views is None else view in self._views

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from .errors import HLFDError
 from .slicer_file_dialog import ask_for_file
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
-from .slicer_scene_result import SceneResult, rows_of
+from .slicer_scene_result import SceneResult, lesion_rows
 
 NOT_READ = ""
 
@@ -144,11 +144,10 @@ class ReadingPanel:
 
 def _sizes(result: SceneResult | None, segment: str) -> dict[int, str]:
     """Volume and diameter of each lesion as the list shows them."""
-    rows = [row for table in (result.measures_tables if result else []) for row in rows_of(table)]
+    rows = [row for table in (result.measures_tables if result else []) for row in lesion_rows(table, segment)]
     return {
         int(row["lesion"]): _("{volume:.1f} mL · {diameter:.0f} mm").format(
             volume=float(row["volume_mL"]), diameter=float(row["longest_axial_diameter_mm"])
         )
         for row in rows
-        if row.get("segment") == segment and row.get("lesion")
     }

@@ -7,6 +7,7 @@ the nodes may be deleted at any moment: what is gone is None, or missing from a 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -39,7 +40,8 @@ TO_CT_ATTRIBUTE = "HLFD.VoxelToCTVoxel"
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
 MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
-LESION_COLUMNS = ("segment", "lesion", "center_R_mm", "center_A_mm", "center_S_mm")
+LESION_NUMBERS = ("center_R_mm", "center_A_mm", "center_S_mm", "volume_mL", "longest_axial_diameter_mm")
+LESION_COLUMNS = ("segment", "lesion", *LESION_NUMBERS[:3])
 """Those of the measures that `hlfd segment` writes, and a note. Centers are in the world, as Slicer's views show them;
 slices count along the CT's k axis, also where only a part of the CT was segmented."""
 
@@ -347,11 +349,7 @@ class SceneResult:
         if any(table.GetColumnIndex(column) < 0 for column in LESION_COLUMNS):
             return []
         moved = self._movement_since(table)
-        return [
-            (int(row["lesion"]), moved(_center(row)))
-            for row in rows_of(table)
-            if row["segment"] == segment and row["lesion"]
-        ]
+        return [(int(row["lesion"]), moved(_center(row))) for row in lesion_rows(table, segment)]
 
     def _movement_since(self, table: slicer.vtkMRMLTableNode) -> Callable[[Point], Point]:
         """From points in the world when a table was written to where the CT's same voxels lie now."""
@@ -402,6 +400,20 @@ def rows_of(table: slicer.vtkMRMLTableNode) -> list[dict[str, str]]:
         {name: table.GetCellText(row, column) for column, name in enumerate(names)}
         for row in range(table.GetNumberOfRows())
     ]
+
+
+def lesion_rows(table: slicer.vtkMRMLTableNode, segment: str) -> list[dict[str, str]]:
+    """The rows of a segment's lesions. Slicer's tables take what is pasted into them, locked or not: what is no number,
+    or has none where a lesion has one, is left out."""
+    rows = (row for row in rows_of(table) if row.get("segment") == segment and row.get("lesion", "").isdecimal())
+    return [row for row in rows if all(_is_number(row[column]) for column in LESION_NUMBERS if column in row)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def is_linear(transform: slicer.vtkMRMLTransformNode | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer
 from HLFDSegmentationLib.slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, make_known
+from HLFDSegmentationLib.slicer_linked_views import give_links_back
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
@@ -45,7 +46,8 @@ def register_layouts(scene: slicer.vtkMRMLScene) -> None:
 
 
 def give_views_back(scene: slicer.vtkMRMLScene) -> None:
-    """Shows those segmentations in all views again of which one is shown beside the other in `TRUTH_LAYOUT`.
+    """Shows those segmentations in all views again of which one is shown beside the other in `TRUTH_LAYOUT`, and links
+    the user's views as they were.
 
     They are limited to the views of that time, so that they would be missing in those of any later layout.
     """
@@ -53,3 +55,4 @@ def give_views_back(scene: slicer.vtkMRMLScene) -> None:
     for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode", scene):
         if own & set(display.GetViewNodeIDs()):
             display.SetViewNodeIDs([])
+    give_links_back(scene)

@@ -9,6 +9,7 @@ import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.slicer_layout import layout_node, when_laid_out
+from HLFDSegmentationLib.slicer_linked_views import link_views
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -150,12 +151,9 @@ class TruthView:
             if node.GetDisplayNode() is not None and own[side] is not None:
                 node.GetDisplayNode().SetViewNodeIDs([own[side].GetID(), *others])
         truth.GetDisplayNode().SetOpacity2DFill(0.0)
-        for slice_node in filter(None, own.values()):
-            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node)
-            composite.SetLinkedControl(True)
-            composite.SetHotLinkedControl(True)
-            # Else every volume that is loaded comes into this view.
-            composite.SetDoPropagateVolumeSelection(False)
+        composites = [slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(node) for node in own.values() if node is not None]
+        link_views(self._scene, composites)
+        for composite in composites:
             composite.SetBackgroundVolumeID(ct.GetID())
         layout = layout_node(self._scene)
         if layout is not None:
@@ -177,7 +175,7 @@ class TruthView:
             self._end()
 
     def _end(self) -> None:
-        """Both segmentations are in all views again."""
+        """Both segmentations are in all views again, and the user's views linked as they were."""
         if self._observed:
             node, tag = self._observed
             node.RemoveObserver(tag)

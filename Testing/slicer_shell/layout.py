@@ -20,6 +20,20 @@ class SliceWidget:
         self._logic.SetSliceNode(slice_node)
         self._logic.ResizeSliceNode(*SLICE_VIEW_SIZE)
         self._view = SliceView(self._logic)
+        composite = self._logic.GetSliceCompositeNode()
+        self._hot_linked, self._opacity = composite.GetHotLinkedControl(), composite.GetForegroundOpacity()
+        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_composite_modified)
+
+    def _on_composite_modified(self, composite, event: str) -> None:
+        """What a view's controller writes back: its pin links all views, and its slider every opacity as if dragged."""
+        if composite.GetHotLinkedControl() != self._hot_linked:
+            self._hot_linked = composite.GetHotLinkedControl()
+            for other in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", composite.GetScene()):
+                other.SetHotLinkedControl(self._hot_linked)
+        if composite.GetForegroundOpacity() != self._opacity:
+            self._opacity = composite.GetForegroundOpacity()
+            self._logic.StartSliceCompositeNodeInteraction(composite.ForegroundOpacityFlag)
+            self._logic.EndSliceCompositeNodeInteraction()
 
     def sliceLogic(self):  # noqa: N802
         return self._logic
