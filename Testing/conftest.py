@@ -13,18 +13,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from generated_cases import TASK
+from generated_cases import TASK, blob_case
 from HLFDSegmentationLib.model_package import ModelPackage, write_package
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.volumes import AxialSlices
 from slicer_panel_cases import load, models, panel, quick, reviewed, small_model  # noqa: F401 (for pytest, as below)
 from slicer_shell.fixtures import (  # noqa: F401 (for pytest, which looks for them here)
     pytest_pycollect_makemodule,
     slice_views,
     slicer_shell,
 )
+from torch import nn
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -40,10 +44,9 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def untrained_package(tmp_path_factory) -> Path:
     """A model package with seeded, untrained weights for `generated_cases.TASK`."""
-    torch.manual_seed(0)
     return write_package(
         tmp_path_factory.mktemp("package") / "untrained",
-        network=build_network("mobilenetv2-unet", TASK.num_classes),
+        network=_untrained_network(),
         network_name="mobilenetv2-unet",
         task=TASK,
         name="untrained",
@@ -55,6 +58,23 @@ def untrained_package(tmp_path_factory) -> Path:
         method="none",
         seeds={"training": 0},
     )
+
+
+def _untrained_network() -> SegmentationNetwork:
+    """Its labels follow the CT, in few pieces: with fresh statistics and head they are the same for every CT, and each
+    of a thousand lesions is measured, which takes longer than the network."""
+    torch.manual_seed(3)
+    network = build_network("mobilenetv2-unet", TASK.num_classes).train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the statistics become those of what is shown
+    images = [AxialSlices(blob_case(seed)[0], TASK).images(0, 6) for seed in range(2)]
+    with torch.no_grad():
+        network(torch.from_numpy(np.concatenate(images)))
+        head = network.body.head[0]
+        head.bias.zero_()
+        head.weight.mul_(0.1)
+    return network.eval()
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ PLAN = TrainingPlan(
     augmentation="orientations",
 )
 # So many epochs that no machine is done before a test has seen the first one.
-LONG_PLAN = replace(PLAN, student_epochs=15)
+LONG_PLAN = replace(PLAN, student_epochs=8)
 ROWS = rows_of(["none", "hlfd"], [NETWORK], [0])
 NONE, HLFD = ROWS
 

@@ -313,7 +313,7 @@ signal.signal(signal.SIGTERM, lambda *_: print("terminated", flush=True))
 print("ready", flush=True)
 while True: time.sleep(1)
 """
-    process = started(tmp_path, python(code), terminate_after=0.1, kill_after=6)
+    process = started(tmp_path, python(code), terminate_after=0.1, kill_after=3)
     wait_until(lambda: trainer_ready(process))
     process.stop()
     assert ended(process).name == "stopped"

@@ -233,7 +233,7 @@ def _png(pixels: np.ndarray) -> bytes:
     lines = np.ones((rows, 1 + 3 * columns), np.uint8)
     lines[:, 1:] = np.diff(pixels, axis=1, prepend=np.zeros((rows, 1, 3), np.uint8)).reshape(rows, -1)
     header = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_part(*part) for part in parts)
 
 
