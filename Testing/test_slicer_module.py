@@ -385,6 +385,44 @@ def test_the_logic_without_a_window(slicer_shell, load, small_model):
         assert ended == ["cancelled"]
 
 
+def test_a_script_takes_a_region_a_threshold_and_its_own_segmentation_and_writes_a_report(
+    slicer_shell, load, small_model, tmp_path
+):
+    from slicer_cases import add_ct, add_roi
+
+    load()
+    from HLFDSegmentation import HLFDSegmentationLogic
+
+    ct, logic, bounds = add_ct(), HLFDSegmentationLogic(), np.zeros(6)
+    ct.GetRASBounds(bounds)
+    middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
+    own = slicer_shell.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    whole = logic.segment(ct, model=small_model)
+    result = logic.segment(
+        ct,
+        model=small_model,
+        tumorThreshold=0.95,
+        roi=add_roi(middle, (size[0] / 2, size[1], size[2])),
+        outputSegmentation=own,
+    )
+    assert result.node is own and whole.segments == ["liver", "liver tumor"] and result.segments == ["liver"]
+    of_liver = np.zeros(6)
+    own.GetBounds(of_liver)
+    assert np.ptp(of_liver[:2]) <= size[0] / 2 + 5.0  # and a voxel
+    assert logic.exportReport(result, tmp_path / "report.html") == str(tmp_path / "report.html")
+    assert "liver" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    assert logic.segment(add_flat_image(), model=small_model, allowNotHU=True).newest_run.not_hu
+    asked, ended = [], []
+    run = logic.segment(
+        add_flat_image(), model=small_model, wait=False, onNotHU=asked.append, onFinished=lambda end: ended.append(end)
+    )
+    wait_without_window(lambda: asked)
+    assert "HU" in asked[0] and run.running
+    run.go_on()
+    wait_without_window(lambda: ended)
+
+
 def add_flat_image():
     import SimpleITK as sitk
     from slicer_cases import add_volume

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -494,6 +495,26 @@ def test_a_script_trains_only_with_cases_that_were_checked(logic, tmp_path):
     with pytest.raises(CasesError, match=r"Case case2: .*label.nii.gz cannot be read .* or leave the case out"):
         logic.startTraining(cases, {"task": "liver-tumor"}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_script_starts_stops_and_continues_a_training(logic, tmp_path):
+    cases = write_cases(tmp_path / "cases", 4)
+    plan = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "none", "batch": 2, "device": "cpu"}
+    training = logic.startTraining(cases, {**plan, "student_epochs": 3}, tmp_path / "runs/first", name="small livers")
+    assert training.state.name == "running"
+    logic.stop(tmp_path / "runs/first")
+    wait_for_end(training)
+    assert training.state.name == "stopped", training.state.sentence
+    again = logic.continueTraining(tmp_path / "runs/first")
+    wait_for_end(again)
+    assert again.state.name == "finished", again.state.sentence
+    assert [row.name for row in logic.trainings(tmp_path / "runs")] == ["small livers"]
+
+
+def wait_for_end(training) -> None:
+    end = time.monotonic() + 120
+    while training.state.name == "running" and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def test_stopping_what_does_not_run_does_nothing(logic, panel):
