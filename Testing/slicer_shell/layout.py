@@ -1,5 +1,7 @@
 """The layout manager, over Slicer's real layout logic, which makes the view nodes that a layout asks for."""
 
+from weakref import WeakMethod
+
 import slicer
 import vtk
 
@@ -22,9 +24,11 @@ class SliceWidget:
         self._view = SliceView(self._logic)
         composite = self._logic.GetSliceCompositeNode()
         self._hot_linked, self._opacity = composite.GetHotLinkedControl(), composite.GetForegroundOpacity()
-        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_composite_modified)
+        # Weak: a view that is gone would live on with its logic, which makes nodes in every scene.
+        heard = WeakMethod(self._on_composite_modified)
+        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda node, _: (method := heard()) and method(node))
 
-    def _on_composite_modified(self, composite, event: str) -> None:
+    def _on_composite_modified(self, composite) -> None:
         """What a view's controller writes back: its pin links all views, and its slider every opacity as if dragged."""
         if composite.GetHotLinkedControl() != self._hot_linked:
             self._hot_linked = composite.GetHotLinkedControl()
