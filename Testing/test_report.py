@@ -184,8 +184,8 @@ def test_report_holds_the_measures(page):
 
 def test_a_volume_keeps_its_whole_name(tmp_path):
     ct, labels = body()
-    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False), ct_name="5: CT Abdomen/Pelvis")
-    assert "5: CT Abdomen/Pelvis" in Path(tmp_path / "report.html").read_text(encoding="utf-8") and page
+    write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False), ct_name="5: CT Abdomen/Pelvis")
+    assert "5: CT Abdomen/Pelvis" in Path(tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_report_tells_the_voxels_of_the_ct(page):

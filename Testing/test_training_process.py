@@ -187,7 +187,6 @@ from HLFDSegmentationLib import safe_files
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDTrainingLib.run_lock import RunLock
 from datetime import datetime, timedelta, timezone
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 import os, time
 folder = Path({str(tmp_path)!r})

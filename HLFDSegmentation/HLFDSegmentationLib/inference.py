@@ -134,8 +134,8 @@ class Segmenter:
         segmenting, searching = _shared(_phase("segmenting", progress), slices.count, search.passes)
         runner.run(range(slices.count), label_slab, segmenting)
         slices.filled_to_ct(to_fill, probabilities)
-        labels[slices.blank] = 0  # they show nothing
         own_labels = slices.to_own(labels)
+        own_labels[slices.own.blank] = 0  # they show nothing
         cleaned = self._cleaned(own_labels, slices.own)
         found = slices.own.image_of(own_labels)
         network_labels = slices.to_canvas(slices.labels_of(found))
