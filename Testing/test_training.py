@@ -19,6 +19,7 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
@@ -139,6 +140,7 @@ def test_loss_that_is_no_number_stops_with_a_remedy(cases_folder, tmp_path):
         TrainingRun(folder).run()
 
 
+@pytest.mark.slow
 def test_student_learns_what_the_cases_show(tmp_path, cases_folder):
     plan = replace(PLAN, method="none", student_epochs=25, learning_rate=5e-3)
     folder = begin(tmp_path / "run", cases_folder, plan)
@@ -196,15 +198,15 @@ def start_arguments(cases_folder: Path, run: Path, task_file: Path) -> list:
     return [cases_folder, "-o", run, "--task", task_file, *options]
 
 
-def finish(run: Path) -> list[dict]:
-    process = train_command("-o", run, "--resume")
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    return [json.loads(line) for line in output.splitlines()]
+def finish(run: Path, capsys) -> list[dict]:
+    """In this process: another one would import torch again."""
+    capsys.readouterr()
+    assert main(["train", "-o", str(run), "--resume", "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, tmp_path, number):
+def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, tmp_path, number, capsys):
     run = tmp_path / "run"
     process = train_command(*start_arguments(cases_folder, run, task_file), stderr=subprocess.PIPE)
     read_until(process, lambda event: event["event"] == "step" and event["step"] == 2)
@@ -213,22 +215,22 @@ def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, 
     assert process.returncode == 130
     assert (STOPPING in told.splitlines()) == (number == signal.SIGINT)
     assert json.loads(rest.splitlines()[-1])["event"] == "stopped"
-    first = next(event for event in finish(run) if event["event"] == "step")
+    first = next(event for event in finish(run, capsys) if event["event"] == "step")
     assert (first["epoch"], first["step"]) > (1, 2)
 
 
-def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path):
+def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path, capsys):
     run = tmp_path / "run"
     process = train_command(*start_arguments(cases_folder, run, task_file))
     read_until(process, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
     time.sleep(0.2)
     process.kill()
     process.wait()
-    first = next(event for event in finish(run) if event["event"] == "step")
+    first = next(event for event in finish(run, capsys) if event["event"] == "step")
     assert first["epoch"] >= 3
 
 
-def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_file, tmp_path):
+def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_file, tmp_path, capsys):
     """A limit on the size of files stands for the full disk: slices fit, checkpoints do not."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "HLFDTrainingLib.cli", "train"]
@@ -242,7 +244,7 @@ def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_fi
     assert "could not be written" in process.stderr and "--resume" in process.stderr
     assert "Traceback" not in process.stderr
     assert not list(run.rglob("*.part"))
-    assert finish(run)[-1]["event"] == "finished"
+    assert finish(run, capsys)[-1]["event"] == "finished"
 
 
 def test_finished_run_is_not_trained_again(finished):
