@@ -45,7 +45,7 @@ def register_layout(scene: slicer.vtkMRMLScene) -> None:
 
 
 def give_views_back(scene: slicer.vtkMRMLScene) -> None:
-    """Shows those segmentations in all views again that a scene shows in the comparison's alone; links as before.
+    """Shows segmentations in all views again that a scene shows in the comparison's alone, and undoes its links.
 
     A scene that was saved while comparing holds them so, and nobody would find out where they are.
     """
