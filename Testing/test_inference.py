@@ -341,6 +341,13 @@ def test_the_search_for_mirrored_slices_is_part_of_the_progress(monkeypatch):
     assert 0 < before[0] < 1 and told[-1] == 1
 
 
+def test_progress_rises_to_1_where_nothing_is_searched_because_the_patient_lies_on_the_side(monkeypatch):
+    told = []
+    monkeypatch.setattr("HLFDSegmentationLib.inference.side_cautions", lambda slices: ["on the side"])
+    segmenter().segment(patient(pieces=KIDNEYS), progress=lambda _phase, share: told.append(share))
+    assert told == sorted(told) and told[-1] == 1
+
+
 @pytest.mark.parametrize("stop_in", ["segmenting", "explaining"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_stopping_leaves_the_segmenter_usable(stop_in, error):

@@ -181,6 +181,7 @@ class Segmenter:
     ) -> list[str]:
         """About how the patient lies, by the CT alone."""
         if on_side := side_cautions(slices):
+            searching(1.0)
             return on_side
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), searching)
         return search.cautions()
