@@ -18,6 +18,9 @@ from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
+from HLFDTrainingLib.commands.new_command import STOPPED
+from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.stage import Stopped
 from test_bad_ct import SERIES, write_series
 
 LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
@@ -354,6 +357,30 @@ def test_workers_beside_a_scheduler_that_has_its_own_are_refused(tmp_path, capsy
     command = ["compare", str(tmp_path), "-o", str(tmp_path / "compared"), "--methods", "none", "--workers", "4"]
     assert main([*command, "--scheduler", "tcp://server:8786"]) == 1
     assert "--workers would not be used" in capsys.readouterr().err
+
+
+def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
+    def stop(_run):
+        raise Stopped
+
+    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+    chosen = {
+        "--teacher": "raunet",
+        "--student": "resnet18-unet",
+        "--method": "kd",
+        "--batch": 3,
+        "--learning-rate": 0.004,
+        "--precision": "bfloat16",
+        "--seed": 11,
+        "--device": "cpu",
+    }
+    options = [str(part) for pair in chosen.items() for part in pair]
+    command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
+    assert main([*command, *options, "--epochs", "7", "--undistilled"]) == STOPPED
+    plan = RunFolder(tmp_path / "run").plan()
+    for option, value in chosen.items():
+        assert getattr(plan, option.removeprefix("--").replace("-", "_")) == value
+    assert (plan.teacher_epochs, plan.student_epochs, plan.undistilled) == (7, 7, True)
 
 
 @pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])

@@ -23,6 +23,7 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.commands.new_command import STOPPED
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
@@ -407,6 +408,23 @@ def test_scheduler_that_is_not_there_is_told(monkeypatch):
         pass
 
 
+def test_a_stop_file_of_the_users_stops_the_comparison_once(compare_here, tmp_path):
+    """docs/compare.md names it, for who has no terminal at hand."""
+    folder = tmp_path / "stopped"
+
+    class Events(list):
+        def append(self, event):
+            super().append(event)
+            if event.get("state") == "begun":
+                (folder / "stop").touch()
+
+    with pytest.raises(Stopped):
+        compare_here(folder, [NONE], events=Events())
+    assert not epochs(folder, NONE)
+    compare_here(folder, [NONE])
+    assert figures(folder, NONE)
+
+
 # The command
 
 
@@ -436,6 +454,23 @@ def test_repeated_command_only_tells_what_is_finished(command, finished, capsys)
     told = capsys.readouterr().out
     assert "2 rows; to do: nothing" in told
     assert (finished / "table.md").read_text(encoding="utf-8") in told
+
+
+def test_programs_read_a_comparison_line_by_line(command, finished, capsys):
+    assert main([*command, "-o", str(finished), "--methods", "none,hlfd", "--students", NETWORK, "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[0] == {"event": "comparison", "rows": 2, "to_do": []}
+
+
+def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch):
+    def begun(_folder, plan, _cases, _split, rows, *, threads, **_options):
+        assert (plan.precision, plan.seed, threads) == ("bfloat16", 5, 3)
+        assert [(row.student, row.seed) for row in rows] == [(NETWORK, 0), (NETWORK, 2)]
+        raise Stopped
+
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.compare", begun)
+    options = ["--precision", "bfloat16", "--teacher-seed", "5", "--threads", "3", "--seeds", "0,2"]
+    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *options]) == STOPPED
 
 
 def test_table_is_told_where_the_output_knows_few_characters(command, finished, tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from HLFDTrainingLib.metrics import METRICS
 from HLFDTrainingLib.packaging import package_run
 from HLFDTrainingLib.run_folder import RunFolder
 
+TOLD = ("--title", "Livers of our own", "--license", "CC0-1.0")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -32,7 +34,7 @@ def run(tmp_path_factory):
 
 def test_student_is_packaged_imported_and_segments(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
-    assert main(["package", str(run), "-o", str(tmp_path / "my-model.zip"), "--license", "CC0-1.0"]) == 0
+    assert main(["package", str(run), "-o", str(tmp_path / "my-model.zip"), *TOLD]) == 0
     assert main(["models", "import", str(tmp_path / "my-model.zip")]) == 0
     ct, label = blob_case(99)
     sitk.WriteImage(ct, str(tmp_path / "ct.nrrd"))
@@ -42,7 +44,8 @@ def test_student_is_packaged_imported_and_segments(run, tmp_path, monkeypatch, c
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(labels > 0, label > 0)
     assert overlap.GetDiceCoefficient() > 0.8
-    assert "CC0-1.0" in (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+    report = (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+    assert "CC0-1.0" in report and "Livers of our own" in report
 
 
 def test_card_tells_how_the_model_was_made(run, tmp_path):

@@ -219,6 +219,23 @@ def test_stop_signal_leaves_a_checkpoint_to_go_on_from(cases_folder, task_file, 
     assert (first["epoch"], first["step"]) > (1, 2)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_ends_at_once(number):
+    """While the first one waits for the next step, which may hang."""
+    code = (
+        "import signal, time\n"
+        "from HLFDTrainingLib.stop_signal import StopSignal\n"
+        "with StopSignal() as stop:\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    print(stop.requested, flush=True)\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    print('still here', flush=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout == "True\n"
+    assert ended.returncode == -number
+
+
 def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path, capsys):
     run = tmp_path / "run"
     process = train_command(*start_arguments(cases_folder, run, task_file))
