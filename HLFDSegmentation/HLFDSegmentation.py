@@ -250,7 +250,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
             end(str(error))
         except Exception:
             logging.exception("HLFD: the report could not be written")
-            end(_("The report could not be written because of a mistake in the program. The log tells more."))
+            end(_("The report could not be written because of a mistake in the program. View > Error Log tells more."))
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""

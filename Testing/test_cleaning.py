@@ -94,7 +94,7 @@ def test_a_speck_of_kidney_tumor_in_the_liver_makes_no_kidney_and_no_hole(labels
     (note,) = clean(labels, TASK, MM)
 
     assert (labels == before).all()
-    assert "1 speck that the network took for kidney tumor went to what lies around" in note
+    assert "1 speck called kidney tumor was removed, and given to what lies around" in note
 
 
 def test_pieces_of_an_organ_in_a_single_slice_are_kept():
@@ -147,15 +147,15 @@ def test_tumor_that_lies_apart_is_told_by_its_name(labels):
     (note,) = clean(labels, TASK, MM)
 
     assert not (labels == LIVER_TUMOR).any()
-    assert "0.1 mL that the network took for liver tumor" in note and "largest piece of the liver" in note
-    assert note.endswith("Where this tumor lay: <37, 37, 37>.")
+    assert "0.1 mL called liver tumor" in note and "largest piece of the liver" in note
+    assert note.endswith("Look at what was called tumor there: <37, 37, 37>.")
 
 
 def test_an_amount_that_rounds_to_nothing_is_not_told_as_nothing(labels):
     labels[ball(labels.shape, (37, 37, 37), 5.5)] = LIVER_TUMOR
     labels[37, 37, 37] = LIVER
     (note,) = clean(labels, TASK, MM)
-    assert note.startswith("less than 0.1 mL that the network took for liver and 0.")
+    assert note.startswith("less than 0.1 mL called liver and 0.")
 
 
 def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
@@ -165,7 +165,7 @@ def test_where_the_largest_of_what_is_no_lesion_was_is_told(labels):
 
     (note,) = clean(labels, TASK, (1.0, 1.0, 2.0))
 
-    assert note.endswith("the 3 largest pieces of this tumor lay: <3, 25.5, 25.5>; <3, 25, 6>; <3, 5.5, 5.5>.")
+    assert note.endswith("(the 3 largest pieces): <3, 25.5, 25.5>; <3, 25, 6>; <3, 5.5, 5.5>.")
 
 
 def test_no_place_is_told_of_an_organ_without_tumor(labels):
@@ -218,7 +218,7 @@ def test_what_one_of_many_close_slices_shows_alone_is_no_lesion(slices, distance
 
     assert (labels == LIVER_TUMOR).sum() == 20 * 20 * len(slices) * stays
     assert (labels > 0).all()
-    assert [note[:48] for note in notes] == ["1 place that the network took for liver tumor we"] * (not stays)
+    assert [note[:34] for note in notes] == ["1 place called liver tumor was rem"] * (not stays)
 
 
 def test_places_in_one_slice_and_specks_are_told_apart():
@@ -228,11 +228,11 @@ def test_places_in_one_slice_and_specks_are_told_apart():
     speck, place = clean(labels, TASK, (1.0, 1.0, 2.0))
 
     assert speck == (
-        "1 speck that the network took for liver tumor went to what lies around: smaller than a ball of 5 mm in "
-        "diameter, and so not to be told from noise."
+        "1 speck called liver tumor was removed, and given to what lies around: smaller than a ball of 5 mm in diameter, "
+        "and so not to be told from noise. A real lesion of that kind is removed, too."
     )
-    assert place.endswith("Where this tumor lay: <5, 29.5, 29.5>.")
-    assert "1 place that" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
+    assert place.endswith("Look at what was called tumor there: <5, 29.5, 29.5>.")
+    assert "1 place called" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place
 
 
 @pytest.mark.parametrize("count", [1, 2])

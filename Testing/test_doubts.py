@@ -11,7 +11,7 @@ from HLFDSegmentationLib.doubts import (
     cut_doubts,
     geometry_doubts,
     little_doubts,
-    model_doubts,
+    model_cautions,
     tilt_doubts,
     voxels_of,
 )
@@ -253,19 +253,23 @@ def test_an_organ_that_is_only_tumor_is_told_once(voxel_ml):
     assert ("Only 30.0 mL of kidney with kidney tumor" if voxel_ml < 1 else "than kidney (0.0 mL)") in doubts[0]
 
 
-def test_a_model_is_weak_only_at_what_it_found():
+def test_a_model_is_weak_at_what_it_found_and_at_the_tumor_that_it_did_not_find():
     labels = np.zeros((1, 4, 4), np.uint8)
-    labels[0, 0] = KIDNEY
     metrics = {
         "kidney": {"dice": 0.66, "dice_with_tumors": 0.81},
         "kidney tumor": {"dice": 0.65, "patients": 1},
         "liver": {"dice": None},
     }
-    assert model_doubts(voxels_of(labels, TASK), TASK, metrics) == []
-    labels[0, 1] = KIDNEY_TUMOR
+    assert model_cautions(voxels_of(labels, TASK), TASK, metrics) == []
     labels[0, 2] = LIVER
-    (doubt,) = model_doubts(voxels_of(labels, TASK), TASK, metrics)
-    assert "kidney tumor 0.65 (1 patient)" in doubt and "liver" not in doubt and "0.81" not in doubt
+    assert model_cautions(voxels_of(labels, TASK), TASK, metrics) == []
+    labels[0, 0] = KIDNEY
+    (missing,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
+    assert missing.startswith("No kidney tumor was marked. That does not mean that there is none")
+    assert "kidney tumor 0.65 (1 patient)" in missing and "liver" not in missing and "0.81" not in missing
+    labels[0, 1] = KIDNEY_TUMOR
+    (found,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
+    assert found.startswith("Do not rely on") and "kidney tumor 0.65 (1 patient)" in found
 
 
 @pytest.mark.parametrize(
@@ -279,7 +283,7 @@ def test_a_model_is_weak_only_at_what_it_found():
 )
 def test_a_model_of_ones_own_is_judged_by_the_lower_of_test_and_validation(measured, told):
     labels = np.full((1, 4, 4), LIVER, np.uint8)
-    doubts = "".join(model_doubts(voxels_of(labels, TASK), TASK, {"liver": measured}))
+    doubts = "".join(model_cautions(voxels_of(labels, TASK), TASK, {"liver": measured}))
     assert told in doubts and bool(doubts) == bool(told)
 
 

@@ -226,8 +226,8 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     assert np.array_equal(sitk.GetArrayViewFromImage(result.labels), expected(patient(pieces=body)))
     assert np.array_equal(result.network_labels[:, :60, :80], expected(patient(pieces=body)))
     speck, apart = other_notes(result)  # The piece of kidney is 0.1 mL and needs no words.
-    assert speck.startswith("1 speck that the network took for liver tumor went to what lies around")
-    assert apart.startswith("2.0 mL that the network took for liver were left out")
+    assert speck.startswith("1 speck called liver tumor was removed, and given to what lies around")
+    assert apart.startswith("2.0 mL called liver were removed")
     assert result.notes[-2:] == [speck, apart]  # after what a reader must not miss
 
 
@@ -238,7 +238,7 @@ def test_where_tumor_was_left_out_is_told_in_mm(orientation):
     left, posterior, superior = ct.TransformContinuousIndexToPhysicalPoint(middle[::-1].tolist())
     (note,) = other_notes(segmenter().segment(sitk.DICOMOrient(ct, orientation)))
     told = f"R {-left:.0f}, A {-posterior:.0f}, S {superior:.0f} mm".replace("-", "−")
-    assert note.endswith(f"Where this tumor lay: {told}.")
+    assert note.endswith(f"Look at what was called tumor there: {told}.")
 
 
 def test_a_tumor_keeps_its_organ_together():

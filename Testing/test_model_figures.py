@@ -13,6 +13,7 @@ def test_figures_are_told_with_the_number_of_patients():
     assert figures_in_words({"test_dice": 0.5}) == "test dice 0.500"
     own = {"validation_dice": 0.91, "validation_patients": 2, "test_dice": 0.8, "test_hd95": 4.0, "test_patients": 1}
     assert figures_in_words(own) == ("validation dice 0.910 (2 patients), test dice 0.800 (1 patient), test hd95 4.000")
+    assert figures_in_words({"dice": 0.5, "patients": 3, "slices": 6}) == "dice 0.500 (6 slices of 3 patients)"
     assert patients(1) == "1 patient"
 
 

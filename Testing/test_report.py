@@ -171,7 +171,7 @@ def test_report_says_everything_once_at_least(page):
         "liver tumor: dice not measured",
     ):
         assert fact in page.text
-    assert "kidney tumor (none)" in page.text
+    assert "kidney tumor (none marked)" in page.text
 
 
 def test_report_holds_the_measures(page):
@@ -500,8 +500,8 @@ def test_a_label_without_maps_is_not_called_absent(seen, told, tmp_path):
     if not seen:  # between the network's pixels
         found.network_labels[found.network_labels == KIDNEY] = 0
     page = write(tmp_path / "report.html", ct, found)
-    assert told in page.text and "has no kidney," not in page.text
-    assert "The segmentation has no kidney tumor, so" in page.text
+    assert told in page.text and "No kidney was marked" not in page.text
+    assert "No kidney tumor was marked, so there is no map of it" in page.text
 
 
 def test_lesion_centers_are_right_anterior_superior(tmp_path):

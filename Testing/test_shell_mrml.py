@@ -420,8 +420,8 @@ def test_packages_are_missing_until_they_are_installed(slicer_shell):
     with pytest.raises(subprocess.CalledProcessError):
         PyTorchUtilsLogic().installTorch()
     packages.outcome = "works"
-    assert PyTorchUtilsLogic().installTorch(torchVersionRequirement=">=2.6").__name__ == "torch"
-    assert packages.installed == ["monai>=1.5", "torch", "torch>=2.6"]
+    assert PyTorchUtilsLogic().installTorch(torchVersionRequirement=">=2.10").__name__ == "torch"
+    assert packages.installed == ["monai>=1.5", "torch", "torch>=2.10"]
 
 
 def test_what_slots_and_observers_raise_and_unexpected_dialogs_fail_a_test(tmp_path):

@@ -284,7 +284,7 @@ def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
     quick.ui.exportReportButton.click()
     quick.wait(lambda: quick.ui.exportReportButton.enabled)
     page = destination.with_suffix(".html").read_text(encoding="utf-8")
-    assert "Deleted after the model had made it" in page and "(none)" not in page
+    assert "Deleted after the model had made it" in page and "(none marked)" not in page
 
 
 def test_of_two_runs_in_one_segmentation_the_right_segment_is_named(quick):

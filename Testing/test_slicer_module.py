@@ -111,7 +111,7 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
     add_ct()
     panel.open_again()
     assert panel.ui.segmentButton.enabled
-    assert "torch>=2.6, monai>=" in panel.ui.hintLabel.text
+    assert "torch>=2.10, monai>=" in panel.ui.hintLabel.text
     answer(qt.QMessageBox.Cancel)
     panel.ui.segmentButton.click()
     assert "nothing can be segmented" in panel.message

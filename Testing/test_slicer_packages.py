@@ -96,7 +96,7 @@ def test_torch_is_never_given_to_pip(ensure, packages, monkeypatch):
     packages.absent = {"torch"}
     accept()
     ensure()
-    assert packages.installed == ["torch>=2.6"] and not given
+    assert packages.installed == ["torch>=2.10"] and not given
 
 
 def test_too_old_a_version_is_missing(packages, monkeypatch):
@@ -104,9 +104,9 @@ def test_too_old_a_version_is_missing(packages, monkeypatch):
 
     from HLFDSegmentationLib import slicer_packages
 
-    old = {"torch": "2.5.1+cu121"}
+    old = {"torch": "2.9.1+cu128"}
     monkeypatch.setattr(slicer_packages, "version", lambda name: old.get(name) or importlib.metadata.version(name))
-    assert slicer_packages.missing_packages() == ["torch>=2.6"]
+    assert slicer_packages.missing_packages() == ["torch>=2.10"]
 
 
 def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):

@@ -91,10 +91,10 @@ def absorb_specks(labels: np.ndarray, tumor: Label, spacing: tuple[float, float,
 
 def _told(count: int, kind: str, tumor: Label, reason: str) -> str:
     """The sentence about pieces that are no lesion."""
-    found = f"1 {kind}" if count == 1 else f"{count} {kind}s"
+    found, verb = (f"1 {kind}", "was") if count == 1 else (f"{count} {kind}s", "were")
     return (
-        f"{found} that the network took for {tumor.name} went to what lies around: {reason}, and so not to be told "
-        "from noise."
+        f"{found} called {tumor.name} {verb} removed, and given to what lies around: {reason}, and so not to be told from noise. A real lesion of "
+        "that kind is removed, too."
     )
 
 
@@ -109,8 +109,8 @@ def _where(pieces: np.ndarray, sizes: np.ndarray, start: Sequence[int], place: P
     """
     largest = [number for number in np.argsort(-sizes, kind="stable")[:MOST_PLACES] if sizes[number]]
     places = "; ".join(place(np.mean(np.nonzero(pieces == number), axis=1) + start) for number in largest)
-    which = f"the {MOST_PLACES} largest pieces of this" if np.count_nonzero(sizes) > MOST_PLACES else "this"
-    return f"Where {which} tumor lay: {places}."
+    which = f" (the {MOST_PLACES} largest pieces)" if np.count_nonzero(sizes) > MOST_PLACES else ""
+    return f"Look at what was called tumor there{which}: {places}."
 
 
 def _is_alone(slices: slice, offset: int, count: int) -> bool:
@@ -162,12 +162,10 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
-    what = " and ".join(
-        f"{_amount(lost[value])} that the network took for {task.label(value).name}" for value in values if lost[value]
-    )
+    what = " and ".join(f"{_amount(lost[value])} called {task.label(value).name}" for value in values if lost[value])
     sizes = _sizes(tumor, len(sizes) - 1)
     where = f" {_where(tumor, sizes, [side.start for side in box], place)}" if sizes.any() else ""
-    return f"{what} were left out, because they lie apart from {kept} of the {organ.name}.{where}"
+    return f"{what} were removed, because they lie apart from {kept} of the {organ.name}.{where}"
 
 
 def _amount(ml: float) -> str:

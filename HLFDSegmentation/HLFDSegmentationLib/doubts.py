@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .model_figures import in_brackets, number_of_patients
+from .model_figures import in_brackets, measured_of
 from .tasks import KIDNEY, Label, Task
 
 LEAST_FIELD_MM = 50.0
@@ -196,8 +196,8 @@ def _with_tumors_ml(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: floa
     return float(voxels[task.values_with_tumors(organ)].sum() * voxel_ml)
 
 
-def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """About labels that were found, and that the model is known to be weak at.
+def model_cautions(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """About labels that the model is known to be weak at: those it found, and tumors it did not find in their organ.
 
     Args:
         voxels: see `voxels_of`.
@@ -205,20 +205,33 @@ def model_doubts(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping[s
         metrics: of the model, see `ModelPackage`.
     """
     weak = [
-        f"{label.name} {dice}"
+        (label, f"{label.name} {dice}")
         for label in task.labels
-        if voxels[label.value] and (dice := _doubtful_dice(metrics.get(label.name, {})))
+        if (dice := _doubtful_dice(metrics.get(label.name, {})))
     ]
-    if not weak:
-        return []
-    return [
-        f"This model is weak at some of what it found here; the mean Dice measured of it is {', '.join(weak)}. "
-        "Check and correct them. What it did not find may be there all the same."
-    ]
+    found = [told for label, told in weak if voxels[label.value]]
+    missing = [(label.name, told) for label, told in weak if not voxels[label.value] and _organ_found(label, voxels)]
+    cautions = []
+    if found:
+        cautions.append(
+            f"Do not rely on what was found here of these labels, which this model is weak at: {', '.join(found)} (the "
+            "mean Dice measured; 1 is perfect). Some of it may be none, and more may be there. Check and correct it."
+        )
+    if missing:
+        cautions.append(
+            f"No {' and no '.join(name for name, _ in missing)} was marked. That does not mean that there is none: "
+            f"this model is weak at finding it ({', '.join(told for _, told in missing)}; the mean Dice measured, 1 is "
+            "perfect)."
+        )
+    return cautions
+
+
+def _organ_found(tumor: Label, voxels: np.ndarray) -> bool:
+    return tumor.organ is not None and bool(voxels[tumor.organ])
 
 
 def _doubtful_dice(figures: Mapping[str, float | None]) -> str:
     """The Dice that decides, in words; "" where it is good, or unknown."""
     known = ([(figure, name) for name in names if (figure := figures.get(name)) is not None] for names in DICE_FIGURES)
     dice, name = next((min(values) for values in known if values), (1.0, ""))
-    return f"{dice:.2f}{in_brackets(number_of_patients(name, figures))}" if dice < DOUBTFUL_DICE else ""
+    return f"{dice:.2f}{in_brackets(measured_of(name, figures))}" if dice < DOUBTFUL_DICE else ""

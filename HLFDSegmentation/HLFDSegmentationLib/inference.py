@@ -21,7 +21,7 @@ from .doubts import (
     cut_doubts,
     geometry_doubts,
     little_doubts,
-    model_doubts,
+    model_cautions,
     tilt_doubts,
     voxels_of,
 )
@@ -143,7 +143,7 @@ class Segmenter:
         cautions = self._position_cautions(runner, slices, search, searching)
         cautions = cautions or self._shape_cautions(slices, own_labels, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct))
-        cautions += stack.cautions() + self._contrast_cautions(ct, found)
+        cautions += stack.cautions() + self._contrast_cautions(ct, found) + self._model_cautions(own_labels)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(own_labels, slices.own)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
@@ -205,14 +205,16 @@ class Segmenter:
     def _cut_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         return cut_doubts(labels[ct.between_blank], ct.spacing, self.task)
 
+    def _model_cautions(self, labels: np.ndarray) -> list[str]:
+        return model_cautions(voxels_of(labels, self.task), self.task, self._metrics)
+
     def _label_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
-        """What makes labels doubtful, once they are cleaned: where they end, how large they are, who drew them."""
+        """What makes labels doubtful, once they are cleaned: where they end, how large they are."""
         voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(ct.spacing)) / 1000
         return [
             *self._cut_doubts(labels, ct),
             *little_doubts(voxels, self.task, voxel_ml),
             *anatomy_doubts(voxels, self.task, voxel_ml),
-            *model_doubts(voxels, self.task, self._metrics),
         ]
 
     def _explain(

@@ -8,37 +8,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 DICE = "dice"
 
 PATIENTS = "patients"
-"""Among the figures of a label, of how many patients Dice is the mean; after the part, as in `test_patients`."""
+"""Among the figures of a label, how many patients were measured; after the part, as in `test_patients`."""
+
+SLICES = "slices"
+"""Among the figures of a label, of how many single slices Dice is the mean, where it is not of whole CTs."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a Dice is the mean of: so many patients' CTs, or single slices of them."""
+
+    patients: int
+    slices: int | None = None
 
 
 def figures_in_words(figures: Mapping[str, float | None]) -> str:
-    """The figures of a label, as in "dice 0.667 (4 patients)"."""
-    names = [name for name in figures if not name.endswith(PATIENTS)]
-    numbers = numbers_behind(names, figures)
+    """The figures of a label, as in "dice 0.667 (9 slices of 4 patients)"."""
+    names = [name for name in figures if not name.endswith((PATIENTS, SLICES))]
+    behind = measured_behind(names, figures)
     return ", ".join(
-        f"{name.replace('_', ' ')} {_figure(figures[name])}{in_brackets(numbers.get(name))}" for name in names
+        f"{name.replace('_', ' ')} {_figure(figures[name])}{in_brackets(behind.get(name))}" for name in names
     )
 
 
-def numbers_behind(names: Iterable[str], figures: Mapping[str, float | None]) -> dict[str, int]:
-    """Behind which of some figures it is told of how many patients they are: behind the last Dice of each part."""
+def measured_behind(names: Iterable[str], figures: Mapping[str, float | None]) -> dict[str, Measured]:
+    """Behind which of some figures it is told what was measured: behind the last Dice of each part."""
     last = {_part(name): name for name in names if DICE in name}
-    return {name: number for name in last.values() if (number := number_of_patients(name, figures)) is not None}
+    return {name: measured for name in last.values() if (measured := measured_of(name, figures)) is not None}
 
 
-def number_of_patients(name: str, figures: Mapping[str, float | None]) -> int | None:
-    """Of how many patients a Dice is the mean; none where that is not known."""
-    number = figures.get(_part(name) + PATIENTS)
-    return None if number is None else int(number)
+def measured_of(name: str, figures: Mapping[str, float | None]) -> Measured | None:
+    """What a Dice is the mean of; none where that is not known."""
+    number, slices = (figures.get(_part(name) + kind) for kind in (PATIENTS, SLICES))
+    return None if number is None else Measured(int(number), None if slices is None else int(slices))
 
 
-def in_brackets(number: int | None) -> str:
-    """So many patients after a space; nothing where it is not known how many."""
-    return "" if number is None else f" ({patients(number)})"
+def in_brackets(measured: Measured | None) -> str:
+    """What was measured, after a space; nothing where it is not known."""
+    if measured is None:
+        return ""
+    if measured.slices is None:
+        return f" ({patients(measured.patients)})"
+    slices = "1 slice" if measured.slices == 1 else f"{measured.slices} slices"
+    return f" ({slices} of {patients(measured.patients)})"
 
 
 def patients(number: int) -> str:

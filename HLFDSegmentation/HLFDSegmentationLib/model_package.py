@@ -55,7 +55,7 @@ class ModelPackage:
         license_text: the license itself.
         training_data: each data set as {"name", "source", "license": str, "patients": int}.
         metrics: measured figures by label name, for example {"liver": {"dice": 0.95, "patients": 15}}; None where
-            undefined.
+            undefined. See `model_figures`.
         method: by which it learned, for example "hlfd"; all of them in order where there were several.
         seeds: the random seeds of its training, by what they were used for.
         card: the model card, Markdown.

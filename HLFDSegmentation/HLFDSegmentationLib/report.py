@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .model_package import ModelPackage
 
 RESEARCH_ONLY = "For research use only. Not for diagnosis."
+DICE_IN_WORDS = "Dice is the overlap with what an annotator drew: 1 is perfect, 0 is none."
 PICTURED_LESIONS = 3
 LISTED_LESIONS = 20
 
@@ -143,11 +144,12 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.I
     add_text(
         section,
         "p",
-        "Lesions are connected pieces of a tumor label, largest first. The longest axial diameter is measured in one "
-        "connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney are "
-        "the patient's, told only where that is clear. Centers are in mm to the right, anterior and superior, as 3D "
-        f"Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, as the CT "
-        f"stores them, from {course}; the first is 0, and many programs call it 1.",
+        "The volume of an organ is without its tumors; With tumors is the whole of it. Lesions are connected pieces of "
+        "what was called tumor, largest first; a piece need not be a lesion. The longest axial diameter is measured in "
+        "one connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney "
+        "are the patient's, told only where that is clear. Centers are in mm to the right, anterior and superior, as "
+        f"3D Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, as the "
+        f"CT stores them, from {course}; the first is 0, and many programs call it 1.",
         class_="quiet",
     )
 
@@ -159,7 +161,7 @@ def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
     add_swatch(title, segment.label)
     lesions = len(segment.lesions)
     count = f" ({lesions} lesion{'s' if lesions > 1 else ''})" if lesions else ""
-    add_text(title, "span", segment.label.name + (count if found else " (none)"))
+    add_text(title, "span", segment.label.name + (count if found else " (none marked)"))
     with_tumors = segment.volume_with_tumors_ml
     _add_numbers(
         row,
@@ -284,12 +286,17 @@ def _add_model(page: Element, package: ModelPackage, device: str) -> None:
         ("Network", [f"{package.network_name}, trained by the method {package.method}"]),
         ("License", [package.license]),
         ("Trained on", [_training_data(data) for data in package.training_data]),
-        ("Measured", [f"{label}: {figures_in_words(figures)}" for label, figures in package.metrics.items()]),
+        ("Measured", _measured(package)),
         ("Software", [f"HLFD {__version__}, on {device}"]),
     ):
         add_text(facts, "dt", term)
         for entry in entries or ["not stated"]:
             add_text(facts, "dd", entry)
+
+
+def _measured(package: ModelPackage) -> list[str]:
+    figures = [f"{label}: {figures_in_words(figures)}" for label, figures in package.metrics.items()]
+    return [*figures, DICE_IN_WORDS] if figures else []
 
 
 def _training_data(data: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .attention import LayerAttention
     from .inference import Segmentation
 
-NOT_FOUND = "The segmentation has no {}, so no layer attends to it."
+NOT_FOUND = "No {} was marked, so there is no map of it. That does not mean that there is none."
 TOO_SMALL = "It lies between the pixels that the network sees, so no layer's attention to it can be told."
 MAPS_GONE = "Its attention maps are not there any more."
 NO_POSITIVE_ATTENTION = "no positive attention in this layer"
@@ -27,10 +27,11 @@ NO_FOCUS = "focus not defined: the segment lies outside the body"
 HOW_TO_READ = (
     "An attention map (Grad-CAM) shows where a layer's activity raised the network's score for a label, each layer on "
     "a scale of its own over the whole CT; the focus is the share of it inside the segment, and 1× is what attention "
-    "spread evenly over the body would give. Attention outside of the organ, or of the body, marks no finding: the "
-    "network may look there to orient itself, and a deep layer's cells reach past borders. Limits: deep layers see "
-    "coarse cells only, a map does not tell why the network decided, and a high focus does not mean that the segment "
-    "is right."
+    "spread evenly over the body would give. Attention in the air, or spread over the body, is no finding: it comes "
+    "from how maps are computed. Attention that gathers on one structure outside of the organ is a reason to look "
+    "there again, and no finding either. The last layer lies on the segment almost by construction, also where the "
+    "segment is wrong: a high focus does not mean that it is right. Deep layers see coarse cells, which reach past "
+    "borders and may be drawn beside the place; and a map does not tell why the network decided."
 )
 
 COLOR_STOPS, MEDIUM_GRAY = 32, 127.5

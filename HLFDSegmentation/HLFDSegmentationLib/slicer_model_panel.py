@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import HLFDError, PackageError
-from .model_figures import numbers_behind
+from .model_figures import Measured, measured_behind
 from .model_import import REFUSED
 from .model_store import StoredPackage, find_package, list_packages, remove_package
 from .package_files import WEIGHTS
@@ -80,8 +80,8 @@ def _dice(package: ModelPackage) -> str:
             "validation_dice": _("{dice:.2f} on the cases that chose it"),
         }
         known = [kind for kind in kinds if figures.get(kind) is not None]
-        numbers = numbers_behind(known, figures)
-        texts = [kinds[kind].format(dice=figures[kind]) + _patients(numbers.get(kind)) for kind in known]
+        behind = measured_behind(known, figures)
+        texts = [kinds[kind].format(dice=figures[kind]) + _measured(behind.get(kind)) for kind in known]
         if texts:
             measured.append(f"{label.name} {', '.join(texts)}")
         else:
@@ -94,10 +94,13 @@ def _dice(package: ModelPackage) -> str:
     return "\n".join(lines)
 
 
-def _patients(number: int | None) -> str:
-    if number is None:
+def _measured(measured: Measured | None) -> str:
+    if measured is None:
         return ""
-    return " " + (_("(1 patient)") if number == 1 else _("({number} patients)").format(number=number))
+    patients = _("1 patient") if measured.patients == 1 else _("{number} patients").format(number=measured.patients)
+    if measured.slices is None:
+        return f" ({patients})"
+    return " " + _("(single slices: {slices}, of {patients})").format(slices=measured.slices, patients=patients)
 
 
 def _absent(name: str) -> StoredPackage:

@@ -24,7 +24,9 @@ from slicer.i18n import tr as _
 from .errors import HLFDError
 from .slicer_status_bar import tell
 
-TORCH = "torch>=2.6"
+TORCH = "torch>=2.10"
+"""Before 2.10, weights from strangers could run code as they were loaded, weights_only or not (CVE-2026-24747)."""
+
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 PACKAGE_INDEX = ("pypi.org", 443)
 OF_PYTORCH = ("torch", "torchvision")

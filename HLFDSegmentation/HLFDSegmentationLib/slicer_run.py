@@ -436,4 +436,4 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, HLFDError):
         return str(error)
     logging.error("HLFD: a segmentation run ended unexpectedly", exc_info=error)
-    return _("The segmentation ended because of a mistake in the program. Try again; the log tells more.")
+    return _("The segmentation ended because of a mistake in the program. Try again; View > Error Log tells more.")

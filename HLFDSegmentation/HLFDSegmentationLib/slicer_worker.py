@@ -113,7 +113,7 @@ class SlicerWorker:
             except Exception:
                 # A fault in one task must neither stop the others nor come back with every tick of the timer.
                 logging.exception("HLFD: a task failed")
-                tell(_("A mistake in the program. The log tells more; try again."))
+                tell(_("A mistake in the program. Try again; View > Error Log tells more."))
                 self._tasks.remove(task)
         self._tasks = [task for task in self._tasks if task.running]
         if not self._tasks:

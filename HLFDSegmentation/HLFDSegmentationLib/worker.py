@@ -52,8 +52,8 @@ ABANDONED_SECONDS = 1.0
 """How long it may take until the lock of a parent that has died is free."""
 
 OUT_OF_MEMORY = (
-    "The memory does not suffice for this CT. Close other programs, crop the CT to the region of interest, or use a "
-    "computer with more memory."
+    "The memory does not suffice for this CT. Close other programs, segment a part of it (in 3D Slicer, a Region under "
+    "Advanced), or use a computer with more memory."
 )
 
 
@@ -192,14 +192,14 @@ class Worker:
             return Failed(
                 number,
                 "unexpected",
-                f"The graphics card failed ({type(error).__name__}). Try again; if it fails once more, choose the "
-                "processor as the device, or install a PyTorch that fits the card. Nothing in the scene was changed.",
+                f"The graphics card failed ({type(error).__name__}). Try again; if it fails once more, choose CPU "
+                "as the device, or install a PyTorch that fits the card. Nothing in the scene was changed.",
             )
         return Failed(
             number,
             "unexpected",
-            f"Something unexpected happened ({type(error).__name__}). The log tells more; please report it. "
-            "Nothing in the scene was changed.",
+            f"Something unexpected happened ({type(error).__name__}). The log tells more (in 3D Slicer, View > Error "
+            "Log). Nothing in the scene was changed.",
         )
 
     def _tell(self, event: Event | Ready) -> None:

@@ -246,19 +246,19 @@ class _Ended:
             self.kind = "memory"
             self.sentence = (
                 "The segmentation process was ended by the system, most likely because the memory did not suffice. "
-                "Close other programs, crop the CT to the region of interest, or use a computer with more memory."
+                "Close other programs, choose a Region under Advanced, or use a computer with more memory."
             )
         elif not was_ready:
             self.kind = "start"
             self.sentence = (
-                f"The segmentation process ended while it was starting (code {code}). The log tells why. "
+                f"The segmentation process ended while it was starting (code {code}). View > Error Log tells why. "
                 "Restart 3D Slicer; if that does not help, install the extension again."
             )
         else:
             self.kind = "died"
             self.sentence = (
-                f"The segmentation process ended unexpectedly (code {code}). Try again; if it happens again, crop the "
-                "CT to the region of interest or use another device. The log tells more."
+                f"The segmentation process ended unexpectedly (code {code}). Try again; if it happens again, choose "
+                "a Region or another device under Advanced. View > Error Log tells more."
             )
 
 

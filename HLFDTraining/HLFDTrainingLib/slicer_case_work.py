@@ -80,7 +80,7 @@ class CaseWork:
             logging.exception("HLFD: the cases could not be written")
             self._end(
                 self._on_failed,
-                _("The cases could not be written because of a mistake in the program. The log tells more."),
+                _("The cases could not be written because of a mistake in the program. View > Error Log tells more."),
             )
         else:
             self._on_progress(share)

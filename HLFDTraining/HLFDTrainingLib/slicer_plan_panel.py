@@ -355,9 +355,9 @@ def _folder(path: str) -> Path:
 
 
 def method_titles() -> list[tuple[str, str]]:
-    """The methods and what a user reads for them, the recommended one first."""
+    """The methods and what a user reads for them, the default first."""
     return [
-        ("hlfd", _("HLFD (recommended)")),
+        ("hlfd", _("HLFD")),
         ("hlfd:full", _("HLFD, with the last layers too")),
         ("hlfd:released", _("HLFD, as first released")),
         ("kd", _("KD: knowledge distillation")),

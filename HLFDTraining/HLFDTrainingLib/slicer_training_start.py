@@ -295,7 +295,10 @@ class TrainingStart:
             except Exception:
                 logging.exception("HLFD: a training could not be prepared")
                 self._end(
-                    _("The training could not be prepared because of a mistake in the program. The log tells more.")
+                    _(
+                        "The training could not be prepared because of a mistake in the program. View > Error Log "
+                        "tells more."
+                    )
                 )
 
         return go_on

@@ -22,7 +22,7 @@ import numpy as np
 import SimpleITK as sitk
 from averaged_student import is_mean, keep_mean_if_better
 from empty_slices import empty_slice
-from HLFDSegmentationLib.model_figures import PATIENTS
+from HLFDSegmentationLib.model_figures import PATIENTS, SLICES
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
@@ -142,8 +142,9 @@ cases.
 """
 CARD_FIGURES = """
 Mean ± standard deviation over slices of patients who took no part in training or in choosing the epoch, and the number
-of these slices. False positive lesions are places called tumor that touch none. Figures of a few slices are a sign, and
-no more.
+of these slices. They helped to choose between two runs, which flatters the model that was chosen. A slice without a
+label in which none was found has a Dice of 1 there. False positive lesions are places called tumor that touch none.
+Figures of a few slices are a sign, and no more.
 
 {tables}"""
 SAME_PEOPLE = """ Four of these patients are also
@@ -177,7 +178,7 @@ The slices are split by patient; the numbers of patients above are those of the 
 ## Known limits
 
 - **Liver tumors were learned from marks that no radiologist made, and from painted lesions.** Cysts, vessels and
-  partial volume are taken for tumors at times. A liver without a liver tumor here means nothing.
+  partial volume are taken for tumors at times. That none is marked in a liver does not mean that there is none.
 - Kidney tumors were learned from few real slices, from painted tumors and from computed slices. Small ones are missed.
 - CT without contrast medium was learned from computed slices only.
 - Head, chest, pelvis and thighs were learned from computed slices. On real ones it may find organs that are not there.
@@ -472,11 +473,12 @@ def measured(package: ModelPackage, test: Sequence[Case], table: Path) -> Measur
 
 
 def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]:
-    """Mean Dice of a label, for an organ also with its tumors, rounded once, as the tables tell it."""
+    """Mean Dice of a label, of an organ also with its tumors, rounded once as in the tables; and of how many slices."""
     summary = summarize(cases)
     names = {"dice": label, WITH_TUMORS: with_tumors(label)}
     means = {metric: summary[name]["dice"] for metric, name in names.items() if name in summary}
-    return {metric: round(mean.mean, 3) if mean.n else None for metric, mean in means.items()}
+    dice = {metric: round(mean.mean, 3) if mean.n else None for metric, mean in means.items()}
+    return dice | {SLICES: max(mean.n for mean in means.values())}
 
 
 def origin_in_card(run: RunFolder, dice: dict[str, dict[str, float | None]], method: str) -> str:
