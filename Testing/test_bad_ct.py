@@ -285,6 +285,35 @@ def test_damaged_compressed_file(tmp_path, capfd):
     assert "damaged" in refusal(path, capfd)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
+@pytest.mark.parametrize("hole", [1, 4096], ids=["byte", "hole"])
+def test_damage_that_only_the_checksum_tells(tmp_path, capfd, suffix, hole):
+    """ITK does not look at it: a bad copy would be read with wrong voxels, and lose a lesion without a word."""
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(volume((40, 120, 120)), str(path), useCompression=True)
+    read_ct(path), read_label(path)
+    data = next((file for file in tmp_path.iterdir() if file != path), path)
+    content = bytearray(data.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + hole] = bytes(hole) if hole > 1 else bytes([content[middle] ^ 1])
+    data.write_bytes(content)
+    assert "damaged" in refusal(path, capfd)
+    with pytest.raises(InputError, match="damaged"):
+        read_label(path)
+
+
+def test_nifti_pair_that_is_cut_short_or_has_voxels_that_are_no_numbers(tmp_path, capfd):
+    """ITK takes 0 HU for both."""
+    path = written(volume((20, 30, 30), np.float32), tmp_path / "ct.hdr")
+    voxels = tmp_path / "ct.img"
+    content = bytearray(voxels.read_bytes())
+    content[4000:4004] = struct.pack("<f", np.nan)
+    voxels.write_bytes(content)
+    assert "1 voxel that is no number" in refusal(path, capfd)
+    voxels.write_bytes(content[: len(content) * 6 // 10])
+    assert "damaged, incomplete" in refusal(path, capfd)
+
+
 def test_missing_data_file(tmp_path, capfd):
     path = written(volume(), tmp_path / "ct.mhd")
     (tmp_path / "ct.raw").unlink()

@@ -228,8 +228,8 @@ def test_places_in_one_slice_and_specks_are_told_apart():
     speck, place = clean(labels, TASK, (1.0, 1.0, 2.0))
 
     assert speck == (
-        "1 speck called liver tumor was removed, and given to what lies around: smaller than a ball of 5 mm in diameter, "
-        "and so not to be told from noise. A real lesion of that kind is removed, too."
+        "1 speck called liver tumor was removed, and given to what lies around: smaller than a ball of 5 mm in "
+        "diameter, and so not to be told from noise. A real lesion of that kind is removed, too."
     )
     assert place.endswith("Look at what was called tumor there: <5, 29.5, 29.5>.")
     assert "1 place called" in place and "in one slice alone, while slices are 2 mm apart (3.2 mL)" in place

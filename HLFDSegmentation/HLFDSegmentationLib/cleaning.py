@@ -93,8 +93,8 @@ def _told(count: int, kind: str, tumor: Label, reason: str) -> str:
     """The sentence about pieces that are no lesion."""
     found, verb = (f"1 {kind}", "was") if count == 1 else (f"{count} {kind}s", "were")
     return (
-        f"{found} called {tumor.name} {verb} removed, and given to what lies around: {reason}, and so not to be told from noise. A real lesion of "
-        "that kind is removed, too."
+        f"{found} called {tumor.name} {verb} removed, and given to what lies around: {reason}, and so not to be told "
+        "from noise. A real lesion of that kind is removed, too."
     )
 
 

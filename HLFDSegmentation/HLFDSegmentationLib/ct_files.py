@@ -17,7 +17,7 @@ from .errors import InputError
 from .hounsfield import MODALITY
 from .image_headers import check_header, check_name, check_numbers, read_header, voxels_of
 from .nifti_files import check_nifti, check_nifti_version, place_doubts
-from .text_headers import check_text_header
+from .text_headers import check_checksum, check_text_header
 
 # ITK's names of the readers whose files hold a CT with its geometry.
 READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}
@@ -88,6 +88,7 @@ def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     header = read_header(path)
     check_header(header, path)
     check_text_header(path, kind)
+    check_checksum(path, kind)
     if kind == "GDCMImageIO":
         check_dicom(header, path)
     ct = voxels_of(header, path)

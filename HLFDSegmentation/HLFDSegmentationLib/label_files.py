@@ -10,7 +10,7 @@ from .ct_files import check_readable, quiet
 from .errors import InputError
 from .image_headers import check_name, check_numbers
 from .nifti_files import check_nifti, check_nifti_version
-from .text_headers import check_text_header
+from .text_headers import check_checksum, check_text_header
 
 AS_BACKGROUND = "Set them to 0, the background, and save the file again."
 
@@ -38,6 +38,7 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             reader = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
             if orientation:
                 check_text_header(path, reader)
+            check_checksum(path, reader)
             if reader == "NiftiImageIO":
                 check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
             label = sitk.ReadImage(str(path))

@@ -20,6 +20,9 @@ NIFTI2_MAGIC = b"n+2", b"ni2"
 BLOCK_BYTES = 1 << 20
 """Read at a time: whole voxels of any type."""
 
+BLOCKS_BEHIND = 16
+"""So much is read behind the voxels, where nothing need be, to come to the checksum at the end of a compressed file."""
+
 OPPOSITE_DEGREES = 60.0
 """No movement of a patient in a scanner, and no alignment with another image, turns an axis by more."""
 
@@ -44,9 +47,10 @@ def check_nifti_version(path: Path) -> None:
 def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -> None:
     """What ITK passes over in silence in a NIfTI file.
 
-    It reads voxels that are missing or no number as 0, takes a spacing of 0 or NaN for 1 mm, and a file that does not
-    say how the patient lies as if it did. Of two ways to say it that contradict each other it takes one: the sform
-    where its code is the scanner's, otherwise the qform. It forgets an sform that is sheared beside a qform.
+    It reads voxels that are missing or no number as 0, does not look at the checksum of a compressed file, takes a
+    spacing of 0 or NaN for 1 mm, and a file that does not say how the patient lies as if it did. Of two ways to say
+    it that contradict each other it takes one: the sform where its code is the scanner's, otherwise the qform. It
+    forgets an sform that is sheared beside a qform.
 
     Args:
         path: the file.
@@ -59,7 +63,8 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
     try:
         with _open_header(path) as file:
             header = NiftiHeader.of(file.read(HEADER_BYTES))
-            length, bad = (header.data_bytes, 0) if _in_pair(path) else _read_data(file, header)
+        with _open_voxels(path) as file:
+            length, bad = _read_data(file, header)
     # A damaged header has sizes below 0, or an offset that is no number.
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, struct.error) as error:
         raise unreadable(path) from error
@@ -110,6 +115,14 @@ def _open_header(path: Path) -> BufferedIOBase:
     return (path.with_suffix(".hdr") if _in_pair(path) else path).open("rb")
 
 
+def _open_voxels(path: Path) -> BufferedIOBase:
+    """The file that has the voxels, unpacked."""
+    if not _in_pair(path):
+        return _open_header(path)
+    packed = path.with_suffix(".img.gz")
+    return gzip.open(packed) if packed.is_file() else path.with_suffix(".img").open("rb")
+
+
 def _check_forms(header: NiftiHeader, path: Path) -> None:
     if header.damaged:
         raise unreadable(path)
@@ -146,4 +159,7 @@ def _read_data(file: BufferedIOBase, header: NiftiHeader) -> tuple[int, int]:
         if header.floating:
             values = np.frombuffer(block, header.floating, count=len(block) // header.floating.itemsize)
             bad += int(np.count_nonzero(~np.isfinite(values)))
+    for _block in range(BLOCKS_BEHIND):
+        if not file.read(BLOCK_BYTES):
+            break
     return length, bad

@@ -1,13 +1,26 @@
-"""What ITK passes over in silence in the headers of NRRD and MetaImage files: it takes 1 mm for what they leave out."""
+"""What ITK passes over in silence in NRRD and MetaImage files.
+
+It takes 1 mm for what their headers leave out, and does not look at the checksum of compressed voxels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import InputError
+from .image_headers import unreadable
 
 LONGEST_HEADER = 1 << 20
+BLOCK_BYTES = 1 << 16
+
+GZIP_OR_ZLIB = 47
+"""What zlib calls a stream of either format, which it tells apart by itself."""
+
+HERE = "local"
+"""What a MetaImage file calls the file of its voxels where they follow its header."""
 
 # In other spaces of a NRRD file, such as a scanner's, ITK takes the axes for left, posterior and superior.
 PATIENT_SPACES = {
@@ -37,31 +50,79 @@ def check_text_header(path: Path, reader: str) -> None:
         InputError: it does not, or its unit is not the millimeter.
     """
     if reader == "NrrdImageIO":
-        _check_nrrd(_fields(path, ":"), path)
+        _check_nrrd(_read_header(path, ":").fields, path)
     elif reader == "MetaImageIO":
-        _check_meta_image(_fields(path, "="), path)
+        _check_meta_image(_read_header(path, "=").fields, path)
 
 
-def _fields(path: Path, separator: str) -> Mapping[str, str]:
-    """The header's entries, their names in lower case."""
-    return {
-        name.strip().lower(): value.strip()
-        for name, value in (line.split(separator, 1) for line in _lines(path, separator))
-    }
+def check_checksum(path: Path, reader: str) -> None:
+    """Raises InputError where the compressed voxels of a NRRD or MetaImage file were damaged, as by a bad copy.
+
+    Args:
+        path: the file.
+        reader: see `check_text_header`.
+    """
+    place = _compressed_voxels(path, reader)
+    if place is None:
+        return
+    unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        with open(place.file, "rb") as file:
+            file.seek(place.start)
+            while not unpacker.eof and (block := file.read(BLOCK_BYTES)):
+                unpacker.decompress(block)
+    except (OSError, zlib.error) as error:
+        raise unreadable(path) from error
+    if not unpacker.eof:
+        raise unreadable(path)
 
 
-def _lines(path: Path, separator: str) -> Iterator[str]:
+class _Place(NamedTuple):
+    file: Path
+    start: int
+
+
+class _Header(NamedTuple):
+    """The entries, their names in lower case, and where the header ends."""
+
+    fields: Mapping[str, str]
+    end: int
+
+
+def _compressed_voxels(path: Path, reader: str) -> _Place | None:
+    """Where they begin; none where they are not compressed, or lie in several files."""
+    if reader == "NrrdImageIO":
+        fields, end = _read_header(path, ":")
+        if fields.get("encoding", "").lower() not in ("gzip", "gz") or "line skip" in fields:
+            return None
+        name = fields.get("data file", fields.get("datafile"))
+    elif reader == "MetaImageIO":
+        fields, end = _read_header(path, "=")
+        if fields.get("compresseddata", "").lower() != "true":
+            return None
+        name = fields.get("elementdatafile")
+    else:
+        return None
+    if name is None or name.lower() == HERE:
+        return _Place(path, end)
+    beside = path.parent / name
+    return _Place(beside, 0) if beside.is_file() else None
+
+
+def _read_header(path: Path, separator: str) -> _Header:
+    fields = {}
     with open(path, "rb") as file:
-        header = file.read(LONGEST_HEADER)
-    for line in header.split(b"\n"):
-        text = line.decode("utf-8", "replace").strip()
-        if not text:
-            return
-        # A NRRD file's own entries have a colon; what programs add to it, as 3D Slicer does, has := instead.
-        if separator in text and ":=" not in text:
-            yield text
-        if text.lower().startswith("elementdatafile"):
-            return
+        while file.tell() < LONGEST_HEADER:
+            text = file.readline(LONGEST_HEADER).decode("utf-8", "replace").strip()
+            if not text:
+                break
+            # A NRRD file's own entries have a colon; what programs add to it, as 3D Slicer does, has := instead.
+            if separator in text and ":=" not in text:
+                name, value = text.split(separator, 1)
+                fields[name.strip().lower()] = value.strip()
+            if text.lower().startswith("elementdatafile"):
+                break
+        return _Header(fields, file.tell())
 
 
 def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
