@@ -367,6 +367,8 @@ class HLFDTrainingTest(ScriptedLoadableModuleTest):
     def test_panel(self) -> None:
         """Without cases the panel says what is missing; the plan is one that `hlfd train` takes."""
         slicer.util.selectModule("HLFDTraining")
+        # A panel that is open already takes the parameter node of the emptied scene only now.
+        slicer.app.processEvents()
         widget = slicer.modules.HLFDTrainingWidget
         self.assertFalse(widget.ui.trainButton.isEnabled())
         self.assertTrue(widget.ui.trainHintLabel.text)

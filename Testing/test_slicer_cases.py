@@ -388,6 +388,16 @@ def test_a_scene_in_a_file_gives_the_same_cases_and_the_user_s_scene_stays(tmp_p
     del ct, node, labels
 
 
+def test_a_scene_with_a_node_of_an_extension_that_is_missing_here_gives_its_cases(tmp_path):
+    """Slicer opens it, too, with a message."""
+    add_case()
+    file = save_scene(tmp_path / "cases.mrml")
+    written = file.read_text()
+    file.write_text(written.replace("</MRML>", '<OfAnExtension id="vtkMRMLOfAnExtensionNode1" name="plan"/></MRML>'))
+    slicer.mrmlScene.Clear(False)
+    assert names_of(cases.rows_of_scene(cases.read_scene(file), cases.Nodes(), TASK)) == [("CT 1", "CT 1 segmentation")]
+
+
 def test_a_damaged_scene_ends_in_a_sentence(tmp_path):
     file = tmp_path / "cases.mrb"
     file.write_bytes(b"no archive")

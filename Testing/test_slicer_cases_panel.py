@@ -302,6 +302,21 @@ def test_what_is_drawn_later_is_seen_and_makes_written_files_old(panel):
     assert "No segment is the liver tumor" in panel.ui.casesSummaryLabel.text
 
 
+def test_saving_or_rendering_a_ct_is_no_change_of_its_case(panel):
+    """Slicer's window for saving gives every node a place to be saved at, and rendering a display, when it opens."""
+    ct, _node, _labels = add_case()
+    panel.click("addFromSceneButton")
+    panel.cases.refresh()
+    changes = panel.changes
+    ct.AddDefaultStorageNode()
+    ct.AddAndObserveDisplayNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode").GetID())
+    panel.cases.refresh()
+    assert panel.changes == changes
+    ct.SetOrigin(1, 2, 3)
+    panel.cases.refresh()
+    assert panel.changes > changes
+
+
 def test_cases_of_a_folder_stay_where_they_are(panel, tmp_path):
     from slicer_shell import dialogs
 

@@ -425,6 +425,10 @@ def test_closing_the_scene_gives_the_layout_back(panel, trained):
     assert panel.slicer.app.layoutManager().layout == panel.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+def red_is_shown(slicer) -> bool:
+    return slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+
+
 def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_saved_scene(panel, trained, tmp_path):
     """They were missing in the views of every layout that was chosen later."""
     from HLFDTrainingLib.run_folder import RunFolder
@@ -444,6 +448,11 @@ def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_save
     panel.slicer.app.layoutManager().setLayout(panel.slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     assert limits_of_views(panel.slicer) == [False, False]
     assert not red.GetHotLinkedControl()
+
+    view.show(ct, truth, result)
+    panel.slicer.mrmlScene.InvokeEvent(panel.slicer.mrmlScene.StartImportEvent)  # a scene is added to this one
+    assert limits_of_views(panel.slicer) == [False, False]
+    assert red_is_shown(panel.slicer)
 
     view.show(ct, truth, result)
     path = str(tmp_path / "scene.mrb")

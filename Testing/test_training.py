@@ -129,6 +129,21 @@ def test_resumed_run_ends_bitwise_as_an_uninterrupted_one(finished, cases_folder
     assert_same_weights(folder, finished[0])
 
 
+def test_the_students_code_is_loaded_before_the_first_stage(cases_folder, tmp_path, monkeypatch):
+    """An update of the extension may exchange its file while the teacher is trained."""
+    run = begin(tmp_path / "run", cases_folder)
+    name = "HLFDSegmentationLib.networks.mobilenetv2_unet"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def reading(_run):
+        assert name in sys.modules
+        raise Stopped
+
+    monkeypatch.setattr(TrainingRun, "read_slices", reading)
+    with pytest.raises(Stopped):
+        TrainingRun(run).run()
+
+
 def test_a_started_folder_is_not_started_again(finished, cases_folder):
     with pytest.raises(TrainingError, match="--resume"):
         begin(finished[0].path, cases_folder)

@@ -16,6 +16,8 @@ def forget_libraries() -> None:
 
 
 def reload_where_open(name: str) -> None:
-    """Reloads a module that has a panel."""
+    """Reloads a module that has a panel; the file of one that has none is imported anew when it is needed."""
     if hasattr(slicer.modules, f"{name}Widget"):
         slicer.util.reloadScriptedModule(name)
+    else:
+        sys.modules.pop(name, None)

@@ -19,7 +19,7 @@ FILE = "HLFD-generated-CT-1.nii.gz"
 
 
 def register_sample_data(icon: Path) -> None:
-    """Adds the generated CT to the Sample Data module.
+    """Adds the generated CT to the Sample Data module, as a button. Scripts call `load_generated_ct`.
 
     Args:
         icon: the picture on its button.

@@ -267,9 +267,12 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
     with PrivateFolder() as folder:
         file = _unpacked(path, folder.path) if path.suffix.lower() == BUNDLE_SUFFIX else path
         scene.SetURL(str(file))
-        if not file.is_file() or not scene.Connect():
-            raise _unreadable(path)
+        # It also fails over nodes of extensions that are not installed here, and over a missing file of any node. The
+        # others are loaded then; a CT or a segmentation that came without its voxels is told with its case.
+        whole = file.is_file() and bool(scene.Connect())
     if not any(volumes_of(scene)) and not any(segmentations_of(scene)):
+        if not whole:
+            raise _unreadable(path)
         raise CasesError(_("{file} holds no CT and no segmentation. Choose another scene.").format(file=path))
     return scene
 
@@ -293,13 +296,18 @@ def _unreadable(path: Path) -> CasesError:
     )
 
 
-def state_of(node: slicer.vtkMRMLTransformableNode) -> tuple[int, ...]:
-    """Numbers that change when the voxels, the segments or the place of a node change."""
+def state_of(node: slicer.vtkMRMLTransformableNode) -> tuple[float, ...]:
+    """Numbers that change when the voxels, the segments or the place of a node change.
+
+    Not the time at which the node was modified: opening File > Save or switching on volume rendering does that, too.
+    """
     parent = node.GetParentTransformNode()
     place = parent.GetTransformToWorldMTime() if parent is not None else 0
     if not node.IsA("vtkMRMLSegmentationNode"):
         image = node.GetImageData()
-        return place, node.GetMTime(), image.GetMTime() if image else 0
+        matrix = vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        return place, *matrix.GetData(), image.GetMTime() if image else 0
     segmentation = node.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
     drawn = (segmentation.GetSegment(key).GetRepresentation(source) for key in segmentation.GetSegmentIDs())

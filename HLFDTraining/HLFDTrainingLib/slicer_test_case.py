@@ -133,7 +133,7 @@ class TruthView:
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene
         self._layout = own_layout(scene, TRUTH_LAYOUT)
-        self._observed: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
+        self._observed: list[tuple[vtk.vtkObject, int]] = []
 
     def show(
         self,
@@ -141,7 +141,10 @@ class TruthView:
         truth: slicer.vtkMRMLSegmentationNode,
         result: slicer.vtkMRMLSegmentationNode,
     ) -> None:
-        """Shows a case, until another layout is chosen. In other views both are drawn, the truth as a line."""
+        """Shows a case, until another layout is chosen, or a scene is added, which would show both in both views.
+
+        In other views both are drawn, the truth as a line.
+        """
         self._end()
         self._layout.take()
         self._end_with_layout()
@@ -168,7 +171,9 @@ class TruthView:
     def _end_with_layout(self) -> None:
         node = layout_node(self._scene)
         if node is not None:
-            self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout)
+            self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout)))
+        started = self._scene.StartImportEvent
+        self._observed.append((self._scene, self._scene.AddObserver(started, lambda scene, event: self.restore())))
 
     def _on_layout(self, node: slicer.vtkMRMLLayoutNode, event: str) -> None:
         if node.GetViewArrangement() != TRUTH_LAYOUT:
@@ -176,10 +181,9 @@ class TruthView:
 
     def _end(self) -> None:
         """Both segmentations are in all views again, and the user's views linked as they were."""
-        if self._observed:
-            node, tag = self._observed
-            node.RemoveObserver(tag)
-        self._observed = None
+        for observed, tag in self._observed:
+            observed.RemoveObserver(tag)
+        self._observed = []
         give_views_back(self._scene)
 
     def _views(self) -> list[slicer.vtkMRMLNode]:

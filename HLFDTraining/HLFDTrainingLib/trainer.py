@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
-from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
@@ -93,6 +93,8 @@ class TrainingRun:
         """
         if self.folder.finished:
             return self._finished(self.folder.result())
+        # It is built hours later, and the files of an extension can be exchanged, or removed, by then.
+        network_module(self.plan.student)
         with _telling_missing_files(self.split):
             result = self.result(self.train_stages(*self.read_slices()))
         if self.processes.first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..errors import NetworkError
@@ -27,6 +28,11 @@ def build_network(name: str, num_classes: int) -> SegmentationNetwork:
     Raises:
         NetworkError: there is no network of this name.
     """
+    return network_module(name).build(name, num_classes)
+
+
+def network_module(name: str) -> ModuleType:
+    """The file of a network, imported. Raises NetworkError where there is no network of this name."""
     if name not in NETWORKS:
         raise NetworkError(f"There is no network '{name}'. Use one of {', '.join(NETWORKS)}.")
-    return import_module(f".{NETWORKS[name]}", __name__).build(name, num_classes)
+    return import_module(f".{NETWORKS[name]}", __name__)
