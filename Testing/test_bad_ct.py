@@ -285,6 +285,17 @@ def test_damaged_compressed_file(tmp_path, capfd):
     assert "damaged" in refusal(path, capfd)
 
 
+@pytest.mark.parametrize(("suffix", "entry"), [(".nrrd", "Gerät:=Siemens\n"), (".mha", "Gerät = Siemens\n")])
+def test_entries_of_a_header_that_are_no_utf8_vanish_as_all_others(tmp_path, suffix, entry):
+    path = written(volume(), tmp_path / f"ct{suffix}")
+    before, behind = (b"NRRD0004\n", b"") if suffix == ".nrrd" else (b"", b"ObjectType = Image\n")
+    content = path.read_bytes()
+    start = len(before + behind) if content.startswith(before + behind) else content.index(b"\n") + 1
+    path.write_bytes(content[:start] + entry.encode("latin-1") + content[start:])
+    ct = read_ct(path)
+    assert not ct.GetMetaDataKeys() and ct.GetSize() == (16, 12, 5)
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
 @pytest.mark.parametrize("hole", [1, 4096], ids=["byte", "hole"])
 def test_damage_that_only_the_checksum_tells(tmp_path, capfd, suffix, hole):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from HLFDTrainingLib.commands import segmenting
 from HLFDTrainingLib.commands.new_command import STOPPED
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.stop_signal import ending_as_interrupted
 from test_bad_ct import SERIES, write_series
 
 LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
@@ -568,6 +570,41 @@ def test_a_report_that_cannot_be_made_takes_nothing_else_away(
     assert main(command) == 1
     assert {"segments.csv", "attention.csv", "attention"} == {path.name for path in explained.iterdir()}
     assert "There is no report: the memory did not suffice." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_a_command_that_is_told_to_end_leaves_nothing_of_the_patient(
+    number, there, ct_file, tmp_path, untrained_package, monkeypatch
+):
+    """As by a scheduler, a logout or a closed terminal."""
+
+    def ended(*_arguments, **_options):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("HLFDSegmentationLib.pipeline.write_report", ended)
+    output = tmp_path / "result"
+    if there:
+        output.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert segment(ct_file, output, untrained_package) == STOPPED
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_command_that_was_told_to_outlive_its_terminal_does():
+    """As by nohup, which tells it to ignore the signal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_as_interrupted():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_longest_name_that_a_folder_may_have_is_taken(ct_file, tmp_path, untrained_package):
+    output = tmp_path / ("x" * 250)
+    assert segment(ct_file, output, untrained_package) == 0
+    assert (output / "report.html").is_file()
 
 
 def test_demo_takes_the_current_folder_for_one_that_is_there(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from comparison_runs import KillsWorkerOnce, epochs, figures
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import Case, find_cases
@@ -529,6 +529,17 @@ def test_a_job_that_is_asked_for_again_after_it_was_done_is_not_told_again(tmp_p
         ("kd", "begun again", 1),
         ("kd", "done", 2),
     ]
+
+
+@pytest.mark.slow
+def test_nobody_else_reaches_the_processes_of_a_comparison():
+    """Whoever does can run programs there, with the rights of whoever compares."""
+    with cluster(None, 1, 1, "cpu") as client:
+        assert client.submit(lambda: 1).result() == 1
+        address = client.scheduler.address
+        for stranger in (address, address.replace("tls://", "tcp://")):
+            with pytest.raises((OSError, TypeError)):
+                Client(stranger, timeout=3)
 
 
 @pytest.mark.slow

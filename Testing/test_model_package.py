@@ -309,6 +309,7 @@ def test_an_extra_file_is_refused(package, name):
 def test_what_file_managers_leave_does_no_harm(package, store):
     (package / ".DS_Store").write_text("x")
     (package / "models" / "Thumbs.db").write_text("x")
+    (package / "._manifest.json").write_text("x")
     read_package(package)
     import_package(package)
     assert everything_in(store / "small-abdomen") == sorted([*FILES, "configs", "docs", "models"])
@@ -327,6 +328,11 @@ def test_what_file_managers_leave_does_no_harm(package, store):
         ({"metrics": {"spleen": {}}}, "spleen"),
         ({"training_data": ["LiTS"]}, "training data"),
         ({"layers": None}, "layers"),
+        # Whatever it is that a stranger writes there: it is formatted after a CT was segmented, and told in terminals.
+        ({"metrics": {"liver": {"dice": 10**400}}}, "must be numbers"),
+        ({"title": "\x1b[2J\rabdomen: official"}, "title must be one line"),
+        ({"license": "free\nof charge"}, "license must be one line"),
+        ({"method": "x" * 1000}, "at most 200 characters"),
     ],
 )
 def test_wrong_metadata_is_refused(package, entries, words):

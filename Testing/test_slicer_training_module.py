@@ -805,3 +805,21 @@ def test_options_that_the_panel_cannot_have_are_told_and_nothing_is_changed(pane
     panel.widget.onContinueFrom(run.path)
     assert "temperature 0.5" in panel.message and "in a terminal" in panel.message
     assert panel.plan == before
+
+
+def test_a_cancelled_command_leaves_nothing_in_the_temporary_folder(panel, tmp_path, monkeypatch):
+    """An estimate reads CTs into one of its own, and is killed where the user cancels it."""
+    from HLFDSegmentationLib.slicer_python import start_python
+    from HLFDTrainingLib import slicer_child
+
+    told = tmp_path / "told.py"
+    told.write_text("import tempfile, time\nprint(tempfile.mkdtemp(), flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr(
+        slicer_child, "start_python", lambda _folders, _module, **options: start_python([tmp_path], "told", **options)
+    )
+    lines: list[str] = []
+    child = slicer_child.Child([], lines.append, lines.append)
+    panel.wait(lambda: lines)
+    assert Path(lines[0]).is_dir()
+    child.cancel()
+    assert not Path(lines[0]).exists()

@@ -50,10 +50,18 @@ def read_ct_and_doubts(path: str | Path) -> tuple[sitk.Image, list[str]]:
     with quiet():
         ct, doubts = _read_folder(path) if path.is_dir() else _read_file(path)
     check_voxels(ct, str(path))
-    for key in ct.GetMetaDataKeys():
-        if key != MODALITY:
-            ct.EraseMetaData(key)
-    return ct, doubts
+    return _without_metadata(ct), doubts
+
+
+def _without_metadata(ct: sitk.Image) -> sitk.Image:
+    """The CT with its DICOM modality alone."""
+    try:
+        for key in ct.GetMetaDataKeys():
+            if key != MODALITY:
+                ct.EraseMetaData(key)
+    except TypeError:  # The name of an entry is no UTF-8. Files with one are not DICOM, and have no modality.
+        return sitk.Extract(ct, ct.GetSize(), [0] * ct.GetDimension())
+    return ct
 
 
 def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
+LARGEST_FIGURE = 1e9
+LONGEST_LINE = 200
+
 
 @dataclass(frozen=True)
 class ModelPackage:
@@ -117,15 +120,15 @@ def read_package(folder: Path | str) -> ModelPackage:
         return ModelPackage(
             path=folder,
             name=_name(_entry(about, "name", str)),
-            title=_entry(about, "title", str),
+            title=_line(about, "title"),
             task=task,
             network_name=_network_name(_entry(about, "network", str)),
             layers=_entry(about, "layers", list),
-            license=_entry(about, "license", str),
+            license=_line(about, "license"),
             license_text=_text(folder / LICENSE),
             training_data=_training_data(_entry(about, "training_data", list)),
             metrics=_metrics(_entry(about, "metrics", dict), task),
-            method=_entry(about, "method", str),
+            method=_line(about, "method"),
             seeds=_entry(about, "seeds", dict),
             card=_text(folder / CARD),
             metadata=metadata,
@@ -242,6 +245,14 @@ def _task(data: dict[str, Any]) -> Task:
         raise PackageError(f"its task is wrong. {error}") from error
 
 
+def _line(about: dict[str, Any], entry: str) -> str:
+    """What a user reads in a terminal or a panel, which other characters could take over."""
+    text = _entry(about, entry, str)
+    if not text.isprintable() or len(text) > LONGEST_LINE:
+        raise PackageError(f"its {entry} must be one line of at most {LONGEST_LINE} characters that can be printed.")
+    return text
+
+
 def _training_data(data: list[Any]) -> list[dict[str, Any]]:
     kinds = {"name": str, "source": str, "license": str, "patients": int}
     for item in data:
@@ -255,6 +266,11 @@ def _metrics(metrics: dict[str, Any], task: Task) -> dict[str, dict[str, float |
     for label, figures in metrics.items():
         if label not in labels:
             raise PackageError(f"it has figures for '{label}', which is none of its labels ({', '.join(labels)}).")
-        if not isinstance(figures, dict) or not all(isinstance(x, float | int | None) for x in figures.values()):
+        if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
             raise PackageError(f"its figures for '{label}' must be numbers.")
     return metrics
+
+
+def _is_figure(value: Any) -> bool:
+    """JSON knows whole numbers of any length, which no text could be made of."""
+    return value is None or (isinstance(value, float | int) and not abs(value) > LARGEST_FIGURE)

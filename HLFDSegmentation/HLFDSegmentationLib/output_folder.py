@@ -63,7 +63,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = folder if there else folder.parent
         # Not a private one of `tempfile`: it becomes the user's folder, with the rights that his folders have.
-        part = beside / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
+        part = beside / f".hlfd.{uuid.uuid4().hex[:8]}.part"
         part.mkdir()
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error

@@ -38,6 +38,8 @@ SIZE_LIMITS = {MANIFEST: MB, METADATA: MB, CARD: MB, LICENSE: MB, WEIGHTS: 500 *
 
 FOLDERS = {"configs", "docs", "models"}
 LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+BESIDE_FILES = "._"
+"""How names begin that macOS gives to what it keeps beside each file, on disks of other systems."""
 # JSON of long lists deflates about 30 times; weights hardly at all.
 LARGEST_COMPRESSION = 200
 # A package has five files and four folders. More entries than this are not worth looking at one by one.
@@ -121,7 +123,7 @@ def _check_names(folder: Path) -> None:
         for name in folders + files:
             path = Path(parent, name)
             inside = path.relative_to(folder).as_posix()
-            if name in LEFT_BY_FILE_MANAGERS:
+            if name in LEFT_BY_FILE_MANAGERS or name.startswith(BESIDE_FILES):
                 continue
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

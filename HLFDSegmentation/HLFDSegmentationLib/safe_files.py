@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own keeps apart two processes that write the same file.
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=".hlfd.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -183,7 +184,7 @@ class ModelPanel:
             self.ui.modelAboutLabel.setText(_("No model is installed. Import one."))
         else:
             self.ui.modelAboutLabel.setText(_about(chosen))
-            combo.setToolTip(combo.currentText)
+            combo.setToolTip(html.escape(combo.currentText))
         removable = chosen is not None and not chosen.shipped
         remove.setEnabled(removable)
         remove.setToolTip(

@@ -21,6 +21,9 @@ from .process_tree import end_tree, own_group
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
+TEMPORARY_FOLDER = ("TMPDIR", "TEMP", "TMP")
+"""The variables by which systems tell it."""
+
 END_SECONDS = 2.0
 """How long Slicer waits for the end of a process that it has killed; one may hang in a driver."""
 
@@ -40,7 +43,12 @@ def interpreter() -> str:
 
 
 def start_python(
-    folders: Sequence[str | Path], module: str, *arguments: str, output: Path, log: Path | None = None
+    folders: Sequence[str | Path],
+    module: str,
+    *arguments: str,
+    output: Path,
+    log: Path | None = None,
+    temporary: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts `python -m MODULE ARGUMENTS`, and comes back at once. `end_python` ends it.
 
@@ -50,6 +58,7 @@ def start_python(
         arguments: of its command line.
         output: file for what it prints, line by line.
         log: file for what it writes to standard error; without it, that goes to `output`, too.
+        temporary: its temporary folder, which whoever ends it removes; without it, that of the system.
 
     Raises:
         OutputError: it cannot be started.
@@ -64,7 +73,7 @@ def start_python(
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=errors,
-                env=child_environment(folders),
+                env=child_environment(folders) | {name: str(temporary) for name in TEMPORARY_FOLDER if temporary},
                 **own_group(),
             )
     except OSError as error:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from .errors import TaskError
 
 BACKGROUND = 0
+
+SPACING_LIMITS_MM = (0.1, 20.0)
+LARGEST_INPUT = 4096
+"""In pixels. What lies beyond these limits is no slice that a network sees, and would take all memory."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ class Task:
         for label in self.labels:
             if label.role not in ("organ", "tumor"):
                 raise TaskError(f"Task '{self.name}': the role of '{label.name}' must be 'organ' or 'tumor'.")
+            codes = filter(None, (label.category, label.type, label.region))
+            if not all(isinstance(text, str) and text.isprintable() for code in codes for text in astuple(code)):
+                raise TaskError(f"Task '{self.name}': the codes of '{label.name}' must be texts that can be printed.")
             if not all(0 <= value <= 255 for value in label.color):
                 raise TaskError(f"Task '{self.name}': the color of '{label.name}' must hold values from 0 to 255.")
             if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):
@@ -127,8 +134,11 @@ class Task:
                 raise TaskError(f"Task '{self.name}': tumor '{label.name}' must name the value of its organ.")
         if not -math.inf < self.window[0] < self.window[1] < math.inf:
             raise TaskError(f"Task '{self.name}': the window must be [lowest HU, highest HU].")
-        if not 0 < self.spacing < math.inf or min(self.input_size) <= 0:
-            raise TaskError(f"Task '{self.name}': spacing and input size must be greater than 0.")
+        low, high = SPACING_LIMITS_MM
+        if not low <= self.spacing <= high:
+            raise TaskError(f"Task '{self.name}': the spacing must lie between {low:g} and {high:g} mm.")
+        if not all(0 < pixels <= LARGEST_INPUT for pixels in self.input_size):
+            raise TaskError(f"Task '{self.name}': the input size must lie between 1 and {LARGEST_INPUT} pixels.")
 
     @property
     def num_classes(self) -> int:

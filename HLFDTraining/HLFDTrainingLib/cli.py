@@ -19,6 +19,7 @@ from .commands.new_command import STOPPED
 from .commands.packaging import add_package
 from .commands.segmenting import add_demo, add_explain, add_segment
 from .commands.training import add_train
+from .stop_signal import ending_as_interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
-        status = options.run(options)
+        with ending_as_interrupted():
+            status = options.run(options)
         sys.stdout.flush()
         return status
     except HLFDError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from HLFDSegmentationLib.model_figures import figures_in_words
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
 from HLFDSegmentationLib.package_metadata import INTENDED_USE
+from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .measured_figures import measured_figures
 from .plan import TrainingPlan
@@ -130,8 +130,8 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "stude
 @contextmanager
 def stage_as_package(run: RunFolder, stage: str) -> Iterator[ModelPackage]:
     """The best network of a finished run's stage as a package in a private folder, which is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
-        yield read_package(package_run(run, Path(folder) / stage, name=stage, stage=stage))
+    with PrivateFolder() as folder:
+        yield read_package(package_run(run, folder.path / stage, name=stage, stage=stage))
 
 
 def student_as_package(run: RunFolder) -> AbstractContextManager[ModelPackage]:

@@ -38,7 +38,14 @@ class Child:
         self._folder = PrivateFolder()
         self._output = self._folder.path / "output.txt"
         try:
-            self._process = start_python(LIBRARY_FOLDERS, "HLFDTrainingLib.cli", *arguments, output=self._output)
+            # It is killed when it is cancelled, and leaves copies of the CTs in its temporary folder then.
+            self._process = start_python(
+                LIBRARY_FOLDERS,
+                "HLFDTrainingLib.cli",
+                *arguments,
+                output=self._output,
+                temporary=self._folder.path,
+            )
         except OutputError:
             self._folder.remove()
             raise

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+ENDING = ("SIGTERM", "SIGHUP")
+"""What a scheduler, a logout or a closed terminal sends. Windows has the first one only."""
 
 STOPPING = "Stopping at the next step, with a checkpoint. Ctrl-C again ends at once, without one."
 
@@ -32,3 +37,21 @@ class StopSignal:
             # Not by print, which the signal may have interrupted; a new line, as there may be a bar.
             with suppress(OSError, ValueError):
                 os.write(sys.stderr.fileno(), f"\n{STOPPING}\n".encode())
+
+
+@contextmanager
+def ending_as_interrupted() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does, so that it removes what it has begun to write.
+
+    A signal that the process was told to ignore, as by nohup, or handles otherwise stays as it is.
+    """
+    known = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    main_thread = threading.current_thread() is threading.main_thread()
+    taken = [number for number in known if main_thread and signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

@@ -60,12 +60,13 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         InputError: dask.distributed is not installed, or nobody answers at the address.
     """
     try:
+        import cryptography  # noqa: F401, which distributed keeps its workers private with
         import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
-            "Comparing methods needs dask.distributed, which is not installed. Install it: "
-            "python -m pip install distributed"
+            f"Comparing methods needs dask.distributed and cryptography: {error}. Install them: "
+            "python -m pip install distributed cryptography"
         ) from error
     if scheduler:
         try:
@@ -81,6 +82,7 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
     with (
         dask.config.set(MEMORY_KEPT),
         LocalCluster(
+            security=True,  # Without it, every user of this computer could run programs as whoever compares.
             n_workers=workers or workers_here(threads, device),
             threads_per_worker=1,
             processes=True,
@@ -89,7 +91,7 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
             silence_logs=logging.CRITICAL,
             preload=["HLFDTrainingLib.compare.worker_setup"],
         ) as here,
-        Client(here) as client,
+        Client(here, security=here.security) as client,
     ):
         yield client
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -80,9 +79,9 @@ def measure_network(
 @contextmanager
 def _as_package(network: SegmentationNetwork, name: str, task: Task) -> Iterator[ModelPackage]:
     """A package of the network in a private folder, for `Segmenter`, which users' models run in too."""
-    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+    with PrivateFolder() as folder:
         written = write_package(
-            Path(folder) / "measured",
+            folder.path / "measured",
             network=network,
             network_name=name,
             task=task,
