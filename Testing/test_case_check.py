@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from test_bad_ct import stack, write_series
 
 TASK = load_task("kidney-tumor")
 ABDOMEN = load_task("abdomen")
+CUT_TASK = dataclasses.replace(TASK, window=(0.0, 250.0))
 SPACING = (1.5, 1.25, 4.0)
+GENERIC = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"
+    "Anatomic codes - DICOM master list~^^~^^"
+)
+"""What Slicer gives to every new segment."""
 
 
 def ct_image(seed: int, spacing=SPACING) -> sitk.Image:
@@ -52,6 +59,33 @@ def kits(tmp_path) -> Path:
     for number in range(2):
         write_case(tmp_path / "kits" / f"case_{number:05}", number)
     return tmp_path / "kits"
+
+
+def test_what_the_task_does_not_see_or_keep_of_a_drawing_is_told(kits):
+    """Such a network learns from a part of the organ, or its results lose one of two kidneys, and figures look fine."""
+    case = find_cases(kits, TASK)[0]
+    ct, label = sitk.ReadImage(str(case.ct)), sitk.ReadImage(str(case.label))
+    drawn = sitk.GetArrayFromImage(label)
+    drawn[:] = 0
+    drawn[1:4, 10:13, 3:6] = drawn[1:4, 10:13, 18:21] = 1
+    two = sitk.GetImageFromArray(drawn)
+    two.CopyInformation(ct)
+    sitk.WriteImage(two, str(case.label))
+
+    def told(task):
+        return [
+            finding.problem
+            for finding in check_cases([case], task)
+            if "drawn lies" in finding.problem or "apart" in finding.problem
+        ]
+
+    assert told(TASK) == []
+    narrow = dataclasses.replace(TASK, input_size=(32, 32), spacing=0.1)
+    (unseen,) = told(narrow)
+    assert unseen.startswith("100% of what is drawn lies outside of the middle 3 x 3 mm")
+    single = dataclasses.replace(TASK, labels=(dataclasses.replace(TASK.labels[0], parts=1), *TASK.labels[1:]))
+    (left_out,) = told(single)
+    assert left_out.startswith("50% of the kidney lies apart")
 
 
 def test_a_segment_whose_value_is_no_number_is_told_of_its_case_alone(kits):
@@ -182,7 +216,17 @@ def test_an_image_cut_to_a_window_need_not_look_like_hu(kits):
     for case in find_cases(kits, TASK):
         rewrite(case.ct, lambda ct: sitk.Clamp(ct, lowerBound=0, upperBound=250))
     assert [finding.severity for finding in check(kits)] == ["error", "error"]
-    assert check_cases(with_window(kits, 0.0, 250.0), TASK) == []
+    assert check_cases(with_window(kits, 0.0, 250.0), CUT_TASK) == []
+
+
+@pytest.mark.parametrize(("window", "fits"), [((-0.5, 250.5), True), ((-200.0, 250.0), False), ((0.0, 300.0), False)])
+def test_a_ct_that_was_cut_within_the_tasks_window_is_refused(window, fits, kits):
+    """Its air would be as bright as fat or water."""
+    for case in find_cases(kits, TASK):
+        rewrite(case.ct, lambda ct: sitk.Clamp(ct, lowerBound=0, upperBound=250))
+    findings = check_cases(with_window(kits, 0.0, 250.0), dataclasses.replace(TASK, window=window))
+    assert [one.severity for one in findings] == ([] if fits else ["error", "error"])
+    assert all("cut to 0 to 250 HU" in one.problem and "within 0 to 250 HU" in one.remedy for one in findings)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +237,7 @@ def test_a_window_that_the_values_contradict(kits, values, told):
     for case in find_cases(kits, TASK):
         rewrite(case.ct, lambda ct: sitk.Clamp(ct, lowerBound=0, upperBound=250))
     rewrite(kits / "case_00001" / "imaging.nii.gz", values)
-    finding = only(check_cases(with_window(kits, 0.0, 250.0), TASK))
+    finding = only(check_cases(with_window(kits, 0.0, 250.0), CUT_TASK))
     assert (finding.case, finding.severity) == ("case_00001", "error")
     assert told in finding.problem
 
@@ -284,8 +328,8 @@ def test_a_slice_that_is_missing_in_a_dicom_folder(tmp_path):
     assert "5.00 mm lie between slice001.dcm and slice002.dcm" in finding.problem
 
 
-def write_slicer_segmentation(folder: Path, names: dict[int, str]) -> None:
-    """A pair whose label has the segment names that 3D Slicer stores."""
+def write_slicer_segmentation(folder: Path, names: dict[int, str], terminologies: Mapping[int, str] = {}) -> None:
+    """A pair whose label has the segment names and codes that 3D Slicer stores."""
     folder.mkdir(parents=True)
     ct = ct_image(len(folder.name))
     sitk.WriteImage(ct, str(folder / "ct.nrrd"))
@@ -293,6 +337,8 @@ def write_slicer_segmentation(folder: Path, names: dict[int, str]) -> None:
     for number, (value, name) in enumerate(names.items()):
         label.SetMetaData(f"Segment{number}_LabelValue", str(value))
         label.SetMetaData(f"Segment{number}_Name", name)
+        codes = terminologies.get(value, GENERIC)
+        label.SetMetaData(f"Segment{number}_Tags", f"Segmentation.Status:inprogress|TerminologyEntry:{codes}|")
     sitk.WriteImage(label, str(folder / "label.seg.nrrd"))
 
 
@@ -302,6 +348,48 @@ def test_segments_in_another_order_than_the_task(tmp_path):
     findings = check(tmp_path)
     assert {(finding.case, finding.severity) for finding in findings} == {("berta", "error")}
     assert findings[0].problem == "The segment 'kidney tumor' has the value 1 in the file, which is taken for kidney."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wrong"),
+    [
+        ("Tumor", "Kidney", "Tumor"),
+        ("Kidney Tumor", "Kidney", "Kidney Tumor"),
+        ("kidney_tumor", "kidneys", "kidney_tumor"),
+        ("Tumor", "Niere", "Tumor"),
+        ("Kidney", "Tumor", None),
+        ("Niere", "Tumor", None),
+        ("Segment_1", "Segment_2", None),
+        ("cyst", "Complex mass", None),
+    ],
+)
+def test_segment_names_in_the_users_own_words(first, second, wrong, tmp_path):
+    write_slicer_segmentation(tmp_path / "anna", {1: "kidney", 2: "kidney tumor"})
+    write_slicer_segmentation(tmp_path / "berta", {1: first, 2: second})
+    findings = check(tmp_path)
+    assert {(finding.case, finding.severity) for finding in findings} == ({("berta", "error")} if wrong else set())
+    if wrong:
+        assert findings[0].problem == f"The segment '{wrong}' has the value 1 in the file, which is taken for kidney."
+
+
+def test_codes_of_segments_tell_of_another_order_where_names_do_not(tmp_path):
+    kidney, tumor = (label.terminology for label in TASK.labels)
+    for folder, codes in (("anna", {1: kidney, 2: tumor}), ("berta", {1: tumor, 2: kidney})):
+        write_slicer_segmentation(tmp_path / folder, {1: "Segment_1", 2: "Segment_2"}, codes)
+    findings = check(tmp_path)
+    assert [(finding.case, finding.severity) for finding in findings] == [("berta", "error")] * 2
+    assert findings[1].problem.startswith("The segment 'Segment_2' has the value 2")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{1: ("kidney", "kidney tumor"), 2: ()}, {1: ("kidney tumor",), 2: ("kidney",)}],
+    ids=["open", "other order"],
+)
+def test_a_case_that_says_what_its_segments_are_is_believed(labels, tmp_path):
+    write_slicer_segmentation(tmp_path / "anna", {1: "Tumor", 2: "Kidney"})
+    cases = [dataclasses.replace(case, labels=labels) for case in find_cases(tmp_path, TASK)]
+    assert check_cases(cases, TASK, together=False) == []
 
 
 # All cases together
@@ -321,11 +409,79 @@ def test_one_ct_under_two_patients_is_an_error_even_as_a_copy(kits):
     assert "same as that of case case_00001" in finding.problem
 
 
+def stored_otherwise(image: sitk.Image) -> sitk.Image:
+    """The same image with its axes and voxels in another order."""
+    return sitk.DICOMOrient(image, "SAR")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda ct: sitk.Cast(ct, sitk.sitkFloat32),
+        lambda ct: sitk.Cast(ct, sitk.sitkFloat64) + 1e-4,
+        lambda ct: sitk.Cast(ct, sitk.sitkInt32),
+        stored_otherwise,
+    ],
+    ids=["single", "rounded", "int32", "another order of axes"],
+)
+def test_one_ct_under_two_patients_is_found_however_it_is_stored(changed, kits):
+    original, copy = kits / "case_00001", write_case(kits / "case_00009", 1)
+    rewrite(copy / "imaging.nii.gz", changed)
+    if changed is stored_otherwise:
+        rewrite(copy / "segmentation.nii.gz", changed)
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == (copy.name, "error")
+    assert f"same as that of case {original.name}" in finding.problem
+
+
 def test_one_ct_twice_of_the_same_patient_is_a_warning(kits):
     first, second = find_cases(kits, TASK)
     again = dataclasses.replace(first, name="again")
     finding = only(check_cases([first, second, again], TASK))
     assert (finding.case, finding.severity) == ("again", "warning")
+
+
+def told_alike(kits: Path, names: Sequence[str], patients: Mapping[str, str] = {}) -> list[Finding]:
+    """What is told of cases of these names together."""
+    first = find_cases(kits, TASK)[0]
+    cases = [dataclasses.replace(first, name=name, patient=patients.get(name, name)) for name in names]
+    return [one for one in check_cases(cases, TASK) if one.case == ALL_CASES and one.severity == "warning"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["P01_arterial", "P01_venous"],
+        ["Smith-pre", "smith-post"],
+        ["hcc_011_acq1", "hcc_011_acq2"],
+        ["P01 2", "P01 native"],
+        ["anna", "anna_followup"],
+    ],
+)
+def test_scans_that_seem_to_be_of_one_patient_are_told(names, kits):
+    finding = only(told_alike(kits, ["P02_arterial", "case_1", *names]))
+    assert " and ".join(names) in finding.problem and "P02" not in finding.problem
+    assert "taken for different patients" in finding.problem and "'patient' in a cases.json" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["case_001", "case_002", "case_010"],
+        ["CT", "CT (2)"],
+        ["TCGA-DD-A4NJ", "TCGA-DD-A1EI"],
+        ["UKE_A01", "UKE_A02"],
+        ["anna", "bert"],
+        [f"CT_{name}" for name in ("Adams", "Baker", "Clark", "Davis", "Evans", "Foster", "Green")],
+    ],
+)
+def test_names_of_different_patients_are_no_news(names, kits):
+    assert told_alike(kits, names) == []
+
+
+def test_scans_whose_patient_was_given_are_no_news(kits):
+    names = ["P01_arterial", "P01_venous", "P02_venous"]
+    assert told_alike(kits, names, {"P01_arterial": "P01", "P01_venous": "P01"}) == []
 
 
 def test_a_single_patient(kits):

@@ -341,6 +341,19 @@ def test_a_task_of_ones_own_becomes_a_task_file_and_is_chosen(panel):
     assert TrainingPlan.from_dict(panel.plan).task == task
 
 
+def test_a_task_of_a_paired_organ_keeps_both_and_pixels_of_any_size_show_a_body(panel):
+    """With one part, results would lose a kidney; with 384 pixels of 0.5 mm, training would see a third of a liver."""
+    answer(fill_new_task("Kidneys"))
+    panel.ui.newTaskButton.click()
+    task = load_task(panel.runs_folder / "tasks" / "kidneys-tumor.json")
+    assert task.labels[0].parts == 2
+    assert task.input_size == (192, 192)  # of 2 mm
+    from HLFDTrainingLib.new_task import new_task
+
+    sizes = [new_task("liver", tumors=False, window=(0, 1), spacing=mm).input_size[0] for mm in (0.3, 0.8, 1, 1.6, 10)]
+    assert sizes == [512, 480, 384, 256, 64]
+
+
 def test_a_task_of_a_very_long_name_is_kept(panel):
     answer(fill_new_task("Nebenschilddrüse " * 20))
     panel.ui.newTaskButton.click()

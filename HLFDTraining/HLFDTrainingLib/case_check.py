@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.body_orientation import misplaced_organs, side_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
-from HLFDSegmentationLib.given_segmentation import segment_names
 from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.hounsfield_offset import offset_cautions
 from HLFDSegmentationLib.label_files import read_label
@@ -27,7 +28,10 @@ from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import ALL_CASES, Case, classes_of, target_values
+from .segment_roles import guess_roles
 from .split import PARTS, USES, Split, label_gap
+from .stored_segments import stored_segments
+from .task_fit import MOST_LEFT_OUT, MOST_UNSEEN, left_out_share, unseen_share
 
 WIDEST_SLICE_SPACING = 10.0
 """mm. CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out."""
@@ -44,6 +48,17 @@ ORIGIN_TOLERANCE = 0.1
 WINDOW_TOLERANCE_HU = 1.0
 LEAST_OF_WINDOW = 0.1
 """Share of a window that values of a CT span at least: it shows air or fat and soft tissue."""
+
+LAST_PART = re.compile(r"[_ -][^_ -]+$")
+OF_A_SCAN = re.compile(r"[_ -][^\W\d_]+\d?$")
+"""Ends of names: any, and one that tells a patient's scans apart, as "arterial" or "fu2". Patients have numbers."""
+
+MOST_SCANS = 6
+"""Of one patient, about. More cases whose names begin alike are a list of patients, as "CT_Adams", "CT_Baker"."""
+
+MOST_PATIENTS = 4
+
+INT32 = (-(2**31), 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class _Seen:
     """What reading the cases one by one has shown, for the checks of all of them together.
 
     Attributes:
-        same_ct: cases by a fingerprint of their CT's voxels.
+        same_ct: cases by a fingerprint of their CT's voxels, whatever they are stored as.
         labels: names of the task's labels that have a voxel in some case.
         by_itself: names of the cases in which a label has voxels and is told from all others, by label.
         labelled: names of the cases in which some label of the task has voxels.
@@ -108,7 +123,7 @@ def check_cases(
     findings += _check_names(cases)
     if not together:
         return findings
-    findings += _check_patients(cases)
+    findings += [*_check_patients(cases), *_check_names_alike(cases)]
     findings += _check_same_ct(seen)
     findings += _check_labels(cases, task, seen)
     if split:
@@ -144,7 +159,7 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
         yield Finding(case.name, "error", str(error), "Repair the label file, or leave the case out.")
     if ct is not None:
         seen.same_ct[_fingerprint(ct)].append(case)
-        yield from _check_ct(case, ct)
+        yield from _check_ct(case, ct, task)
     if label is not None:
         yield from _check_values(case, label, task, seen)
         yield from _check_segment_names(case, label, task)
@@ -154,10 +169,15 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
 
 
 def _fingerprint(ct: sitk.Image) -> str:
-    return sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(ct)).data).hexdigest()
+    """Of a CT's HU in axial order: that of a copy, whatever voxel type and order of axes it is stored in."""
+    voxels = AxialVolume(ct).voxels
+    digest = sha256(repr(voxels.shape).encode())
+    for plane in voxels:
+        digest.update(np.rint(plane, dtype=np.float64).clip(*INT32).astype(np.int32).tobytes())
+    return digest.hexdigest()
 
 
-def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
+def _check_ct(case: Case, ct: sitk.Image, task: Task) -> Iterator[Finding]:
     if case.window is None and (problem := hu_problem(ct)):
         remedy = (
             "Give the CT in HU. If its HU were cut to a window and are HU still, say so with 'window' in a cases.json; "
@@ -166,6 +186,7 @@ def _check_ct(case: Case, ct: sitk.Image) -> Iterator[Finding]:
         yield Finding(case.name, "error", problem, remedy)
     elif case.window is not None:
         yield from _check_window(case.name, case.window, ct)
+        yield from _check_task_window(case.name, case.window, task)
     else:
         for problem in offset_cautions(sitk.GetArrayViewFromImage(ct)):
             yield Finding(case.name, "warning", problem, LEAVE_OUT)
@@ -189,6 +210,21 @@ def _check_window(case: str, window: tuple[float, float], ct: sitk.Image) -> Ite
         return
     remedy = "Values must be HU, cut to the window. Gray values have to be made HU again: this is not done here."
     yield Finding(case, "error", problem, remedy)
+
+
+def _check_task_window(case: str, window: tuple[float, float], task: Task) -> Iterator[Finding]:
+    """Whether a CT that was cut to the case's window still holds what the task's network distinguishes."""
+    (low, high), (lowest, highest) = window, task.window
+    if lowest < low - WINDOW_TOLERANCE_HU or highest > high + WINDOW_TOLERANCE_HU:
+        problem = (
+            f"The CT was cut to {low:g} to {high:g} HU, and the task's window is {lowest:g} to {highest:g} HU: air, "
+            "fat or bone would have another gray value than in a whole CT."
+        )
+        remedy = (
+            f"Give the whole CT, or take a task or model whose window lies within {low:g} to {high:g} HU (a task of "
+            "your own: docs/tasks.md)."
+        )
+        yield Finding(case, "error", problem, remedy)
 
 
 def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
@@ -221,13 +257,35 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     doubts = side_cautions(slices) + stack.cautions() + stack.doubts()
     for problem in doubts + spacing_cautions(drawn_in_own, own.spacing, task):
         yield Finding(case.name, "warning", problem, LEAVE_OUT)
-    if found := misplaced_organs(slices.to_canvas(labels), slices, task):
+    canvas_labels = slices.to_canvas(labels)
+    yield from _check_fit(case.name, canvas_labels, drawn_in_own, task)
+    if found := misplaced_organs(canvas_labels, slices, task):
         problem = f"By its label file, {found}: the case may be stored mirrored, turned or upside down."
         remedy = (
             "Look whether the liver lies on the patient's right, the spine at the back and the chest above. If not, "
             "export CT and segmentation again; a case the wrong way round teaches what is wrong."
         )
         yield Finding(case.name, "warning", problem, remedy)
+
+
+def _check_fit(case: str, canvas_labels: np.ndarray, labels: np.ndarray, task: Task) -> Iterator[Finding]:
+    """Whether the task sees, and its results keep, what was drawn."""
+    if (unseen := unseen_share(canvas_labels, task)) > MOST_UNSEEN:
+        width, height = (pixels * task.spacing for pixels in task.input_size[::-1])
+        problem = (
+            f"{unseen:.0%} of what is drawn lies outside of the middle {width:.0f} x {height:.0f} mm of the slices, "
+            "which is what the network learns from."
+        )
+        remedy = "Take a task with larger pixels or a larger input size (in 3D Slicer, the crop under Advanced)."
+        yield Finding(case, "warning", problem, remedy)
+    for organ in task.organs:
+        if (left_out := left_out_share(labels, task, organ)) > MOST_LEFT_OUT:
+            problem = (
+                f"{left_out:.0%} of the {organ.name} lies apart from what the task takes for one body's ({organ.parts} "
+                "of it), and results and figures would leave out as much."
+            )
+            remedy = "Correct the drawing; or make a task that says how many of it a body has (docs/tasks.md: parts)."
+            yield Finding(case, "warning", problem, remedy)
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -266,17 +324,25 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
 
 
 def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[Finding]:
-    """Compares the segment names that 3D Slicer stores in .seg.nrrd with what the case says of the values."""
+    """Compares the segments that 3D Slicer describes in .seg.nrrd with what the case says of the values."""
     try:
-        names = segment_names(label, case.label)
+        segments = stored_segments(label, case.label)
     except InputError as error:
         yield Finding(case.name, "error", str(error), "Or leave the case out.")
         return
-    for value, name in names.items():
-        if name in {known.name for known in task.labels} and name not in case.labels.get(value, ()):
-            meant = " or ".join(case.labels.get(value, ())) or "none of the task's labels"
-            problem = f"The segment '{name}' has the value {value} in the file, which is taken for {meant}."
-            remedy = "Say what the values stand for in a cases.json, or export the segments in the task's order."
+    guessed = guess_roles([*segments.values()], task)
+    own_names = {known.name for known in task.labels}
+    for value, segment in segments.items():
+        taken = case.labels.get(value, ())
+        # A guess is no reason to doubt a case that says of a value that it is none of the labels.
+        role = segment.name if segment.name in own_names else guessed[segment.id] if taken else None
+        if role and role not in taken:
+            meant = " or ".join(taken) or "none of the task's labels"
+            problem = f"The segment '{segment.name}' has the value {value} in the file, which is taken for {meant}."
+            remedy = (
+                "Say what the values stand for in a cases.json, or export the segments in the task's order. If the "
+                "name is wrong, correct it in 3D Slicer."
+            )
             yield Finding(case.name, "error", problem, remedy)
 
 
@@ -293,6 +359,26 @@ def _check_patients(cases: Sequence[Case]) -> Iterator[Finding]:
     if len({case.patient for case in cases}) == 1:
         problem = "All cases are of one patient, so there is none to choose the best model with."
         yield Finding(ALL_CASES, "error", problem, "Add cases of other patients.")
+
+
+def _check_names_alike(cases: Sequence[Case]) -> Iterator[Finding]:
+    """Whether names that stand for patients seem to be those of several scans of one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted({case.name for case in cases if case.patient == case.name}):
+        alike[LAST_PART.sub("", name).casefold()].append(name)
+    scans = [names for names in alike.values() if 1 < len(names) <= MOST_SCANS and any(map(OF_A_SCAN.search, names))]
+    if scans:
+        shown = [" and ".join(names) for names in scans[:MOST_PATIENTS]]
+        listed = "; ".join(shown + ["..."] * (len(scans) > MOST_PATIENTS))
+        problem = (
+            f"Names differ in their last part alone: {listed}. They are taken for different patients: one may be "
+            "learned from and the other tested on."
+        )
+        remedy = (
+            "Give the scans of one patient the same patient (in files: 'patient' in a cases.json). Nothing, if these "
+            "are different people."
+        )
+        yield Finding(ALL_CASES, "warning", problem, remedy)
 
 
 def _check_same_ct(seen: _Seen) -> Iterator[Finding]:

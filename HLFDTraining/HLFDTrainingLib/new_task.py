@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from pathlib import Path
 
 from HLFDSegmentationLib.errors import OutputError, TaskError
 from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import (
-    INPUT_SIZE,
     KIDNEY,
     KIDNEY_COLOR,
     KIDNEY_TUMOR_COLOR,
@@ -28,6 +28,15 @@ PRIVATE_SCHEME = "99HLFD"
 
 MOST_NAME_BYTES = 100
 """Of a task or a training: files are called by it and more, and a file's name has 255 bytes at most."""
+
+
+FIELD_MM = 384
+"""Width of what the network learns from: that of most bodies. Finer pixels need more of them, and more time."""
+
+INPUT_LIMITS = (64, 512)
+"""Rows and columns of slices: smaller ones leave the deepest layers nothing, larger ones need a large graphics card."""
+
+TWO_IN_A_BODY = {"kidney", "kidneys", "adrenal", "adrenals", "adrenal gland", "adrenal glands", "lung", "lungs"}
 
 
 def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: float, parts: int = 1) -> Task:
@@ -57,9 +66,21 @@ def new_task(organ: str, *, tumors: bool, window: tuple[float, float], spacing: 
         title=title,
         labels=tuple(labels),
         window=window,
-        input_size=INPUT_SIZE,
+        input_size=_input_size(spacing),
         spacing=spacing,
     )
+
+
+def parts_in_body(organ: str) -> int:
+    """How many of an organ a body has, where its name tells; 1 otherwise."""
+    return 2 if " ".join(organ.lower().split()) in TWO_IN_A_BODY else 1
+
+
+def _input_size(spacing: float) -> tuple[int, int]:
+    """The fewest rows and columns that show `FIELD_MM`, of those that networks take."""
+    smallest, largest = INPUT_LIMITS
+    pixels = ceil(FIELD_MM / max(spacing, FIELD_MM / largest) / 32) * 32
+    return (max(smallest, pixels),) * 2
 
 
 def keep_task(task: Task, folder: Path) -> Path:

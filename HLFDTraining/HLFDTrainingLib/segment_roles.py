@@ -17,8 +17,8 @@ def words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-GENERIC_TYPES = {"85756007"}
-"""Codes that say nothing: "Tissue" is what Slicer gives to every new segment."""
+GENERIC_TYPES = {"85756007", "T-D0050"}
+"""Codes that say nothing: "Tissue" is what Slicer gives to every new segment, in older files by its older code."""
 
 TUMOR_TYPES = {"4147007", "52988006", "108369006", "86049000", "14799000", "M-03000", "M-80003", "M-80006"}
 """Mass, lesion, neoplasm, primary and secondary neoplasm in SNOMED CT, and mass and neoplasms in its older form."""

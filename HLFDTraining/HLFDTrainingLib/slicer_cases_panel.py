@@ -69,7 +69,7 @@ class CasesPanel(VTKObservationMixin):
         self._cases = CaseList()
         self._nodes = Nodes()
         self._scenes: list[slicer.vtkMRMLScene] = []
-        self._states: dict[str, tuple[int, ...]] = {}
+        self._states: dict[str, tuple[float, ...]] = {}
         self._work: CaseWork | None = None
         self._checking = False
         self._table = CasesTable(ui.casesTable, self._on_cell, self._show_summary)

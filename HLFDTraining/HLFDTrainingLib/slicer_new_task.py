@@ -7,7 +7,7 @@ import slicer
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
-from .new_task import new_task
+from .new_task import new_task, parts_in_body
 
 WINDOWS = {"soft": (-160.0, 240.0), "liver": (-40.0, 160.0), "lung": (-1000.0, 300.0), "bone": (-200.0, 1000.0)}
 
@@ -31,6 +31,7 @@ class NewTaskDialog:
         self.organ = _organ_edit()
         self.tumors = _tumors_check()
         self.parts = _parts_spin()
+        self.organ.connect("textChanged(QString)", self._on_organ)
         self.window = _window_combo()
         self.spacing = _spacing_spin()
         for title, widget in (
@@ -42,6 +43,9 @@ class NewTaskDialog:
         ):
             form.addRow(title, widget)
         form.addRow(_buttons(self.dialog))
+
+    def _on_organ(self, name: str) -> None:
+        self.parts.setValue(parts_in_body(name))
 
     def task(self) -> Task:
         """What the user described. Raises TaskError where it is no task."""
@@ -105,7 +109,7 @@ def _spacing_spin() -> qt.QDoubleSpinBox:
     spin.setSingleStep(0.5)
     spin.setValue(1.0)
     spin.setSuffix(_(" mm"))
-    spin.setToolTip(_("Size of the network's pixels. 1 mm shows small lesions; 2 mm is four times as fast."))
+    spin.setToolTip(_("Size of the network's pixels. 1 mm shows small lesions; 2 mm is about four times as fast."))
     return spin
 
 
