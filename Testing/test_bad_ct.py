@@ -325,6 +325,17 @@ def test_nifti_pair_that_is_cut_short_or_has_voxels_that_are_no_numbers(tmp_path
     assert "damaged, incomplete" in refusal(path, capfd)
 
 
+def test_too_little_memory_for_a_label_is_not_taken_for_damage(tmp_path, monkeypatch):
+    path = written(volume(), tmp_path / "label.nrrd")
+
+    def no_memory(*_arguments):
+        raise RuntimeError("ITK ERROR: Failed to allocate memory for image.")
+
+    monkeypatch.setattr(sitk, "ReadImage", no_memory)
+    with pytest.raises(MemoryError):
+        read_label(path)
+
+
 def test_missing_data_file(tmp_path, capfd):
     path = written(volume(), tmp_path / "ct.mhd")
     (tmp_path / "ct.raw").unlink()

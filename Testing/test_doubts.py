@@ -266,19 +266,19 @@ def test_a_model_is_weak_at_what_it_found_and_at_the_tumor_that_it_did_not_find(
     labels[0, 0] = KIDNEY
     (missing,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
     assert missing.startswith("No kidney tumor was marked. That does not mean that there is none")
-    assert "kidney tumor 0.65 (1 patient)" in missing and "liver" not in missing and "0.81" not in missing
+    assert "Dice measured is 0.65 (1 patient)" in missing and "liver" not in missing and "0.81" not in missing
     labels[0, 1] = KIDNEY_TUMOR
     (found,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
-    assert found.startswith("Do not rely on") and "kidney tumor 0.65 (1 patient)" in found
+    assert found.startswith("Do not rely on what was found of kidney tumor.") and "0.65 (1 patient)" in found
 
 
 @pytest.mark.parametrize(
     ("measured", "told"),
     [
         ({"test_dice": 0.8, "validation_dice": 0.9}, ""),
-        ({"validation_dice": 0.6, "validation_patients": 2}, "liver 0.60 (2 patients)"),
+        ({"validation_dice": 0.6, "validation_patients": 2}, "0.60 (2 patients)"),
         # As where most cases to test on have no tumor.
-        ({"test_dice": 0.94, "test_patients": 3, "validation_dice": 0.4, "validation_patients": 1}, "liver 0.40 (1 p"),
+        ({"test_dice": 0.94, "test_patients": 3, "validation_dice": 0.4, "validation_patients": 1}, "0.40 (1 p"),
     ],
 )
 def test_a_model_of_ones_own_is_judged_by_the_lower_of_test_and_validation(measured, told):

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.augmentation import anatomical_changes
@@ -18,6 +19,7 @@ from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_pr
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.stored_slices import list_slices, training_slices
+from test_bad_ct import stack, write_series
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,20 @@ def test_a_case_that_is_changed_while_it_is_learned_from_stays_as_it_was(tmp_pat
 
     assert before.any() and torch.equal(slices[0, 2][1].classes, before)
     with pytest.raises(CasesError, match=f"{case.name}.*was changed while it was learned from"):
+        slices[0, 3]
+
+
+def test_what_a_file_manager_leaves_beside_slices_is_no_change_of_a_case(case, tmp_path):
+    """Whoever only looked into the folder would end the training."""
+    folder = write_series(tmp_path / "ct", stack(*range(0, 20, 5)), size=(80, 80))
+    label = sitk.Cast(read_ct(folder) > 0, sitk.sitkUInt8)
+    sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+    slices = dataset(replace(case, ct=folder, label=tmp_path / "label.nii.gz"), tmp_path / "cache")
+    slices[0, 1]
+    (folder / ".DS_Store").write_text("x")
+    slices[0, 2]
+    (folder / "slice000.dcm").touch()
+    with pytest.raises(CasesError, match="was changed while it was learned from"):
         slices[0, 3]
 
 

@@ -204,24 +204,21 @@ def model_cautions(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping
         task: what the classes are.
         metrics: of the model, see `ModelPackage`.
     """
-    weak = [
-        (label, f"{label.name} {dice}")
-        for label in task.labels
-        if (dice := _doubtful_dice(metrics.get(label.name, {})))
-    ]
-    found = [told for label, told in weak if voxels[label.value]]
-    missing = [(label.name, told) for label, told in weak if not voxels[label.value] and _organ_found(label, voxels)]
+    weak = [(label, dice) for label in task.labels if (dice := _doubtful_dice(metrics.get(label.name, {})))]
+    found = [(label.name, dice) for label, dice in weak if voxels[label.value]]
+    missing = [(label.name, dice) for label, dice in weak if not voxels[label.value] and _organ_found(label, voxels)]
     cautions = []
     if found:
+        names, figures = map(" and ".join, zip(*found))
         cautions.append(
-            f"Do not rely on what was found here of these labels, which this model is weak at: {', '.join(found)} (the "
-            "mean Dice measured; 1 is perfect). Some of it may be none, and more may be there. Check and correct it."
+            f"Do not rely on what was found of {names}. This model is weak at it: the mean Dice measured is {figures}, "
+            "where 1 is perfect. Some of it may be none, and more may be there. Check and correct it."
         )
     if missing:
+        names, figures = " and no ".join(name for name, _ in missing), " and ".join(dice for _, dice in missing)
         cautions.append(
-            f"No {' and no '.join(name for name, _ in missing)} was marked. That does not mean that there is none: "
-            f"this model is weak at finding it ({', '.join(told for _, told in missing)}; the mean Dice measured, 1 is "
-            "perfect)."
+            f"No {names} was marked. That does not mean that there is none: this model is weak at finding it (the mean "
+            f"Dice measured is {figures}, where 1 is perfect)."
         )
     return cautions
 

@@ -102,9 +102,14 @@ def voxels_of(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path)
     try:
         return reader.Execute()
     except RuntimeError as error:
-        if "allocate memory" in str(error):
+        if is_allocation_failure(error):
             raise MemoryError from error
         raise unreadable(path) from error
+
+
+def is_allocation_failure(error: RuntimeError) -> bool:
+    """Whether ITK says by this error that the memory does not suffice."""
+    return "allocate memory" in str(error)
 
 
 def check_numbers(image: sitk.Image, name: str, remedy: str = AS_AIR) -> None:

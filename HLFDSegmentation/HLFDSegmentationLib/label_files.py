@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from .ct_files import check_readable, quiet
 from .errors import InputError
-from .image_headers import check_name, check_numbers
+from .image_headers import check_name, check_numbers, is_allocation_failure
 from .nifti_files import check_nifti, check_nifti_version
 from .text_headers import check_checksum, check_text_header
 
@@ -43,6 +43,8 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
                 check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
             label = sitk.ReadImage(str(path))
     except RuntimeError as error:
+        if is_allocation_failure(error):
+            raise MemoryError from error
         raise InputError(
             f"{path} cannot be read as an image: the file is damaged, incomplete or no image. Give NIfTI, NRRD or "
             "MetaImage."

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from .slicer_hidden_nodes import add_hidden_node
 from .slicer_layout import OwnLayout, layout_node, show_layout
-from .slicer_scene_result import SceneResult, rows_of
+from .slicer_scene_result import SceneResult, number_in, rows_of
 from .slicer_weak import WeakNode
 
 POSITION, LAYER, FOCUS, CHANCE = "Position", "Layer", "Focus", "Chance"
@@ -193,7 +193,7 @@ def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:
     table = result.focus_table if result.exists else None
     if table is None:
         return {}
-    return {row[LAYER]: _number(row["FocusRatio"]) for row in rows_of(table) if row["Segment"] == segment}
+    return {row[LAYER]: number_in(row["FocusRatio"]) for row in rows_of(table) if row["Segment"] == segment}
 
 
 def axis_title(layers: Sequence[str]) -> str:
@@ -204,10 +204,3 @@ def axis_title(layers: Sequence[str]) -> str:
         (first, first_name), *_between, (last, last_name) = [*group] * 2
         parts.append(f"{first}–{last}: {first_name}–{last_name}")
     return ",  ".join(parts)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -19,7 +19,7 @@ from .readings import Reading
 from .slicer_changes import Changes, are_parted, other_ct, parted
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
-from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, rows_of, segments_by_id, tag
+from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, number_in, rows_of, segments_by_id, tag
 from .tasks import Task
 from .worker_protocol import LayerMap, ReportRequest
 
@@ -177,5 +177,5 @@ def _focus(result: SceneResult) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def _number(row: Mapping[str, str], column: str) -> float | None:
-    number = float(row.get(column, "nan"))
+    number = number_in(row.get(column, ""))
     return number if math.isfinite(number) else None

@@ -25,7 +25,7 @@ from .slicer_layer_view import LayerView
 from .slicer_mosaic import mosaic
 from .slicer_pictures import pixmap_of
 from .slicer_reading_panel import ReadingPanel
-from .slicer_scene_result import SceneResult, rows_of
+from .slicer_scene_result import SceneResult, number_in, rows_of
 
 MOSAIC_SIZE = (420, 420)
 MOSAIC_PAUSE_MS = 150
@@ -334,8 +334,8 @@ def _hint(result: SceneResult | None) -> str:
 def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
     table = result.focus_table
     rows = rows_of(table) if table is not None else []
-    focus = next((row["Focus"] for row in rows if (row["Segment"], row["Layer"]) == (segment, layer)), None)
-    share = float(focus) if focus else math.nan
+    shares = (number_in(row["Focus"]) for row in rows if (row["Segment"], row["Layer"]) == (segment, layer))
+    share = next(shares, math.nan)
     return _("{layer} · focus {percent:.0f} %").format(layer=layer, percent=100 * share) if share >= 0 else layer
 
 

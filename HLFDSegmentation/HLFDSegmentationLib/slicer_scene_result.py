@@ -40,10 +40,11 @@ TO_CT_ATTRIBUTE = "HLFD.VoxelToCTVoxel"
 
 FOCUS_COLUMNS = ("Segment", "Layer", "Focus", "FocusRatio", "OrganFocus", "OrganRatio", "Empty")
 MEASURES_COLUMNS = (*CSV_COLUMNS, "note")
-LESION_NUMBERS = ("center_R_mm", "center_A_mm", "center_S_mm", "volume_mL", "longest_axial_diameter_mm")
-LESION_COLUMNS = ("segment", "lesion", *LESION_NUMBERS[:3])
 """Those of the measures that `hlfd segment` writes, and a note. Centers are in the world, as Slicer's views show them;
 slices count along the CT's k axis, also where only a part of the CT was segmented."""
+
+LESION_NUMBERS = ("center_R_mm", "center_A_mm", "center_S_mm", "volume_mL", "longest_axial_diameter_mm")
+LESION_COLUMNS = ("segment", "lesion", *LESION_NUMBERS[:3])
 
 Point = tuple[float, float, float]
 
@@ -406,14 +407,17 @@ def lesion_rows(table: slicer.vtkMRMLTableNode, segment: str) -> list[dict[str, 
     """The rows of a segment's lesions. Slicer's tables take what is pasted into them, locked or not: what is no number,
     or has none where a lesion has one, is left out."""
     rows = (row for row in rows_of(table) if row.get("segment") == segment and row.get("lesion", "").isdecimal())
-    return [row for row in rows if all(_is_number(row[column]) for column in LESION_NUMBERS if column in row)]
+    return [
+        row for row in rows if all(math.isfinite(number_in(row[column])) for column in LESION_NUMBERS if column in row)
+    ]
 
 
-def _is_number(text: str) -> bool:
+def number_in(text: str) -> float:
+    """The number in a cell of a table, NaN where there is none: what users paste need be none."""
     try:
-        return math.isfinite(float(text))
+        return float(text)
     except ValueError:
-        return False
+        return math.nan
 
 
 def is_linear(transform: slicer.vtkMRMLTransformNode | None) -> bool:

@@ -196,11 +196,6 @@ class Question:
         """Whether the answer has not come yet."""
         return self._job is not None
 
-    def cancel(self) -> None:
-        """No longer wants the answer."""
-        if self._job is not None:
-            self._desk.cancel(self._job)
-
     def advance(self) -> None:
         """Looks for the answer."""
         for event in self._desk.poll():

@@ -104,41 +104,49 @@ class Task:
     spacing: float
 
     def __post_init__(self) -> None:
+        self._check_labels()
+        for label in self.labels:
+            self._check_label(label)
+        if not -math.inf < self.window[0] < self.window[1] < math.inf:
+            raise self._wrong("the window must be [lowest HU, highest HU].")
+        low, high = SPACING_LIMITS_MM
+        if not low <= self.spacing <= high:
+            raise self._wrong(f"the spacing must lie between {low:g} and {high:g} mm.")
+        if not all(0 < pixels <= LARGEST_INPUT for pixels in self.input_size):
+            raise self._wrong(f"the input size must lie between 1 and {LARGEST_INPUT} pixels.")
+
+    def _check_labels(self) -> None:
         if not self.labels:
             raise TaskError(f"Task '{self.name}' has no labels. Give it at least one.")
         if [label.value for label in self.labels] != list(range(1, len(self.labels) + 1)):
-            raise TaskError(f"Task '{self.name}': label values must be 1, 2, 3, ... in this order.")
+            raise self._wrong("label values must be 1, 2, 3, ... in this order.")
         for label in self.labels:
             if not label.name.strip(" .") or not label.name.isprintable() or FORBIDDEN & set(label.name):
-                raise TaskError(
-                    f"Task '{self.name}': '{label.name}' cannot be the name of a label, after which files are named. "
-                    f"Leave out {' '.join(sorted(FORBIDDEN))} and what cannot be printed."
+                raise self._wrong(
+                    f"'{label.name}' cannot be the name of a label, after which files are named. Leave out "
+                    f"{' '.join(sorted(FORBIDDEN))} and what cannot be printed."
                 )
         if len({file_name(label.name).casefold() for label in self.labels}) != len(self.labels):
-            raise TaskError(
-                f"Task '{self.name}': two labels have the same name, or names that differ in spaces or capitals only, "
-                "and files are named after them. Give each its own."
+            raise self._wrong(
+                "two labels have the same name, or names that differ in spaces or capitals only, and files are named "
+                "after them. Give each its own."
             )
-        organs = {label.value for label in self.labels if label.role == "organ"}
-        for label in self.labels:
-            if label.role not in ("organ", "tumor"):
-                raise TaskError(f"Task '{self.name}': the role of '{label.name}' must be 'organ' or 'tumor'.")
-            codes = filter(None, (label.category, label.type, label.region))
-            if not all(isinstance(text, str) and text.isprintable() for code in codes for text in astuple(code)):
-                raise TaskError(f"Task '{self.name}': the codes of '{label.name}' must be texts that can be printed.")
-            if not all(0 <= value <= 255 for value in label.color):
-                raise TaskError(f"Task '{self.name}': the color of '{label.name}' must hold values from 0 to 255.")
-            if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):
-                raise TaskError(f"Task '{self.name}': '{label.name}' must have 1 part or more.")
-            if label.role == "tumor" and label.organ not in organs:
-                raise TaskError(f"Task '{self.name}': tumor '{label.name}' must name the value of its organ.")
-        if not -math.inf < self.window[0] < self.window[1] < math.inf:
-            raise TaskError(f"Task '{self.name}': the window must be [lowest HU, highest HU].")
-        low, high = SPACING_LIMITS_MM
-        if not low <= self.spacing <= high:
-            raise TaskError(f"Task '{self.name}': the spacing must lie between {low:g} and {high:g} mm.")
-        if not all(0 < pixels <= LARGEST_INPUT for pixels in self.input_size):
-            raise TaskError(f"Task '{self.name}': the input size must lie between 1 and {LARGEST_INPUT} pixels.")
+
+    def _check_label(self, label: Label) -> None:
+        if label.role not in ("organ", "tumor"):
+            raise self._wrong(f"the role of '{label.name}' must be 'organ' or 'tumor'.")
+        codes = filter(None, (label.category, label.type, label.region))
+        if not all(isinstance(text, str) and text.isprintable() for code in codes for text in astuple(code)):
+            raise self._wrong(f"the codes of '{label.name}' must be texts that can be printed.")
+        if not all(0 <= value <= 255 for value in label.color):
+            raise self._wrong(f"the color of '{label.name}' must hold values from 0 to 255.")
+        if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):
+            raise self._wrong(f"'{label.name}' must have 1 part or more.")
+        if label.role == "tumor" and label.organ not in [organ.value for organ in self.organs]:
+            raise self._wrong(f"tumor '{label.name}' must name the value of its organ.")
+
+    def _wrong(self, what: str) -> TaskError:
+        return TaskError(f"Task '{self.name}': {what}")
 
     @property
     def num_classes(self) -> int:

@@ -7,7 +7,7 @@ from HLFDSegmentationLib.layers import LayerTap
 from torch import nn
 from torch.nn import functional as F
 
-from .distillers.hlfd import UnifiedHead
+from .distillers.unified_head import UnifiedHead
 from .partial_labels import Target
 
 

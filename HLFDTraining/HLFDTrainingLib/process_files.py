@@ -11,7 +11,7 @@ WAIT_SECONDS = 0.05
 
 
 class ProcessFiles:
-    """Paths in a run folder, for programs that do not load the networks that `RunFolder` needs.
+    """Paths in a run folder, and of what a process that trains there keeps beside it; of the standard library alone.
 
     Attributes:
         run: the folder.

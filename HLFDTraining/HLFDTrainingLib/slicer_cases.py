@@ -73,7 +73,7 @@ def rows_of_scene(
         chosen: only the rows with one of these nodes, also CTs without a segmentation.
     """
     wanted = chosen or ()
-    volumes = [volume for volume in volumes_of(scene) if volume in wanted or not _is_map(volume)]
+    volumes = [volume for volume in volumes_of(scene) if volume in wanted or not _is_of_a_result(volume)]
     drawn = [one for one in segmentations_of(scene) if one in wanted or not _is_of_hlfd(one)]
     segmentations = [segmentation_of(one, nodes) for one in drawn]
     rows = case_rows([image_of(volume, nodes) for volume in volumes], segmentations, task)
@@ -145,8 +145,8 @@ def _is_of_hlfd(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
     return SceneResult.of(segmentation) is not None or segmentation.GetAttribute(TRUTH_ATTRIBUTE) is not None
 
 
-def _is_map(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Whether a volume is a probability that HLFD computed."""
+def _is_of_a_result(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a volume is a probability or an attention map that HLFD computed."""
     return volume.GetAttribute(SEGMENT) is not None
 
 

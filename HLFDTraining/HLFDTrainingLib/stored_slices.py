@@ -18,6 +18,7 @@ from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import Case, classes_of
+from .ct_fingerprints import files_in
 from .weights_files import writing
 
 EMPTY_SLICES = 0.25
@@ -153,5 +154,5 @@ class StoredSlices:
 
 def _stamp(case: Case) -> list[tuple[str, int, int]]:
     """What changes with the files of a case."""
-    files = [file for path in (case.ct, case.label) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    files = [file for path in (case.ct, case.label) for file in (sorted(files_in(path)) if path.is_dir() else [path])]
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -17,7 +17,7 @@ from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
-from .distillers.hlfd import UnifiedHead
+from .distillers.unified_head import UnifiedHead
 from .earlier_runs import keep_patients_by_ct
 from .epoch_batches import EpochBatches
 from .given_weights import keep_given_weights

@@ -8,7 +8,7 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
-from ..distillers.hlfd import UnifiedHead
+from ..distillers.unified_head import UnifiedHead
 from ..head_learner import HeadLearner
 from ..run_folder import RunFolder
 from ..slices import SliceDataset

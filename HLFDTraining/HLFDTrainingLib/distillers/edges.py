@@ -56,9 +56,9 @@ def attention(student: str, teacher: str, weight: float = FEATURE_WEIGHT) -> Edg
     return Edge(f"attention_{student}", "attention", student, (teacher,), weight)
 
 
-def prediction(student: str, teacher: str, weight: float = PIXEL_WEIGHT) -> Edge:
+def prediction(student: str, teacher: str) -> Edge:
     """One teacher layer's, or the teacher's, softened prediction to a student layer."""
-    return Edge(f"prediction_{student}", "prediction", student, (teacher,), weight)
+    return Edge(f"prediction_{student}", "prediction", student, (teacher,), PIXEL_WEIGHT)
 
 
 ENCODER_ATTENTION = tuple(attention(layer, layer) for layer in ENCODER_LAYERS)
