@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,16 @@ import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
 from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
+from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
 from HLFDTrainingLib.commands.new_command import STOPPED
 from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_lock import training_in
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.stop_signal import ending_as_interrupted
 from test_bad_ct import SERIES, write_series
+from training_runs import PLAN, begin_run
 
 LAYERS = [f"encoder{level}" for level in range(1, 6)] + [f"decoder{level}" for level in range(5, 1, -1)]
 
@@ -383,6 +387,46 @@ def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
     for option, value in chosen.items():
         assert getattr(plan, option.removeprefix("--").replace("-", "_")) == value
     assert (plan.teacher_epochs, plan.student_epochs, plan.undistilled) == (7, 7, True)
+
+
+def test_a_run_goes_on_where_its_device_is_missing(tmp_path, monkeypatch, capsys):
+    def stop(_run):
+        raise Stopped
+
+    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+    run = begin_run(tmp_path / "run", replace(PLAN, device="cuda:98"), cases=2)
+    command = ["train", "-o", str(run.path), "--resume"]
+    for refused in ([], ["--device", "cuda:99"]):
+        assert main([*command, *refused]) == 1
+        assert "This computer has no device 'cuda:9" in capsys.readouterr().err
+        assert run.plan().device == "cuda:98"
+    with training_in(run.path):
+        assert main([*command, "--device", "cpu"]) == 1
+    assert "training is going on already" in capsys.readouterr().err
+    assert run.plan().device == "cuda:98"
+    assert main([*command, "--device", "cpu"]) == STOPPED
+    assert run.plan() == PLAN
+    assert main(command) == STOPPED
+
+
+def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_path, monkeypatch, capsys):
+    def stop(_run):
+        raise Stopped
+
+    def with_another_start(cases, path):
+        if not others:
+            others.append(None)
+            others.append(main([*command, "--seed", "2"]))
+        write_cases_json(cases, path)
+
+    others = []
+    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+    monkeypatch.setattr("HLFDTrainingLib.run_start.write_cases_json", with_another_start)
+    command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
+    assert main([*command, "--seed", "1"]) == STOPPED
+    assert others[1] == 1 and "training is going on already" in capsys.readouterr().err
+    run = RunFolder(tmp_path / "run")
+    assert run.plan().seed == run.read("split.json")["seed"] == 1
 
 
 @pytest.mark.parametrize("command", [["train"], ["compare", "--methods", "none"]])

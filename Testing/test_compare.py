@@ -379,6 +379,27 @@ def test_folder_that_was_moved_takes_further_rows(finished, tmp_path, compare_he
     assert figures(moved, Row("kd", NETWORK, 0))["cases"]
 
 
+@pytest.mark.parametrize("what", ["cases", "comparison"])
+def test_a_row_that_was_begun_goes_on_when_the_cases_or_the_folder_were_moved(what, tmp_path, scheduler):
+    places = {"cases": tmp_path / "data" / "cases", "comparison": tmp_path / "compared" / "one"}
+    plan = replace(PLAN, student_epochs=1)
+    write_cases(places["cases"], 4, slices=3)
+
+    def compare_there(**options) -> None:
+        cases = find_cases(places["cases"], TASK)
+        split = split_by_patient(cases, fractions=(0.5, 0.25, 0.25))
+        compare(places["comparison"], plan, cases, split, [NONE], scheduler=scheduler, **options)
+
+    with pytest.raises(Stopped):
+        compare_there(stop_requested=lambda: True)
+    assert ComparisonFolder(places["comparison"]).row(NONE).started
+    moved = tmp_path / "elsewhere" / "deeper" / "one"
+    moved.parent.mkdir(parents=True)
+    places[what] = places[what].rename(moved)
+    compare_there()
+    assert figures(places["comparison"], NONE)["cases"]
+
+
 def test_costs_are_measured_where_the_device_of_the_rows_is_not(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)

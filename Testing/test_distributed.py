@@ -15,13 +15,13 @@ from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.processes import Processes
+from HLFDTrainingLib.processes import Processes, joined_processes
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate
 from HLFDTrainingLib.stage import Stage
 from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
-from torch import multiprocessing, nn
+from torch import distributed, multiprocessing, nn
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 12])
@@ -117,8 +117,6 @@ def pixelwise_stage(cases: Path, folder: Path, batch: int, processes: Processes)
 
 
 def _in_process(rank: int, cases: Path, folder: Path, port: int) -> None:
-    from HLFDTrainingLib.processes import joined_processes
-
     torch.set_num_threads(1)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
@@ -159,9 +157,32 @@ def test_terms_of_an_epoch_are_those_of_one_process_with_the_doubled_batch(two, 
     assert terms == pytest.approx(alone.history[0]["terms"])
 
 
-def _normalise(rank: int, folder: Path, port: int) -> None:
-    from HLFDTrainingLib.processes import joined_processes
+@pytest.mark.parametrize(
+    ("device", "gpus", "backend", "used"), [("cpu", 1, "gloo", []), ("auto", 2, "nccl", ["cuda:1"])]
+)
+def test_processes_meet_on_the_device_that_they_train_on(device, gpus, backend, used, monkeypatch):
+    """More of them than GPUs, where they train on the CPU."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    devices = [*(f"cuda:{number}" for number in range(gpus)), "cpu"]
+    monkeypatch.setattr("HLFDSegmentationLib.devices.available_devices", lambda: devices)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    met, chosen = [], []
+    monkeypatch.setattr("torch.cuda.set_device", lambda one: chosen.append(str(one)))
+    for name, what in {
+        "is_nccl_available": lambda: True,
+        "init_process_group": lambda backend, timeout: met.append(backend),
+        "get_world_size": lambda: 2,
+        "get_rank": lambda: 1,
+        "destroy_process_group": lambda: None,
+    }.items():
+        monkeypatch.setattr(distributed, name, what)
+    with joined_processes(device) as processes:
+        assert (processes.rank, processes.world) == (1, 2)
+    assert (met, chosen) == ([backend], used)
 
+
+def _normalise(rank: int, folder: Path, port: int) -> None:
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
     with joined_processes() as processes:

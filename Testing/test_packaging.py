@@ -6,13 +6,17 @@ import csv
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case, write_cases
+from HLFDSegmentationLib.doubts import model_cautions
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
+from HLFDTrainingLib.layouts import labels_of_pairs
 from HLFDTrainingLib.metrics import METRICS
 from HLFDTrainingLib.packaging import package_run
 from HLFDTrainingLib.run_folder import RunFolder
@@ -78,8 +82,8 @@ def test_the_row_of_a_comparison_is_packaged_with_its_test_figures(run, tmp_path
     one, *others = json.loads((row / "split.json").read_text())["test"]
     unknown = dict.fromkeys(METRICS)
     figures = [
-        {"case": one, "label": "liver", **unknown, "dice": 0.8},
-        {"case": one, "label": "liver", **unknown, "dice": 0.6},
+        {"case": one, "label": "liver", **unknown, "dice": 0.8, "rvd": 0.2},
+        {"case": one, "label": "liver", **unknown, "dice": 0.6, "rvd": -0.2},
         *({"case": other, "label": "liver", **unknown} for other in others),
     ]
     (row / "figures.json").write_text(json.dumps({"cases": figures}), encoding="utf-8")
@@ -89,6 +93,34 @@ def test_the_row_of_a_comparison_is_packaged_with_its_test_figures(run, tmp_path
     (tmp_path / "comparison" / "comparison.json").write_text("{}", encoding="utf-8")
     assert main(["package", str(tmp_path / "comparison"), "-o", str(tmp_path / "other")]) == 1
     assert "rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("with_tumor", "told"), [(1, "test dice 0.060 (1 patient)"), (0, "test dice not measured")])
+def test_patients_without_a_tumor_do_not_flatter_a_model_that_misses_tumors(with_tumor, told, run, tmp_path):
+    """Of two empty segmentations Dice is 1."""
+    row = shutil.copytree(run, tmp_path / "run")
+    split = json.loads((row / "split.json").read_text())
+    names = split["train"] + split["test"]
+    (row / "split.json").write_text(json.dumps({**split, "train": [], "test": names}))
+    unknown = dict.fromkeys(METRICS)
+    missed = {**unknown, "dice": 0.06, "rvd": -0.9, "false_positive_lesions": 0.0}
+    empty = {**unknown, "dice": 1.0, "voe": 0.0, "false_positive_lesions": 1.0}
+    figures = [
+        {"case": name, "label": "liver tumor", **(missed if number < with_tumor else empty)}
+        for number, name in enumerate(names)
+    ]
+    (row / "figures.json").write_text(json.dumps({"cases": figures}), encoding="utf-8")
+    package = read_package(package_run(RunFolder(row), tmp_path / "model", name="measured"))
+    of_tumor = package.metrics["liver tumor"]
+    assert of_tumor["test_dice"] == (0.06 if with_tumor else None)
+    assert of_tumor.get("test_patients") == (1 if with_tumor else None)
+    assert of_tumor["test_false_positive_lesions"] == 1 - with_tumor / len(names)
+    assert "test_voe" not in of_tumor
+    (line,) = [line for line in package.card.splitlines() if line.startswith("- liver tumor:")]
+    assert told in line and "0 patients" not in line
+    voxels = np.array([0, 1000, 10])
+    cautions = "".join(model_cautions(voxels, TASK, {"liver tumor": {**of_tumor, "validation_dice": 0.9}}))
+    assert ("0.06 (1 patient)" in cautions) is bool(with_tumor)
 
 
 def test_card_and_package_tell_all_methods_of_a_student_that_went_on(run, tmp_path):
@@ -107,6 +139,31 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
     said = capsys.readouterr().out
     assert "| liver with tumors |" in said and HOW_TO_READ in said
+
+
+@pytest.mark.parametrize("written", [["--all"], ["-o", "figures.csv"]], ids=["all", "student"])
+def test_evaluate_refuses_test_cases_that_are_no_longer_those_of_the_run(written, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = shutil.copytree(run.parent, tmp_path / "training") / "run"
+    name = json.loads((own / "split.json").read_text())["test"][0]
+    path = own.parent / "cases" / name / "label.nii.gz"
+    label = sitk.ReadImage(str(path))
+    mirrored = sitk.Flip(label, (True, False, False))
+    mirrored.CopyInformation(label)
+    sitk.WriteImage(mirrored, str(path))
+    command = ["evaluate", str(own), *written, "--device", "cpu"]
+    assert main(command) == 1
+    assert f"Case {name}: the label in" in capsys.readouterr().err
+    assert not (own / "comparison.json").exists() and not (tmp_path / "figures.csv").exists()
+
+    # A run of an older version does not know what its files were.
+    (own / "fingerprints.json").unlink()
+    mirrored.SetSpacing((5.0, 5.0, 9.0))
+    sitk.WriteImage(mirrored, str(path))
+    assert main(command) == 1
+    assert f"Case {name}: The spacing of the CT is (5, 5, 8) mm, and of the label" in capsys.readouterr().err
+    sitk.WriteImage(label, str(path))
+    assert main(command) == 0
 
 
 def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, capsys):
@@ -181,6 +238,34 @@ def test_evaluate_of_a_model_asks_what_the_values_of_pairs_stand_for(run, tmp_pa
     assert "which patients this model has learned from is not known here" in told and "KiTS19" in told
     with open(figures, encoding="utf-8") as stream:
         assert {row["label"] for row in csv.DictReader(stream)} == {"liver", "liver tumor", "liver with tumors"}
+
+
+def test_evaluate_takes_pairs_of_which_the_model_knows_a_part(run, tmp_path, capsys):
+    """What it does not know is background; the value 2 is a kidney in the task of these pairs."""
+    model = package_run(RunFolder(run), tmp_path / "model", name="livers")
+    for folder in ("liver-tumor", "abdomen"):
+        write_cases(tmp_path / folder, 1)
+    path = str(tmp_path / "abdomen" / "case0" / "label.nii.gz")
+    label = sitk.ReadImage(path)
+    of_abdomen = sitk.ChangeLabel(label, {2: 3})
+    of_abdomen[50:55, 30:35, 1:4] = 2
+    of_abdomen[56:58, 30:35, 1:4] = 4
+    sitk.WriteImage(of_abdomen, path)
+    figures = {}
+    for task in ("liver-tumor", "abdomen"):
+        command = ["evaluate", str(model), str(tmp_path / task), "--task", task, "--device", "cpu"]
+        assert main([*command, "-o", str(tmp_path / f"{task}.csv")]) == 0
+        figures[task] = (tmp_path / f"{task}.csv").read_text()
+    assert figures["abdomen"] == figures["liver-tumor"]
+
+    command = ["evaluate", str(model), str(tmp_path / "liver-tumor"), "--task", "kidney-tumor", "--device", "cpu"]
+    assert main([*command, "-o", str(tmp_path / "kidneys.csv")]) == 1
+    assert "annotates kidney, kidney tumor, and none of it is a label of the task" in capsys.readouterr().err
+
+
+def test_tumors_of_pairs_are_part_of_an_organ_that_has_none_in_the_model(tmp_path):
+    liver_alone = replace(TASK, labels=TASK.labels[:1])
+    assert labels_of_pairs(tmp_path, TASK, liver_alone) == {1: ("liver",), 2: ("liver",)}
 
 
 def test_evaluate_measures_on_one_ct_of_two_readers(run, tmp_path):

@@ -14,7 +14,7 @@ from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
-from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, own_pairs
+from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, labels_of_pairs, own_pairs
 
 CASES_FILE = "cases.json"
 
@@ -156,7 +156,8 @@ def _find_in_folder(folder: Path, task: Task, pairs_task: Task) -> list[Case]:
         understood = "; ".join(f"{layout.pattern} ({layout.title})" for layout in LAYOUTS)
         raise CasesError(f"{problem} These layouts are understood: {understood}; or a cases.json. See docs/cases.md.")
     [(layout, all_files)] = found.items()
-    labels = layout.labels(folder, pairs_task if layout is OWN_PAIRS else task)
+    drawn_for_another = layout is OWN_PAIRS and pairs_task is not task
+    labels = labels_of_pairs(folder, pairs_task, task) if drawn_for_another else layout.labels(folder, task)
     return [Case(files.name, files.name, files.ct, files.label, labels) for files in all_files]
 
 

@@ -16,7 +16,7 @@ from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case
-from .evaluation import measure
+from .evaluation import check_test_cases, measure
 from .figure_tables import summary_table, summary_text, without_nan
 from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
 from .network_cost import network_cost
@@ -78,7 +78,7 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
 
     Raises:
         TrainingError: the run is not finished, or has no test cases.
-        InputError, CasesError: a case can no longer be used.
+        InputError, CasesError: a case can no longer be used, or is not the one that the run was begun with.
         OutputError: the files cannot be written.
     """
     run.result()  # which a run has when it is finished
@@ -89,6 +89,7 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
             "The run has no test cases to compare its networks on: it had too few patients to set some aside. "
             "Begin a run with more patients."
         )
+    check_test_cases(run, cases, plan.task)
     stages = [stage for stage in plan.stages if stage in COMPARED]
     models = []
     for number, stage in enumerate(stages):

@@ -15,8 +15,13 @@ from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.tasks import Task
 
+from .case_check import check_cases, first_error
+from .case_files import look_at
 from .cases import Case, case_groups, classes_of
+from .earlier_runs import FINGERPRINTS
 from .metrics import CaseMetrics, measure_case
+from .process_files import read_object
+from .run_folder import RunFolder
 
 
 def evaluate(
@@ -44,6 +49,26 @@ def evaluate(
             progress(case.name, number / len(cases))
         figures.append(measure(segmenter, case)[0])
     return figures
+
+
+def check_test_cases(run: RunFolder, cases: Sequence[Case], task: Task) -> None:
+    """Refuses a run's test cases where figures of them would not be of what the run was begun with.
+
+    Args:
+        run: begun, by this version or an older one.
+        cases: its test cases.
+        task: of the run.
+
+    Raises:
+        CasesError: a CT or a label is another one than before; or, where the run does not know what they were, cannot
+            be measured on.
+    """
+    stored = (read_object(run.path / FINGERPRINTS) or {}).get("files") or {}
+    look_at(cases, stored)
+    known = {name for name, looked in stored.items() if looked.get("ct") and looked.get("label")}
+    findings = check_cases([case for case in cases if case.name not in known], task, together=False)
+    if problem := first_error(findings):
+        raise CasesError(problem)
 
 
 def measure(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float]:

@@ -250,6 +250,36 @@ def _tumor_of(task: Task, organ: Label) -> Label:
         ) from error
 
 
+def labels_of_pairs(folder: Path, drawn_for: Task, task: Task) -> LabelNames:
+    """What the values of a user's own pairs stand for in another task than the one that they were drawn for.
+
+    A structure that the task does not have is background; tumors of an organ that has none there are part of it.
+
+    Args:
+        folder: of the pairs, for messages.
+        drawn_for: tells what each value means.
+        task: whose labels are wanted.
+
+    Raises:
+        CasesError: the tasks have nothing in common, or it is not known which of several tumors is meant.
+    """
+    labels = {label.value: _known_as(label, drawn_for, task) for label in drawn_for.labels}
+    if not any(labels.values()):
+        names = ", ".join(label.name for label in drawn_for.labels)
+        raise CasesError(_nothing_in_common(str(folder), names, task))
+    return labels
+
+
+def _known_as(label: Label, drawn_for: Task, task: Task) -> tuple[str, ...]:
+    """The task's label that another task's label is, as a tuple of one; empty where there is none."""
+    if label.name in {known.name for known in task.labels}:
+        return (label.name,)
+    for organ in task.organs:
+        if label.role == "tumor" and drawn_for.organ_of(label).name == organ.name:
+            return (_tumor_of(task, organ).name,)
+    return ()
+
+
 def own_pairs(folder: Path) -> bool:
     """Whether a folder holds pairs of the user's own, whose label values nothing but the task explains."""
     return bool(_pair_files(folder))

@@ -16,11 +16,16 @@ ROW_FIGURES = "figures.json"
 """What `hlfd compare` has measured of a row's student; see `compare.measuring`."""
 
 
+ON_ALL_CASES = ("false_positive_lesions",)
+"""Those of `METRICS` that tell something of a network in a case without the label, too."""
+
+
 def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
     """Figures of a stage's best network by label, and of how many patients they are the mean.
 
     `validation_dice` and `validation_patients`; where it was measured, also `test_patients`, a mean over the test cases
-    for each of `METRICS`, as `test_dice`, and `test_dice_with_tumors` of an organ that has tumors in the task.
+    for each of `METRICS`, as `test_dice`, and `test_dice_with_tumors` of an organ that has tumors in the task. Both are
+    of the cases whose annotation shows the label. Where none does, the test Dice is None, and there are no patients.
     """
     best, tested = run.best(stage), _tested(run, stage)
     patients = best.get(PATIENTS, {})  # An older version did not count them.
@@ -35,11 +40,11 @@ def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | 
     }
 
 
-def _whole(organ: Mapping[str, float]) -> dict[str, float]:
+def _whole(organ: Mapping[str, float | None]) -> dict[str, float | None]:
     return {"test_dice_with_tumors": organ["test_dice"]} if "test_dice" in organ else {}
 
 
-def _tested(run: RunFolder, stage: str) -> dict[str, dict[str, float]]:
+def _tested(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
     patient = {case.name: case.patient for case in run.split(run.plan()).test}
     by_label = defaultdict(list)
     for case, label, figures in _of_cases(run, stage):
@@ -47,12 +52,18 @@ def _tested(run: RunFolder, stage: str) -> dict[str, dict[str, float]]:
     return {label: _means(of_cases) for label, of_cases in by_label.items()}
 
 
-def _means(of_cases: Sequence[tuple[str, Mapping[str, float | None]]]) -> dict[str, float]:
-    measured = {metric: [figures[metric] for _patient, figures in of_cases] for metric in METRICS}
+def _means(of_cases: Sequence[tuple[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
+    # RVD has a meaning where the annotation shows the label. Elsewhere, a network that never finds anything would have
+    # a Dice of 1.
+    shown = [(patient, figures) for patient, figures in of_cases if figures["rvd"] is not None]
+    measured = {
+        metric: [figures[metric] for _patient, figures in (of_cases if metric in ON_ALL_CASES else shown)]
+        for metric in METRICS
+    }
     known = {metric: [value for value in values if value is not None] for metric, values in measured.items()}
-    patients = {patient for patient, figures in of_cases if figures["dice"] is not None}
     means = {f"test_{metric}": fmean(values) for metric, values in known.items() if values}
-    return {**means, **({f"test_{PATIENTS}": len(patients)} if patients else {})}
+    patients = {patient for patient, _figures in shown}
+    return {"test_dice": None, **means, **({f"test_{PATIENTS}": len(patients)} if patients else {})}
 
 
 def _of_cases(run: RunFolder, stage: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

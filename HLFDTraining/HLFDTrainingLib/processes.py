@@ -68,17 +68,24 @@ class Processes:
 
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Joins the other processes where torchrun started this one, and leaves them at the end."""
+def joined_processes(device: str = "auto") -> Iterator[Processes]:
+    """Joins the other processes where torchrun started this one, and leaves them at the end.
+
+    Args:
+        device: that they train on, see `choose_device`.
+
+    Raises:
+        InputError: this computer has no such device, or fewer GPUs than processes.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = choose_device("auto", local_rank)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    own = choose_device(device, local_rank)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
     # torch for Windows has no NCCL.
-    backend = "nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+    backend = "nccl" if own.type == "cuda" and distributed.is_nccl_available() else "gloo"
     distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         world = distributed.get_world_size()

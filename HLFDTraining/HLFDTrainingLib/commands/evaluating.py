@@ -45,7 +45,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
     from HLFDSegmentationLib.output_folder import check_makeable
 
-    from ..checked_cases import check_measurable
     from ..evaluation import evaluate
     from ..figure_tables import summary_table, write_metrics_csv
     from ..metrics import summarize
@@ -62,20 +61,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if not run.started:
             print(_not_known_again(package))
-        if options.cases is not None:
-            cases = _cases_to_measure_on(options, package.task, run)
-            check_measurable(cases, package.task)
-            if run.started:
-                _check_unseen(run, cases)
-        elif run.started:
-            cases = list(run.split(run.plan()).test)
-            if not cases:
-                raise InputError(
-                    f"The run in {run.path} has no test cases: it had too few patients. Name annotated cases that it "
-                    "has not seen: hlfd evaluate RUN CASES -o FILE."
-                )
-        else:
-            raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
+        cases = _cases_to_measure_on(options, package.task, run)
         with closing(ProgressBar()) as bar:
             figures = evaluate(package, cases, device=options.device, progress=bar)
     # First, so that they are not lost where the file cannot be written.
@@ -86,6 +72,29 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
+    """The cases that are named, or a run's test cases, found fit to be measured on."""
+    from ..checked_cases import check_measurable
+    from ..evaluation import check_test_cases
+
+    if options.cases is not None:
+        cases = _named_cases(options, task, run)
+        check_measurable(cases, task)
+        if run.started:
+            _check_unseen(run, cases)
+        return cases
+    if not run.started:
+        raise InputError("Say which cases to measure the model on: hlfd evaluate MODEL CASES -o FILE.")
+    cases = list(run.split(run.plan()).test)
+    if not cases:
+        raise InputError(
+            f"The run in {run.path} has no test cases: it had too few patients. Name annotated cases that it has not "
+            "seen: hlfd evaluate RUN CASES -o FILE."
+        )
+    check_test_cases(run, cases, task)
+    return cases
+
+
+def _named_cases(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
     """The cases; what a run was trained for tells what the values of pairs stand for, but a model's task need not."""
     from HLFDSegmentationLib.tasks import load_task
 

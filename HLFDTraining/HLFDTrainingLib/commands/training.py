@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ..plan import TrainingPlan
     from ..run_folder import RunFolder
     from ..split import Split
+    from ..trainer import TrainingRun
+
+Report = Callable[[dict[str, Any]], None]
+"""Receives each event of docs/training.md."""
 
 CHECKS = "checks.csv"
 OF_ITS_PROCESS = ("process", "log.txt", "log.old.txt")
@@ -40,7 +44,8 @@ PLAN_OPTIONS = (
     "seed",
     "device",
 )
-"""Options of `hlfd train` that a run keeps from its beginning: entries of its plan, and `epochs` for two of them."""
+"""Options of `hlfd train` that a run keeps from its beginning: entries of its plan, and `epochs` for two of them. Only
+the device may be another one where it goes on."""
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -66,7 +71,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
     parser.add_argument("--seed", type=int, help="of weights, order, random changes and split")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps; with --resume, from now on")
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
 
 
@@ -90,49 +95,68 @@ def _train(options: argparse.Namespace) -> int:
     if options.estimate:
         return _tell_estimate(folder, options)
 
-    from HLFDSegmentationLib.command_text import quoted
-    from HLFDSegmentationLib.devices import is_out_of_memory
-
     from ..processes import joined_processes
-    from ..run_lock import training_in
-    from ..stage import Stopped
     from ..stop_signal import StopSignal
     from ..trainer import TrainingRun
 
-    with joined_processes() as processes:
-        report = _reporter(options) if processes.first else _say_nothing
+    with joined_processes(_device(folder, options)) as processes:
         if options.hours and processes.world > 1:
             raise TrainingError("--hours measures one process. Give --epochs where several train together.")
         # Not yet asked to stop at a step: until the run is begun, stopping leaves nothing.
-        if not options.resume and processes.first:
-            _start_run(folder, options, report)
-        processes.wait()
-        folder.plan()  # Where no run was begun, nothing is written.
-        with StopSignal() as stop, training_in(folder.path) if processes.first else nullcontext():
-            if processes.first:
-                report = folder.logging(report)
-            run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
-            try:
-                run.run()
-            except Stopped:
-                report({"event": "stopped", "resume": f"hlfd train -o {quoted(options.output)} --resume"})
-                return STOPPED
-            except HLFDError as error:
-                report({"event": "error", "message": str(error)})
-                raise
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                short = TrainingError(
-                    "The memory does not suffice to go on. What was learned until the last checkpoint is kept. Close "
-                    "other programs and continue (in a terminal with --resume), or begin anew with a smaller batch."
-                )
-                report({"event": "error", "message": str(short)})
-                raise short from error
+        with _begun(folder, options) if processes.first else nullcontext(_say_nothing) as report:
+            processes.wait()
+            with StopSignal() as stop:
+                run = TrainingRun(folder, report=report, stop_requested=lambda: stop.requested, processes=processes)
+                return _run(run, options)
+
+
+def _device(folder: RunFolder, options: argparse.Namespace) -> str:
+    """Where the run is to train. Raises TrainingError where one is to be resumed that is not there."""
+    if options.resume:
+        return _resumed_plan(folder, options).device
+    return options.device or "auto"
+
+
+@contextmanager
+def _begun(folder: RunFolder, options: argparse.Namespace) -> Iterator[Report]:
+    """The report of a run that is begun, or made ready to go on; in this block, nobody else trains in its folder."""
+    from ..run_lock import training_in
+
+    report = _reporter(options)
+    # Reading the cases takes minutes, and where they are refused, nothing is left of the run, its lock included.
+    begin = _resumption(folder, options) if options.resume else _beginning(folder, options, report)
+    with training_in(folder.path):
+        begin()
+        yield folder.logging(report)
+
+
+def _run(run: TrainingRun, options: argparse.Namespace) -> int:
+    from HLFDSegmentationLib.command_text import quoted
+    from HLFDSegmentationLib.devices import is_out_of_memory
+
+    from ..stage import Stopped
+
+    try:
+        run.run()
+    except Stopped:
+        run.report({"event": "stopped", "resume": f"hlfd train -o {quoted(options.output)} --resume"})
+        return STOPPED
+    except HLFDError as error:
+        run.report({"event": "error", "message": str(error)})
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        short = TrainingError(
+            "The memory does not suffice to go on. What was learned until the last checkpoint is kept. Close other "
+            "programs and continue (in a terminal with --resume), or begin anew with a smaller batch."
+        )
+        run.report({"event": "error", "message": str(short)})
+        raise short from error
     return 0
 
 
-def _reporter(options: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+def _reporter(options: argparse.Namespace) -> Report:
     from ..progress import TrainingProgress, json_lines
 
     return json_lines if _as_json(options) else TrainingProgress()
@@ -146,17 +170,42 @@ def _say_nothing(_event: dict[str, Any]) -> None:
     """The report of a process beside the first one."""
 
 
-def _start_run(folder: RunFolder, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+def _beginning(folder: RunFolder, options: argparse.Namespace, report: Report) -> Callable[[], None]:
+    """What begins the run that the options ask for, whose cases were checked."""
     from ..run_start import start_run
 
     plan, cases, split = _new_run(folder, options)
-    if not options.hours:
+    measured = None
+    if options.hours:
+        plan, measured = _measured(plan, split, folder, options, report)
+        _tell(measured, options, report)
+
+    def begin() -> None:
         start_run(folder, plan, cases, split)
-        return
-    plan, measured = _measured(plan, split, folder, options, report)
-    _tell(measured, options, report)
-    start_run(folder, plan, cases, split)
-    folder.write("estimate.json", measured.to_dict())
+        if measured:
+            folder.write("estimate.json", measured.to_dict())
+
+    return begin
+
+
+def _resumption(folder: RunFolder, options: argparse.Namespace) -> Callable[[], None]:
+    """What makes a run ready to go on, on another device than before where one is named."""
+    from HLFDSegmentationLib.devices import choose_device
+
+    if options.device:
+        choose_device(options.device)
+
+    def store() -> None:
+        plan = _resumed_plan(folder, options)
+        if plan != folder.plan():
+            folder.write("plan.json", plan.to_dict())
+
+    return store
+
+
+def _resumed_plan(folder: RunFolder, options: argparse.Namespace) -> TrainingPlan:
+    plan = folder.plan()
+    return replace(plan, device=options.device) if options.device else plan
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
@@ -168,7 +217,7 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
         plan, _, split = _new_run(folder, options)
         _tell(_measured(plan, split, folder, options, report)[1], options, report)
         return 0
-    plan = folder.plan()
+    plan = _resumed_plan(folder, options)
     if folder.finished:
         raise TrainingError(f"The training in {folder.path} is finished: nothing is left to do.")
     done = epochs_done(all_events(folder.events))
@@ -182,7 +231,7 @@ def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(measured: Estimate, options: argparse.Namespace, report: Callable[[dict[str, Any]], None]) -> None:
+def _tell(measured: Estimate, options: argparse.Namespace, report: Report) -> None:
     from ..estimate import estimate_text
 
     if _as_json(options):
@@ -196,7 +245,7 @@ def _measured(
     split: Split,
     folder: RunFolder,
     options: argparse.Namespace,
-    report: Callable[[dict[str, Any]], None],
+    report: Report,
 ) -> tuple[TrainingPlan, Estimate]:
     """The plan, with the epochs for --hours where they are given, and what it takes."""
     from ..estimate import epochs_for, estimate
@@ -257,7 +306,8 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
 
 def _check_resumed(options: argparse.Namespace) -> None:
     """Refuses what a run that was begun would not follow."""
-    given = [f"--{name.replace('_', '-')}" for name in PLAN_OPTIONS if getattr(options, name) is not None]
+    kept = [name for name in PLAN_OPTIONS if name != "device"]  # which another computer may not have
+    given = [f"--{name.replace('_', '-')}" for name in kept if getattr(options, name) is not None]
     given += ["CASES"] if options.cases else []
     given += ["--hours"] if options.hours and not options.estimate else []
     if given:

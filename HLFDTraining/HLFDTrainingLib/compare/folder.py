@@ -12,7 +12,7 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import write_json
 
 from ..case_files import Looked, look_at
-from ..cases import Case
+from ..cases import CASES_FILE, Case, write_cases_json
 from ..plan import TrainingPlan
 from ..run_folder import RunFolder, check_unused
 from ..run_lock import RunLock
@@ -130,10 +130,16 @@ class ComparisonFolder:
     def start_run(self, run: RunFolder, plan: TrainingPlan, cases: Sequence[Case], split: Split) -> None:
         """Begins one of the comparison's runs, unless it was begun with this plan before.
 
-        Where the teacher lies is no part of the plan: the folder may have been moved.
+        Where the teacher and the cases lie is no part of what was begun: the folder, or the cases, may have been moved.
+
+        Args:
+            run: of the comparison.
+            plan: of the run.
+            cases, split: those that `begin` took.
 
         Raises:
             TrainingError: the run was begun with another plan.
+            OutputError: the folder cannot be written.
         """
         if not run.started:
             start_run(run, plan, cases, split, self._files)
@@ -146,6 +152,7 @@ class ComparisonFolder:
             )
         if before != plan:
             run.write("plan.json", plan.to_dict())
+        write_cases_json(cases, run.path / CASES_FILE)
 
     def token(self) -> str:
         """By what the rows know the process that leads the comparison; "" while there is none."""
