@@ -631,7 +631,11 @@ def test_a_command_that_is_told_to_end_leaves_nothing_of_the_patient(
     if there:
         output.mkdir()
     before = sorted(tmp_path.rglob("*"))
-    assert segment(ct_file, output, untrained_package) == STOPPED
+    inherited = signal.signal(number, signal.SIG_DFL)  # The tests may have been told to outlive their terminal.
+    try:
+        assert segment(ct_file, output, untrained_package) == STOPPED
+    finally:
+        signal.signal(number, inherited)
     assert sorted(tmp_path.rglob("*")) == before
 
 
