@@ -49,7 +49,7 @@ def arguments(network):
         "network_name": "mobilenetv2-unet",
         "task": TASKS["abdomen"],
         "name": "small-abdomen",
-        "title": "Liver and kidneys, small",
+        "title": "Liver and kidneys,\u00a0small",  # as pasted from a text
         "license": "CC-BY-4.0",
         "license_text": "Attribution 4.0 International\n",
         "training_data": [{"name": "Livers", "source": "https://example.org", "license": "CC0", "patients": 12}],
@@ -147,7 +147,7 @@ def test_a_package_gives_back_the_model(made, form, network, arguments, store):
     assert package.task.label("liver tumor").terminology == TASKS["abdomen"].label("liver tumor").terminology
     assert (package.name, package.title, package.network_name) == (
         "small-abdomen",
-        "Liver and kidneys, small",
+        "Liver and kidneys,\u00a0small",
         "mobilenetv2-unet",
     )
     assert (package.license, package.license_text) == ("CC-BY-4.0", "Attribution 4.0 International\n")
@@ -332,7 +332,7 @@ def test_what_file_managers_leave_does_no_harm(package, store):
         ({"metrics": {"liver": {"dice": 10**400}}}, "must be numbers"),
         ({"title": "\x1b[2J\rabdomen: official"}, "title must be one line"),
         ({"license": "free\nof charge"}, "license must be one line"),
-        ({"method": "x" * 1000}, "at most 200 characters"),
+        ({"method": "x" * 1001}, "at most 1000 characters"),
     ],
 )
 def test_wrong_metadata_is_refused(package, entries, words):

@@ -169,7 +169,10 @@ def without(entry: str) -> dict:
         (changed(spacing=1e-9), "the spacing must lie between 0.1 and 20 mm"),
         (changed(input_size=[384, 0]), "the input size must lie between 1 and 4096 pixels"),
         (changed(input_size=[10**9, 384]), "the input size must lie between 1 and 4096 pixels"),
-        (changed_label(0, type={"scheme": "SCT", "value": "1", "meaning": "\ud800"}), "texts that can be printed"),
+        (
+            changed_label(0, type={"scheme": "SCT", "value": "1", "meaning": "\ud800"}),
+            "texts of one line",
+        ),
         (without("spacing"), "misses the entry 'spacing'. Compare it with docs/tasks.md"),
         (without("labels"), "misses the entry 'labels'. Compare it with docs/tasks.md"),
         (changed(labels=[{"value": 1}]), "misses the entry"),

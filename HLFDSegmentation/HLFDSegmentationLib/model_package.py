@@ -32,7 +32,7 @@ from .package_files import (
 )
 from .package_metadata import metadata_bytes
 from .safe_files import replacing
-from .tasks import Task
+from .tasks import Task, is_line
 
 if TYPE_CHECKING:
     from .networks.network import SegmentationNetwork
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 LARGEST_FIGURE = 1e9
-LONGEST_LINE = 200
+LONGEST_LINE = 1000
+"""Of a student that goes on again and again, all methods are told."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _task(data: dict[str, Any]) -> Task:
 def _line(about: dict[str, Any], entry: str) -> str:
     """What a user reads in a terminal or a panel, which other characters could take over."""
     text = _entry(about, entry, str)
-    if not text.isprintable() or len(text) > LONGEST_LINE:
+    if not is_line(text) or len(text) > LONGEST_LINE:
         raise PackageError(f"its {entry} must be one line of at most {LONGEST_LINE} characters that can be printed.")
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +78,15 @@ FORBIDDEN = set('/\\:*?"<>|~^')
 """In names of labels: no file can be named so everywhere, or Slicer's terminology strings have another use for it."""
 
 
+NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of letters and ends of lines."""
+
+
+def is_line(text: str) -> bool:
+    """Whether a stranger's text is one line that files can hold and that does nothing to a terminal."""
+    return not any(unicodedata.category(letter) in NO_TEXT for letter in text)
+
+
 def file_name(label: str) -> str:
     """What a label's name is in the names of files."""
     return label.replace(" ", "_")
@@ -136,8 +146,8 @@ class Task:
         if label.role not in ("organ", "tumor"):
             raise self._wrong(f"the role of '{label.name}' must be 'organ' or 'tumor'.")
         codes = filter(None, (label.category, label.type, label.region))
-        if not all(isinstance(text, str) and text.isprintable() for code in codes for text in astuple(code)):
-            raise self._wrong(f"the codes of '{label.name}' must be texts that can be printed.")
+        if not all(isinstance(text, str) and is_line(text) for code in codes for text in astuple(code)):
+            raise self._wrong(f"the codes of '{label.name}' must be texts of one line that can be printed.")
         if not all(0 <= value <= 255 for value in label.color):
             raise self._wrong(f"the color of '{label.name}' must hold values from 0 to 255.")
         if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):

@@ -98,7 +98,7 @@ def _compressed_voxels(path: Path, reader: str) -> _Place | None:
         name = fields.get("data file", fields.get("datafile"))
     elif reader == "MetaImageIO":
         fields, end = _read_header(path, "=")
-        if fields.get("compresseddata", "").lower() != "true":
+        if fields.get("compresseddata", "").lower()[:1] not in ("t", "1"):  # as MetaIO reads it
             return None
         name = fields.get("elementdatafile")
     else:
