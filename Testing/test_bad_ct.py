@@ -313,6 +313,27 @@ def test_damage_that_only_the_checksum_tells(tmp_path, capfd, suffix, hole):
         read_label(path)
 
 
+def test_compressed_meta_image_with_fewer_voxels_than_it_says(tmp_path, capfd):
+    """ITK takes what lies in memory for the others, another value each time."""
+    path = tmp_path / "ct.mha"
+    sitk.WriteImage(volume(), str(path), useCompression=True)
+    content = path.read_bytes()
+    assert b"DimSize = 16 12 5" in content
+    path.write_bytes(content.replace(b"DimSize = 16 12 5", b"DimSize = 16 12 9"))
+    assert "damaged, incomplete" in refusal(path, capfd)
+    path.write_bytes(re.sub(rb"CompressedDataSize = \d+\n", b"", content))
+    assert "damaged, incomplete" in refusal(path, capfd)
+
+
+def test_what_lies_behind_or_beside_the_voxels_does_no_harm(tmp_path):
+    packed = written(volume(), tmp_path / "ct.nii.gz")
+    with packed.open("ab") as file:
+        file.write(b"no compressed file")
+    pair = written(volume(), tmp_path / "pair.hdr")
+    (tmp_path / "pair.img.gz").write_bytes(b"left over")
+    assert read_ct(packed).GetSize() == read_ct(pair).GetSize() == (16, 12, 5)
+
+
 def test_nifti_pair_that_is_cut_short_or_has_voxels_that_are_no_numbers(tmp_path, capfd):
     """ITK takes 0 HU for both."""
     path = written(volume((20, 30, 30), np.float32), tmp_path / "ct.hdr")

@@ -649,3 +649,13 @@ def test_csv_holds_the_findings(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         write_findings_csv(FINDINGS, tmp_path / "file" / "findings.csv")
+
+
+def test_a_cyst_that_a_case_counts_as_kidney_is_no_error_whatever_it_is_called(tmp_path):
+    write_slicer_segmentation(tmp_path / "anna", {1: "kidney", 2: "kidney tumor", 3: "Benign mass"})
+    labels = {1: ("kidney",), 2: ("kidney tumor",), 3: ("kidney",)}
+    cases = [dataclasses.replace(case, labels=labels) for case in find_cases(tmp_path, TASK)]
+    findings = check_cases(cases, TASK, together=False)
+    assert [(finding.severity, finding.problem.split(" has ")[0]) for finding in findings] == [
+        ("warning", "The segment 'Benign mass'")
+    ]

@@ -162,6 +162,11 @@ def test_evaluate_refuses_test_cases_that_are_no_longer_those_of_the_run(written
     sitk.WriteImage(mirrored, str(path))
     assert main(command) == 1
     assert f"Case {name}: The spacing of the CT is (5, 5, 8) mm, and of the label" in capsys.readouterr().err
+    # Or it knows its CTs alone.
+    (own / "fingerprints.json").write_text(json.dumps({"cases": {name: "of another CT"}}))
+    assert main(command) == 1
+    assert f"Case {name}: the CT in" in capsys.readouterr().err
+    (own / "fingerprints.json").unlink()
     sitk.WriteImage(label, str(path))
     assert main(command) == 0
 

@@ -173,6 +173,7 @@ def without(entry: str) -> dict:
             changed_label(0, type={"scheme": "SCT", "value": "1", "meaning": "\ud800"}),
             "texts of one line",
         ),
+        (changed(title="Liver\nand more"), "the title must be one line"),
         (without("spacing"), "misses the entry 'spacing'. Compare it with docs/tasks.md"),
         (without("labels"), "misses the entry 'labels'. Compare it with docs/tasks.md"),
         (changed(labels=[{"value": 1}]), "misses the entry"),
@@ -234,3 +235,9 @@ def test_wrong_tasks_are_refused_in_code_as_well():
     task = TASKS["abdomen"]
     with pytest.raises(TaskError, match="'abdomen': label values must be"):
         Task(task.name, task.title, task.labels[::-1], task.window, task.input_size, task.spacing)
+
+
+def test_codes_may_be_written_as_numbers(tmp_path):
+    """As most values are."""
+    written = changed_label(0, type={"scheme": "SCT", "value": 15776009, "meaning": "Pancreas"})
+    assert load_task(write(tmp_path, written)).labels[0].type.value == "15776009"

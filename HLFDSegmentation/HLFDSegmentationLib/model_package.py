@@ -125,7 +125,7 @@ def read_package(folder: Path | str) -> ModelPackage:
             task=task,
             network_name=_network_name(_entry(about, "network", str)),
             layers=_entry(about, "layers", list),
-            license=_line(about, "license"),
+            license=_line({"license": " ".join(_entry(about, "license", str).split())}, "license"),
             license_text=_text(folder / LICENSE),
             training_data=_training_data(_entry(about, "training_data", list)),
             metrics=_metrics(_entry(about, "metrics", dict), task),

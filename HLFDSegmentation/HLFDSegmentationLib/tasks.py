@@ -114,6 +114,8 @@ class Task:
     spacing: float
 
     def __post_init__(self) -> None:
+        if not is_line(self.title):
+            raise self._wrong("the title must be one line that can be printed.")
         self._check_labels()
         for label in self.labels:
             self._check_label(label)
@@ -146,7 +148,7 @@ class Task:
         if label.role not in ("organ", "tumor"):
             raise self._wrong(f"the role of '{label.name}' must be 'organ' or 'tumor'.")
         codes = filter(None, (label.category, label.type, label.region))
-        if not all(isinstance(text, str) and is_line(text) for code in codes for text in astuple(code)):
+        if not all(is_line(text) for code in codes for text in astuple(code)):
             raise self._wrong(f"the codes of '{label.name}' must be texts of one line that can be printed.")
         if not all(0 <= value <= 255 for value in label.color):
             raise self._wrong(f"the color of '{label.name}' must hold values from 0 to 255.")
@@ -225,12 +227,16 @@ def _label_from_dict(item: dict[str, Any]) -> Label:
         name=str(item["name"]),
         role=item["role"],
         color=(int(red), int(green), int(blue)),
-        category=Code(**item["category"]),
-        type=Code(**item["type"]),
-        region=Code(**item["region"]) if item.get("region") else None,
+        category=_code_from_dict(item["category"]),
+        type=_code_from_dict(item["type"]),
+        region=_code_from_dict(item["region"]) if item.get("region") else None,
         organ=item.get("organ"),
         parts=item.get("parts"),
     )
+
+
+def _code_from_dict(item: dict[str, Any]) -> Code:
+    return Code(**{name: str(text) for name, text in item.items()})  # A value is often written as a number.
 
 
 def same_labels(one: Task, other: Task) -> bool:
@@ -261,7 +267,7 @@ LIVER_TUMOR_COLOR = (255, 225, 25)
 KIDNEY_TUMOR_COLOR = (67, 220, 240)
 
 INPUT_SIZE = (384, 384)
-"""Rows and columns of a training slice, in the tasks here and in those that users make."""
+"""Rows and columns of a training slice, in the tasks here."""
 
 TASKS: dict[str, Task] = {
     task.name: task

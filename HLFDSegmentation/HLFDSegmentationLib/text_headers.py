@@ -5,6 +5,7 @@ It takes 1 mm for what their headers leave out, and does not look at the checksu
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,17 @@ BLOCK_BYTES = 1 << 16
 
 GZIP_OR_ZLIB = 47
 """What zlib calls a stream of either format, which it tells apart by itself."""
+
+BYTES_OF_ELEMENTS = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
 
 HERE = "local"
 """What a MetaImage file calls the file of its voxels where they follow its header."""
@@ -62,24 +74,27 @@ def check_checksum(path: Path, reader: str) -> None:
         path: the file.
         reader: see `check_text_header`.
     """
-    place = _compressed_voxels(path, reader)
-    if place is None:
-        return
-    unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
+    unpacker, count = zlib.decompressobj(GZIP_OR_ZLIB), 0
     try:
+        place = _compressed_voxels(path, reader)
+        if place is None:
+            return
         with open(place.file, "rb") as file:
             file.seek(place.start)
             while not unpacker.eof and (block := file.read(BLOCK_BYTES)):
-                unpacker.decompress(block)
-    except (OSError, zlib.error) as error:
+                count += len(unpacker.decompress(block))
+    except (OSError, ValueError, zlib.error) as error:  # A header may hold anything in place of a number.
         raise unreadable(path) from error
-    if not unpacker.eof:
+    if not unpacker.eof or count < place.least_bytes:
         raise unreadable(path)
 
 
 class _Place(NamedTuple):
+    """Where compressed voxels begin, and how many bytes there are unpacked, where that is known here."""
+
     file: Path
     start: int
+    least_bytes: int = 0
 
 
 class _Header(NamedTuple):
@@ -95,18 +110,27 @@ def _compressed_voxels(path: Path, reader: str) -> _Place | None:
         fields, end = _read_header(path, ":")
         if fields.get("encoding", "").lower() not in ("gzip", "gz") or "line skip" in fields:
             return None
-        name = fields.get("data file", fields.get("datafile"))
+        name, start, least = fields.get("data file", fields.get("datafile")), 0, 0
     elif reader == "MetaImageIO":
         fields, end = _read_header(path, "=")
         if fields.get("compresseddata", "").lower()[:1] not in ("t", "1"):  # as MetaIO reads it
             return None
-        name = fields.get("elementdatafile")
+        name, start, least = fields.get("elementdatafile"), int(fields.get("headersize", 0)), _meta_image_bytes(fields)
+        if name and name.lower() == HERE and "compresseddatasize" not in fields:
+            raise unreadable(path)  # ITK would not know how much to read, and takes what lies in memory.
     else:
         return None
     if name is None or name.lower() == HERE:
-        return _Place(path, end)
+        return _Place(path, end, least)
     beside = path.parent / name
-    return _Place(beside, 0) if beside.is_file() else None
+    return _Place(beside, max(0, start), least) if beside.is_file() else None
+
+
+def _meta_image_bytes(fields: Mapping[str, str]) -> int:
+    """How many bytes its voxels have, of which ITK takes what lies in memory where they are fewer."""
+    voxel = BYTES_OF_ELEMENTS.get(fields.get("elementtype", "").upper().removesuffix("_ARRAY"), 0)
+    channels = int(fields.get("elementnumberofchannels", 1))
+    return voxel * channels * math.prod(int(size) for size in fields.get("dimsize", "0").split())
 
 
 def _read_header(path: Path, separator: str) -> _Header:

@@ -164,7 +164,7 @@ def _check_case(case: Case, task: Task, seen: _Seen) -> Iterator[Finding]:
         yield from _check_values(case, label, task, seen)
         yield from _check_segment_names(case, label, task)
     if ct is not None and label is not None:
-        other_grid = list(_check_geometry(case, ct, label))
+        other_grid = list(check_geometry(case, ct, label))
         yield from other_grid or _check_placement(case, ct, label, task)
 
 
@@ -227,7 +227,8 @@ def _check_task_window(case: str, window: tuple[float, float], task: Task) -> It
         yield Finding(case, "error", problem, remedy)
 
 
-def _check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
+def check_geometry(case: Case, ct: sitk.Image, label: sitk.Image) -> Iterator[Finding]:
+    """Whether a label lies on the grid of its CT."""
     compared = (
         ("size", ct.GetSize(), label.GetSize(), " voxels", 0.0, 0.0),
         ("spacing", ct.GetSpacing(), label.GetSpacing(), " mm", SPACING_TOLERANCE, 0.0),
@@ -332,18 +333,21 @@ def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[
         return
     guessed = guess_roles([*segments.values()], task)
     own_names = {known.name for known in task.labels}
+    roles = {value: one.name if one.name in own_names else guessed[one.id] for value, one in segments.items()}
+    confirmed = {role for value, role in roles.items() if role and role in case.labels.get(value, ())}
     for value, segment in segments.items():
-        taken = case.labels.get(value, ())
-        # A guess is no reason to doubt a case that says of a value that it is none of the labels.
-        role = segment.name if segment.name in own_names else guessed[segment.id] if taken else None
-        if role and role not in taken:
+        taken, role = case.labels.get(value, ()), roles[value]
+        # A guess is no reason to doubt a case that says of a value that it is none of the labels, and a small one where
+        # the label has a segment of its own, as of a cyst ("benign mass") that counts as kidney.
+        certain = segment.name in own_names or not confirmed & set(taken)
+        if role and role not in taken and (taken or segment.name in own_names):
             meant = " or ".join(taken) or "none of the task's labels"
             problem = f"The segment '{segment.name}' has the value {value} in the file, which is taken for {meant}."
             remedy = (
                 "Say what the values stand for in a cases.json, or export the segments in the task's order. If the "
                 "name is wrong, correct it in 3D Slicer."
             )
-            yield Finding(case.name, "error", problem, remedy)
+            yield Finding(case.name, "error" if certain else "warning", problem, remedy)
 
 
 # All cases together

@@ -44,12 +44,16 @@ def keep_patients_by_ct(run: RunFolder, split: Split) -> None:
     """
     stored = _fingerprints(run)
     cases = [case for part in PARTS for case in getattr(split, part)]
-    # A run of an older version has no files, but the fingerprints of its CTs.
-    known = {**{name: {"ct": ct} for name, ct in stored["cases"].items()}, **stored["files"]}
-    files = look_at(cases, known)
+    files = look_at(cases, known_files(run))
     own = {name: looked["ct"] for name, looked in files.items() if looked["ct"]}
     check_patients_named_alike(cases, own, stored["earlier"])
     run.write(FINGERPRINTS, {**stored, "cases": own, "files": files})
+
+
+def known_files(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """What the run knows of its cases' files, for `case_files.look_at`; one of an older version knows CTs alone."""
+    stored = _fingerprints(run)
+    return {**{name: {"ct": ct} for name, ct in stored["cases"].items()}, **stored["files"]}
 
 
 def patients_by_ct(run: RunFolder) -> dict[str, str]:

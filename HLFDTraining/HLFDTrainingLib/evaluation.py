@@ -15,12 +15,11 @@ from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.tasks import Task
 
-from .case_check import check_cases, first_error
+from .case_check import check_geometry, first_error
 from .case_files import look_at
 from .cases import Case, case_groups, classes_of
-from .earlier_runs import FINGERPRINTS
+from .earlier_runs import known_files
 from .metrics import CaseMetrics, measure_case
-from .process_files import read_object
 from .run_folder import RunFolder
 
 
@@ -63,12 +62,14 @@ def check_test_cases(run: RunFolder, cases: Sequence[Case], task: Task) -> None:
         CasesError: a CT or a label is another one than before; or, where the run does not know what they were, cannot
             be measured on.
     """
-    stored = (read_object(run.path / FINGERPRINTS) or {}).get("files") or {}
+    stored = known_files(run)
     look_at(cases, stored)
     known = {name for name, looked in stored.items() if looked.get("ct") and looked.get("label")}
-    findings = check_cases([case for case in cases if case.name not in known], task, together=False)
-    if problem := first_error(findings):
-        raise CasesError(problem)
+    for case in cases:
+        if case.name not in known:
+            findings = list(check_geometry(case, read_ct(case.ct), read_label(case.label)))
+            if problem := first_error(findings):
+                raise CasesError(problem)
 
 
 def measure(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float]:

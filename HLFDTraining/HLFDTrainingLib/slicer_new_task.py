@@ -45,7 +45,8 @@ class NewTaskDialog:
         form.addRow(_buttons(self.dialog))
 
     def _on_organ(self, name: str) -> None:
-        self.parts.setValue(parts_in_body(name))
+        if (parts := parts_in_body(name)) > 1:  # What the user has chosen for another organ stays.
+            self.parts.setValue(parts)
 
     def task(self) -> Task:
         """What the user described. Raises TaskError where it is no task."""

@@ -43,11 +43,12 @@ class StopSignal:
 def ending_as_interrupted() -> Iterator[None]:
     """Lets SIGTERM and SIGHUP end the block as Ctrl-C does, so that it removes what it has begun to write.
 
-    A signal that the process was told to ignore, as by nohup, or handles otherwise stays as it is.
+    A signal that the process was told to ignore, as by nohup, or handles otherwise stays as it is. So do all in a
+    process beside the first one of torchrun: it writes nothing, and would not hear them while it waits for the others.
     """
     known = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    main_thread = threading.current_thread() is threading.main_thread()
-    taken = [number for number in known if main_thread and signal.getsignal(number) == signal.SIG_DFL]
+    may = threading.current_thread() is threading.main_thread() and os.environ.get("RANK", "0") == "0"
+    taken = [number for number in known if may and signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, signal.default_int_handler)
     try:

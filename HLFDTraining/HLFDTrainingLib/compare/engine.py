@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from HLFDSegmentationLib.devices import choose_device
@@ -60,12 +61,11 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         InputError: dask.distributed is not installed, or nobody answers at the address.
     """
     try:
-        import cryptography  # noqa: F401, which distributed keeps its workers private with
         import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
-            f"Comparing methods needs dask.distributed and cryptography: {error}. Install them: "
+            "Comparing methods needs dask.distributed, which is not installed. Install it: "
             "python -m pip install distributed cryptography"
         ) from error
     if scheduler:
@@ -79,6 +79,11 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         with client:
             yield client
         return
+    if find_spec("cryptography") is None:
+        raise InputError(
+            "Comparing methods on this computer needs cryptography, which keeps others out of its processes and is not "
+            "installed. Install it: python -m pip install cryptography"
+        )
     with (
         dask.config.set(MEMORY_KEPT),
         LocalCluster(
