@@ -89,7 +89,7 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
             "The run has no test cases to compare its networks on: it had too few patients to set some aside. "
             "Begin a run with more patients."
         )
-    check_test_cases(run, cases, plan.task)
+    check_test_cases(run, cases)
     stages = [stage for stage in plan.stages if stage in COMPARED]
     models = []
     for number, stage in enumerate(stages):

@@ -50,17 +50,17 @@ def evaluate(
     return figures
 
 
-def check_test_cases(run: RunFolder, cases: Sequence[Case], task: Task) -> None:
+def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> None:
     """Refuses a run's test cases where figures of them would not be of what the run was begun with.
 
     Args:
         run: begun, by this version or an older one.
         cases: its test cases.
-        task: of the run.
 
     Raises:
-        CasesError: a CT or a label is another one than before; or, where the run does not know what they were, cannot
-            be measured on.
+        CasesError: a CT or a label is another one than before; or, where the run does not know what they were, the
+            label does not lie on the CT's grid.
+        InputError: such a file cannot be read.
     """
     stored = known_files(run)
     look_at(cases, stored)

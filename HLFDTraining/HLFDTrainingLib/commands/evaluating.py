@@ -90,7 +90,7 @@ def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder
             f"The run in {run.path} has no test cases: it had too few patients. Name annotated cases that it has not "
             "seen: hlfd evaluate RUN CASES -o FILE."
         )
-    check_test_cases(run, cases, task)
+    check_test_cases(run, cases)
     return cases
 
 
