@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import slicer
 from generated_cases import SIZE, SPACING_MM, TASK, blob_case
 from HLFDSegmentationLib.fingerprints import fingerprints
+from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
 from HLFDSegmentationLib.slicer_attention_maps import add_map
 from HLFDSegmentationLib.slicer_ct import part_of
 from HLFDSegmentationLib.slicer_results import add_focus, add_focus_table, add_measures_table
@@ -92,26 +93,27 @@ def _layer_map(folder: Path, layer: str, center: tuple[float, float], blurred: f
 
 
 def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
-    def lesion(number: int, k: int) -> dict:
-        return {
-            "number": number,
-            "volume_ml": 1.0,
-            "mean_hu": 65.0,
-            "sd_hu": 12.0,
-            "longest_axial_diameter_mm": 10.0,
-            "center_mm": [SPACING_MM[0] * center[0], SPACING_MM[1] * center[1], SPACING_MM[2] * k],
-            "slice_index": k,
-            "side": None,
-        }
+    def lesion(number: int, k: int) -> Lesion:
+        middle = SPACING_MM[0] * center[0], SPACING_MM[1] * center[1], SPACING_MM[2] * k
+        return Lesion(
+            number=number,
+            volume_ml=1.0,
+            mean_hu=65.0,
+            sd_hu=12.0,
+            longest_axial_diameter_mm=10.0,
+            diameter_ends_mm=(middle, middle),
+            center_mm=middle,
+            slice_index=k,
+            side=None,
+        )
 
-    measured = {
-        "name": SEGMENT,
-        "value": 2,
-        "volume_ml": 2.0,
-        "volume_with_tumors_ml": 2.0,
-        "mean_hu": 65.0,
-        "sd_hu": 12.0,
-        "lesions": [lesion(1, 4), lesion(2, 2)],
-        "side_ml": {},
-    }
+    measured = SegmentMeasures(
+        label=SEGMENT,
+        volume_ml=2.0,
+        volume_with_tumors_ml=None,
+        mean_hu=65.0,
+        sd_hu=12.0,
+        lesions=[lesion(1, 4), lesion(2, 2)],
+        side_ml={},
+    )
     add_measures_table(result, ct, part_of(ct), {SEGMENT: SEGMENT}, [measured], "")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
-from HLFDSegmentationLib.quantification import CSV_COLUMNS, measure, write_measures_csv
+from HLFDSegmentationLib.measures import CSV_COLUMNS
+from HLFDSegmentationLib.quantification import measure, write_measures_csv
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["liver-tumor"]
@@ -217,8 +218,7 @@ def test_csv_has_a_row_for_each_segment_and_each_lesion(tmp_path):
     labels[3, 10, 5:9] = TUMOR
     labels[1, 4, 4] = TUMOR
     measures = measured(labels, np.full(labels.shape, 80, np.int16), spacing=(1.0, 1.0, 2.0))
-    renamed = dataclasses.replace(measures[0].label, name='Leber, "groß"')
-    measures[0] = dataclasses.replace(measures[0], label=renamed)
+    measures[0] = dataclasses.replace(measures[0], label='Leber, "groß"')
     write_measures_csv(measures, tmp_path / "segments.csv")
 
     with open(tmp_path / "segments.csv", encoding="utf-8", newline="") as file:

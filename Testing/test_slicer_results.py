@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.quantification import CSV_COLUMNS
+from HLFDSegmentationLib.measures import CSV_COLUMNS, Lesion, SegmentMeasures
 from HLFDSegmentationLib.raw_images import write_raw
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.worker_protocol import LayerMap
@@ -86,30 +86,30 @@ def exported(node, name, ct_node):
 
 
 def lesion(number, center):
-    return {
-        "number": number,
-        "volume_ml": 1.23456,
-        "mean_hu": 61.54,
-        "sd_hu": 14.26,
-        "longest_axial_diameter_mm": 12.34,
-        "center_mm": center,
-        "slice_index": 3,
-        "side": "left",
-    }
+    return Lesion(
+        number=number,
+        volume_ml=1.23456,
+        mean_hu=61.54,
+        sd_hu=14.26,
+        longest_axial_diameter_mm=12.34,
+        diameter_ends_mm=(center, center),
+        center_mm=center,
+        slice_index=3,
+        side="left",
+    )
 
 
 def measures(lesions=()):
     def one(label, volume, mean, lesions=()):
-        return {
-            "name": label.name,
-            "value": label.value,
-            "volume_ml": volume,
-            "volume_with_tumors_ml": volume + 2 if label.role == "organ" else None,
-            "mean_hu": mean,
-            "sd_hu": None if mean is None else 20.04,
-            "lesions": list(lesions),
-            "side_ml": {"right": 0.75 * volume, "left": 0.25 * volume} if lesions else {},
-        }
+        return SegmentMeasures(
+            label=label.name,
+            volume_ml=volume,
+            volume_with_tumors_ml=volume + 2 if label.role == "organ" else None,
+            mean_hu=mean,
+            sd_hu=None if mean is None else 20.04,
+            lesions=list(lesions),
+            side_ml={"right": 0.75 * volume, "left": 0.25 * volume} if lesions else {},
+        )
 
     return [
         one(LIVER, 1500.0, 101.26),

@@ -179,11 +179,7 @@ def test_segments_as_the_library_does(client, folder, untrained_package):
     assert labels.GetDirection() == ct.GetDirection() and labels.GetSpacing() == ct.GetSpacing()
     assert (result.device, result.model_name, result.not_hu) == ("cpu", "untrained", None)
     assert (result.cautions, result.notes) == (expected.cautions, expected.notes)
-    measures = measure(labels, ct, TASK)
-    assert [(one["name"], one["value"], one["volume_ml"]) for one in result.segments] == [
-        (one.label.name, one.label.value, pytest.approx(one.volume_ml)) for one in measures
-    ]
-    assert [len(one["lesions"]) for one in result.segments] == [len(one.lesions) for one in measures]
+    assert result.measures == measure(labels, ct, TASK)
     slices = AxialSlices(ct, TASK)
     assert [(one.label, one.layer) for one in result.maps] == [(one.label, one.layer) for one in expected.attention]
     for told, one in zip(result.maps, expected.attention):

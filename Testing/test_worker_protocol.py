@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
 from HLFDSegmentationLib.worker_forecast import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING, Forecast
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
@@ -41,25 +42,26 @@ GRID = Grid((3, 4, 5), (0.7, 0.7, 2.5), (-120.5, 0.0, 31.25), (1.0, 0.0, 0.0, 0.
 IMAGE = RawImage("/tmp/Ünïcode 患者\n\udcff/ct.raw", "int16", GRID)
 MAP = LayerMap("liver tumor", "encoder1", IMAGE, False, 0.25, None, 3.5, None)
 READING = Reading("liver tumor", "decoder3", 2, "on target", 'says "hello"\nand goes')
-LESION = {
-    "number": 1,
-    "volume_ml": 2.5,
-    "mean_hu": 61.5,
-    "sd_hu": 14.25,
-    "longest_axial_diameter_mm": 12.0,
-    "center_mm": [1.0, 2.0, 3.0],
-    "slice_index": 4,
-    "side": "left",
-}
-SEGMENT = {
-    "name": "liver",
-    "value": 1,
-    "volume_ml": 9.0,
-    "volume_with_tumors_ml": None,
-    "mean_hu": None,
-    "sd_hu": None,
-    "side_ml": {"right": 4.0, "left": 5.0},
-}
+LESION = Lesion(
+    number=1,
+    volume_ml=2.5,
+    mean_hu=61.5,
+    sd_hu=14.25,
+    longest_axial_diameter_mm=12.0,
+    diameter_ends_mm=((1.0, 2.0, 3.0), (13.0, 2.0, 3.0)),
+    center_mm=(1.0, 2.0, 3.0),
+    slice_index=4,
+    side="left",
+)
+MEASURES = SegmentMeasures(
+    label="kidney tumor",
+    volume_ml=9.0,
+    volume_with_tumors_ml=None,
+    mean_hu=None,
+    sd_hu=None,
+    lesions=[LESION],
+    side_ml={"right": 4.0, "left": 5.0},
+)
 
 REQUESTS = [
     SegmentRequest(
@@ -90,7 +92,7 @@ EVENTS = [
         3,
         SegmentResult(
             IMAGE,
-            [{**SEGMENT, "lesions": [LESION]}],
+            [MEASURES],
             [MAP],
             [Probability("liver", IMAGE)],
             ["Mirrored?"],

@@ -16,9 +16,10 @@ from .given_segmentation import read_segmentation
 from .hounsfield import hu_problem
 from .image_headers import check_name
 from .inference import Progress, Segmentation, Segmenter
+from .measures import SegmentMeasures
 from .model_package import ModelPackage
 from .output_folder import MEASURES, check_makeable, check_new, new_folder
-from .quantification import SegmentMeasures, measure, write_measures_csv
+from .quantification import measure, write_measures_csv
 from .report import write_report
 from .segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
 from .volumes import AxialSlices

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,10 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from .errors import InputError
-from .measure_columns import CSV_COLUMNS
+from .measures import CSV_COLUMNS, Lesion, Point, SegmentMeasures, lesion_row, segment_row
 from .safe_files import replacing
-from .sides import NUMBERS, Side, Sides, find_sides
+from .sides import NUMBERS, Sides, find_sides
 from .tasks import Label, Task
-
-Point = tuple[float, float, float]
-"""Left, posterior and superior in mm, as DICOM and SimpleITK count."""
 
 Box = tuple[slice, ...]
 """A part of an array `(z, y, x)`."""
@@ -37,62 +33,6 @@ SLICES_TOWARD = {
     "R": ("sagittal", "left to right"),
     "L": ("sagittal", "right to left"),
 }
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """One connected piece of a tumor label.
-
-    Attributes:
-        number: 1 for the largest lesion of its label.
-        volume_ml: volume in mL.
-        mean_hu: mean HU of its voxels.
-        sd_hu: standard deviation of their HU.
-        longest_axial_diameter_mm: the longest distance between two points of the lesion's outline in one axial slice.
-            Where a slice cuts the lesion into pieces, both points are of the same piece. The outline runs through the
-            middles of the voxels' outer edges: a row of n voxels is n voxels long, a single voxel as long as its longer
-            side, and a disc comes out at its diameter to within one voxel.
-        diameter_ends_mm: the two ends of that diameter.
-        center_mm: center of gravity.
-        slice_index: index (from 0) along array axis 0 of the CT at the middle of that diameter. In a CT that was
-            acquired axially this is the slice of the diameter.
-        side: of an organ that a body has two of, on which the lesion lies; none where that is not clear, and for
-            other organs.
-    """
-
-    number: int
-    volume_ml: float
-    mean_hu: float
-    sd_hu: float
-    longest_axial_diameter_mm: float
-    diameter_ends_mm: tuple[Point, Point]
-    center_mm: Point
-    slice_index: int
-    side: Side | None
-
-
-@dataclass(frozen=True)
-class SegmentMeasures:
-    """What was measured of one label.
-
-    Attributes:
-        label: the label.
-        volume_ml: volume of the voxels of this label in mL; for an organ, without its tumors. 0 where there are none.
-        volume_with_tumors_ml: for an organ, its volume with its tumors, in mL; none for a tumor.
-        mean_hu: mean HU of the voxels of this label; none where there are none.
-        sd_hu: standard deviation of their HU; none where there are none.
-        lesions: the lesions of a tumor, largest first; none for an organ.
-        side_ml: of an organ that a body has two of, or its tumor, the volume in mL on each side; empty where the sides
-            are not clear, see `find_sides`, and for other labels.
-    """
-
-    label: Label
-    volume_ml: float
-    volume_with_tumors_ml: float | None
-    mean_hu: float | None
-    sd_hu: float | None
-    lesions: list[Lesion]
-    side_ml: dict[Side, float]
 
 
 def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasures]:
@@ -124,7 +64,7 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
         found = sides.get(label.organ or label.value)
         with_tumors = own.size + sum(voxels[tumor.value].size for tumor in task.tumors_of(label))
         return SegmentMeasures(
-            label=label,
+            label=label.name,
             volume_ml=own.size * voxel_ml,
             volume_with_tumors_ml=with_tumors * voxel_ml if label.role == "organ" else None,
             mean_hu=_mean(own) if own.size else None,
@@ -151,44 +91,15 @@ def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:
         writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         for segment in measures:
-            writer.writerow(_segment_row(segment))
-            writer.writerows(_lesion_row(segment.label, lesion) for lesion in segment.lesions)
+            writer.writerow(segment_row(segment.label, segment))
+            for lesion in segment.lesions:
+                writer.writerow(lesion_row(segment.label, lesion, to_ras(lesion.center_mm), lesion.slice_index))
 
 
 def to_ras(point: Point) -> Point:
     """A point in mm to the right, anterior and superior (Slicer) from one to the left, posterior and superior."""
     left, posterior, superior = point
     return -left, -posterior, superior
-
-
-def _segment_row(segment: SegmentMeasures) -> dict[str, str | int]:
-    row: dict[str, str | int] = {"segment": segment.label.name, "volume_mL": f"{segment.volume_ml:.3f}"}
-    if segment.volume_with_tumors_ml is not None:
-        row["volume_with_tumors_mL"] = f"{segment.volume_with_tumors_ml:.3f}"
-    if segment.mean_hu is not None:
-        row["mean_HU"] = f"{segment.mean_hu:.1f}"
-    if segment.sd_hu is not None:
-        row["sd_HU"] = f"{segment.sd_hu:.1f}"
-    if segment.label.role == "tumor":
-        row["lesion_count"] = len(segment.lesions)
-    return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in segment.side_ml.items()}
-
-
-def _lesion_row(label: Label, lesion: Lesion) -> dict[str, str | int]:
-    right, anterior, superior = to_ras(lesion.center_mm)
-    return {
-        "segment": label.name,
-        "lesion": lesion.number,
-        "volume_mL": f"{lesion.volume_ml:.3f}",
-        "mean_HU": f"{lesion.mean_hu:.1f}",
-        "longest_axial_diameter_mm": f"{lesion.longest_axial_diameter_mm:.1f}",
-        "center_R_mm": f"{right:.1f}",
-        "center_A_mm": f"{anterior:.1f}",
-        "center_S_mm": f"{superior:.1f}",
-        "slice_index": lesion.slice_index,
-        "sd_HU": f"{lesion.sd_hu:.1f}",
-        "side": lesion.side or "",
-    }
 
 
 def slice_axis(image: sitk.Image) -> tuple[str, str]:

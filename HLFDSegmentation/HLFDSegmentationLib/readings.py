@@ -1,6 +1,6 @@
 """What a reader made of an attention map."""
 
-from __future__ import annotations
+# Annotations are types here, and not text: `worker_protocol` reads readings by them.
 
 from dataclasses import dataclass
 

@@ -15,15 +15,16 @@ from xml.etree.ElementTree import Element, SubElement
 import SimpleITK as sitk
 
 from . import __version__
+from .measures import Lesion, SegmentMeasures
 from .model_figures import figures_in_words, patients
-from .quantification import Lesion, SegmentMeasures, slice_axis, to_ras
+from .quantification import slice_axis, to_ras
 from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
 from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture
 from .report_readings import add_readings
 from .safe_files import replacing
-from .tasks import Label
+from .tasks import Label, Task
 from .volumes import AxialSlices
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ def write_report(
     page = SubElement(SubElement(html, "body"), "main")
     _add_header(page, task.title, name, ct, package, given)
     _add_cautions(page, [*warnings, *segmentation.cautions], segmentation.notes)
-    _add_measures(page, measures, ct)
-    _add_slices(page, measures, pictures)
+    _add_measures(page, measures, task, ct)
+    _add_slices(page, measures, task, pictures)
     if segmentation.attention:
         slices = AxialSlices(ct, task)
-        labels = [segment.label for segment in measures]
+        labels = [task.label(segment.label) for segment in measures]
         add_attention(page, segmentation, labels, pictures, image_of or (lambda layer: slices.layer_image(layer.maps)))
     if readings:
         add_readings(page, readings)
@@ -113,7 +114,7 @@ def _add_cautions(page: Element, cautions: Sequence[str], notes: Sequence[str]) 
                 add_text(entries, "li", sentence)
 
 
-def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.Image) -> None:
+def _add_measures(page: Element, measures: Sequence[SegmentMeasures], task: Task, ct: sitk.Image) -> None:
     section = add_section(page, "Segments and lesions")
     plane, course = slice_axis(ct)
     table = SubElement(SubElement(section, "div", {"class": "scroll"}), "table")
@@ -132,10 +133,11 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.I
             add_text(cell, "small", f" {unit}")
     body = SubElement(table, "tbody")
     for segment in measures:
-        _add_segment_row(body, segment)
-        if segment.label.role == "organ":
-            tumors = [one for one in measures if one.label.organ == segment.label.value]
-            _add_side_rows(body, segment, tumors)
+        label = task.label(segment.label)
+        _add_segment_row(body, segment, label)
+        if label.role == "organ":
+            tumors = {tumor.name for tumor in task.tumors_of(label)}
+            _add_side_rows(body, segment, [one for one in measures if one.label in tumors])
         for lesion in segment.lesions[:LISTED_LESIONS]:
             _add_lesion_row(body, lesion)
         hidden = len(segment.lesions) - LISTED_LESIONS
@@ -154,14 +156,14 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], ct: sitk.I
     )
 
 
-def _add_segment_row(body: Element, segment: SegmentMeasures) -> None:
+def _add_segment_row(body: Element, segment: SegmentMeasures, label: Label) -> None:
     found = segment.volume_ml > 0
     row = SubElement(body, "tr", {"class": "segment" if found else "segment absent"})
     title = SubElement(row, "th", scope="row")
-    add_swatch(title, segment.label)
+    add_swatch(title, label)
     lesions = len(segment.lesions)
     count = f" ({lesions} lesion{'s' if lesions > 1 else ''})" if lesions else ""
-    add_text(title, "span", segment.label.name + (count if found else " (none marked)"))
+    add_text(title, "span", label.name + (count if found else " (none marked)"))
     with_tumors = segment.volume_with_tumors_ml
     _add_numbers(
         row,
@@ -178,7 +180,7 @@ def _add_side_rows(body: Element, organ: SegmentMeasures, tumors: Sequence[Segme
     """The right and the left one of an organ that a body has two of, where they are known."""
     for side, volume_ml in organ.side_ml.items():
         row = SubElement(body, "tr")
-        add_text(row, "th", f"{side} {organ.label.name}", scope="row", class_="lesion")
+        add_text(row, "th", f"{side} {organ.label}", scope="row", class_="lesion")
         with_tumors = volume_ml + sum(tumor.side_ml[side] for tumor in tumors)
         _add_numbers(row, _volume(volume_ml), _volume(with_tumors), "", "", "", "")
 
@@ -213,18 +215,19 @@ def _hu(measured: SegmentMeasures | Lesion) -> str:
     return f"{number(measured.mean_hu, 0)} ± {number(measured.sd_hu, 0)}"
 
 
-def _add_slices(page: Element, measures: Sequence[SegmentMeasures], pictures: AxialPictures) -> None:
+def _add_slices(page: Element, measures: Sequence[SegmentMeasures], task: Task, pictures: AxialPictures) -> None:
     section = add_section(page, "Key slices")
     found = [segment for segment in measures if segment.volume_ml > 0]
     if not found:
         add_text(section, "p", "The segmentation has none of the labels, so there is no slice to show.")
         return
     grid = SubElement(section, "div", {"class": "pictures"})
-    for segment in found:
-        _add_largest_slice(grid, segment.label, pictures)
+    labels = [task.label(segment.label) for segment in found]
+    for segment, label in zip(found, labels):
+        _add_largest_slice(grid, label, pictures)
         for lesion in segment.lesions[:PICTURED_LESIONS]:
-            _add_lesion(grid, segment.label, lesion, pictures)
-    _add_legend(section, [segment.label for segment in found])
+            _add_lesion(grid, label, lesion, pictures)
+    _add_legend(section, labels)
 
 
 def _add_largest_slice(grid: Element, label: Label, pictures: AxialPictures) -> None:

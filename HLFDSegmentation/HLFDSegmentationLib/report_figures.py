@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from .color_maps import AttentionColors
-from .quantification import Point
+from .measures import Point
 from .tasks import Label, Task
 
 SOFT_TISSUE = (-150.0, 250.0)

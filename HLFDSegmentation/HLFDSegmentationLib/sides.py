@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
 from .ct_files import AIR_HU
+from .measures import Side
 
-Side = Literal["right", "left"]
 NUMBERS: dict[Side, int] = {"right": 1, "left": 2}
 
 LEAST_ML = 20.0

@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .measure_columns import COLUMNS_TO_LOOK_AT
+from .measures import COLUMNS_TO_LOOK_AT
 from .slicer_changes import Changes
 from .slicer_results import show_3d
 from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun

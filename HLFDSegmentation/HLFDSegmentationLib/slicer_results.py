@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import slicer
@@ -17,6 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError
 from .fingerprints import fingerprints
+from .measures import SegmentMeasures, lesion_row, segment_row
 from .slicer_ct import CtPart
 from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
@@ -152,7 +152,7 @@ def add_measures_table(
     ct_node: slicer.vtkMRMLScalarVolumeNode,
     part: CtPart,
     names: Mapping[str, str],
-    measures: Iterable[Mapping[str, Any]],
+    measures: Iterable[SegmentMeasures],
     note: str,
 ) -> slicer.vtkMRMLTableNode:
     """A new table of volumes, lesions and diameters; columns `MEASURES_COLUMNS`, empty cells where there is nothing.
@@ -162,14 +162,16 @@ def add_measures_table(
         ct_node: the CT.
         part: what was segmented of it.
         names: of the segments, by label.
-        measures: `SegmentResult.segments`.
+        measures: `SegmentResult.measures`.
         note: what a reader of any row must not miss; may be empty.
     """
     rows = []
     for measured in measures:
-        segment = names[measured["name"]]
-        rows.append({**_segment_row(segment, measured), "note": note})
-        rows += [_lesion_row(segment, lesion, part) for lesion in measured["lesions"]]
+        segment = names[measured.label]
+        rows.append({**segment_row(segment, measured), "note": note})
+        for lesion in measured.lesions:
+            center, slice_index = part.to_world(lesion.center_mm), lesion.slice_index + part.extent[4]
+            rows.append(lesion_row(segment, lesion, center, slice_index))
     node = add_node(ct_node, "vtkMRMLTableNode", _("{name} measures").format(name=result.name))
     node.SetAttribute(
         WORLD_TO_VOXEL_ATTRIBUTE, " ".join(repr(x) for x in np.linalg.inv(part.voxel_to_world).ravel().tolist())
@@ -347,35 +349,6 @@ def _show_as_measured(node: slicer.vtkMRMLTableNode) -> None:
     """Table views show the columns' titles, or their names, as headings; and no cell can be typed over."""
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
-
-
-def _segment_row(segment: str, measured: Mapping[str, Any]) -> dict[str, str]:
-    row = {"segment": segment, "volume_mL": f"{measured['volume_ml']:.3f}"}
-    if measured["volume_with_tumors_ml"] is not None:
-        row["volume_with_tumors_mL"] = f"{measured['volume_with_tumors_ml']:.3f}"
-    else:
-        row["lesion_count"] = str(len(measured["lesions"]))
-    if measured["mean_hu"] is not None:
-        row["mean_HU"] = f"{measured['mean_hu']:.1f}"
-        row["sd_HU"] = f"{measured['sd_hu']:.1f}"
-    return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in measured["side_ml"].items()}
-
-
-def _lesion_row(segment: str, lesion: Mapping[str, Any], part: CtPart) -> dict[str, str]:
-    right, anterior, superior = part.to_world(lesion["center_mm"])
-    return {
-        "segment": segment,
-        "lesion": str(lesion["number"]),
-        "volume_mL": f"{lesion['volume_ml']:.3f}",
-        "mean_HU": f"{lesion['mean_hu']:.1f}",
-        "longest_axial_diameter_mm": f"{lesion['longest_axial_diameter_mm']:.1f}",
-        "center_R_mm": f"{right:.1f}",
-        "center_A_mm": f"{anterior:.1f}",
-        "center_S_mm": f"{superior:.1f}",
-        "slice_index": str(lesion["slice_index"] + part.extent[4]),
-        "sd_HU": f"{lesion['sd_hu']:.1f}",
-        "side": lesion["side"] or "",
-    }
 
 
 def _texts(name: str, texts: Iterable[str]) -> vtk.vtkStringArray:

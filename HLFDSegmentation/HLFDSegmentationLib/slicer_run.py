@@ -365,7 +365,7 @@ class SegmentationRun:
         run: SceneRun,
     ) -> None:
         """Of all steps the one that may take longer: every segment comes at once."""
-        found = {measured["name"] for measured in answer.segments if measured["volume_ml"] > 0}
+        found = {measured.label for measured in answer.measures if measured.volume_ml > 0}
         labels = {names[label.name]: label for label in task.labels if label.name in found}
         keys = add_segments(result.node, self._ct, part, answer.labels, box, labels)
         for key, (segment, label) in zip(keys, labels.items()):
@@ -388,7 +388,7 @@ class SegmentationRun:
 
     def _add_tables(self, result: SceneResult, part: CtPart, answer: SegmentResult, names: dict[str, str]) -> None:
         note = " ".join(filter(None, (answer.not_hu, *answer.cautions)))
-        add_measures_table(result, self._ct, part, names, answer.segments, note=note)
+        add_measures_table(result, self._ct, part, names, answer.measures, note=note)
         if answer.maps:
             add_focus(result.focus_table or add_focus_table(result, self._ct), names, answer.maps)
 

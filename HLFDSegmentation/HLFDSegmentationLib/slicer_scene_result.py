@@ -15,7 +15,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .measure_columns import CSV_COLUMNS
+from .measures import CSV_COLUMNS
 
 CT_REFERENCE = "HLFD.ct"
 TABLE_REFERENCE = "HLFD.table"

@@ -19,7 +19,7 @@ from .hounsfield import hu_problem
 from .inference import Segmentation, Segmenter
 from .model_package import ModelPackage, read_package
 from .pipeline import NOT_HU
-from .quantification import Lesion, SegmentMeasures, measure
+from .quantification import measure
 from .raw_images import new_raw, read_raw, write_raw
 from .report import write_report
 from .volumes import AxialSlices
@@ -97,7 +97,7 @@ class Jobs:
             torch.cuda.empty_cache()
         return SegmentResult(
             labels=labels_file,
-            segments=[_measures_as_json(segment) for segment in measures],
+            measures=measures,
             maps=maps,
             probabilities=[Probability(label.name, raw) for label, (raw, _) in zip(labels, files)],
             cautions=cautions + segmentation.cautions,
@@ -163,32 +163,6 @@ def _layer_map(layer: LayerAttention, image: RawImage) -> LayerMap:
     )
 
 
-def _measures_as_json(segment: SegmentMeasures) -> dict[str, object]:
-    return {
-        "name": segment.label.name,
-        "value": segment.label.value,
-        "volume_ml": segment.volume_ml,
-        "volume_with_tumors_ml": segment.volume_with_tumors_ml,
-        "mean_hu": segment.mean_hu,
-        "sd_hu": segment.sd_hu,
-        "lesions": [_lesion_as_json(lesion) for lesion in segment.lesions],
-        "side_ml": segment.side_ml,
-    }
-
-
-def _lesion_as_json(lesion: Lesion) -> dict[str, object]:
-    return {
-        "number": lesion.number,
-        "volume_ml": lesion.volume_ml,
-        "mean_hu": lesion.mean_hu,
-        "sd_hu": lesion.sd_hu,
-        "longest_axial_diameter_mm": lesion.longest_axial_diameter_mm,
-        "center_mm": lesion.center_mm,
-        "slice_index": lesion.slice_index,
-        "side": lesion.side,
-    }
-
-
 # Report
 
 
@@ -196,7 +170,7 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
     tell(WRITING, 0)
     package = read_package(request.model)
     ct, labels = read_raw(request.ct), read_raw(request.labels)
-    measures = [one for one in measure(labels, ct, package.task) if one.label.name not in request.deleted]
+    measures = [one for one in measure(labels, ct, package.task) if one.label not in request.deleted]
     tell(WRITING, 0)
     slices = AxialSlices(ct, package.task)
     network_labels = slices.to_canvas(slices.labels_of(labels))

@@ -5,14 +5,15 @@ sides map into memory. docs/worker.md shows every line. Standard library only, b
 anything else is installed.
 """
 
-from __future__ import annotations
+# Annotations are types here, and not text: they tell how a line is read.
 
 import json
 import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from .errors import HLFDError
+from .measures import SegmentMeasures
 from .readings import Reading
 
 Made = TypeVar("Made")
@@ -209,11 +210,7 @@ class SegmentResult:
 
     Attributes:
         labels: uint8 on the CT's grid.
-        segments: for each label of the model, found or not, {"name", "value", "volume_ml", "volume_with_tumors_ml",
-            "mean_hu", "sd_hu", "lesions", "side_ml"}; each lesion is {"number", "volume_ml", "mean_hu", "sd_hu",
-            "longest_axial_diameter_mm", "center_mm" (x, y, z in LPS), "slice_index", "side"}. `volume_with_tumors_ml`
-            is None for a tumor, `mean_hu` and `sd_hu` for a label that was not found. `side` is "right", "left" or
-            None, and `side_ml` has the volume of both sides, or is empty.
+        measures: of each label of the model, found or not; centers are in LPS.
         maps: for each label found and each layer; empty unless asked for.
         probabilities: of each label; empty unless asked for.
         cautions: sentences that a reader must not miss, see `Segmentation`.
@@ -225,7 +222,7 @@ class SegmentResult:
     """
 
     labels: RawImage
-    segments: list[dict[str, Any]]
+    measures: list[SegmentMeasures]
     maps: list[LayerMap]
     probabilities: list[Probability]
     cautions: list[str]
@@ -411,8 +408,6 @@ def _made(kind: type[Made], data: Any, job: int | None) -> Made:
 def _read(kind: Any, value: Any) -> Any:
     """A value as JSON has it, as the type that is declared; raises TypeError or ValueError where it is another."""
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
     if is_dataclass(kind):
         return _read_dataclass(kind, value)
     if origin is Literal:
@@ -422,7 +417,7 @@ def _read(kind: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return None if value is None else _read(inner[0], value)
     if origin is dict:
-        return dict(_of(dict, value))
+        return {_read(inner[0], key): _read(inner[1], item) for key, item in _of(dict, value).items()}
     if origin in (list, tuple):
         items = _of(list, value)
         if origin is list or inner[-1] is Ellipsis:
@@ -434,13 +429,11 @@ def _read(kind: Any, value: Any) -> Any:
 
 
 def _read_dataclass(kind: Any, value: Any) -> Any:
-    # While Slicer reloads the module, a thread may still read what a worker of before tells.
-    hints = get_type_hints(kind, localns=globals())
     told = _of(dict, value)
-    names = [one.name for one in fields(kind)]
-    if odd := sorted(map(str, told.keys() ^ set(names))):
+    types_ = {one.name: one.type for one in fields(kind)}
+    if odd := sorted(map(str, told.keys() ^ types_.keys())):
         raise ValueError(f"'{odd[0]}' is missing or unknown")
-    return kind(**{name: _read(hints[name], told[name]) for name in names})
+    return kind(**{name: _read(one, told[name]) for name, one in types_.items()})
 
 
 def _of(kind: type | tuple[type, ...], value: Any) -> Any:

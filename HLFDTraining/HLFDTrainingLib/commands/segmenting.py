@@ -13,8 +13,8 @@ from HLFDSegmentationLib.errors import InputError, OutputError
 from .new_command import new_command
 
 if TYPE_CHECKING:
+    from HLFDSegmentationLib.measures import SegmentMeasures
     from HLFDSegmentationLib.pipeline import Result
-    from HLFDSegmentationLib.quantification import SegmentMeasures
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -89,20 +89,20 @@ def _segment_and_tell(
     finally:
         bar.close()
     _tell_notes(result)
-    true = {segment.label.name: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
+    true = {segment.label: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
     for segment in result.measures:
-        name = segment.label.name
-        print(f"{name:<14} {segment.volume_ml:8.1f} mL{_lesions(segment)}{true.get(name, '')}")
+        known = true.get(segment.label, "")
+        print(f"{segment.label:<14} {segment.volume_ml:8.1f} mL{_lesions(segment)}{known}")
     return _tell_report(result)
 
 
 def _lesions(segment: SegmentMeasures) -> str:
-    return f", lesions: {len(segment.lesions)}" if segment.label.role == "tumor" else ""
+    return f", lesions: {len(segment.lesions)}" if segment.of_tumor else ""
 
 
 def _of_computed(truth: Sequence[SegmentMeasures]) -> str:
     """What a reader must know of a CT that no scanner made."""
-    held = "; ".join(f"{one.label.name} {one.volume_ml:.1f} mL{_lesions(one)}" for one in truth)
+    held = "; ".join(f"{one.label} {one.volume_ml:.1f} mL{_lesions(one)}" for one in truth)
     return (
         f"This CT was computed for the demo, and is of no patient. In truth it holds: {held}. How a model does on it "
         "does not tell how it does on patients."
