@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import ndimage
 
+from .pieces import NEIGHBORS, box_around, find_pieces, label_boxes, piece_sizes
 from .tasks import BACKGROUND, Label, Task
 
 MIN_NOTED_ML = 1.0
@@ -22,8 +23,6 @@ SMALLEST_PIECE = 0.1
 
 MOST_PLACES = 3
 """So many are told in a sentence of where something was that is no lesion. Specks have no place: they are noise."""
-
-TOUCHING = np.ones((3, 3, 3))
 
 Place = Callable[[np.ndarray], str]
 """Tells in words where a voxel (z, y, x), whole or not, lies."""
@@ -68,7 +67,7 @@ def absorb_specks(labels: np.ndarray, tumor: Label, spacing: tuple[float, float,
     near = labels[around]
     # A distance of 2.5 mm comes as 2.5000001 at times.
     close = spacing[2] < CLOSE_SLICES_MM * 1.001
-    pieces, sizes = _pieces(near == tumor.value)
+    pieces, sizes = find_pieces(near == tumor.value)
     places = ndimage.find_objects(pieces)
     single = len(labels) == 1
     smallest = np.pi / 4 * SMALLEST_LESION_MM**2 if single else np.pi / 6 * SMALLEST_LESION_MM**3
@@ -126,7 +125,7 @@ def _grown(box: tuple[slice, ...]) -> tuple[slice, ...]:
 
 def _surroundings(labels: np.ndarray, speck: np.ndarray, tumor: Label) -> int:
     """The value that a speck of tumor gets."""
-    around = labels[ndimage.binary_dilation(speck, TOUCHING) & ~speck]
+    around = labels[ndimage.binary_dilation(speck, NEIGHBORS) & ~speck]
     if tumor.organ is not None and tumor.organ in around:
         return tumor.organ
     return int(np.bincount(around, minlength=1).argmax())
@@ -143,15 +142,11 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         A sentence for the user, where more than 1 mL was dropped, or any tumor: it may be a lesion.
     """
     values = task.values_with_tumors(organ)
-    boxes = [
-        box
-        for value, box in enumerate(ndimage.find_objects(labels, len(task.labels)), start=1)
-        if box and value in values
-    ]
+    boxes = [box for value, box in enumerate(label_boxes(labels, len(task.labels)), start=1) if box and value in values]
     if organ.parts is None or not boxes:
         return None
-    box = tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in zip(*boxes))
-    pieces, sizes = _pieces(np.isin(labels[box], values))
+    box = box_around(boxes)
+    pieces, sizes = find_pieces(np.isin(labels[box], values))
     dropped = np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
     dropped[_cut_from(pieces, box, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
@@ -163,7 +158,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
     what = " and ".join(f"{_amount(lost[value])} called {task.label(value).name}" for value in values if lost[value])
-    sizes = _sizes(tumor, len(sizes) - 1)
+    sizes = piece_sizes(tumor, len(sizes) - 1)
     where = f" {_where(tumor, sizes, [side.start for side in box], place)}" if sizes.any() else ""
     return f"{what} were removed, because they lie apart from {kept} of the {organ.name}.{where}"
 
@@ -188,16 +183,3 @@ def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]
             if is_border and largest[there].any():
                 cut[there] = True
     return cut
-
-
-def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the piece that each voxel belongs to, and how many voxels each piece has; piece 0 is outside."""
-    pieces, found = ndimage.label(mask, structure=TOUCHING)
-    return pieces, _sizes(pieces, found)
-
-
-def _sizes(pieces: np.ndarray, found: int) -> np.ndarray:
-    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum((np.bincount(plane.ravel(), minlength=found + 1) for plane in pieces), np.zeros(found + 1, np.intp))
-    sizes[0] = 0
-    return sizes

@@ -13,17 +13,12 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from .errors import InputError
+from .image_points import point_at, to_ras, voxel_at
 from .measures import CSV_COLUMNS, Lesion, Point, SegmentMeasures, lesion_row, segment_row
+from .pieces import NEIGHBORS, Box, box_around, find_pieces, label_boxes
 from .safe_files import replacing
 from .sides import NUMBERS, Sides, find_sides
 from .tasks import Label, Task
-
-Box = tuple[slice, ...]
-"""A part of an array `(z, y, x)`."""
-
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
-"""Voxels that share a face, an edge or a corner belong to one lesion (26 neighbors), and its pixels that share an edge
-or a corner to one piece of it in a slice (8 neighbors)."""
 
 SLICES_TOWARD = {
     "S": ("axial", "inferior to superior"),
@@ -51,7 +46,7 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
     """
     _check_same_grid(labels, ct)
     label_array, ct_array = sitk.GetArrayViewFromImage(labels), sitk.GetArrayViewFromImage(ct)
-    boxes = _boxes(label_array, task)
+    boxes = label_boxes(label_array, len(task.labels))
     voxels = {
         label.value: ct_array[box][label_array[box] == label.value] if box else ct_array[:0].ravel()
         for label, box in zip(task.labels, boxes)
@@ -96,12 +91,6 @@ def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:
                 writer.writerow(lesion_row(segment.label, lesion, to_ras(lesion.center_mm), lesion.slice_index))
 
 
-def to_ras(point: Point) -> Point:
-    """A point in mm to the right, anterior and superior (Slicer) from one to the left, posterior and superior."""
-    left, posterior, superior = point
-    return -left, -posterior, superior
-
-
 def slice_axis(image: sitk.Image) -> tuple[str, str]:
     """The plane of the slices that an image stores one after the other, and the way in which they follow each other.
 
@@ -138,21 +127,14 @@ def _sd(hu: np.ndarray) -> float:
     return float(hu.std(dtype=np.float64))
 
 
-def _boxes(labels: np.ndarray, task: Task) -> list[Box | None]:
-    """For each label the smallest box that holds it, none where it is absent."""
-    boxes = ndimage.find_objects(labels, max_label=len(task.labels))
-    return [tuple(box) if box else None for box in boxes]
-
-
 def _sides(labels: sitk.Image, ct: sitk.Image, task: Task, boxes: Sequence[Box | None]) -> dict[int, Sides]:
     """For the value of each organ that a body has two of, its sides, where they are clear."""
     sides = {}
     for organ in task.organs:
         values = task.values_with_tumors(organ)
-        own = [boxes[value - 1] for value in values if boxes[value - 1]]
+        own = [box for value in values if (box := boxes[value - 1])]
         if organ.parts == 2 and own:
-            box = tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*own))
-            sides[organ.value] = find_sides(labels, ct, values, box)
+            sides[organ.value] = find_sides(labels, ct, values, box_around(own))
     return {value: found for value, found in sides.items() if found}
 
 
@@ -165,8 +147,8 @@ def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box, sides: 
     """The lesions of a tumor, which lies in this box, largest first."""
     axial = _axial_part(labels, box)
     hu = sitk.GetArrayFromImage(_axial_part(ct, box))
-    pieces, count = ndimage.label(sitk.GetArrayViewFromImage(axial) == label.value, structure=TOUCHING)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    pieces, sizes = find_pieces(sitk.GetArrayViewFromImage(axial) == label.value)
+    sizes = sizes[1:]
     piece_boxes = ndimage.find_objects(pieces)
     lesions = []
     for number, piece in enumerate(np.argsort(-sizes, kind="stable"), start=1):
@@ -176,6 +158,7 @@ def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box, sides: 
         lesion_hu = hu[piece_box][lesion_mask]
         diameter, ends = _longest_axial_diameter(lesion_mask, corner, axial)
         center = np.mean(np.nonzero(lesion_mask), axis=1) + corner
+        a_voxel = voxel_at(labels, point_at(axial, np.argwhere(lesion_mask)[0] + corner))
         lesions.append(
             Lesion(
                 number=number,
@@ -184,9 +167,9 @@ def _lesions(labels: sitk.Image, ct: sitk.Image, label: Label, box: Box, sides: 
                 sd_hu=_sd(lesion_hu),
                 longest_axial_diameter_mm=diameter,
                 diameter_ends_mm=ends,
-                center_mm=_point(axial, center),
+                center_mm=point_at(axial, center),
                 slice_index=_slice_index(labels, np.mean(ends, axis=0)),
-                side=sides.at(_index(labels, _point(axial, np.argwhere(lesion_mask)[0] + corner))) if sides else None,
+                side=sides.at(a_voxel) if sides else None,
             )
         )
     return lesions
@@ -208,7 +191,7 @@ def _longest_axial_diameter(
         if farthest > longest:
             pair = np.unravel_index(distances.argmax(), distances.shape)
             longest, longest_ends = float(farthest), [(z, *outline[corners[i]]) for i in pair]
-    first, second = (_point(axial, np.array(end) + corner) for end in longest_ends)
+    first, second = (point_at(axial, np.array(end) + corner) for end in longest_ends)
     return longest, (first, second)
 
 
@@ -218,7 +201,7 @@ def _pieces_in_slices(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     A lesion that is one in space may show as several in a slice, and what lies between them is no lesion.
     """
     for z, pixels in enumerate(mask):
-        pieces, count = ndimage.label(pixels, structure=TOUCHING[1])
+        pieces, count = ndimage.label(pixels, structure=NEIGHBORS[1])
         for number in range(1, count + 1):
             yield z, pieces == number
 
@@ -237,16 +220,6 @@ def _outline(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [np.stack(pair, axis=1) for pair in ((rows, left), (rows, right), (top, columns), (bottom, columns))]
     )
-
-
-def _point(image: sitk.Image, index: np.ndarray) -> Point:
-    """The point in mm at a continuous array index (z, y, x) of an image."""
-    return image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index[::-1]])
-
-
-def _index(image: sitk.Image, point: Point) -> tuple[int, int, int]:
-    """The array index (z, y, x) of the voxel that holds a point."""
-    return image.TransformPhysicalPointToIndex(point)[::-1]
 
 
 def _slice_index(image: sitk.Image, point: np.ndarray) -> int:

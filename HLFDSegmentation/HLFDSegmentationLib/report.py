@@ -15,9 +15,10 @@ from xml.etree.ElementTree import Element, SubElement
 import SimpleITK as sitk
 
 from . import __version__
+from .image_points import to_ras
 from .measures import Lesion, SegmentMeasures
 from .model_figures import figures_in_words, patients
-from .quantification import slice_axis, to_ras
+from .quantification import slice_axis
 from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from .ct_files import AIR_HU
-from .measures import Side
+from .image_points import point_at
+from .measures import Point, Side
+from .pieces import Box, find_pieces
 
 NUMBERS: dict[Side, int] = {"right": 1, "left": 2}
 
@@ -19,8 +20,6 @@ LEAST_ML = 20.0
 
 LEAST_MM = 15.0
 """What lies nearer to the middle of the body may be of either side, as a part of a horseshoe kidney."""
-
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Sides:
         numbers: uint8, in this box: 1 in the right piece, 2 in the left one, 0 elsewhere.
     """
 
-    box: tuple[slice, ...]
+    box: Box
     numbers: np.ndarray
 
     def voxels(self, labels: np.ndarray, value: int, side: Side) -> int:
@@ -45,7 +44,7 @@ class Sides:
         return next((side for side, own in NUMBERS.items() if own == number), None)
 
 
-def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box: tuple[slice, ...]) -> Sides | None:
+def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box: Box) -> Sides | None:
     """The right and the left piece of an organ, told by its own value and its tumors' ones.
 
     They are its two largest connected pieces (26 neighbors). None where that is not clear: where one has less than
@@ -58,19 +57,16 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
         box: the part of the labels' array (z, y, x) that holds them.
     """
     organ = np.isin(sitk.GetArrayViewFromImage(labels)[box], list(values))
-    pieces, count = ndimage.label(organ, structure=TOUCHING)
-    if count < 2:
+    pieces, sizes = find_pieces(organ)
+    if np.count_nonzero(sizes) < 2:
         return None
-    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in pieces), np.zeros(count + 1, np.intp))
-    sizes[0] = 0
     two = np.argsort(sizes, kind="stable")[-2:]
     if sizes[two].min() * np.prod(labels.GetSpacing()) / 1000 < LEAST_ML:
         return None
     starts = [along.start for along in box]
     centers = [np.mean(np.nonzero(pieces == piece), axis=1) + starts for piece in two]
-    lefts = [_point(labels, center)[0] for center in centers]
-    middle = _middle_of_body(ct, _point(labels, np.mean(centers, axis=0)))
+    lefts = [point_at(labels, center)[0] for center in centers]
+    middle = _middle_of_body(ct, point_at(labels, np.mean(centers, axis=0)))
     if middle is None or min(lefts) > middle - LEAST_MM or max(lefts) < middle + LEAST_MM:
         return None
     right, left = two[np.argsort(lefts)]
@@ -79,7 +75,7 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
     return Sides(box, numbers)
 
 
-def _middle_of_body(ct: sitk.Image, point: tuple[float, ...]) -> float | None:
+def _middle_of_body(ct: sitk.Image, point: Point) -> float | None:
     """How far to the left the middle of what is denser than air lies, in mm, in the axial slice that holds a point."""
     toward = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(ct.GetDirection())
     axis = next(i for i, letter in enumerate(toward) if letter in "SI")
@@ -88,9 +84,4 @@ def _middle_of_body(ct: sitk.Image, point: tuple[float, ...]) -> float | None:
     part[axis] = slice(start, start + 1)
     slab = ct[tuple(part)]
     dense = sitk.GetArrayViewFromImage(slab) > AIR_HU
-    return _point(slab, np.mean(np.nonzero(dense), axis=1))[0] if dense.any() else None
-
-
-def _point(image: sitk.Image, index: np.ndarray) -> tuple[float, ...]:
-    """The point in mm (left, posterior, superior) at a continuous array index (z, y, x)."""
-    return image.TransformContinuousIndexToPhysicalPoint([float(i) for i in index[::-1]])
+    return point_at(slab, np.mean(np.nonzero(dense), axis=1))[0] if dense.any() else None

@@ -10,12 +10,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.pieces import find_pieces
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from monai.metrics import compute_hausdorff_distance
 from scipy import ndimage
-
-NEIGHBORS = np.ones((3, 3, 3), bool)
-"""Voxels that share a face, an edge or a corner belong to one lesion (26-connected)."""
 
 NAN = math.nan
 
@@ -203,8 +201,8 @@ def _lesion_detection(predicted: np.ndarray, annotated: np.ndarray) -> tuple[flo
 
 def _touching(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     """How many of a mask's connected pieces share a voxel with the other mask, and how many there are."""
-    pieces, count = ndimage.label(mask, NEIGHBORS)
-    return len(np.unique(pieces[mask & other])), count
+    pieces, sizes = find_pieces(mask)
+    return len(np.unique(pieces[mask & other])), int(np.count_nonzero(sizes))
 
 
 def summarize(cases: Iterable[CaseMetrics]) -> dict[str, dict[str, Summary]]:

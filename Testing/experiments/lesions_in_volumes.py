@@ -21,6 +21,7 @@ from HLFDSegmentationLib import neighboring_slices
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.pieces import find_pieces
 from scipy import ndimage
 
 CTS = ("totalseg_dicom20", "hcc_011_acq1")
@@ -39,7 +40,6 @@ FAT_HU = (-150, 0)
 EDGE_MM = 1.5
 APART_MM = 8.0
 ATTEMPTS = 200
-NEIGHBORS = np.ones((3, 3, 3), bool)
 MEANS = {"slice by slice": 1e-6, "averaged": neighboring_slices.SIGMA_MM}
 
 
@@ -132,7 +132,7 @@ def found_in_livers(segmenter: Segmenter, cts: dict[str, sitk.Image], livers: di
         for title, sigma_mm in MEANS.items():
             called = tumors(segmenter, ct, sigma_mm)
             ml = called.sum() * np.prod(ct.GetSpacing()) / 1000
-            print(f"{name}, {title}: {ndimage.label(called, NEIGHBORS)[1]} places, {ml:.1f} mL", flush=True)
+            print(f"{name}, {title}: {np.count_nonzero(find_pieces(called)[1])} places, {ml:.1f} mL", flush=True)
         for diameter in DIAMETERS_MM:
             for kind, contrast in enumerate(CONTRASTS_HU):
                 rng = np.random.default_rng([diameter, kind])
