@@ -348,6 +348,21 @@ def test_a_gpu_has_one_process_and_the_processor_one_for_each_core(device, worke
     assert workers_here(1, device) == workers
 
 
+def test_rows_that_learned_with_other_arithmetic_are_told(finished, tmp_path):
+    """As where one worker of a cluster has a graphics card and another one has none."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    row = folder / "rows" / "none_mobilenetv2-unet_seed0"
+    events = (row / "events.jsonl").read_text(encoding="utf-8")
+    (row / "events.jsonl").write_text(
+        events.replace('"device": "cpu"', '"device": "cuda:0"').replace('"float32"', '"bfloat16"'), encoding="utf-8"
+    )
+    write_tables([folder], folder)
+    told = (folder / "table.md").read_text(encoding="utf-8")
+    assert "same arithmetic" in told and "bfloat16 on cuda (none_mobilenetv2-unet_seed0);" in told
+    assert "same arithmetic" not in (finished / "table.md").read_text(encoding="utf-8")
+
+
 def test_given_teacher_is_measured_and_not_trained(finished, tmp_path, compare_here):
     folder = tmp_path / "given"
     given = replace(PLAN, teacher_weights=str(finished / "teacher"), student_epochs=1)

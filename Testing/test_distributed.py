@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.errors import InputError
 from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.epoch_batches import EpochBatches
@@ -180,6 +181,14 @@ def test_processes_meet_on_the_device_that_they_train_on(device, gpus, backend, 
     with joined_processes(device) as processes:
         assert (processes.rank, processes.world) == (1, 2)
     assert (met, chosen) == ([backend], used)
+
+
+def test_processes_do_not_share_a_numbered_card(monkeypatch):
+    """As where a run that was begun on it goes on under torchrun."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="cannot share cuda:0"), joined_processes("cuda:0"):
+        pass
 
 
 def _normalise(rank: int, folder: Path, port: int) -> None:

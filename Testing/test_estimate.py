@@ -21,6 +21,7 @@ from HLFDSegmentationLib import private_folder
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.distillers.none import NoDistillation
 from HLFDTrainingLib.estimate import (
     SHARES,
     Estimate,
@@ -296,3 +297,13 @@ def test_command_refuses_a_time_that_is_none(arguments, wrong, capsys):
 @pytest.mark.parametrize(("helpers", "expected"), [(0, 9.0), (2, 4.0), (16, 1.0)])
 def test_with_helpers_a_step_takes_what_takes_longer(helpers, expected):
     assert seconds_with_helpers(loading=8.0, step=1.0, helpers=helpers) == expected
+
+
+def test_too_little_memory_for_the_smallest_batch_is_told_at_once(cases_folder, monkeypatch):
+    def crowded(self, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(NoDistillation, "forward", crowded)
+    split = split_of(cases_folder)
+    with pytest.raises(TrainingError, match=r"the student with 2 slices a step\. Close other programs"):
+        estimate(replace(ALONE, batch=8), split, cases_folder)

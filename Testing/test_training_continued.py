@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import CasesError, TrainingError
+from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib import stage as stage_file
@@ -22,6 +22,7 @@ from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
 from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, parts_met, parts_of, patients_by_ct, split_for
+from HLFDTrainingLib.event_sentences import readable_log
 from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
@@ -30,6 +31,7 @@ from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
+from HLFDTrainingLib.weights_files import writing
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -577,6 +579,41 @@ def test_full_memory_of_a_gpu_is_waited_for_and_then_told(full_for, finished, ca
     else:
         with pytest.raises(TrainingError, match="smaller batch"):
             train(folder)
+
+
+@pytest.mark.parametrize("full_for", [2, 100])
+def test_memory_that_is_full_before_the_first_step_is_waited_for(full_for, cases_folder, tmp_path, monkeypatch):
+    tries, move = [], NoDistillation.to
+
+    def crowded(self, *arguments, **named):
+        tries.append(1)
+        if len(tries) <= full_for:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return move(self, *arguments, **named)
+
+    monkeypatch.setattr(NoDistillation, "to", crowded)
+    monkeypatch.setattr(stage_file, "MEMORY_WAITS", (0, 0))
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+    if full_for == 2:
+        train(folder)
+        assert folder.finished
+    else:
+        with pytest.raises(TrainingError, match="smaller batch"):
+            train(folder)
+
+
+def test_a_card_that_fails_while_a_checkpoint_is_written_is_no_full_disk(tmp_path):
+    for told in ("CUDA error: an illegal memory access was encountered", "CUDA out of memory"):
+        with pytest.raises(RuntimeError, match=told), writing(tmp_path / "last.pt"):
+            raise RuntimeError(told)
+    with pytest.raises(OutputError, match=r"last\.pt could not be written"), writing(tmp_path / "last.pt"):
+        raise RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0")
+
+
+def test_a_run_tells_where_and_how_it_computes(finished):
+    plan = next(event for event in finished[1] if event["event"] == "plan")
+    assert (plan["device"], plan["precision"], plan["unusable"]) == ("cpu", "float32", None)
+    assert readable_log(json.dumps(plan)).endswith("threads), in float32")
 
 
 def test_patients_stay_in_their_part_whatever_their_cases_are_called():

@@ -473,9 +473,18 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
-def test_a_graphics_card_that_fails_is_told_as_that_and_the_next_job_gets_a_new_process(folder, untrained_package):
+@pytest.mark.parametrize(
+    "told", ["CUDA error: device-side assert triggered", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "HIP error: 719"]
+)
+def test_a_graphics_card_that_fails_is_told_as_that_and_the_next_job_gets_a_new_process(
+    told, folder, untrained_package
+):
     """Its fault closes the card to the process for good."""
-    fault = """
+    fault = (
+        f"""
+told = {told!r}
+"""
+        + """
 import os, pathlib
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 broken = []
@@ -485,10 +494,11 @@ def forward(self, images, usual=SegmentationNetwork.forward):
         once.touch()
         broken.append(True)
     if broken:
-        raise RuntimeError("CUDA error: device-side assert triggered")
+        raise RuntimeError(told)
     return usual(self, images)
 SegmentationNetwork.forward = forward
 """
+    )
     client = WorkerClient(running_as(fault), {**os.environ, "FAILED_ONCE": str(folder / "failed once")})
     try:
         failed = failure(client, segment_request(folder, untrained_package))

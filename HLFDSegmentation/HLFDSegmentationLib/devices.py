@@ -28,11 +28,28 @@ def _is_built_for(number: int) -> bool:
     return any(own[0] == major and own[1] <= minor if kind == "sm" else own <= (major, minor) for kind, own in nvidia)
 
 
+def unusable_cards() -> str | None:
+    """A sentence on graphics cards that this torch sees and cannot compute on; none where there are none."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = dict.fromkeys(torch.cuda.get_device_name(number) for number in range(count) if not _is_built_for(number))
+    if not names:
+        return None
+    return (
+        f"{' and '.join(names)} cannot be used: the installed PyTorch ({torch.__version__}) has no code for it. "
+        "Install a PyTorch that has."
+    )
+
+
 def device_title(name: str) -> str:
-    """What a user reads for one of `available_devices`, for example "NVIDIA RTX A5000 (24 GB)"."""
+    """What a user reads for one of `available_devices`, for example "NVIDIA RTX A5000 (24 GB)".
+
+    Where cards are alike, their names follow: one of them may drive the display.
+    """
     if name.startswith("cuda"):
         properties = torch.cuda.get_device_properties(name)
-        return f"{properties.name} ({properties.total_memory / 2**30:.0f} GB)"
+        title = f"{properties.name} ({properties.total_memory / 2**30:.0f} GB)"
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return f"{title}, {name}" if names.count(properties.name) > 1 else title
     return "Apple GPU" if name == "mps" else f"CPU ({torch.get_num_threads()} threads)"
 
 
@@ -46,9 +63,26 @@ def is_out_of_memory(error: BaseException) -> bool:
         "allocate memory",
         "bad_alloc",
         "STATUS_ALLOC_FAILED",
+        "ALLOCATION_FAILED",
+        # cuDNN tries its ways of computing a convolution, and passes over each that finds no memory.
         "Unable to find a valid cuDNN algorithm",
+        "unable to find an engine",
     )
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in told)
+
+
+def is_card_fault(error: BaseException) -> bool:
+    """An error says that the graphics card failed, which closes it to this process for good."""
+    makers = ("CUDA", "cuDNN", "CUDNN", "HIP error", "MPS")
+    return isinstance(error, torch.AcceleratorError) or any(maker in str(error) for maker in makers)
+
+
+def release_memory() -> None:
+    """Gives what torch keeps of the graphics cards' memory, and does not use, to other programs."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
@@ -70,5 +104,6 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
         missing = f"cuda for process {local_rank + 1}" if local_rank else "cuda"
         name = gpus[local_rank] if local_rank < len(gpus) else missing
     if name not in devices:
-        raise InputError(f"This computer has no device '{name}'. Use one of {', '.join(['auto', *devices])}.")
+        why = f" {unusable}" if name != "cpu" and (unusable := unusable_cards()) else ""
+        raise InputError(f"This computer has no device '{name}'. Use one of {', '.join(['auto', *devices])}.{why}")
     return torch.device(name)

@@ -14,7 +14,7 @@ from .attention import AttentionCollector, LayerAttention
 from .axial_volume import AxialVolume
 from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
-from .devices import choose_device
+from .devices import choose_device, unusable_cards
 from .doubts import (
     anatomy_doubts,
     contrast_cautions,
@@ -80,6 +80,8 @@ class Segmenter:
         self.task: Task = package.task
         self._metrics = package.metrics
         self.device = choose_device(device)
+        unusable = unusable_cards() if device == "auto" and self.device.type == "cpu" else None
+        self._device_notes = [f"The CPU computed this: {unusable}"] if unusable else []
         self._network: SegmentationNetwork = package.load_network().eval()
 
     def segment(
@@ -147,7 +149,7 @@ class Segmenter:
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(own_labels, slices.own)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
-        notes += runner.notes
+        notes += self._device_notes + runner.notes
         return Segmentation(found, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def explain(
@@ -173,7 +175,7 @@ class Segmenter:
         cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels, network_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
-        notes += runner.notes
+        notes += self._device_notes + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
     def _position_cautions(

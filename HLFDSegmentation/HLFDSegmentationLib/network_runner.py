@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from .devices import is_out_of_memory
+from .devices import is_out_of_memory, release_memory
 from .errors import HLFDError, MemoryShortError
 from .networks.network import SegmentationNetwork
 
@@ -119,8 +119,7 @@ class NetworkRunner:
         self._take_less()
 
     def _take_less(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
         if self._batch > 1:
             self._batch //= 2
             self._notes["memory"] = (

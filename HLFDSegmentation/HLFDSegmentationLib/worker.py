@@ -98,6 +98,9 @@ class Worker:
             _log(error)
         while not self._spoiled and (job := self._next(idle_seconds)):
             event = self._do(*job)
+            # Only now: what a failed job had made goes with its error.
+            if self._jobs and not self._spoiled:
+                self._jobs.rest()
             with self._changed:
                 self._current = None
                 self._tell(event)
@@ -186,8 +189,8 @@ class Worker:
             return Failed(number, "memory", OUT_OF_MEMORY)
         if isinstance(error, HLFDError):
             return Failed(number, _kind(error), str(error))
-        if "CUDA" in str(error):
-            # Such a fault leaves the graphics card closed to this process; the next job gets a new one.
+        if _is_card_fault(error):
+            # The next job gets a new process.
             self._spoiled = True
             return Failed(
                 number,
@@ -241,6 +244,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     from .devices import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _is_card_fault(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return False
+    from .devices import is_card_fault
+
+    return is_card_fault(error)
 
 
 def _log(error: BaseException) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from .attention import Focus, LayerAttention
 from .ct_files import check_voxels
-from .devices import available_devices, device_title
+from .devices import available_devices, device_title, release_memory
 from .dicom_loaded import series_cautions_and_doubts
 from .errors import NotHUError
 from .hounsfield import hu_problem
@@ -67,6 +67,10 @@ class Jobs:
                 return DevicesResult([Device(name, device_title(name)) for name in available_devices()])
         raise TypeError(f"nothing is known of {type(request).__name__}")
 
+    def rest(self) -> None:
+        """Leaves the graphics card's memory to others, as to Slicer, which draws with it; the model stays there."""
+        release_memory()
+
     def _segment(self, request: SegmentRequest, tell: Tell) -> SegmentResult:
         begun = time.monotonic()
         tell(LOADING, 0)
@@ -93,8 +97,6 @@ class Jobs:
         tell(MEASURING, 1)
         labels_file = write_raw(segmentation.labels, folder / "labels.raw")
         maps = _write_maps(segmentation, AxialSlices(ct, package.task), folder, tell)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         return SegmentResult(
             labels=labels_file,
             measures=measures,

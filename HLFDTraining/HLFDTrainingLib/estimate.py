@@ -17,7 +17,8 @@ from typing import Any
 
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.devices import choose_device, is_out_of_memory
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .cases import Case
@@ -29,7 +30,7 @@ from .run_start import start_run
 from .slice_loading import helpers_for
 from .slices import collate
 from .split import Split
-from .stage import Report, Stage, StageState
+from .stage import Report, Result, Stage, StageState
 from .stored_slices import SliceItem, list_slices, training_slices
 from .trainer import TrainingRun, check_slices
 
@@ -262,6 +263,7 @@ class _TrialStage(Stage):
         tell: Report,
         **named: Any,
     ) -> None:
+        self.tried = 0
         super().__init__(*arguments, **named)
         self.memory = memory
         self.keep = keep
@@ -293,16 +295,31 @@ class _TrialStage(Stage):
         )
         return self.state
 
+    def when_there_is_memory(self, work: Callable[[], Result]) -> Result:
+        """The work's result; where there is too little memory, waiting would only put off what is to be told."""
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            tried = f" with {self.tried} slices a step" if self.tried else ""
+            raise TrainingError(
+                f"The memory of {self.device} does not suffice for the {self.name}{tried}. Close other programs, or "
+                "choose a smaller batch or smaller networks."
+            ) from error
+
     def _grow_batch(self) -> tuple[int, int]:
         """The largest batch, up to the plan's, that surely fits into the memory, and the memory for the plan's.
 
         Doubles the batch and sees by how much the memory grew, so that this computer is never filled by measuring.
         """
         batch, wanted = min(2, self.plan.batch), self.plan.batch
+        self.memory.begin()
         self._step_seconds(batch)
         while batch < wanted:
             before = self.memory.peak()
             larger = min(2 * batch, wanted)
+            self.memory.begin()
             self._step_seconds(larger)
             a_slice = (self.memory.peak() - before) / (larger - batch)
             batch = larger
@@ -318,6 +335,7 @@ class _TrialStage(Stage):
         return sum(times) / len(times)
 
     def _step_seconds(self, slices: int) -> float:
+        self.tried = slices
         requests = [(0, number % len(self.training)) for number in range(slices)]
         started = time.monotonic()
         batch = collate([self.training[request] for request in requests])

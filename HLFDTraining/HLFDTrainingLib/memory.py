@@ -28,8 +28,14 @@ class DeviceMemory:
         """Bytes that this process holds now."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else held_memory()
 
+    def begin(self) -> None:
+        """Lets `peak` tell of what comes now: on a GPU, what is kept of before would count otherwise."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     def peak(self) -> int:
-        """Most bytes that this process has held at a time so far."""
+        """Most bytes that this process has held at a time: on a GPU since `begin`, else since it was started."""
         return torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else peak_memory()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.errors import InputError
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -75,12 +76,16 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
         device: that they train on, see `choose_device`.
 
     Raises:
-        InputError: this computer has no such device, or fewer GPUs than processes.
+        InputError: this computer has no such device, fewer GPUs than processes, or one GPU is meant for all.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if ":" in device and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"Several processes cannot share {device}: each needs a graphics card of its own. Use --device cuda."
+        )
     own = choose_device(device, local_rank)
     if own.type == "cuda":
         torch.cuda.set_device(own)

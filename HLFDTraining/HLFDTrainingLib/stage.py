@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.devices import is_out_of_memory
+from HLFDSegmentationLib.devices import is_out_of_memory, release_memory
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.safe_files import replacing
 from torch import nn
@@ -76,7 +76,7 @@ class Stage:
     All are written aside and renamed.
 
     `run` does all of it. Who measures a stage (see `estimate`) overrides `run` and takes the parts of an epoch that are
-    public: `train_step`, `overlaps`, `save_best` and `save`.
+    public: `train_step`, `when_there_is_memory`, `overlaps`, `save_best` and `save`.
 
     Args:
         name: what the user reads: "teacher", "head", "student", "undistilled".
@@ -114,8 +114,7 @@ class Stage:
     ) -> None:
         self.name = name
         self.folder = folder
-        self.learner = learner.to(device=device)
-        self.learner.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = learner
         self.training = training
         self.validation = validation
         self.epochs = epochs
@@ -126,6 +125,7 @@ class Stage:
         self.stop_requested = stop_requested
         self.shown = shown
         self.constants = constants
+        self.when_there_is_memory(self._move_learner)
         self.batches = EpochBatches(len(training), plan.batch, plan.seed, processes.rank, processes.world)
         self.loader = SliceLoader(training, helpers_for(device, processes.local_world))
         self.optimizer = torch.optim.AdamW(
@@ -186,7 +186,7 @@ class Stage:
         rate = self._learning_rate(self.state.epoch * self.batches.steps + step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = self._when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
+        terms = self.when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
         self.scaler.step(self.optimizer)
@@ -268,7 +268,11 @@ class Stage:
         self._check(values, step)
         return values
 
-    def _when_there_is_memory(self, work: Callable[[], Result]) -> Result:
+    def _move_learner(self) -> None:
+        self.learner.to(device=self.device)
+        self.learner.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def when_there_is_memory(self, work: Callable[[], Result]) -> Result:
         """The work's result, begun again while another program fills the device's memory."""
         waits = list(MEMORY_WAITS)
         while True:
@@ -280,9 +284,8 @@ class Stage:
                     raise
                 if not waits or self.processes.world > 1:
                     raise self._too_little_memory() from error
-            self.optimizer.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self.learner.zero_grad(set_to_none=True)
+            release_memory()
             time.sleep(waits.pop(0))
 
     def _too_little_memory(self) -> TrainingError:
@@ -316,7 +319,7 @@ class Stage:
         started = time.monotonic()
         # What follows may be stopped or fail, and on a CPU it takes minutes.
         self.save()
-        counts = self._when_there_is_memory(self._validate)
+        counts = self.when_there_is_memory(self._validate)
         dice = mean_dice(counts)
         measured = dice[1:][~np.isnan(dice[1:])]
         value = float(measured.mean()) if len(measured) else math.nan

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.devices import choose_device, device_title, unusable_cards
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -171,7 +171,14 @@ class TrainingRun:
     def _report_plan(self, training: SliceDataset) -> None:
         steps = EpochBatches(len(training), self.plan.batch, self.plan.seed, world=self.processes.world).steps
         stages = [{"stage": name, "epochs": epochs, "steps": steps} for name, epochs in self.plan.stages.items()]
-        self.report({"event": "plan", "stages": stages})
+        precision = autocast_type(self.plan.precision, self.device) or torch.float32
+        computed = {
+            "device": str(self.device),
+            "device_title": device_title(str(self.device)),
+            "precision": str(precision).removeprefix("torch."),
+            "unusable": unusable_cards() if self.plan.device == "auto" and self.device.type == "cpu" else None,
+        }
+        self.report({"event": "plan", "stages": stages, **computed})
 
     def _finished(self, result: dict[str, Any]) -> dict[str, Any]:
         self.report({"event": "finished", **result})

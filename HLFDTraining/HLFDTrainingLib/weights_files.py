@@ -15,12 +15,21 @@ def writing(path: Path) -> Iterator[None]:
     """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
     try:
         yield
-    # torch tells a full disk by a RuntimeError.
     except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _is_of_device(error):
+            raise
+        # torch tells a full disk by a RuntimeError.
         raise OutputError(
             f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
             "then continue (in a terminal: `hlfd train` with --resume, `hlfd compare` by the same command)."
         ) from error
+
+
+def _is_of_device(error: RuntimeError) -> bool:
+    """Whether not the file failed, but a graphics card that was asked for weights, or the memory for them."""
+    from HLFDSegmentationLib.devices import is_card_fault, is_out_of_memory
+
+    return is_card_fault(error) or is_out_of_memory(error)
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -62,12 +62,15 @@ class Records:
         focus: of the layers, `FOCUS_FIGURES`.
         learning: by row and epoch, the validation Dice; one for each comparison that has the row.
         costs: by network, see `costs.measure_costs`.
+        arithmetic: by row, in what precision and on what kind of device it learned; more than one where it went on
+            elsewhere, none where an earlier version did not note it.
     """
 
     cases: list[Record]
     focus: list[Record]
     learning: dict[Row, dict[int, list[float]]]
     costs: dict[str, dict[str, Any]]
+    arithmetic: dict[str, set[str]]
 
 
 def read_records(folders: Sequence[Path]) -> Records:
@@ -76,7 +79,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     Raises:
         TrainingError: a file is damaged, or two folders have the same case.
     """
-    found = Records([], [], {}, {})
+    found = Records([], [], {}, {}, {})
     for folder in map(ComparisonFolder, folders):
         found.costs.update({name: cost for name, cost in folder.costs().items() if name not in found.costs})
         for run in folder.measured_runs():
@@ -84,8 +87,10 @@ def read_records(folders: Sequence[Path]) -> Records:
             about = {name: figures[name] for name in ("method", "student", "seed")}
             found.cases.extend(_record(about, entry, CASE_FIGURES) for entry in figures["cases"])
             found.focus.extend(_record(about, entry, FOCUS_FIGURES) for entry in figures["focus"])
-            if about["method"] != TEACHER:
-                epochs = found.learning.setdefault(Row(**about), {})
+            row = None if about["method"] == TEACHER else Row(**about)
+            found.arithmetic.setdefault(row.name if row else TEACHER, set()).update(_arithmetic(run.events))
+            if row:
+                epochs = found.learning.setdefault(row, {})
                 for epoch, dice in _learning(run.events).items():
                     epochs.setdefault(epoch, []).append(dice)
     twice = [key for key, count in Counter((one.row, one.case, one.label) for one in found.cases).items() if count > 1]
@@ -109,6 +114,11 @@ def _learning(events: Path) -> dict[int, float]:
     """The criterion of each epoch of the student; where an epoch was repeated after a crash, the later one counts."""
     epochs = (event for event in all_events(events) if event["event"] == "epoch" and event["stage"] == "student")
     return {event["epoch"]: event["criterion"] for event in epochs if event["criterion"] is not None}
+
+
+def _arithmetic(events: Path) -> set[str]:
+    plans = (event for event in all_events(events) if event["event"] == "plan" and "precision" in event)
+    return {f"{event['precision']} on {event['device'].partition(':')[0]}" for event in plans}
 
 
 def _order(record: Record) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from .page import write_page
 from .records import CASE_FIGURES, read_records, write_records
 from .statistics import Difference
 from .summary import TableRow, summarize_records
-from .wording import measured_on, trained_by
+from .wording import different_arithmetic, measured_on, trained_by
 
 
 def write_tables(folders: Sequence[Path], output: Path) -> None:
@@ -50,6 +50,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
     taught = any(one.method == TEACHER for one in records.cases)
     about = f"{measured_on(records.cases)} {trained_by([ComparisonFolder(one).plan for one in folders], taught=taught)}"
+    about += different_arithmetic(records.arithmetic)
     text = markdown(table, focus, records.costs, about)
     with replacing(output / "table.md") as part:
         part.write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..metrics import NAN
@@ -81,6 +81,19 @@ def trained_by(plans: Sequence[TrainingPlan], *, taught: bool) -> str:
         f"Task '{plan.task.title}'. {teacher}Students {_epochs(one.student_epochs for one in plans)}, "
         f"{plan.batch} slices a step, learning rate {plan.learning_rate:g}, augmentation {plan.augmentation}."
     )
+
+
+def different_arithmetic(arithmetic: Mapping[str, Collection[str]]) -> str:
+    """What a reader must know where not all networks learned in the same precision; empty where they did.
+
+    Args:
+        arithmetic: see `Records`.
+    """
+    kinds = sorted(set().union(*arithmetic.values()))
+    if len(kinds) < 2:
+        return ""
+    of_kinds = (f"{kind} ({', '.join(row for row, own in arithmetic.items() if kind in own)})" for kind in kinds)
+    return f" Not all learned with the same arithmetic, by which rows may differ, too: {'; '.join(of_kinds)}."
 
 
 def _epochs(numbers: Iterable[int]) -> str:
