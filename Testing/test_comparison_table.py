@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
@@ -146,6 +148,20 @@ def test_the_command_explains_every_column(metric):
     assert re.search(rf"^  {metric} +\S", HOW_TO_READ, re.MULTILINE)
 
 
+def test_a_case_that_the_processor_had_to_finish_is_told(run, monkeypatch):
+    """The memory of the graphics card was too small for it, and its seconds are not the card's."""
+    usual, told = Segmenter.segment, iter([None, "cuda:0", "cpu"] * 3)
+
+    def on_card(self, ct):
+        device = next(told)
+        found = usual(self, ct)
+        return replace(found, device=device) if device else found
+
+    monkeypatch.setattr(Segmenter, "segment", on_card)
+    found = compare_run(run, "cpu")
+    assert found.device == "cuda:0, cpu" and found.models[1].devices == ("cuda:0", "cpu")
+
+
 def test_run_without_test_cases_is_told_so(tmp_path):
     plan = TrainingPlan(task=TASK, method="none", student_epochs=1, device="cpu")
     with pytest.raises(TrainingError, match="no test cases"):
@@ -167,5 +183,5 @@ def test_surface_distance_of_a_case_is_in_its_ct_s_mm():
     truth = np.zeros((8, 30, 40), np.uint8)
     truth[3, 5:25, 5:35] = 1
     case = Case("one", "P1", Path("ct"), Path("label"), {1: ("liver",), 2: ("liver tumor",)})
-    found = SegmentedCase(case, TASK, ct, np.roll(truth, 1, axis=0), truth, 0.0).figures()
+    found = SegmentedCase(case, TASK, ct, np.roll(truth, 1, axis=0), truth, 0.0, "cpu").figures()
     assert found.labels["liver"].hd95_mm == pytest.approx(5.0)

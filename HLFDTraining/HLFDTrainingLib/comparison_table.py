@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
-from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.safe_files import replacing
 
 from .cases import Case
-from .evaluation import check_test_cases, measure
+from .evaluation import check_test_cases, segment_case
 from .figure_tables import summary_table, summary_text, without_nan
 from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
 from .network_cost import network_cost
@@ -39,6 +38,7 @@ class ModelFigures:
         parameters: how many.
         gmacs: billions of multiply-adds for one slice of the task's input size.
         seconds: for segmenting a test case, reading the files left out.
+        devices: where that ran; the CPU, too, where a GPU's memory was too small for a case.
         labels: by label and by `METRICS` the summary over the test cases.
         cases: the figures of each test case.
     """
@@ -49,13 +49,20 @@ class ModelFigures:
     parameters: int
     gmacs: float
     seconds: Summary
+    devices: tuple[str, ...]
     labels: dict[str, dict[str, Summary]]
     cases: tuple[CaseMetrics, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The networks of a run, measured on the same cases and device."""
+    """The networks of a run, measured on the same cases.
+
+    Attributes:
+        device: where they ran; several where a GPU's memory was too small for a case.
+        cases: their names.
+        models: the networks.
+    """
 
     device: str
     cases: tuple[str, ...]
@@ -99,7 +106,8 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
                 progress(f"{stage}: {case}", (number + share) / len(stages))
 
         models.append(_measure_stage(run, stage, cases, device, tell))
-    comparison = Comparison(str(choose_device(device)), tuple(case.name for case in cases), tuple(models))
+    devices = dict.fromkeys(device for model in models for device in model.devices)
+    comparison = Comparison(", ".join(devices), tuple(case.name for case in cases), tuple(models))
     run.write(run.comparison.name, comparison.to_dict())
     _write_csv(comparison, run.comparison.with_suffix(".csv"))
     return comparison
@@ -111,12 +119,12 @@ def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: st
         cost = network_cost(package.load_network(), *package.task.input_size)
     # What a device loads for its first network is no part of what a CT takes.
     segmenter.segment(sitk.Image(64, 64, 2, sitk.sitkInt16))
-    figures, seconds = [], []
+    measured = []
     for number, case in enumerate(cases):
         progress(case.name, number / len(cases))
-        of_case, taken = measure(segmenter, case)
-        figures.append(of_case)
-        seconds.append(taken)
+        segmented = segment_case(segmenter, case)
+        measured.append((segmented.figures(), segmented.seconds, segmented.device))
+    figures, seconds, devices = zip(*measured)
     return ModelFigures(
         stage=stage,
         network=package.network_name,
@@ -124,8 +132,9 @@ def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: st
         parameters=cost.parameters,
         gmacs=cost.macs / 1e9,
         seconds=summary_of(seconds),
+        devices=tuple(dict.fromkeys(devices)),
         labels=summarize(figures),
-        cases=tuple(figures),
+        cases=figures,
     )
 
 

@@ -46,7 +46,7 @@ def evaluate(
     for number, case in enumerate(cases):
         if progress:
             progress(case.name, number / len(cases))
-        figures.append(measure(segmenter, case)[0])
+        figures.append(segment_case(segmenter, case).figures())
     return figures
 
 
@@ -72,16 +72,6 @@ def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> None:
                 raise CasesError(problem)
 
 
-def measure(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float]:
-    """The figures of one case, and the seconds that segmenting took, reading the files left out.
-
-    Raises:
-        InputError, CasesError: the case cannot be used.
-    """
-    segmented = segment_case(segmenter, case)
-    return segmented.figures(), segmented.seconds
-
-
 @dataclass(frozen=True)
 class SegmentedCase:
     """A case with its segmentation.
@@ -93,6 +83,7 @@ class SegmentedCase:
         prediction: predicted classes [z, y, x].
         truth: annotated classes [z, y, x], see `metrics.measure_case`.
         seconds: that segmenting took, reading the files left out.
+        device: where the network ran to the end, which is the CPU where a GPU's memory was too small.
     """
 
     case: Case
@@ -101,6 +92,7 @@ class SegmentedCase:
     prediction: np.ndarray
     truth: np.ndarray
     seconds: float
+    device: str
 
     def figures(self) -> CaseMetrics:
         """How well the segmentation agrees with the annotation."""
@@ -123,9 +115,10 @@ def segment_case(segmenter: Segmenter, case: Case) -> SegmentedCase:
     ct = read_ct(case.ct)
     truth = annotated_classes(case, segmenter.task)
     started = time.monotonic()
-    labels = segmenter.segment(ct).labels
+    found = segmenter.segment(ct)
     seconds = time.monotonic() - started
-    return SegmentedCase(case, segmenter.task, ct, sitk.GetArrayFromImage(labels), truth, seconds)
+    prediction = sitk.GetArrayFromImage(found.labels)
+    return SegmentedCase(case, segmenter.task, ct, prediction, truth, seconds, found.device)
 
 
 def annotated_classes(case: Case, task: Task) -> np.ndarray:
