@@ -10,9 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, OutputError
+from .raw_voxels import open_voxels, stored_type
 from .worker_protocol import Grid, RawImage
 
-TYPES = {"uint8": "|u1", "int16": "<i2", "float32": "<f4"}
 CHUNK_BYTES = 1 << 24
 
 
@@ -31,7 +31,7 @@ def read_raw(raw: RawImage) -> sitk.Image:
             f"The voxels of an image have {length} bytes instead of {raw.size_bytes}. Check that the disk of the "
             "temporary folder is not full, and try again."
         )
-    image = sitk.GetImageFromArray(np.memmap(raw.file, TYPES[raw.dtype], "r", shape=raw.grid.shape))
+    image = sitk.GetImageFromArray(open_voxels(raw))
     try:
         image.SetSpacing(raw.grid.spacing)
         image.SetOrigin(raw.grid.origin)
@@ -53,7 +53,7 @@ def write_raw(image: sitk.Image, file: Path) -> RawImage:
     voxels = sitk.GetArrayViewFromImage(image)
     with _telling_why(file), open(file, "wb") as stream:
         for plane in voxels:
-            stream.write(np.ascontiguousarray(plane, TYPES[voxels.dtype.name]).data)
+            stream.write(np.ascontiguousarray(plane, stored_type(voxels.dtype.name)).data)
     return RawImage(str(file), voxels.dtype.name, grid_of(image))
 
 
@@ -68,7 +68,7 @@ def new_raw(like: sitk.Image, file: Path) -> tuple[RawImage, np.memmap]:
         # Written and not left out: where the disk is full, filling a file with holes would end the process.
         for start in range(0, raw.size_bytes, CHUNK_BYTES):
             stream.write(bytes(min(CHUNK_BYTES, raw.size_bytes - start)))
-    return raw, np.memmap(file, TYPES["float32"], "r+", shape=raw.grid.shape)
+    return raw, open_voxels(raw, "r+")
 
 
 def grid_of(image: sitk.Image) -> Grid:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .color_maps import STEPS, AttentionColors
+from .raw_voxels import open_voxels
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ def add_map(
     """
     segment = segment or layer_map.label
     image = vtk.vtkImageData()
-    depth, height, width = layer_map.image.grid.shape
-    image.SetDimensions(width, height, depth)
-    values = np.fromfile(layer_map.image.file, "<f4", depth * height * width)
-    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
+    image.SetDimensions(*layer_map.image.grid.shape[::-1])
+    values = np.ascontiguousarray(open_voxels(layer_map.image), np.float32)
+    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
 
     display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     # Before there is an image: guessing a window would cost a histogram of it.

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 import slicer
@@ -15,8 +15,9 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError, OutputError
+from .raw_voxels import stored_type
 from .slicer_scene_result import is_linear, voxel_to_world
-from .worker_protocol import Grid, RawImage
+from .worker_protocol import Grid, RawImage, VoxelType
 
 Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along i, j and k."""
@@ -27,7 +28,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TOLERANCE = 1e-3
 
 # What travels as it is, or in a wider type. float32 holds every other CT value exactly enough.
-RAW_TYPES: dict[str, Literal["uint8", "int16"]] = {"int8": "int16", "uint8": "uint8", "int16": "int16"}
+RAW_TYPES: dict[str, VoxelType] = {"int8": "int16", "uint8": "uint8", "int16": "int16"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +164,14 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
     Raises:
         OutputError: the file cannot be written.
     """
-    dtype: Literal["uint8", "int16", "float32"] = RAW_TYPES.get(voxels.dtype.name, "float32")
-    little_endian = np.dtype(dtype).newbyteorder("<")
+    voxel_type = RAW_TYPES.get(voxels.dtype.name, "float32")
+    stored = stored_type(voxel_type)
     try:
         with open(path, "wb") as file:
             for plane in voxels:
                 if stopped is not None and stopped.is_set():
                     return None
-                file.write(np.ascontiguousarray(plane, little_endian).data)
+                file.write(np.ascontiguousarray(plane, stored).data)
     except OSError as error:
         raise OutputError(
             _(
@@ -178,7 +179,7 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
                 "that holds temporary files, then try again."
             ).format(reason=error.strerror or error)
         ) from error
-    return RawImage(str(path), dtype, grid)
+    return RawImage(str(path), voxel_type, grid)
 
 
 def _voxel_to_own(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:

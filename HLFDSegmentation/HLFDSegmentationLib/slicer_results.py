@@ -17,6 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError
 from .fingerprints import fingerprints
 from .measures import SegmentMeasures, lesion_row, segment_row
+from .raw_voxels import open_voxels
 from .slicer_ct import CtPart
 from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
@@ -62,14 +63,9 @@ def problem_with_output(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vt
     return None
 
 
-def open_labels(image: RawImage) -> np.ndarray:
-    """The voxels [z, y, x] of a raw image as a memory map; they are read when they are looked at."""
-    return np.memmap(image.file, np.dtype(image.dtype).newbyteorder("<"), "r", shape=image.grid.shape)
-
-
 def box_of_labels(image: RawImage) -> Box | None:
     """The smallest box that holds every label; None where there are none. Reads the file: for a thread of its own."""
-    labels = open_labels(image)
+    labels = open_voxels(image)
     box: list[slice] = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -85,7 +81,7 @@ def fingerprints_of(image: RawImage, box: Box | None, part: CtPart, task: Task) 
     """The `fingerprints` of labels that `box_of_labels` found in a raw image. For a thread of its own, too."""
     if box is None:
         return {}
-    return fingerprints(open_labels(image)[box], task, first=_first_voxel(part, box)[::-1])
+    return fingerprints(open_voxels(image)[box], task, first=_first_voxel(part, box)[::-1])
 
 
 def add_segmentation_node(
@@ -130,7 +126,7 @@ def add_segments(
     Returns:
         The IDs of the segments.
     """
-    shared = _labelmap(open_labels(image)[box], _first_voxel(part, box), voxel_to_own(node, ct_node, part))
+    shared = _labelmap(open_voxels(image)[box], _first_voxel(part, box), voxel_to_own(node, ct_node, part))
     added = []
     segmentation = node.GetSegmentation()
     with slicer.util.NodeModify(node):
@@ -229,7 +225,7 @@ def new_voxels(image: RawImage) -> vtk.vtkImageData:
 def fill_voxels(voxels: vtk.vtkImageData, image: RawImage) -> None:
     """Reads a raw image; for a thread of its own, before the voxels are in a scene."""
     view = vtk_to_numpy(voxels.GetPointData().GetScalars())
-    for plane, read in zip(view.reshape(image.grid.shape), open_labels(image)):
+    for plane, read in zip(view.reshape(image.grid.shape), open_voxels(image)):
         plane[...] = read
 
 

@@ -18,7 +18,9 @@ from .readings import Reading
 
 Made = TypeVar("Made")
 
-VOXEL_BYTES = {"uint8": 1, "int16": 2, "float32": 4}
+VoxelType = Literal["uint8", "int16", "float32"]
+
+VOXEL_BYTES: dict[VoxelType, int] = {"uint8": 1, "int16": 2, "float32": 4}
 """The voxel types of raw files, and the bytes that a voxel takes."""
 
 
@@ -59,7 +61,7 @@ class RawImage:
     """An image whose voxels lie in a raw file: little endian, C order [z, y, x], nothing else in the file."""
 
     file: str
-    dtype: Literal["uint8", "int16", "float32"]
+    dtype: VoxelType
     grid: Grid
 
     @property
