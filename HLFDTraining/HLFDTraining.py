@@ -182,7 +182,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         """Says whether a training can be started, and if not, why."""
         preparing = self.trainingStart.running
         problem = self.trainingStart.problem if self._parameterNode else _("The scene is being closed.")
-        self.trainingPanel.set_ready(problem)
+        self.trainingPanel.set_problem(problem)
         button = self.ui.estimateButton
         button.setText(_("Cancel") if preparing else _("Estimate time and memory"))
         button.setEnabled(preparing or not problem)

@@ -105,7 +105,7 @@ def test_cases_of_the_scene_are_written_and_nothing_in_the_scene_changes(panel, 
         add_case(number, f"CT {number}")
     panel.click("addFromSceneButton")
     assert panel.column(CHECK) == ["Fine"] * 4
-    assert panel.cases.ready == ""
+    assert panel.cases.problem == ""
     assert sorted(panel.column(SPLIT)) == ["test", "train", "train", "validation"]
     before = snapshot()
     cases_file, split = panel.write(tmp_path)
@@ -135,7 +135,7 @@ def test_a_role_is_chosen_once_and_holds_for_all_rows_and_later_ones(panel):
         add_segmentation(add_ct(0, name), {"Leber": sitk.GetArrayFromImage(label) > 0}, f"{name} segmentation")
     panel.click("addFromSceneButton")
     assert panel.column(CHECK) == ["Wrong", "Wrong"]
-    assert "Say which segments are" in panel.cases.ready
+    assert "Say which segments are" in panel.cases.problem
     panel.choose_role("Leber", "liver")
     assert panel.column(CHECK) == ["Look", "Look"]
     add_segmentation(add_ct(0, "CT 3"), {"leber ": sitk.GetArrayFromImage(label) > 0}, "CT 3 segmentation")
@@ -185,7 +185,7 @@ def test_the_check_reads_the_voxels_and_names_the_case(panel):
     assert panel.text(0, CHECK) == "Fine"
     assert panel.text(1, CHECK) == "Wrong"
     assert panel.problem.startswith("Case CT 2:")
-    assert panel.cases.ready.startswith("Case CT 2:")
+    assert panel.cases.problem.startswith("Case CT 2:")
 
 
 def test_a_failed_check_leaves_no_files_and_can_be_repeated(panel, tmp_path):
@@ -208,10 +208,10 @@ def test_writing_can_be_cancelled(panel, tmp_path):
     panel.click("addFromSceneButton")
     told = []
     work = panel.cases.write_cases(tmp_path, TASK, told.append, told.append, lambda share: None)
-    assert not panel.ui.addFromSceneButton.enabled and panel.cases.ready
+    assert not panel.ui.addFromSceneButton.enabled and panel.cases.problem
     slicer.app.processEvents()
     work.cancel()
-    assert panel.ui.addFromSceneButton.enabled and not panel.cases.ready
+    assert panel.ui.addFromSceneButton.enabled and not panel.cases.problem
     assert not told and not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -223,7 +223,7 @@ def test_a_check_can_be_cancelled(panel):
     assert panel.ui.checkButton.text == "Cancel" and panel.ui.checkButton.enabled
     panel.click("checkButton")
     assert panel.ui.checkButton.text == "Check" and panel.ui.addFromSceneButton.enabled
-    assert panel.problem == "" and panel.cases.ready == ""
+    assert panel.problem == "" and panel.cases.problem == ""
     panel.check()
     assert panel.column(CHECK) == ["Fine", "Fine"]
 
@@ -267,11 +267,11 @@ def test_a_deleted_ct_is_told_and_the_case_can_be_removed(panel):
     panel.click("addFromSceneButton")
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("CT 1"))
     panel.settle()
-    assert panel.text(1, CHECK) == "Wrong" and panel.cases.ready.startswith("Case CT 1: Its CT")
+    assert panel.text(1, CHECK) == "Wrong" and panel.cases.problem.startswith("Case CT 1: Its CT")
     panel.ui.casesTable.selectRow(1)
     panel.click("removeCaseButton")
     assert panel.column(NAME) == ["CT 0", "CT 2"]
-    assert panel.cases.ready == ""
+    assert panel.cases.problem == ""
 
 
 def test_a_closed_scene_leaves_the_table_empty(panel):
@@ -281,7 +281,7 @@ def test_a_closed_scene_leaves_the_table_empty(panel):
     slicer.mrmlScene.Clear(False)
     panel.cases.attach(object())
     assert panel.cases.rows == []
-    assert panel.cases.ready.startswith("There are no cases yet")
+    assert panel.cases.problem.startswith("There are no cases yet")
 
 
 def test_what_is_drawn_later_is_seen_and_makes_written_files_old(panel):
@@ -360,7 +360,7 @@ def test_cases_of_files_without_anything_to_learn_are_refused(panel, tmp_path):
                 sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
     panel.check()
     assert "None of the cases to learn from has a label" in panel.problem
-    assert "None of the cases to learn from has a label" in panel.cases.ready
+    assert "None of the cases to learn from has a label" in panel.cases.problem
 
 
 def test_a_folder_without_cases_is_told(panel, tmp_path):

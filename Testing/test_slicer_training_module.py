@@ -415,7 +415,7 @@ def test_the_teacher_of_an_earlier_training_can_be_taken(panel):
     assert not panel.ui.teacherCombo.enabled
     shutil.rmtree(run.path)
     panel.widget.planPanel.refresh()
-    assert "not there any more" in panel.widget.planPanel.ready
+    assert "not there any more" in panel.widget.planPanel.problem
 
 
 def test_an_installed_model_for_other_labels_or_pixels_is_no_teacher(panel, home):
@@ -441,13 +441,13 @@ def test_the_patients_of_an_installed_model_are_those_of_its_training_or_nobody_
     run = begin_run(panel.runs_folder / "first", task=package.task)
     note_installed(run.path, package.name, package.weights_sha256)
     panel.widget.planPanel.refresh()
-    assert panel.ui.studentSourceCombo.currentText == package.title and panel.widget.planPanel.ready == ""
+    assert panel.ui.studentSourceCombo.currentText == package.title and panel.widget.planPanel.problem == ""
     assert panel.plan["student_weights"] == str(run.stage("student") / "best.pt")
     assert parts_met([panel.plan["student_weights"]]) == parts_of(run)
     assert not panel.ui.startNoteLabel.visible
     shutil.rmtree(run.path)
     panel.widget.planPanel.refresh()
-    assert panel.widget.planPanel.ready == "" and panel.plan["student_weights"] == package.name
+    assert panel.widget.planPanel.problem == "" and panel.plan["student_weights"] == package.name
 
 
 def test_the_next_training_goes_on_from_a_student(panel):

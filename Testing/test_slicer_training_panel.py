@@ -137,12 +137,12 @@ TEACHER = (plan_event(), epoch_event("teacher", 1, 0.4), epoch_event("teacher", 
 
 def test_without_a_training_the_panel_says_so(panel, tmp_path):
     panel.panel.set_folder(tmp_path / "not there yet")
-    panel.panel.set_ready("Add a case.")
+    panel.panel.set_problem("Add a case.")
     assert panel.panel.shown is None and panel.shown == [None]
     assert "No training" in panel.ui.stageLabel.text
     assert not panel.ui.trainButton.enabled and not panel.ui.continueButton.enabled
     assert panel.ui.trainHintLabel.text == panel.ui.trainButton.toolTip == "Add a case."
-    panel.panel.set_ready("")
+    panel.panel.set_problem("")
     assert panel.ui.trainButton.enabled and panel.ui.trainButton.text == "Train"
     panel.ui.trainButton.click()
     assert panel.trainings_wanted == 1
@@ -150,7 +150,7 @@ def test_without_a_training_the_panel_says_so(panel, tmp_path):
 
 def test_while_a_training_is_prepared_it_says_what_is_done(panel, tmp_path):
     panel.panel.set_folder(tmp_path)
-    panel.panel.set_ready("")
+    panel.panel.set_problem("")
     panel.panel.set_busy("Writing the cases")
     assert panel.ui.stageLabel.text == "Writing the cases"
     assert panel.ui.trainingProgress.visible and not panel.ui.trainButton.enabled

@@ -93,7 +93,7 @@ def gather_cases(panel: TrainingModule) -> None:
     panel.ui.addFromSceneButton.click()
     panel.wait(lambda: panel.ui.casesTable.rowCount == CASES, 60)
     panel.ui.checkButton.click()
-    panel.wait(lambda: panel.ui.checkButton.enabled and not panel.widget.casesPanel.ready, 120)
+    panel.wait(lambda: panel.ui.checkButton.enabled and not panel.widget.casesPanel.problem, 120)
     assert not panel.message
     panel.picture("training_cases", "cases")
 

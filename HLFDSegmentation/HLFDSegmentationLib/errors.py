@@ -4,8 +4,9 @@
 class HLFDError(Exception):
     """What happened, to which case or file, and what to do next, in plain sentences.
 
-    The command prints the text and exits non-zero; the Slicer module shows it. Every exception that this project
-    raises on purpose derives from this class.
+    The command prints the text and exits non-zero; the Slicer module shows it. Every exception whose text is for a user
+    derives from this class. Those that only stop something (`Stopped`, `JobStoppedError`), or pass on that memory is
+    short (`MemoryError`), do not.
     """
 
 

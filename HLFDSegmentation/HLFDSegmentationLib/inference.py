@@ -112,7 +112,7 @@ class Segmenter:
             progress: see `Progress`.
 
         Raises:
-            InputError: the threshold is not between 0 and 1.
+            InputError: the threshold is not between 0 and 1, or the field of view is larger than any CT's.
             HLFDError: the network gives no numbers.
             MemoryShortError: the memory does not suffice for a single slice.
         """
@@ -164,6 +164,7 @@ class Segmenter:
             progress: see `Progress`.
 
         Raises:
+            InputError: the field of view is larger than any CT's.
             MemoryShortError: the memory does not suffice for a single slice.
         """
         slices = AxialSlices(ct, self.task)

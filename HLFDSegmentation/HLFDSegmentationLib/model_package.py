@@ -162,6 +162,7 @@ def write_package(
         destination: a new folder, or a new file that ends in .zip.
         network: the trained network; its weights are stored as 16-bit floating point numbers.
         license_text: text of the license; its short name again where none is given.
+        authors: who made the model.
         others: as in `ModelPackage`.
 
     Raises:

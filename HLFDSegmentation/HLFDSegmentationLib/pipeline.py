@@ -35,7 +35,7 @@ class Result:
         folder: where the files lie.
         segmentation: labels, notes and attention.
         measures: of each segment.
-        warnings: about the input.
+        warnings: about the input, and of a report that could not be written.
     """
 
     folder: Path

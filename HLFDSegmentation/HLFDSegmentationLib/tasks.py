@@ -51,7 +51,8 @@ class Label:
         type: coded property type.
         region: coded anatomic region of a tumor; none for an organ.
         organ: value of the organ that a tumor belongs to; none for an organ.
-        parts: how many separate pieces an organ has in one body (liver 1, kidney 2); none for a tumor.
+        parts: how many separate pieces an organ has in one body (liver 1, kidney 2); none for a tumor, and for an organ
+            of which that is not known.
     """
 
     value: int

@@ -23,7 +23,10 @@ from .stop_signal import ending_as_interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0, or 1 after an error, whose sentence goes to standard error."""
+    """Runs a command and returns its exit status: 0; 1 after an error; 130 where it was stopped.
+
+    The sentence of an error goes to standard error.
+    """
     _print_any_name()
     wait_asleep()
     try:

@@ -97,7 +97,7 @@ class CasesPanel(VTKObservationMixin):
         return list(self._cases.rows)
 
     @property
-    def ready(self) -> str:
+    def problem(self) -> str:
         """Why the cases cannot be trained with; "" where they can."""
         if self._work is not None:
             return _("The cases are being checked.")
@@ -164,7 +164,7 @@ class CasesPanel(VTKObservationMixin):
         if task != self._cases.task:
             self._cases.set_task(task)
         self._look()
-        problem = self.ready
+        problem = self.problem
 
         def steps() -> Steps[tuple[Path, Split]]:
             if problem:
@@ -314,7 +314,7 @@ class CasesPanel(VTKObservationMixin):
         self._cases.findings.clear()
         self.refresh()
 
-        problem = self.ready
+        problem = self.problem
 
         def steps() -> Steps[None]:
             if problem:

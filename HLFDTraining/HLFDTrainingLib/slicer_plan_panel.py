@@ -135,7 +135,7 @@ class PlanPanel:
         return self._parameters.hours if self._parameters.byTime else None
 
     @property
-    def ready(self) -> str:
+    def problem(self) -> str:
         """Why the plan cannot be carried out; "" where it can."""
         if not self._parameters:
             return _("The scene is being closed.")
@@ -167,7 +167,7 @@ class PlanPanel:
         """The plan, as JSON holds it. Raises HLFDError where it makes no sense."""
         parameters, task = self._parameters, self.task
         if task is None:
-            raise TaskError(self.ready)
+            raise TaskError(self.problem)
         given: dict[str, GivenModel | None] = {
             role: models.get(getattr(parameters, f"{role}Source")) for role, models in self._given.items()
         }

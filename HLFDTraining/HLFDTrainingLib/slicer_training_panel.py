@@ -165,7 +165,7 @@ class TrainingPanel:
         running = next((row.folder for row in self._rows if row.state == "running"), None)
         self._show(running or (self._rows[0].folder if self._rows else None))
 
-    def set_ready(self, sentence: str) -> None:
+    def set_problem(self, sentence: str) -> None:
         """Why a new training cannot begin; "" where it can."""
         self._hint = sentence
         self._draw_buttons()

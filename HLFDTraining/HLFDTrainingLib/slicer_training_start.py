@@ -63,7 +63,7 @@ class Cases(Protocol):
     """What is asked of the table of cases."""
 
     @property
-    def ready(self) -> str:
+    def problem(self) -> str:
         """Why the cases cannot be trained with."""
 
     def refresh(self) -> None:
@@ -114,7 +114,7 @@ class TrainingStart:
     @property
     def problem(self) -> str:
         """Why no training can be started now; "" where one can."""
-        return self._cases.ready or self._plan_panel.ready
+        return self._cases.problem or self._plan_panel.problem
 
     @property
     def running(self) -> bool:
@@ -208,7 +208,7 @@ class TrainingStart:
 
     def _planned(self) -> Asked | None:
         """What the panel says now; none where it makes no sense."""
-        if self._plan_panel.ready:
+        if self._plan_panel.problem:
             return None
         return Asked(TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours)
 
