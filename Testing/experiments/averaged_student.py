@@ -47,9 +47,8 @@ def keep_mean_if_better(run: RunFolder) -> None:
     with replacing(folder / "best.pt") as part:
         torch.save({**best, **figures, "network": network, "mean_with": name}, part)
     result = run.result()
-    run.write(
-        "result.json",
-        {**result, "validation_dice": figures["dice"], "criterion": figures["criterion"], "mean_with": name},
+    run.write_result(
+        {**result, "validation_dice": figures["dice"], "criterion": figures["criterion"], "mean_with": name}
     )
 
 

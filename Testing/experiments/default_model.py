@@ -483,7 +483,7 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
 
 def origin_in_card(run: RunFolder, dice: dict[str, dict[str, float | None]], method: str) -> str:
     """What the card says of how the student came about, and its main figures."""
-    card = model_card(run, TITLE, dice, method=method)
+    card = model_card(run, TITLE, dice, "student", method)
     return card.replace(WENT_ON, BEGAN_WITH_PHOTOGRAPHS) if began_with_photographs(run.plan()) else card
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import tempfile
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -45,10 +46,9 @@ def decoded(text: str) -> np.ndarray:
     return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
 
 
-def side_by_side(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Pictures of one size in rows, white between them."""
-    framed = [[np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for picture in row] for row in rows]
-    return np.concatenate([np.concatenate(row, axis=1) for row in framed], axis=0)
+def side_by_side(row: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one height, uint8 (height, width, 3), with `GAP` white pixels on the right of each and below."""
+    return np.concatenate([np.pad(one, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for one in row], axis=1)
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
     arguments.images.mkdir(parents=True, exist_ok=True)
     for name, pixels in (
         ("segmentation.png", pictures.picture(f"largest area of {LABEL}.")),
-        ("attention.png", side_by_side([layers[:3], layers[3:6], layers[6:]])),
+        ("attention.png", np.concatenate([side_by_side(row) for row in (layers[:3], layers[3:6], layers[6:])])),
     ):
         sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(arguments.images / name))
 

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
+from docs_pictures import side_by_side
 from experiments import EXPERIMENTS, FULL_PIXELS, STUDENT
 from experiments_results import comparisons
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
-from HLFDTrainingLib.cases import Case, target_values
+from HLFDTrainingLib.cases import Case, classes_of
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.shared_runs import teacher_network
 from scipy import ndimage
 
 WHITE = 255
-GAP = 4
 EXAMPLES = 3
 SHOWN_WINDOW = (0.0, 250.0)
 """What the real slices were cut to."""
@@ -68,9 +68,7 @@ def example(case: Case, task: Task, networks: Sequence[SegmentationNetwork]) -> 
     """The slice of a case with most tumor, or most organ where there is none, as annotated and as each network says."""
     slices = AxialSlices(read_ct(case.ct), task)
     annotation = slices.labels_of(sitk.ReadImage(str(case.label)))
-    classes = np.zeros(annotation.shape, np.uint8)
-    for value, representative in target_values(case, task).items():
-        classes[annotation == value] = representative
+    classes = classes_of(annotation, case, task)
     tumor = np.isin(classes, [label.value for label in task.tumors])
     index = int((tumor if tumor.any() else classes > 0).sum(axis=(1, 2)).argmax())
     image = slices.images(index, index + 1)
@@ -174,15 +172,8 @@ def write_picture(rows: Sequence[Sequence[np.ndarray]], path: Path) -> None:
     """Pictures of one size in rows as one file, white between them."""
     width = max(len(row) for row in rows)
     blank = np.full_like(rows[0][0], WHITE)
-    lines = [
-        np.concatenate([framed(picture) for picture in (*row, *[blank] * (width - len(row)))], axis=1) for row in rows
-    ]
+    lines = [side_by_side([*row, *[blank] * (width - len(row))]) for row in rows]
     sitk.WriteImage(sitk.GetImageFromArray(np.concatenate(lines), isVector=True), str(path))
-
-
-def framed(picture: np.ndarray) -> np.ndarray:
-    """A picture with a white gap at its right and below."""
-    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=WHITE)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from docs_pictures import GAP, side_by_side
 
 TESTING = Path(__file__).resolve().parents[1]
 MODULE_FILE = TESTING.parent / "HLFDSegmentation" / "HLFDSegmentation.py"
@@ -41,7 +42,6 @@ ZOOM = 1.3
 CHART = (860, 420)
 MOSAIC = (960, 740)
 PANEL_WIDTH = 460
-GAP = 4
 LINE_HEIGHT = 17
 CAPTION = "Drawn with Slicer's libraries, not in 3D Slicer."
 CREDIT = "HCC-TACE-Seg, The Cancer Imaging Archive, DOI 10.7937/TCIA.5FNA-0924, CC BY 4.0"
@@ -61,7 +61,7 @@ class Pictures:
 
     def save(self, name: str, *rows: list[np.ndarray]) -> None:
         """Saves pictures, uint8 (height, width, 3), in rows with a caption below."""
-        picture = np.concatenate([side_by_side(row) for row in rows])
+        picture = np.concatenate([side_by_side(row)[:, :-GAP] for row in rows])
         height, width, _ = picture.shape
         image = QtGui.QImage(width, height + LINE_HEIGHT * len(self._caption) + GAP, QtGui.QImage.Format_RGB888)
         image.fill(QtCore.Qt.white)
@@ -77,11 +77,6 @@ class Pictures:
         painter.end()
         if not image.save(str(self._folder / f"{name}.png")):
             raise OSError(f"the picture {name}.png could not be written")
-
-
-def side_by_side(row: list[np.ndarray]) -> np.ndarray:
-    framed = [np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for picture in row]
-    return np.concatenate(framed, axis=1)[:, :-GAP]
 
 
 def main() -> None:
