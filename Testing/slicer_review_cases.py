@@ -57,7 +57,7 @@ def add_reviewed_case(folder: Path, *, model: str = "student", ct=None) -> Scene
     blurred = 1.0 if model == "student" else 1.5
     maps = [_layer_map(folder, layer, center, blurred) for layer in LAYERS]
     for one in maps:
-        add_map(slicer.mrmlScene, one, segmentation, ct)
+        add_map(slicer.mrmlScene, one, segmentation, ct, one.label)
     add_focus(add_focus_table(result, ct), {SEGMENT: SEGMENT}, maps)
     _add_lesions(result, ct, center)
     return result

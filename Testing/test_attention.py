@@ -65,7 +65,7 @@ def _collect(images, body=None, slab=2, shown=(8, 8), classes=None, signed=False
     network = SegmentationNetwork(_Transparent(), TRANSPARENT_LAYERS, stride=1)
     body = np.ones(images[:, 0].shape, bool) if body is None else body
     classes = _segmented(network, images) if classes is None else classes
-    collector = AttentionCollector(network, TASK, len(images), shown, layers=TRANSPARENT_LAYERS, signed=signed)
+    collector = AttentionCollector(network, TASK, len(images), shown, signed=signed)
     for z in range(0, len(images), slab):
         there = slice(z, z + slab)
         collector.add(z, torch.from_numpy(images[there]), classes[there], body[there])
@@ -213,7 +213,7 @@ def test_slices_that_are_given_again_after_memory_ran_out_do_not_count_twice(ima
 
     monkeypatch.setattr("HLFDSegmentationLib.attention.area_average", short)
     network = SegmentationNetwork(_Transparent(), TRANSPARENT_LAYERS, stride=1)
-    collector = AttentionCollector(network, TASK, len(images), (8, 8), layers=TRANSPARENT_LAYERS)
+    collector = AttentionCollector(network, TASK, len(images), (8, 8))
     given = torch.from_numpy(images), _segmented(network, images), np.ones(images[:, 0].shape, bool)
     collector.add(0, *(part[:2] for part in given))
     with pytest.raises(MemoryError):

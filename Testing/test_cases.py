@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Label, Task, load_task
 from HLFDTrainingLib.cases import Case, case_groups, check_values_explained, find_cases, target_values, write_cases_json
-from HLFDTrainingLib.ct_fingerprints import fingerprint
+from HLFDTrainingLib.ct_fingerprints import image_fingerprint
 from HLFDTrainingLib.split import Split, split_by_patient
 
 ABDOMEN = load_task("abdomen")
@@ -465,18 +465,18 @@ def test_a_ct_is_known_again_by_its_files_whatever_they_are_called(tmp_path):
     (tmp_path / "one.nii.gz").write_bytes(b"voxels")
     (tmp_path / "Other.NII.GZ").write_bytes(b"voxels")
     (tmp_path / "third.nii.gz").write_bytes(b"other voxels")
-    one, other, third = (fingerprint(tmp_path / name) for name in ("one.nii.gz", "Other.NII.GZ", "third.nii.gz"))
+    one, other, third = (image_fingerprint(tmp_path / name) for name in ("one.nii.gz", "Other.NII.GZ", "third.nii.gz"))
     assert one == other != third
     for folder, names in (("a", "12"), ("b", "98"), ("c", "1")):
         (tmp_path / folder).mkdir()
         for content, name in zip((b"upper slice", b"lower slice"), names):
             (tmp_path / folder / name).write_bytes(content)
-    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b") != fingerprint(tmp_path / "c")
+    assert image_fingerprint(tmp_path / "a") == image_fingerprint(tmp_path / "b") != image_fingerprint(tmp_path / "c")
 
 
 def test_a_header_without_its_voxels_tells_no_ct(tmp_path):
     (tmp_path / "ct.mhd").write_text("ElementDataFile = ct.raw")
-    assert fingerprint(tmp_path / "ct.mhd") is None
-    assert fingerprint(tmp_path / "gone.nii.gz") is None
+    assert image_fingerprint(tmp_path / "ct.mhd") is None
+    assert image_fingerprint(tmp_path / "gone.nii.gz") is None
     (tmp_path / "empty").mkdir()
-    assert fingerprint(tmp_path / "empty") is None
+    assert image_fingerprint(tmp_path / "empty") is None

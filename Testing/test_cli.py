@@ -21,9 +21,9 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
-from HLFDTrainingLib.commands.new_command import STOPPED
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_lock import training_in
+from HLFDTrainingLib.run_state import STOPPED_STATUS
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.stop_signal import ending_as_interrupted
 from test_bad_ct import SERIES, write_series
@@ -382,7 +382,7 @@ def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
     }
     options = [str(part) for pair in chosen.items() for part in pair]
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
-    assert main([*command, *options, "--epochs", "7", "--undistilled"]) == STOPPED
+    assert main([*command, *options, "--epochs", "7", "--undistilled"]) == STOPPED_STATUS
     plan = RunFolder(tmp_path / "run").plan()
     for option, value in chosen.items():
         assert getattr(plan, option.removeprefix("--").replace("-", "_")) == value
@@ -404,9 +404,9 @@ def test_a_run_goes_on_where_its_device_is_missing(tmp_path, monkeypatch, capsys
         assert main([*command, "--device", "cpu"]) == 1
     assert "training is going on already" in capsys.readouterr().err
     assert run.plan().device == "cuda:98"
-    assert main([*command, "--device", "cpu"]) == STOPPED
+    assert main([*command, "--device", "cpu"]) == STOPPED_STATUS
     assert run.plan() == PLAN
-    assert main(command) == STOPPED
+    assert main(command) == STOPPED_STATUS
 
 
 def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_path, monkeypatch, capsys):
@@ -423,7 +423,7 @@ def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_
     monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
     monkeypatch.setattr("HLFDTrainingLib.run_start.write_cases_json", with_another_start)
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
-    assert main([*command, "--seed", "1"]) == STOPPED
+    assert main([*command, "--seed", "1"]) == STOPPED_STATUS
     assert others[1] == 1 and "training is going on already" in capsys.readouterr().err
     run = RunFolder(tmp_path / "run")
     assert run.plan().seed == run.read("split.json")["seed"] == 1
@@ -633,7 +633,7 @@ def test_a_command_that_is_told_to_end_leaves_nothing_of_the_patient(
     before = sorted(tmp_path.rglob("*"))
     inherited = signal.signal(number, signal.SIG_DFL)  # The tests may have been told to outlive their terminal.
     try:
-        assert segment(ct_file, output, untrained_package) == STOPPED
+        assert segment(ct_file, output, untrained_package) == STOPPED_STATUS
     finally:
         signal.signal(number, inherited)
     assert sorted(tmp_path.rglob("*")) == before

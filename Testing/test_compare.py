@@ -24,7 +24,6 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.commands.new_command import STOPPED
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
@@ -36,6 +35,7 @@ from HLFDTrainingLib.compare.wording import trained_by
 from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
+from HLFDTrainingLib.run_state import STOPPED_STATUS
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.stage import Stopped
 
@@ -507,7 +507,7 @@ def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch
 
     monkeypatch.setattr("HLFDTrainingLib.compare.comparison.compare", begun)
     options = ["--precision", "bfloat16", "--teacher-seed", "5", "--threads", "3", "--seeds", "0,2"]
-    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *options]) == STOPPED
+    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *options]) == STOPPED_STATUS
 
 
 def test_table_is_told_where_the_output_knows_few_characters(command, finished, tmp_path, monkeypatch):

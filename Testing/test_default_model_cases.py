@@ -20,7 +20,7 @@ import torch
 from default_model import without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
-from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, fingerprints
+from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, ct_fingerprints
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
@@ -62,7 +62,7 @@ def test_a_mean_is_kept_only_where_it_is_better_than_what_it_is_made_of(alone, a
         (tmp_path / name).parent.mkdir()
         torch.save({"network": {"w": torch.tensor(value)}, "criterion": 0.6, "dice": {}}, tmp_path / name)
     torch.save({"learner": {"student.w": torch.tensor(0.0)}}, tmp_path / "student" / "last.pt")
-    run.write("result.json", {"student": "mobilenetv2-unet"})
+    run.write_result({"student": "mobilenetv2-unet"})
     measured = {0.0: 0.6, 1.0: averaged, 2.0: alone}
     monkeypatch.setattr(
         averaged_student, "validated", lambda _, weights: {"dice": {}, "criterion": measured[float(weights["w"])]}
@@ -169,10 +169,10 @@ def test_a_run_that_goes_on_takes_computed_slices_for_what_they_were_though_two_
     monkeypatch.setattr(default_model, "EMPTY_SLICES", 2)
     monkeypatch.setattr(default_model, "empty_slice", lambda shape, rng: np.full(shape, -1000.0, np.float32))
     cases = default_model.empty_cases(tmp_path)
-    before = {fingerprints(cases)[case.name]: case.patient for case in cases}
+    before = {ct_fingerprints(cases)[case.name]: case.patient for case in cases}
 
     assert len(before) == 1
-    check_patients_named_alike(cases, fingerprints(cases), before)
+    check_patients_named_alike(cases, ct_fingerprints(cases), before)
 
 
 def test_nobody_who_is_tested_under_another_number_is_learned_from():

@@ -14,6 +14,7 @@ from HLFDSegmentationLib.inference import Segmenter, classify
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.network_runner import NetworkRunner
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.phases import EXPLAINING, SEGMENTING
 from HLFDSegmentationLib.tasks import TASKS, Task
 from torch import nn
 
@@ -322,8 +323,8 @@ def test_progress_rises_to_1_in_each_phase():
     segmenter().segment(
         patient(pieces=KIDNEYS), attention=True, progress=lambda phase, share: told.append((phase, share))
     )
-    assert list(dict.fromkeys(phase for phase, _ in told)) == ["segmenting", "explaining"]
-    for name in ("segmenting", "explaining"):
+    assert list(dict.fromkeys(phase for phase, _ in told)) == [SEGMENTING, EXPLAINING]
+    for name in (SEGMENTING, EXPLAINING):
         shares = [share for phase, share in told if phase == name]
         assert shares == sorted(shares) and shares[-1] == 1
 
@@ -348,7 +349,7 @@ def test_progress_rises_to_1_where_nothing_is_searched_because_the_patient_lies_
     assert told == sorted(told) and told[-1] == 1
 
 
-@pytest.mark.parametrize("stop_in", ["segmenting", "explaining"])
+@pytest.mark.parametrize("stop_in", [SEGMENTING, EXPLAINING])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_stopping_leaves_the_segmenter_usable(stop_in, error):
     def stop(phase: str, _share: float) -> None:

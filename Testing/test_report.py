@@ -93,7 +93,6 @@ def package():
         method="hlfd",
         seeds={},
         card="",
-        metadata={},
         weights_sha256="",
     )
 

@@ -40,7 +40,7 @@ def test_another_network_than_the_plans_is_told(run, capsys):
     other = build_network("resnet18-unet", run.plan().task.num_classes)
     run.stage("student").mkdir()
     torch.save({"network": other.state_dict(), "epoch": 1, "dice": {}}, run.stage("student") / "best.pt")
-    run.write("result.json", {})
+    run.write_result({})
     with pytest.raises(TrainingError, match="holds no mobilenetv2-unet"):
         run.network("student")
     (run.path / "split.json").write_text(json.dumps({}), encoding="utf-8")
@@ -79,7 +79,7 @@ def test_a_case_whose_file_was_changed_is_refused(run, part, told):
 def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
     split = run.split(run.plan())
     keep_patients_by_ct(run, split)
-    monkeypatch.setattr("HLFDTrainingLib.case_files.fingerprint", lambda path: 1 / 0)
+    monkeypatch.setattr("HLFDTrainingLib.case_files.image_fingerprint", lambda path: 1 / 0)
     keep_patients_by_ct(run, split)
 
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
+from HLFDSegmentationLib.phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
 from slicer_cases import Later, add_roi, add_study, add_transform, add_volume, slicer, turn
 from slicer_panel_cases import MODEL, MODULE_FILE, Panel, answer
 from test_slicer_run import snapshot
@@ -32,16 +33,7 @@ MANY_SLICES = 100
 FULL_AT_BYTES = 1000
 LITTLE_MEMORY = 1000
 DIED = "segmentation process ended|ended by the system"
-PHASES = (
-    "preparing",
-    "starting",
-    "loading the model",
-    "segmenting",
-    "explaining",
-    "measuring",
-    "writing",
-    "adding the results",
-)
+PHASES = (PREPARING, STARTING, LOADING, SEGMENTING, EXPLAINING, MEASURING, WRITING, ADDING)
 IN_WORKER = PHASES[2:4]
 
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.measures import CSV_COLUMNS, Lesion, SegmentMeasures
 from HLFDSegmentationLib.raw_images import write_raw
+from HLFDSegmentationLib.segmentation_words import REFERENCE_GEOMETRY
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.worker_protocol import LayerMap
 from slicer_cases import (
@@ -177,14 +178,14 @@ def test_the_cts_grid_is_the_reference_even_when_the_node_holds_another_image_by
     expected = (
         results.add_segmentation_node(ct_node, part, "Before")
         .GetSegmentation()
-        .GetConversionParameter(results.REFERENCE_GEOMETRY)
+        .GetConversionParameter(REFERENCE_GEOMETRY)
     )
     slicer_own = slicer.vtkMRMLSegmentationNode()
     slicer_own.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
-    assert slicer_own.GetSegmentation().GetConversionParameter(results.REFERENCE_GEOMETRY) == expected
+    assert slicer_own.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY) == expected
     ct_node.SetSpacing(9, 9, 9)
     node = results.add_segmentation_node(ct_node, part, "After")
-    assert node.GetSegmentation().GetConversionParameter(results.REFERENCE_GEOMETRY) == expected
+    assert node.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY) == expected
     assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is ct_node
 
 
@@ -461,7 +462,7 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
         for layer in ("encoder1", "encoder2")
     ]
     for one in maps:
-        attention_maps.add_map(slicer.mrmlScene, one, result.node, ct_node)
+        attention_maps.add_map(slicer.mrmlScene, one, result.node, ct_node, one.label)
     results.add_focus(results.add_focus_table(result, ct_node), names, maps)
     bundle = tmp_path / "scene.mrb"
     assert slicer.mrmlScene.WriteToMRB(str(bundle))

@@ -18,6 +18,7 @@ from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.phases import ADDING, EXPLAINING, PREPARING, SEGMENTING
 from HLFDSegmentationLib.process_tree import end_tree
 from HLFDSegmentationLib.readings import Reading
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
@@ -214,8 +215,8 @@ def test_a_run_brings_what_the_library_finds_and_changes_nothing_else(client, sc
 
     fractions = [fraction for _, fraction, _ in told.progress]
     assert fractions == sorted(fractions)
-    assert (told.progress[0][0], told.progress[-1][0]) == (run_module.PREPARING, run_module.ADDING)
-    assert {"segmenting", "explaining"} <= {phase for phase, _, _ in told.progress}
+    assert (told.progress[0][0], told.progress[-1][0]) == (PREPARING, ADDING)
+    assert {SEGMENTING, EXPLAINING} <= {phase for phase, _, _ in told.progress}
     after = snapshot()
     assert {key: after[key] for key in before} == before
 
@@ -562,7 +563,7 @@ def test_a_full_disk_is_told(client, scene_with_ct, untrained_package):
 def test_a_worker_that_dies_is_told_and_the_next_run_works(client, scene_with_ct, untrained_package):
     # So many slices that no machine is done before the worker is ended.
     told = Told(client, add_volume(blob_case(0, slices=400)[0], "Long CT"), untrained_package)
-    told.drive(lambda: told.phase not in (None, run_module.PREPARING))
+    told.drive(lambda: told.phase not in (None, PREPARING))
     end_tree(client._process._worker_pid)
     fails(told, client, "segmentation process ended|ended by the system")
     assert Told(client, scene_with_ct, untrained_package).drive().finished
@@ -613,9 +614,9 @@ def maps_in_scene():
 TAKEN_AWAY = [cancel, delete_ct, delete_output, close_scene]
 MOMENTS = {
     "before": lambda told: True,
-    "preparing": lambda told: told.phase == run_module.PREPARING,
+    "preparing": lambda told: told.phase == PREPARING,
     "in the worker": lambda told: told.client.running,
-    "before the segments": lambda told: told.phase == run_module.ADDING,
+    "before the segments": lambda told: told.phase == ADDING,
     "after the segments": lambda told: segments_in_scene(),
     "among the maps": lambda told: len(maps_in_scene()) > 5,
 }

@@ -87,7 +87,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 def test_undistilled_student_is_trained_last_and_has_its_figures(finished):
     folder, events = finished
     stages = ["teacher", "head", "student", "undistilled"]
-    assert list(folder.stages) == stages
+    assert list(folder.plan().stages) == stages
     assert [event["stage"] for event in events if event["event"] == "epoch"] == stages
     assert folder.result()["undistilled"].keys() == {"best_epoch", "validation_dice", "criterion"}
 
@@ -388,7 +388,7 @@ def test_epochs_tell_how_long_they_took(finished):
 
 def test_preview_shows_the_validation_slice_with_most_tumor(finished):
     folder = finished[0]
-    for stage in folder.stages:
+    for stage in folder.plan().stages:
         with np.load(folder.preview(stage)) as preview:
             assert set(preview) == {"image", "truth", "prediction"}
             image, truth, prediction = (preview[name] for name in ("image", "truth", "prediction"))
@@ -473,7 +473,7 @@ def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp
     folder = begin(tmp_path / "run", cases_folder, ALONE)
     with pytest.raises(Stopped):
         TrainingRun(folder, stop_requested=lambda: folder.stage("student").is_dir()).run()
-    folder.write("plan.json", replace(ALONE, precision="float16").to_dict())
+    folder.write_plan(replace(ALONE, precision="float16"))
     assert train(folder)[-1]["event"] == "finished"
 
 

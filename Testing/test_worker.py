@@ -22,6 +22,7 @@ from HLFDSegmentationLib import worker_client
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.raw_images import read_raw, write_raw
 from HLFDSegmentationLib.volumes import AxialSlices
@@ -201,12 +202,12 @@ def test_progress_tells_phases_in_order(client, folder, untrained_package):
     told = [event for event in events_until_end(client, job) if isinstance(event, Progress)]
     assert not client.running and client.alive
     assert list(dict.fromkeys(event.phase for event in told)) == [
-        "starting",
-        "loading the model",
-        "segmenting",
-        "explaining",
-        "measuring",
-        "writing",
+        STARTING,
+        LOADING,
+        SEGMENTING,
+        EXPLAINING,
+        MEASURING,
+        WRITING,
     ]
     fractions = [event.fraction for event in told]
     assert fractions == sorted(fractions) and 0 <= min(fractions) <= max(fractions) <= 1
@@ -351,7 +352,7 @@ def test_the_log_names_no_patient(client, folder, untrained_package):
 # Cancel
 
 
-@pytest.mark.parametrize("phase", ["segmenting", "explaining"])
+@pytest.mark.parametrize("phase", [SEGMENTING, EXPLAINING])
 def test_cancel_stops_the_job_and_keeps_the_worker(client, folder, untrained_package, phase, monkeypatch):
     monkeypatch.setattr(worker_client, "CANCEL_SECONDS", PATIENCE_SECONDS)  # A busy machine may be slow.
     ct = raw_ct(folder, slices=400)
@@ -386,7 +387,7 @@ def test_cancelling_what_has_ended_does_nothing(client):
 def test_a_worker_that_does_not_answer_is_replaced(client, folder, untrained_package):
     """And the job that waited behind the cancelled one is done by the new one."""
     job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400)))
-    wait_for_phase(client, job, "segmenting")
+    wait_for_phase(client, job, SEGMENTING)
     waiting = client.submit(DevicesRequest())
     pid = only_worker()
     os.kill(pid, signal.SIGSTOP)
@@ -404,7 +405,7 @@ def test_a_worker_that_does_not_answer_is_replaced(client, folder, untrained_pac
 @POSIX
 def test_a_killed_worker_fails_its_job_only(client, folder, untrained_package):
     job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400)))
-    wait_for_phase(client, job, "segmenting")
+    wait_for_phase(client, job, SEGMENTING)
     waiting = client.submit(DevicesRequest())
     os.kill(only_worker(), signal.SIGKILL)
     ends = [event for event in events_until_end(client, job, waiting) if not isinstance(event, Progress)]
@@ -599,7 +600,7 @@ sys.exit(1 if status else 0)
     client = WorkerClient([sys.executable, "-c", code, *worker_command(sys.executable)[1:]])
     try:
         job = client.submit(segment_request(folder, untrained_package, raw_ct(folder, slices=400), attention=True))
-        wait_for_phase(client, job, "segmenting")
+        wait_for_phase(client, job, SEGMENTING)
         (launcher,) = (one for one in workers() if code in one.cmdline())
         (launched,) = workers(launcher)
         launched.kill()
@@ -704,7 +705,7 @@ def test_nothing_outlives_the_parent(temporary_folder, untrained_package, state,
         env=environment,
     )
     try:
-        told = {"idle": "Finished", "working": "segmenting", "stuck": "starting"}[state]
+        told = {"idle": "Finished", "working": SEGMENTING, "stuck": STARTING}[state]
         for line in parent.stdout:
             if line.startswith(told):
                 break
@@ -774,9 +775,8 @@ def test_leftovers_of_the_dead_are_removed_and_nothing_else(temporary_folder):
 
 
 def test_broken_lines_are_answered_and_end_of_input_is_the_end():
-    worker = subprocess.Popen(
-        worker_command(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+    command = [*worker_command(sys.executable), "--idle-seconds", str(PATIENCE_SECONDS)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     lines = [b"hello\n", b"\xff\xfe\n", b'{"job": 7, "request": "dance"}\n', b'{"job": 8, "request": "segment"}\n']
     for line in lines:
         worker.stdin.write(line)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
-from HLFDSegmentationLib.worker_forecast import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING, Forecast
+from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING
+from HLFDSegmentationLib.worker_forecast import Forecast
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
     CancelRequest,
@@ -86,8 +87,8 @@ REQUESTS = [
 ]
 EVENTS = [
     Ready(4711),
-    Progress(3, "segmenting", 0.5, None),
-    Progress(3, "writing", 1.0, 0.25),
+    Progress(3, SEGMENTING, 0.5, None),
+    Progress(3, WRITING, 1.0, 0.25),
     Finished(
         3,
         SegmentResult(

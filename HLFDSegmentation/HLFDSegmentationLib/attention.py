@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import LAYERS, LayerTap
+from .layers import LAYERS, LayerTap, evaluating
 from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
 
@@ -171,7 +171,6 @@ class AttentionCollector:
         task: says which labels there are, and which organ a tumor belongs to.
         count: number of axial slices of the CT.
         shown: rows and columns of the canvas that show the CT. Attention beside them counts nothing.
-        layers: which layers.
         signed: keep signed maps instead of positive ones.
     """
 
@@ -182,14 +181,13 @@ class AttentionCollector:
         count: int,
         shown: tuple[int, int],
         *,
-        layers: Iterable[str] = LAYERS,
         signed: bool = False,
     ) -> None:
         self.network = network
         self.task = task
         self.count = count
         self.shown = shown
-        self.layers = tuple(layers)
+        self.layers = tuple(network.layers)
         self.signed = signed
         self._found: dict[Label, _Collected] = {}
 
@@ -316,14 +314,11 @@ def area_average(masks: torch.Tensor, grid: Sequence[int], stride: int) -> torch
 def _frozen(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode and without gradients of its parameters; afterwards as it was."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    training = [module for module in network.modules() if module.training]
     for parameter in trained:
         parameter.requires_grad_(False)
-    network.eval()
     try:
-        yield
+        with evaluating(network):
+            yield
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-        for module in training:
-            module.training = True

@@ -23,7 +23,7 @@ from .text_headers import check_checksum, check_text_header
 READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}
 
 AIR_HU = -300.0
-"""A CT in which nothing is denser than this holds no patient."""
+"""Parts the body from air. A CT in which nothing is denser holds no patient."""
 
 
 def read_ct(path: str | Path) -> sitk.Image:

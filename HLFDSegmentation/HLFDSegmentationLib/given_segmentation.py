@@ -21,6 +21,8 @@ SPACING_TOLERANCE = 1e-3
 WHOLE = 0.995
 """Of a segmentation of which less lies on the CT, that is told."""
 
+VALUE = "_LabelValue"
+
 
 def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sitk.Image, list[str]]:
     """Labels, uint8 on exactly the CT's grid, of a file on any grid, and sentences about what the CT does not show.
@@ -40,7 +42,7 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
     labels = read_label(path, orientation=True)
     values = sitk.GetArrayFromImage(labels)
     shown = sorted(set().union(*(np.unique(plane).tolist() for plane in values)) - {BACKGROUND})
-    names = segment_names(labels, path)
+    names = {value: segment_entry(labels, segment, "Name") for value, segment in segment_keys(labels, path).items()}
     meaning = _meaning(names, task)
     if unknown := [value for value in shown if value not in meaning]:
         raise InputError(
@@ -83,29 +85,34 @@ def _share_on(ct: sitk.Image, labels: sitk.Image) -> float:
     return float((inside[labelled] > 0).mean()) if labelled.any() else 0.0
 
 
-def segment_names(labels: sitk.Image, path: Path) -> dict[int, str]:
-    """The names that a `.seg.nrrd` gives to its values; empty for other files.
+def segment_keys(labels: sitk.Image, path: Path) -> dict[int, str]:
+    """What the keys of each segment of a `.seg.nrrd` begin with, as "Segment0", by its value; empty for other files.
 
     Args:
         labels: what was read from the file.
         path: of the file.
 
     Raises:
-        InputError: the file gives a name to what is no value.
+        InputError: a segment's value is no whole number.
     """
-    keys = [key for key in labels.GetMetaDataKeys() if key.startswith("Segment") and key.endswith("_LabelValue")]
-    named = {}
-    for key in sorted(keys):
-        name_key = key.replace("_LabelValue", "_Name")
-        try:
-            value = int(labels.GetMetaData(key))
-        except ValueError as error:
-            raise InputError(
-                f"{path} gives a segment the value '{labels.GetMetaData(key)}', which is no whole number. Save the "
-                "segmentation again in 3D Slicer."
-            ) from error
-        named[value] = labels.GetMetaData(name_key) if name_key in labels else ""
-    return named
+    keys = [key for key in sorted(labels.GetMetaDataKeys()) if key.startswith("Segment") and key.endswith(VALUE)]
+    return {_whole_number(labels.GetMetaData(key), path): key.removesuffix(VALUE) for key in keys}
+
+
+def segment_entry(labels: sitk.Image, segment: str, name: str) -> str:
+    """An entry of a segment, such as its "Name", whose keys begin as `segment_keys` gives; empty where it has none."""
+    key = f"{segment}_{name}"
+    return labels.GetMetaData(key) if key in labels else ""
+
+
+def _whole_number(text: str, path: Path) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(
+            f"{path} gives a segment the value '{text}', which is no whole number. Save the segmentation again in 3D "
+            "Slicer."
+        ) from error
 
 
 def _meaning(names: Mapping[int, str], task: Task) -> dict[int, int]:

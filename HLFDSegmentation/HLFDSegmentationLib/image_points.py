@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import SimpleITK as sitk
 
-from .measures import Point
+from .measures import Point, RasPoint
 
 
 def point_at(image: sitk.Image, index: Iterable[float]) -> Point:
@@ -20,7 +20,7 @@ def voxel_at(image: sitk.Image, point: Point) -> tuple[int, int, int]:
     return image.TransformPhysicalPointToIndex(point)[::-1]
 
 
-def to_ras(point: Point) -> Point:
-    """A point in mm to the right, anterior and superior (Slicer) from one to the left, posterior and superior."""
+def to_ras(point: Point) -> RasPoint:
+    """The same point as Slicer counts."""
     left, posterior, superior = point
     return -left, -posterior, superior

@@ -30,6 +30,7 @@ from .hounsfield_offset import offset_cautions
 from .neighboring_slices import NeighboringSlices
 from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
+from .phases import EXPLAINING, SEGMENTING
 from .slice_stack import SliceStack, spacing_cautions
 from .tasks import Task
 from .volumes import AxialSlices
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from .model_package import ModelPackage
 
 Progress = Callable[[str, float], None]
-"""Called with the phase ("segmenting", "explaining") and the share of it that is done, 0 to 1. What it raises stops
-the segmentation."""
+"""Called with the phase (`SEGMENTING`, `EXPLAINING`) and the share of it that is done, 0 to 1. What it raises stops the
+segmentation."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Segmenter:
                         target[number] = values.cpu().numpy()
             yield 1.0
 
-        segmenting, searching = _shared(_phase("segmenting", progress), slices.count, search.passes)
+        segmenting, searching = _shared(_phase(SEGMENTING, progress), slices.count, search.passes)
         runner.run(range(slices.count), label_slab, segmenting)
         slices.filled_to_ct(to_fill, probabilities)
         own_labels = slices.to_own(labels)
@@ -236,7 +237,7 @@ class Segmenter:
             images = runner.to_device(slices.images(start, stop))
             yield from collector.steps(start, images, network_labels[start:stop], slices.body(start, stop))
 
-        runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase("explaining", progress))
+        runner.run(np.flatnonzero(network_labels.any(axis=(1, 2))), explain_slab, _phase(EXPLAINING, progress))
         return collector.result()
 
 

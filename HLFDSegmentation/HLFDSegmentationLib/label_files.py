@@ -33,6 +33,12 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
         raise InputError(f"There is no label file {path}.")
     check_readable(path)
     check_nifti_version(path)
+    label = _of_one_volume(_read(path, orientation), path)
+    check_numbers(label, str(path), AS_BACKGROUND)
+    return label
+
+
+def _read(path: Path, orientation: bool) -> sitk.Image:
     try:
         with quiet():
             reader = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
@@ -41,7 +47,7 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             check_checksum(path, reader)
             if reader == "NiftiImageIO":
                 check_nifti(path, orientation=orientation, remedy=AS_BACKGROUND)
-            label = sitk.ReadImage(str(path))
+            return sitk.ReadImage(str(path))
     except RuntimeError as error:
         if is_allocation_failure(error):
             raise MemoryError from error
@@ -49,6 +55,10 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             f"{path} cannot be read as an image: the file is damaged, incomplete or no image. Give NIfTI, NRRD or "
             "MetaImage."
         ) from error
+
+
+def _of_one_volume(label: sitk.Image, path: Path) -> sitk.Image:
+    """The annotation with three dimensions. Raises InputError where it has not one value for each voxel of them."""
     if label.GetDimension() < 3:
         raise InputError(f"{path} is a single picture. Give a label file of the whole volume.")
     if label.GetDimension() == 4 and label.GetSize()[3] == 1:
@@ -59,5 +69,4 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
             "stored like this; in the Segment Editor of 3D Slicer, take the tumor out of the organ (Logical operators, "
             "Subtract), and save it again."
         )
-    check_numbers(label, str(path), AS_BACKGROUND)
     return label

@@ -11,6 +11,9 @@ from typing import Literal
 Point = tuple[float, float, float]
 """Left, posterior and superior in mm, as DICOM and SimpleITK count."""
 
+RasPoint = tuple[float, float, float]
+"""Right, anterior and superior in mm, as Slicer counts."""
+
 Side = Literal["right", "left"]
 
 CSV_COLUMNS = (
@@ -119,13 +122,13 @@ def segment_row(name: str, measured: SegmentMeasures) -> dict[str, str]:
     return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in measured.side_ml.items()}
 
 
-def lesion_row(name: str, lesion: Lesion, center_ras: Point, slice_index: int) -> dict[str, str]:
+def lesion_row(name: str, lesion: Lesion, center_ras: RasPoint, slice_index: int) -> dict[str, str]:
     """The texts of a lesion's row, by column of `CSV_COLUMNS`.
 
     Args:
         name: of its segment.
         lesion: what was measured.
-        center_ras: its center in mm to the right, anterior and superior.
+        center_ras: its center.
         slice_index: of its diameter.
     """
     right, anterior, superior = center_ras

@@ -63,7 +63,6 @@ class ModelPackage:
         method: by which it learned, for example "hlfd"; all of them in order where there were several.
         seeds: the random seeds of its training, by what they were used for.
         card: the model card, Markdown.
-        metadata: all of configs/metadata.json.
         weights_sha256: SHA-256 of the weights; it tells two versions of a model apart.
     """
 
@@ -80,7 +79,6 @@ class ModelPackage:
     method: str
     seeds: dict[str, int]
     card: str
-    metadata: dict[str, Any]
     weights_sha256: str
 
     def load_network(self) -> SegmentationNetwork:
@@ -114,8 +112,7 @@ def read_package(folder: Path | str) -> ModelPackage:
         if not folder.is_dir():
             raise PackageError("there is no such folder. Check the path.")
         hashes = check_files(folder)
-        metadata = read_json(folder / METADATA)
-        about = _entry(metadata, "hlfd", dict)
+        about = _entry(read_json(folder / METADATA), "hlfd", dict)
         check_schema(about.get("schema_version"))
         task = _task(_entry(about, "task", dict))
         return ModelPackage(
@@ -132,7 +129,6 @@ def read_package(folder: Path | str) -> ModelPackage:
             method=_line(about, "method"),
             seeds=_entry(about, "seeds", dict),
             card=_text(folder / CARD),
-            metadata=metadata,
             weights_sha256=hashes[WEIGHTS],
         )
 

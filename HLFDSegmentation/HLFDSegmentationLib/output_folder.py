@@ -15,6 +15,9 @@ from .safe_files import replace_waiting
 MEASURES = "segments.csv"
 """The file of a result's folder that tells volumes and lesions."""
 
+REPORT = "report.html"
+"""The file of a result's folder that is made for reading."""
+
 
 def check_new(folder: Path) -> None:
     """Raises OutputError where there is something already that could be lost."""

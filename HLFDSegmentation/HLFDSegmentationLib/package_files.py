@@ -37,7 +37,9 @@ SIZE_LIMITS = {MANIFEST: MB, METADATA: MB, CARD: MB, LICENSE: MB, WEIGHTS: 500 *
 """Every file of a package, and how many bytes it may have: the largest network of this project has 80 MB."""
 
 FOLDERS = {"configs", "docs", "models"}
-LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
+"""Names in lower case, to be compared with such."""
+
 BESIDE_FILES = "._"
 """How names begin that macOS gives to what it keeps beside each file, on disks of other systems."""
 # JSON of long lists deflates about 30 times; weights hardly at all.
@@ -123,7 +125,7 @@ def _check_names(folder: Path) -> None:
         for name in folders + files:
             path = Path(parent, name)
             inside = path.relative_to(folder).as_posix()
-            if name in LEFT_BY_FILE_MANAGERS or name.startswith(BESIDE_FILES):
+            if name.lower() in LEFT_BY_FILE_MANAGERS or name.startswith(BESIDE_FILES):
                 continue
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -18,7 +18,7 @@ from .image_headers import check_name
 from .inference import Progress, Segmentation, Segmenter
 from .measures import SegmentMeasures
 from .model_package import ModelPackage
-from .output_folder import MEASURES, check_makeable, check_new, new_folder
+from .output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
 from .quantification import measure, write_measures_csv
 from .report import write_report
 from .segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
@@ -141,7 +141,7 @@ def _write_report(
     """Writes the report. Where that fails, it is a warning: all else, the work of minutes, is there."""
     try:
         write_report(
-            part / "report.html",
+            part / REPORT,
             ct=ct,
             ct_name=Path(ct_path).absolute().name,
             segmentation=result.segmentation,

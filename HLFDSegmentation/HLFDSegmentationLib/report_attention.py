@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from .color_maps import AttentionColors
 from .report_elements import add_section, add_slice, add_swatch, add_text, css_color
-from .report_figures import SCALE_BAR_MM, AxialPictures, laid_over
+from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, laid_over
 from .tasks import Label
 
 if TYPE_CHECKING:
@@ -67,29 +67,38 @@ def add_attention(
         heading = SubElement(block, "h3")
         add_swatch(heading, label)
         add_text(heading, "span", label.name)
-        own = [layer for layer in segmentation.attention if layer.label == label.name]
-        z = pictures.largest_slice(label)
-        if not own or z is None:
-            add_text(block, "p", _why_nothing(segmentation, label, z), class_="quiet")
-            continue
-        add_text(
-            block,
-            "p",
-            f"Slice with the largest area, {pictures.place(z)}. White outline: {label.name}.",
-            class_="quiet",
-        )
-        organ = segmentation.task.label(label.organ) if label.organ else None
-        grid = SubElement(block, "div", {"class": "layers"})
-        for layer in own:
-            figure = SubElement(grid, "figure")
-            picture = pictures.attention(z, label, image_of(layer), colors)
-            alt = f"Attention of {layer.layer} for {label.name} over the CT slice at {pictures.place(z)}."
-            add_slice(figure, picture, alt)
-            caption = SubElement(figure, "figcaption")
-            add_text(caption, "b", layer.layer)
-            for line in _focus_lines(layer, organ):
-                add_text(caption, "span", line, class_="quiet")
-        _add_focus_chart(block, label, own)
+        _add_label(block, segmentation, label, pictures, image_of, colors)
+
+
+def _add_label(
+    block: Element,
+    segmentation: Segmentation,
+    label: Label,
+    pictures: AxialPictures,
+    image_of: Callable[[LayerAttention], sitk.Image],
+    colors: AttentionColors,
+) -> None:
+    own = [layer for layer in segmentation.attention if layer.label == label.name]
+    z = pictures.largest_slice(label)
+    if not own or z is None:
+        add_text(block, "p", _why_nothing(segmentation, label, z), class_="quiet")
+        return
+    place = pictures.place(z)
+    add_text(block, "p", f"Slice with the largest area, {place}. White outline: {label.name}.", class_="quiet")
+    organ = segmentation.task.label(label.organ) if label.organ else None
+    grid = SubElement(block, "div", {"class": "layers"})
+    for layer in own:
+        _add_layer(grid, layer, pictures.attention(z, label, image_of(layer), colors), place, organ)
+    _add_focus_chart(block, label, own)
+
+
+def _add_layer(grid: Element, layer: LayerAttention, picture: Picture, place: str, organ: Label | None) -> None:
+    figure = SubElement(grid, "figure")
+    add_slice(figure, picture, f"Attention of {layer.layer} for {layer.label} over the CT slice at {place}.")
+    caption = SubElement(figure, "figcaption")
+    add_text(caption, "b", layer.layer)
+    for line in _focus_lines(layer, organ):
+        add_text(caption, "span", line, class_="quiet")
 
 
 def _why_nothing(segmentation: Segmentation, label: Label, z: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from .color_maps import AttentionColors
+from .ct_files import AIR_HU
 from .measures import Point
 from .tasks import Label, Task
 
@@ -74,11 +75,15 @@ class AxialPictures:
         return f"S {middle[2]:.1f} mm".replace("-", "−")
 
     def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None) -> Picture:
-        """A slice with the outlines of all segments, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line."""
+        """A slice with outlines, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line.
+
+        All segments are outlined, an organ together with its tumors.
+        """
         panel = self._panel(z, 2 * ANATOMY_WIDTH)
         pixels = panel.gray(self._ct)
         for label in (*self._task.organs, *self._task.tumors):
-            _draw(pixels, _outline(panel.mask(self._one_slice(z), self._values(label)), 3), label.color)
+            mask = panel.mask(self._one_slice(z), self._task.values_with_tumors(label))
+            _draw(pixels, _outline(mask, 3), label.color)
         if diameter:
             _draw(pixels, panel.line(diameter), WHITE)
         _draw_scale_bar(pixels, panel.pixel_mm)
@@ -92,10 +97,6 @@ class AxialPictures:
         _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)
         _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 1.5)
-
-    def _values(self, label: Label) -> tuple[int, ...]:
-        """An organ is outlined together with its tumors."""
-        return (label.value, *(tumor.value for tumor in self._task.tumors_of(label)))
 
     def _one_slice(self, z: int) -> sitk.Image:
         return self._labels[:, :, z : z + 1]
@@ -114,7 +115,7 @@ class AxialPictures:
         corners = []
         for z in slices:
             hu = _Panel.of(self._labels, z, first, last, coarse_mm).sample(self._ct)
-            body = ndimage.binary_opening(hu > -300, iterations=3)  # parts the body from table and clothes
+            body = ndimage.binary_opening(hu > AIR_HU, iterations=3)  # parts the body from table and clothes
             pieces, count = ndimage.label(body)
             if count:
                 largest = np.bincount(pieces.ravel())[1:].argmax()
@@ -179,7 +180,7 @@ class _Panel:
         gray = np.clip((self.sample(ct) - low) / (high - low), 0.0, 1.0) * 255
         return np.repeat(gray[..., None], 3, axis=2)
 
-    def mask(self, labels: sitk.Image, values: tuple[int, ...]) -> np.ndarray:
+    def mask(self, labels: sitk.Image, values: Sequence[int]) -> np.ndarray:
         """Which pixels lie in one of these labels, with smooth borders."""
         chosen = np.isin(sitk.GetArrayViewFromImage(labels), values).astype(np.float32)
         image = sitk.GetImageFromArray(chosen)

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from .errors import OutputError
 from .safe_files import replacing
+from .segmentation_words import BINARY_LABELMAP
 from .tasks import Label, Task
 
 EMPTY_EXTENT = "0 -1 0 -1 0 -1"
@@ -54,10 +55,10 @@ def write_segmentation_nrrd(labels: sitk.Image, task: Task, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     image = sitk.Image(labels)
-    image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")
+    image.SetMetaData("Segmentation_ContainedRepresentationNames", f"{BINARY_LABELMAP}|")
     # Slicer called the source representation "master" up to 5.2.
-    image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
-    image.SetMetaData("Segmentation_SourceRepresentation", "Binary labelmap")
+    image.SetMetaData("Segmentation_MasterRepresentation", BINARY_LABELMAP)
+    image.SetMetaData("Segmentation_SourceRepresentation", BINARY_LABELMAP)
     image.SetMetaData("Segmentation_ConversionParameters", "")
     image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
     shapes = sitk.LabelShapeStatisticsImageFilter()

@@ -11,13 +11,12 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .color_maps import STEPS, AttentionColors
+from .measures import RasPoint
 from .raw_voxels import open_voxels
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
 
 if TYPE_CHECKING:
     from .worker_protocol import Grid, LayerMap
-
-Point = tuple[float, float, float]
 
 COLOR_NODE_TAG = "HLFDAttentionColors"
 
@@ -27,7 +26,7 @@ def add_map(
     layer_map: LayerMap,
     segmentation_node: slicer.vtkMRMLSegmentationNode,
     ct_node: slicer.vtkMRMLScalarVolumeNode,
-    segment: str | None = None,
+    segment: str,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Brings a signed attention map into the scene, and into the result that the segmentation holds.
 
@@ -36,12 +35,11 @@ def add_map(
         layer_map: its raw float32 file is read once; it may be deleted then.
         segmentation_node: refers to the map from now on.
         ct_node: what was segmented.
-        segment: name that the label's segment got; the label's own where none is given.
+        segment: name that the label's segment got.
 
     Raises:
         OSError: the raw file cannot be read.
     """
-    segment = segment or layer_map.label
     image = vtk.vtkImageData()
     image.SetDimensions(*layer_map.image.grid.shape[::-1])
     values = np.ascontiguousarray(open_voxels(layer_map.image), np.float32)
@@ -87,7 +85,7 @@ def is_empty(map_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
     return strongest(map_node) == 0
 
 
-def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed: bool = False) -> Point | None:
+def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed: bool = False) -> RasPoint | None:
     """The strongest cell (RAS in the world, mm) of the slice that holds most attention; None in an empty map.
 
     Args:
@@ -109,7 +107,7 @@ def place_of_most_attention(map_node: slicer.vtkMRMLScalarVolumeNode, *, signed:
     return right, anterior, superior
 
 
-def place_in_result(result: SceneResult, segment: str, layer: str, *, signed: bool = False) -> Point | None:
+def place_in_result(result: SceneResult, segment: str, layer: str, *, signed: bool = False) -> RasPoint | None:
     """`place_of_most_attention` of a layer for a segment, where the CT lies now; None also where the map is gone."""
     map_node = result.map_node(segment, layer) if result.exists else None
     if map_node is None:

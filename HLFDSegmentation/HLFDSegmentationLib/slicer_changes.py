@@ -9,8 +9,9 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .fingerprints import VERSION, fingerprint, voxels_fingerprint
+from .segmentation_words import BINARY_LABELMAP
 from .slicer_ct import part_of, problem_with
-from .slicer_results import BINARY_LABELMAP, voxel_to_own
+from .slicer_results import voxel_to_own
 from .slicer_scene_result import MOVED_MM, SceneResult, is_linear
 
 

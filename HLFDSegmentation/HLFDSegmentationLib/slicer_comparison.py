@@ -9,7 +9,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from .errors import InputError
-from .slicer_attention_maps import Point, place_in_result
+from .measures import RasPoint
+from .slicer_attention_maps import place_in_result
 from .slicer_focus_chart import FocusChart
 from .slicer_later import later
 from .slicer_layer_view import LayerView
@@ -141,7 +142,7 @@ class Comparison:
         if starting:
             when_laid_out(layout_node(self._scene), LAYOUT, lambda: self._begin_at_most_attention(segment, layer))
 
-    def jump_to(self, place: Point) -> None:
+    def jump_to(self, place: RasPoint) -> None:
         """Moves both sides to a place (RAS in the world, mm)."""
         for view in self._views:
             view.jump_to(place)

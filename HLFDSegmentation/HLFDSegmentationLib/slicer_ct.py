@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError, OutputError
+from .measures import Point, RasPoint
 from .raw_voxels import stored_type
 from .slicer_scene_result import is_linear, voxel_to_world
 from .worker_protocol import Grid, RawImage, VoxelType
@@ -67,8 +68,8 @@ class CtPart:
         """(4, 4), from the node's voxels to RAS in the world."""
         return self.own_to_world @ self.voxel_to_own
 
-    def to_world(self, told: tuple[float, float, float]) -> tuple[float, float, float]:
-        """A point in RAS in the world, from one that the worker told (mm in LPS)."""
+    def to_world(self, told: Point) -> RasPoint:
+        """A point in the world, from one that the worker told."""
         x, y, z, _one = self.own_to_world @ self.told_to_own @ RAS_FROM_LPS @ [*told, 1.0]
         return float(x), float(y), float(z)
 

@@ -10,7 +10,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .slicer_hidden_nodes import add_hidden_node
+from .slicer_hidden_nodes import HiddenNodes
 from .slicer_layout import OwnLayout, layout_node, show_layout
 from .slicer_scene_result import SceneResult, number_in, rows_of
 from .slicer_weak import WeakNode
@@ -35,7 +35,7 @@ class FocusChart:
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene
-        self._nodes: list[slicer.vtkMRMLNode] = []
+        self._nodes = HiddenNodes(scene)
         self._focus: list[dict[str, float]] = []
         self._layers: list[str] = []
         self._mark: slicer.vtkMRMLPlotSeriesNode | None = None
@@ -46,7 +46,7 @@ class FocusChart:
     @property
     def chart_node(self) -> slicer.vtkMRMLPlotChartNode | None:
         """The chart, while there is one."""
-        return next((n for n in self._nodes if n.IsA("vtkMRMLPlotChartNode") and n.GetScene() is not None), None)
+        return next(iter(self._nodes.of_class("vtkMRMLPlotChartNode")), None)
 
     def show(self, results: Sequence[SceneResult], segment: str, layer: str) -> None:
         """Charts one or two results in the plot view; takes a layout with a plot view where there is none.
@@ -59,7 +59,7 @@ class FocusChart:
         self._remove_nodes()
         self._focus = [focus_by_layer(result, segment) for result in results]
         self._layers = list(dict.fromkeys(name for focus in self._focus for name in focus))
-        chart = self._add("vtkMRMLPlotChartNode", _("Focus on {segment}").format(segment=segment))
+        chart = self._nodes.add("vtkMRMLPlotChartNode", _("Focus on {segment}").format(segment=segment))
         self._describe(chart, segment)
         styles = (
             (BLUE, "LineStyleSolid", "MarkerStyleCircle"),
@@ -126,7 +126,7 @@ class FocusChart:
         line: str,
         marker: str,
     ) -> slicer.vtkMRMLPlotSeriesNode:
-        series = self._add("vtkMRMLPlotSeriesNode", name)
+        series = self._nodes.add("vtkMRMLPlotSeriesNode", name)
         if table is not None:
             series.SetAndObserveTableNodeID(table.GetID())
         series.SetPlotType(series.PlotTypeScatter)
@@ -142,7 +142,7 @@ class FocusChart:
         return series
 
     def _add_table(self, points: Sequence[tuple[str, float]]) -> slicer.vtkMRMLTableNode:
-        table = self._add("vtkMRMLTableNode", _("Focus by layer"))
+        table = self._nodes.add("vtkMRMLTableNode", _("Focus by layer"))
         self._fill(table, points)
         return table
 
@@ -163,15 +163,8 @@ class FocusChart:
             table.AddColumn(column)
         node.SetAndObserveTable(table)
 
-    def _add(self, class_name: str, name: str) -> slicer.vtkMRMLNode:
-        self._nodes.append(add_hidden_node(self._scene, class_name, name))
-        return self._nodes[-1]
-
     def _remove_nodes(self) -> None:
-        for node in reversed(self._nodes):
-            if node.GetScene() is not None:
-                self._scene.RemoveNode(node)
-        self._nodes.clear()
+        self._nodes.remove()
         self._mark = None
 
     def _bring_into_view(self, chart: slicer.vtkMRMLPlotChartNode) -> None:

@@ -11,7 +11,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from .color_maps import AttentionColors
-from .slicer_attention_maps import Point, color_node, is_empty, is_map, strongest
+from .measures import RasPoint
+from .slicer_attention_maps import color_node, is_empty, is_map, strongest
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_scene_result import SceneResult
 from .slicer_weak import WeakNode
@@ -150,7 +151,7 @@ class LayerView:
         self._fill_segments_again()
         self._result, self._note = None, ""
 
-    def jump_to(self, place: Point) -> None:
+    def jump_to(self, place: RasPoint) -> None:
         """Moves the views to a place (RAS in the world, mm), and the crosshair to it.
 
         A view pans only where the place would lie outside of it.
@@ -316,7 +317,7 @@ class _ViewContent:
         composite.EndModify(modifying)
 
 
-def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: Point) -> bool:
+def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: RasPoint) -> bool:
     ras_to_xy = vtk.vtkMatrix4x4()
     vtk.vtkMatrix4x4.Invert(slice_node.GetXYToRAS(), ras_to_xy)
     x, y = ras_to_xy.MultiplyPoint((*place, 1.0))[:2]

@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
+from .measures import RasPoint
 from .slicer_file_dialog import ask_for_file
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
 from .slicer_scene_result import SceneResult, lesion_rows
@@ -24,7 +25,7 @@ class ReadingPanel:
         on_problem: called with a sentence to show.
     """
 
-    def __init__(self, ui: Any, on_lesion: Callable[[tuple], None], on_problem: Callable[[str], None]) -> None:
+    def __init__(self, ui: Any, on_lesion: Callable[[RasPoint], None], on_problem: Callable[[str], None]) -> None:
         self.ui = ui
         self._on_lesion = on_lesion
         self._on_problem = on_problem

@@ -18,6 +18,7 @@ from .errors import InputError
 from .fingerprints import fingerprints
 from .measures import SegmentMeasures, lesion_row, segment_row
 from .raw_voxels import open_voxels
+from .segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from .slicer_ct import CtPart
 from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
@@ -35,9 +36,6 @@ from .worker_protocol import LayerMap, RawImage
 
 Box = tuple[slice, slice, slice]
 """A part [k, j, i] of an array."""
-
-BINARY_LABELMAP = "Binary labelmap"
-REFERENCE_GEOMETRY = "Reference image geometry"
 
 FOCUS_TYPES = (*[vtk.vtkStringArray] * 2, *[vtk.vtkDoubleArray] * 4, vtk.vtkIntArray)
 """Those of the columns `FOCUS_COLUMNS`."""

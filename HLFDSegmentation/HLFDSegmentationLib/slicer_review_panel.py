@@ -18,6 +18,7 @@ from slicer.util import VTKObservationMixin
 
 from .color_maps import COURSES
 from .errors import HLFDError
+from .measures import RasPoint
 from .slicer_attention_maps import place_in_result
 from .slicer_comparison import Comparison
 from .slicer_focus_chart import FocusChart
@@ -221,7 +222,7 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.reviewHintLabel.setText(note)
             self.ui.reviewHintLabel.show()
 
-    def _jump_to(self, place: tuple) -> None:
+    def _jump_to(self, place: RasPoint) -> None:
         (self._comparison or self._view).jump_to(place)
 
     def _on_most_attention(self, clicked: bool) -> None:

@@ -21,6 +21,7 @@ from slicer.i18n import tr as _
 from .errors import HLFDError, InputError
 from .fingerprints import voxels_fingerprint
 from .hounsfield import voxels_problem
+from .phases import ADDING, PREPARING
 from .slicer_attention_maps import add_map
 from .slicer_ct import CtPart, part_of, write_raw
 from .slicer_dicom import dicom_files
@@ -63,10 +64,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Steps = Generator[None, None, Value]
 """Every `yield` ends a step; the next one begins when the timer fires again."""
-
-PREPARING = "preparing"
-ADDING = "adding the results"
-"""The phases before and after those of the worker."""
 
 CANCEL_SECONDS = 3.0
 """The worker's answer to a cancel is waited for so long; it comes within one second unless the worker was closed."""
@@ -118,8 +115,8 @@ class SegmentationRun:
         roi_node: segment only the box of voxels around this region of interest.
         output_node: add the segments to this segmentation; without it, a new one is made.
         allow_not_hu: segment an image that does not look like HU without asking. The result is marked all the same.
-        on_progress: called with a phase (`PREPARING`, those of the worker, `ADDING`), the share of the whole that is
-            done, 0 to 1, and the seconds that are left, None where they are not known.
+        on_progress: called with a phase (see `phases`), the share of the whole that is done, 0 to 1, and the seconds
+            that are left, None where they are not known.
         on_not_hu: called with a sentence where the CT does not look like HU; the run then waits for `go_on` or
             `cancel`. Without it, such a run fails.
         on_finished: called with the result.
@@ -247,8 +244,7 @@ class SegmentationRun:
         if self._ct is not None and self._ct.GetScene() is None:
             raise InputError(_("The CT is no longer in the scene. Choose a CT."))
         part = part_of(self._ct, self._roi)
-        if self._output is not None and (problem := problem_with_output(self._output, self._ct)):
-            raise InputError(problem)
+        self._check_output()
         self._scene = self._ct.GetScene()
         self._needed = [node for node in (self._ct, self._output) if node is not None]
         return part
@@ -292,16 +288,9 @@ class SegmentationRun:
             self._job = None
         return events
 
-    def _add(
-        self, part: CtPart, package: ModelPackage, answer: SegmentResult, ct_fingerprint: str
-    ) -> Steps[SceneResult]:
-        """Brings what the worker found into the scene.
-
-        Raises:
-            InputError: it would not lie on the CT any more, or the output was changed so that it takes no segments.
-        """
-        if self._output is not None and (problem := problem_with_output(self._output, self._ct)):
-            raise InputError(problem)
+    def _check_still_fits(self, part: CtPart) -> None:
+        """Raises InputError where results would lie beside the CT, or the output was changed so that it takes none."""
+        self._check_output()
         if not part.lies_as(self._ct):
             raise InputError(
                 _(
@@ -309,6 +298,16 @@ class SegmentationRun:
                     "segments would lie beside it. Segment it again."
                 ).format(name=self._ct.GetName())
             )
+
+    def _check_output(self) -> None:
+        if self._output is not None and (problem := problem_with_output(self._output, self._ct)):
+            raise InputError(problem)
+
+    def _add(
+        self, part: CtPart, package: ModelPackage, answer: SegmentResult, ct_fingerprint: str
+    ) -> Steps[SceneResult]:
+        """Brings what the worker found into the scene. Raises InputError where it cannot lie there any more."""
+        self._check_still_fits(part)
         task = package.task
         box = yield from self._in_thread(box_of_labels, answer.labels)
         prints = yield from self._in_thread(fingerprints_of, answer.labels, box, part, task)

@@ -12,6 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
+from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
 from .slicer_ct import problem_with
 from .slicer_later import later
 from .slicer_model_panel import ModelPanel
@@ -154,7 +155,7 @@ class RunPanel:
             chosen = self._models.chosen
             if self._parameters and chosen:
                 self._run = self._new_run(self._parameters, chosen.name)
-                self._on_progress("preparing", 0.0, None)
+                self._on_progress(PREPARING, 0.0, None)
         except HLFDError as error:
             self._on_problem(str(error))
         self.refresh()
@@ -259,12 +260,12 @@ class RunPanel:
 def phases() -> dict[str, str]:
     """What a user reads for each phase of a run."""
     return {
-        "preparing": _("Preparing the CT"),
-        "starting": _("Starting"),
-        "loading the model": _("Loading the model"),
-        "segmenting": _("Segmenting"),
-        "explaining": _("Computing the attention"),
-        "measuring": _("Measuring"),
-        "writing": _("Finishing"),
-        "adding the results": _("Adding the results"),
+        PREPARING: _("Preparing the CT"),
+        STARTING: _("Starting"),
+        LOADING: _("Loading the model"),
+        SEGMENTING: _("Segmenting"),
+        EXPLAINING: _("Computing the attention"),
+        MEASURING: _("Measuring"),
+        WRITING: _("Finishing"),
+        ADDING: _("Adding the results"),
     }

@@ -15,7 +15,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .measures import CSV_COLUMNS
+from .measures import CSV_COLUMNS, RasPoint
 
 CT_REFERENCE = "HLFD.ct"
 TABLE_REFERENCE = "HLFD.table"
@@ -45,8 +45,6 @@ slices count along the CT's k axis, also where only a part of the CT was segment
 
 LESION_NUMBERS = ("center_R_mm", "center_A_mm", "center_S_mm", "volume_mL", "longest_axial_diameter_mm")
 LESION_COLUMNS = ("segment", "lesion", *LESION_NUMBERS[:3])
-
-Point = tuple[float, float, float]
 
 MOVED_MM = 1e-3
 """Less is rounding."""
@@ -338,21 +336,21 @@ class SceneResult:
         numbers = slicer.util.arrayFromVTKMatrix(to_ct).ravel().tolist()
         node.SetAttribute(TO_CT_ATTRIBUTE, " ".join(map(repr, numbers)))
 
-    def lesions(self, segment: str) -> list[tuple[int, Point]]:
+    def lesions(self, segment: str) -> list[tuple[int, RasPoint]]:
         """Number (from 1, the largest) and center (RAS in the world, mm) of each lesion of a segment.
 
         Where the CT has been moved since, by a transform or by hardening one, the centers have moved with it.
         """
         return [lesion for table in self.measures_tables for lesion in self._lesions(table, segment)]
 
-    def _lesions(self, table: slicer.vtkMRMLTableNode, segment: str) -> list[tuple[int, Point]]:
+    def _lesions(self, table: slicer.vtkMRMLTableNode, segment: str) -> list[tuple[int, RasPoint]]:
         # A table of an older version has fewer columns, and is read all the same.
         if any(table.GetColumnIndex(column) < 0 for column in LESION_COLUMNS):
             return []
         moved = self._movement_since(table)
         return [(int(row["lesion"]), moved(_center(row))) for row in lesion_rows(table, segment)]
 
-    def _movement_since(self, table: slicer.vtkMRMLTableNode) -> Callable[[Point], Point]:
+    def _movement_since(self, table: slicer.vtkMRMLTableNode) -> Callable[[RasPoint], RasPoint]:
         """From points in the world when a table was written to where the CT's same voxels lie now."""
         movement = vtk.vtkTransform()
         matrix = vtk.vtkMatrix4x4()
@@ -389,7 +387,7 @@ def tag(segment: slicer.vtkSegment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _center(lesion: Mapping[str, str]) -> Point:
+def _center(lesion: Mapping[str, str]) -> RasPoint:
     """Where a row of the measures tells that a lesion lay."""
     return float(lesion["center_R_mm"]), float(lesion["center_A_mm"]), float(lesion["center_S_mm"])
 

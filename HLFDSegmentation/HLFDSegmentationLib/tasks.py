@@ -189,7 +189,7 @@ class Task:
         return tuple(label for label in self.tumors if label.organ == organ.value)
 
     def values_with_tumors(self, organ: Label) -> list[int]:
-        """The values of an organ and of the tumors that belong to it."""
+        """The values of an organ and of the tumors that belong to it; of a tumor, its own."""
         return [organ.value, *(tumor.value for tumor in self.tumors_of(organ))]
 
     def organ_of(self, label: Label) -> Label:

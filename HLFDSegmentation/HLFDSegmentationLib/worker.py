@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .busy_processor import wait_asleep
 from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputError, PackageError
+from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
-from .worker_forecast import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING, Forecast
+from .worker_forecast import Forecast
 from .worker_protocol import (
     Cancelled,
     CancelRequest,
     Event,
     Failed,
+    FailureKind,
     Finished,
     Progress,
     ProtocolError,
@@ -42,8 +44,6 @@ from .worker_protocol import (
 
 if TYPE_CHECKING:
     from .worker_jobs import Jobs
-
-STARTING = "starting"
 
 PROGRESS_SECONDS = 0.1
 """Progress within a phase is not told more often."""
@@ -224,8 +224,8 @@ def _phases(request: Request) -> list[str]:
     return [LOADING]
 
 
-def _kind(error: HLFDError) -> str:
-    kinds = {
+def _kind(error: HLFDError) -> FailureKind:
+    kinds: dict[type[HLFDError], FailureKind] = {
         NotHUError: "not_hu",
         MissingError: "missing",
         PackageError: "model",
@@ -275,7 +275,7 @@ def main() -> None:
     """Runs the worker until it is idle for too long or its input is closed."""
     parser = argparse.ArgumentParser(prog="HLFDSegmentationLib.worker", description="The segmentation worker.")
     parser.add_argument("--folder", type=Path, help="private folder of the parent, removed when the parent dies")
-    parser.add_argument("--idle-seconds", type=float, default=600, help="end after so long without a request")
+    parser.add_argument("--idle-seconds", type=float, required=True, help="end after so long without a request")
     options = parser.parse_args()
     lead_own_group()
     wait_asleep()

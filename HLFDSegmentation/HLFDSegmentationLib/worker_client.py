@@ -26,6 +26,7 @@ from .worker_protocol import (
     CancelRequest,
     Event,
     Failed,
+    FailureKind,
     Progress,
     ProtocolError,
     Ready,
@@ -227,7 +228,7 @@ class _Ended:
     Attributes:
         was_ready: it took requests before.
         willingly: it had told how its last job ended, and left those that wait to a new worker.
-        kind: see `Failed`.
+        kind: see `FailureKind`.
         sentence: for the user.
     """
 
@@ -237,7 +238,7 @@ class _Ended:
         self.was_ready = was_ready
         self.willingly = was_ready and code == 0
         if error is not None:
-            self.kind = "start"
+            self.kind: FailureKind = "start"
             self.sentence = (
                 f"The segmentation process cannot be started: {error.strerror or error}. "
                 "Restart 3D Slicer; if that does not help, install it again."

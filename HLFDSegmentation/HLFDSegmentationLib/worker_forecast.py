@@ -5,13 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-LOADING, SEGMENTING, EXPLAINING, MEASURING, WRITING = (
-    "loading the model",
-    "segmenting",
-    "explaining",
-    "measuring",
-    "writing",
-)
+from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING
 
 WEIGHTS = {LOADING: 0.1, SEGMENTING: 1.0, EXPLAINING: 1.0, MEASURING: 0.1, WRITING: 0.1}
 """How long each phase takes compared with segmenting, before any has been seen."""

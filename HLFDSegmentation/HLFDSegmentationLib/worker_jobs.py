@@ -18,12 +18,12 @@ from .errors import NotHUError
 from .hounsfield import hu_problem
 from .inference import Segmentation, Segmenter
 from .model_package import ModelPackage, read_package
+from .phases import LOADING, MEASURING, WRITING
 from .pipeline import NOT_HU
 from .quantification import measure
 from .raw_images import new_raw, read_raw, write_raw
 from .report import write_report
 from .volumes import AxialSlices
-from .worker_forecast import LOADING, MEASURING, WRITING
 from .worker_protocol import (
     Answer,
     Device,

@@ -260,6 +260,9 @@ ANSWERS: dict[str, type] = {
 
 # Events
 
+FailureKind = Literal["input", "not_hu", "model", "output", "memory", "missing", "start", "died", "unexpected"]
+"""Why a job did not come to its end; docs/worker.md tells what each means."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -278,7 +281,7 @@ class Progress:
 
     Attributes:
         job: its number.
-        phase: "starting", "loading the model", "segmenting", "explaining", "measuring" or "writing".
+        phase: one of the worker's, see `phases`.
         fraction: share of the whole job that is done, 0 to 1; it never falls.
         seconds_left: estimated; none while there is nothing to estimate from.
     """
@@ -303,13 +306,12 @@ class Failed:
 
     Attributes:
         job: its number.
-        kind: "input", "not_hu", "model", "output", "memory", "missing" (something is not installed), "start" (the
-            worker could not be started), "died" (the worker ended) or "unexpected".
+        kind: why it did not.
         message: sentences for the user: what happened and what to do next.
     """
 
     job: int
-    kind: str
+    kind: FailureKind
     message: str
 
 

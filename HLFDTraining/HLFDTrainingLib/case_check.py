@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.body_orientation import misplaced_organs, side_cautions
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.doubts import WIDEST_SLICES_MM
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.hounsfield_offset import offset_cautions
@@ -32,9 +33,6 @@ from .segment_roles import guess_roles
 from .split import PARTS, USES, Split, label_gap
 from .stored_segments import stored_segments
 from .task_fit import MOST_LEFT_OUT, MOST_UNSEEN, left_out_share, unseen_share
-
-WIDEST_SLICE_SPACING = 10.0
-"""mm. CT of the abdomen is hardly ever thicker; a wider spacing is a sign of slices left out."""
 
 LEAVE_OUT = "Or leave the case out: what is wrong in it is learned."
 
@@ -192,7 +190,7 @@ def _check_ct(case: Case, ct: sitk.Image, task: Task) -> Iterator[Finding]:
             yield Finding(case.name, "warning", problem, LEAVE_OUT)
     across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
     spacing = ct.GetSpacing()[across_slices]
-    if spacing > WIDEST_SLICE_SPACING:
+    if spacing > WIDEST_SLICES_MM:
         remedy = "Check that no slices are missing. Small tumors can lie between such slices."
         yield Finding(case.name, "warning", f"The axial slices are {spacing:g} mm apart.", remedy)
 

@@ -9,11 +9,11 @@ from typing import Any
 from HLFDSegmentationLib.errors import CasesError
 
 from .cases import Case
-from .ct_fingerprints import files_in, fingerprint
+from .ct_fingerprints import files_in, image_fingerprint
 
 Looked = dict[str, Any]
-"""Of a case, as JSON holds it: the `fingerprint` of its "ct" and its "label", none for what has none, and the "state"
-of their files when they were read."""
+"""Of a case, as JSON holds it: the `image_fingerprint` of its "ct" and its "label", none for what has none, and the
+"state" of their files when they were read."""
 
 
 def look_at(cases: Iterable[Case], before: Mapping[str, Looked]) -> dict[str, Looked]:
@@ -38,7 +38,7 @@ def _look_at(case: Case, before: Looked) -> Looked:
     state = [_state(case.ct), _state(case.label)]
     if before.get("state") == state:
         return before
-    now = {"ct": fingerprint(case.ct), "label": fingerprint(case.label)}
+    now = {"ct": image_fingerprint(case.ct), "label": image_fingerprint(case.label)}
     for what, path in (("ct", case.ct), ("label", case.label)):
         if now[what] and before.get(what) and now[what] != before[what]:
             name = "CT" if what == "ct" else "label"

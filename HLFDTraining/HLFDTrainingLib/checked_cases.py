@@ -14,6 +14,9 @@ from .cases import ALL_CASES, Case
 from .progress import ProgressBar
 from .split import Split
 
+CHECKS = "checks.csv"
+"""In the folder of a run or of a comparison: what is found in its cases."""
+
 
 def check_usable(cases: Sequence[Case], task: Task, split: Split, findings_file: Path | None) -> None:
     """Shows what is found in the cases to train with on standard error.

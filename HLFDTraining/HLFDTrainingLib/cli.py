@@ -15,10 +15,10 @@ from HLFDSegmentationLib.errors import HLFDError, InputError
 from .commands.comparing import add_compare
 from .commands.evaluating import add_evaluate
 from .commands.models import add_models
-from .commands.new_command import STOPPED
 from .commands.packaging import add_package
 from .commands.segmenting import add_demo, add_explain, add_segment
 from .commands.training import add_train
+from .run_state import STOPPED_STATUS
 from .stop_signal import ending_as_interrupted
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hlfd: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("hlfd: stopped.", file=sys.stderr)
-        return STOPPED
+        return STOPPED_STATUS
     except MemoryError:
         print(
             "hlfd: the memory of this computer does not suffice. Close other programs, or crop the CT.", file=sys.stderr

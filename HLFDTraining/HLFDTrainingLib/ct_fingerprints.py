@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.package_files import LEFT_BY_FILE_MANAGERS
 
 from .cases import Case
 
@@ -16,32 +17,31 @@ WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha")
 CHUNK = 1 << 20
 
 
-def fingerprints(cases: Iterable[Case]) -> dict[str, str]:
+def ct_fingerprints(cases: Iterable[Case]) -> dict[str, str]:
     """The fingerprint of each case's CT by the case's name, of those that have one."""
-    return {case.name: key for case in cases if (key := fingerprint(case.ct))}
+    return {case.name: key for case in cases if (key := image_fingerprint(case.ct))}
 
 
-def fingerprint(ct: Path) -> str | None:
-    """The SHA-256 of a CT's file, or of the files of its DICOM folder in any order.
+def image_fingerprint(path: Path) -> str | None:
+    """The SHA-256 of the file of a CT or of a label, or of the files of a DICOM folder in any order.
 
     None where there is no file, or one that may be a header whose voxels lie in another one.
     """
     try:
-        if ct.is_dir():
-            files = sorted(map(_of_file, files_in(ct)))
+        if path.is_dir():
+            files = sorted(map(_of_file, files_in(path)))
             return sha256("".join(files).encode()).hexdigest() if files else None
-        return _of_file(ct) if ct.name.lower().endswith(WHOLE_FILES) else None
+        return _of_file(path) if path.name.lower().endswith(WHOLE_FILES) else None
     except OSError:
         return None
 
 
 def files_in(folder: Path) -> list[Path]:
     """The files in a DICOM folder, without those that file managers leave in any folder."""
-    left = {"thumbs.db", "desktop.ini"}
     return [
         path
         for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in left
+        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in LEFT_BY_FILE_MANAGERS
     ]
 
 

@@ -11,7 +11,7 @@ from HLFDSegmentationLib.errors import TrainingError
 
 from .case_files import look_at
 from .cases import Case
-from .ct_fingerprints import check_patients_named_alike, fingerprints
+from .ct_fingerprints import check_patients_named_alike, ct_fingerprints
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .split import PARTS, Split, split_by_patient, split_onward
@@ -57,7 +57,7 @@ def known_files(run: RunFolder) -> dict[str, dict[str, Any]]:
 
 
 def patients_by_ct(run: RunFolder) -> dict[str, str]:
-    """The patient of each CT by its `fingerprint`, in this run and in those that its first weights come from.
+    """The patient of each CT by its `image_fingerprint`, in this run and in those that its first weights come from.
 
     None of runs that were begun by an older version.
     """
@@ -132,6 +132,6 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
     sources = [plan.student_weights, plan.teacher_weights]
     patients = patients_met_by_ct(sources)
     if patients:
-        check_patients_named_alike(cases, fingerprints(cases), patients)
+        check_patients_named_alike(cases, ct_fingerprints(cases), patients)
     before = parts_met(sources)
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)

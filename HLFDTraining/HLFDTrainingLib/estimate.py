@@ -25,12 +25,13 @@ from .cases import Case
 from .given_weights import keep_given_weights
 from .memory import DeviceMemory
 from .plan import TrainingPlan
+from .run_events import Report
 from .run_folder import RunFolder
 from .run_start import start_run
 from .slice_loading import helpers_for
 from .slices import collate
 from .split import Split
-from .stage import Report, Result, Stage, StageState
+from .stage import Result, Stage, StageState
 from .stored_slices import SliceItem, list_slices, training_slices
 from .trainer import TrainingRun, check_slices
 
@@ -105,10 +106,7 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
     training = training_slices(split.train, plan.task, plan.seed)
     validation = list_slices(split.validation, plan.task)
     check_slices(training, validation)
-    # A case without any label is hardly learned from, and alone not at all.
-    with_label = {item.case.name for item in training if item.labelled}
-    largest = _largest([case for case in split.train if case.name in with_label])
-    sample = Split((largest,), (_largest(split.validation),), ())
+    sample = _sample(training, split)
     device = choose_device(plan.device)
     memory = DeviceMemory(device)
     cuda = [device] if device.type == "cuda" else []
@@ -121,27 +119,24 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
         _copy_given(RunFolder(folder), run)
         trial = _TrialRun(run, memory, report)
         trial.measure()
-        slice_bytes = _mean_size(run.cache)
-    stages = trial.measured
-    scale = sum(map(_voxels, (*split.train, *split.validation))) / sum(
-        map(_voxels, (*sample.train, *sample.validation))
-    )
-    disk = _distinct([*training, *validation]) * slice_bytes + trial.given_bytes
-    disk += sum(stage.files_bytes for stage in stages.values())
-    disk += max(stage.checkpoint_bytes for stage in stages.values())  # a checkpoint is written beside the former one
-    needed = max(memory.peak(), *(stage.memory_bytes for stage in stages.values()))
-    fitting = min(stage.fitting_batch for stage in stages.values())
-    problems = (memory_problem(needed, memory, fitting), disk_problem(disk, folder))
+    needed, disk = trial.memory_bytes(), trial.disk_bytes(_distinct([*training, *validation]))
+    problems = (memory_problem(needed, memory, trial.fitting_batch()), disk_problem(disk, folder))
     return Estimate(
         epochs=plan.stages,
-        epoch_seconds={
-            name: stage.epoch_seconds(len(training) / batch, len(validation)) for name, stage in stages.items()
-        },
-        reading_seconds=trial.reading_seconds * scale,
+        epoch_seconds=trial.epoch_seconds(len(training) / batch, len(validation)),
+        reading_seconds=trial.reading_seconds * _voxels_to_read(split) / _voxels_to_read(sample),
         memory_bytes=needed,
         disk_bytes=disk,
-        warnings=tuple(problem for problem in problems if problem),
+        warnings=tuple(filter(None, problems)),
     )
+
+
+def _sample(training: Sequence[SliceItem], split: Split) -> Split:
+    """The largest case to learn from and the largest one to validate on."""
+    # A case without any label is hardly learned from, and alone not at all.
+    with_label = {item.case.name for item in training if item.labelled}
+    learned_from = [case for case in split.train if case.name in with_label]
+    return Split((max(learned_from, key=_voxels),), (max(split.validation, key=_voxels),), ())
 
 
 def _copy_given(begun: RunFolder, trial: RunFolder) -> None:
@@ -239,6 +234,7 @@ class _TrialRun(TrainingRun):
 
     def __init__(self, folder: RunFolder, memory: DeviceMemory, report: Report) -> None:
         super().__init__(folder)
+        self.memory = memory
         self.measured: dict[str, _Measured] = {}
         self.stage_type = partial(_TrialStage, memory=memory, keep=self.measured.__setitem__, tell=report)
 
@@ -250,6 +246,26 @@ class _TrialRun(TrainingRun):
         slices = self.read_slices()
         self.reading_seconds = time.monotonic() - started
         self.train_stages(*slices)
+        self.slice_bytes = _mean_size(self.folder.cache)
+
+    def epoch_seconds(self, steps: float, slices: int) -> dict[str, float]:
+        """Of an epoch of each stage with so many steps and slices to validate on."""
+        return {name: stage.epoch_seconds(steps, slices) for name, stage in self.measured.items()}
+
+    def memory_bytes(self) -> int:
+        """Most that is held at a time."""
+        return max(self.memory.peak(), *(stage.memory_bytes for stage in self.measured.values()))
+
+    def fitting_batch(self) -> int:
+        """One that was seen to fit into the memory in every stage."""
+        return min(stage.fitting_batch for stage in self.measured.values())
+
+    def disk_bytes(self, slices: int) -> int:
+        """Of the folder of a run with so many slices, when it is largest."""
+        stages = self.measured.values()
+        files = self.given_bytes + sum(stage.files_bytes for stage in stages)
+        # A checkpoint is written beside the former one.
+        return slices * self.slice_bytes + files + max(stage.checkpoint_bytes for stage in stages)
 
 
 class _TrialStage(Stage):
@@ -349,8 +365,8 @@ class _TrialStage(Stage):
         return time.monotonic() - started
 
 
-def _largest(cases: Sequence[Case]) -> Case:
-    return max(cases, key=_voxels)
+def _voxels_to_read(split: Split) -> int:
+    return sum(map(_voxels, (*split.train, *split.validation)))
 
 
 def _voxels(case: Case) -> int:

@@ -15,7 +15,10 @@ from .metrics import METRICS, CaseMetrics, Summary
 
 
 def write_metrics_csv(figures: Sequence[CaseMetrics], path: Path) -> None:
-    """One row a case and label, with `METRICS` as columns; empty where a figure has no meaning. Raises OutputError."""
+    """One row for each case and label that has a figure, with `METRICS` as columns, empty where one has no meaning.
+
+    Raises OutputError.
+    """
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, ("case", "label", *METRICS))
         writer.writeheader()

@@ -15,7 +15,6 @@ from .run_folder import RunFolder
 ROW_FIGURES = "figures.json"
 """What `hlfd compare` has measured of a row's student; see `compare.measuring`."""
 
-
 ON_ALL_CASES = ("false_positive_lesions",)
 """Those of `METRICS` that tell something of a network in a case without the label, too."""
 

@@ -10,6 +10,8 @@ from typing import Any
 from .process_files import read_object
 
 COMPARISON = "comparison.json"
+"""In the folder of a run: the figures of its networks. In that of a comparison of methods: what all its rows share."""
+
 FIGURES = (
     ("dice", 3),
     ("hd95_mm", 1),

@@ -89,12 +89,12 @@ def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
 
 
-def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str = "student", method: str | None = None) -> str:
+def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str, method: str) -> str:
     """A model card, Markdown, of what the run knows; see `package_run` for the method."""
     plan, best = run.plan(), run.best(stage)
     network_name, run_method = _made(plan, stage)
     origin = "trained on the labels alone" if run_method == "none" else f"distilled from {plan.teacher} by {run_method}"
-    if method not in (None, run_method):
+    if method != run_method:
         origin = f"trained by {method}"
     epochs = plan.teacher_epochs if stage == "teacher" else plan.student_epochs
     split = run.split(plan)

@@ -9,13 +9,20 @@ from typing import Any
 
 WAIT_SECONDS = 0.05
 
+PROCESS, LOG, OLD_LOG = "process", "log.txt", "log.old.txt"
+"""Names of what a process that trains keeps in a run folder: a folder, and two files beside it."""
+
 
 class ProcessFiles:
     """Paths in a run folder, and of what a process that trains there keeps beside it; of the standard library alone.
 
     Attributes:
         run: the folder.
-        plan, events, result, stop: as `RunFolder` has them.
+        plan: what is to be done; there once the run is begun.
+        events: the progress.
+        result: what was achieved; there once the last stage is finished.
+        stop: while it is there, training stops at the next step as after SIGTERM, which a process without a console
+            does not get on Windows. `hlfd train` removes it when it begins.
         log, old_log: what the trainer printed last, and before that.
         lock: who trains here; there while somebody does.
         guard: locked by the operating system while the lock is changed.
@@ -29,9 +36,9 @@ class ProcessFiles:
         self.events = self.run / "events.jsonl"
         self.result = self.run / "result.json"
         self.stop = self.run / "stop"
-        self.log = self.run / "log.txt"
-        self.old_log = self.run / "log.old.txt"
-        self.folder = self.run / "process"
+        self.log = self.run / LOG
+        self.old_log = self.run / OLD_LOG
+        self.folder = self.run / PROCESS
         self.lock = self.folder / "lock.json"
         self.guard = self.folder / "guard"
         self.step = self.folder / "step.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ LAST_BYTES = 65_536
 
 Event = dict[str, Any]
 """What a trainer tells; docs/training.md has the entries."""
+
+Report = Callable[[Event], None]
+"""Receives one event at a time."""
 
 
 class EventFollower:

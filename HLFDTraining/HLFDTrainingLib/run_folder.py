@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,18 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import write_json
 
 from .cases import find_cases
+from .outcome_table import COMPARISON
 from .plan import TrainingPlan
+from .process_files import ProcessFiles
+from .run_events import Event, Report
 from .split import Split
 from .weights_files import read_weights, writing
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.networks.network import SegmentationNetwork
+
+PREVIEW = "preview.npz"
+"""In the folder of a stage: what its network makes of one validation slice; see `preview`."""
 
 
 class RunFolder:
@@ -31,16 +37,16 @@ class RunFolder:
 
     Attributes:
         comparison: figures of all networks on the test cases, written by `comparison_table`.
-        stop_file: while it is there, training stops at the next step as after SIGTERM, which a process without a
-            console does not get on Windows. `hlfd train` removes it when it begins.
+        events, stop_file: see `ProcessFiles`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._files = ProcessFiles(path)
         self.cache = self.path / "cache"
-        self.events = self.path / "events.jsonl"
-        self.comparison = self.path / "comparison.json"
-        self.stop_file = self.path / "stop"
+        self.events = self._files.events
+        self.comparison = self.path / COMPARISON
+        self.stop_file = self._files.stop
 
     def stage(self, name: str) -> Path:
         """The folder of a stage."""
@@ -48,39 +54,38 @@ class RunFolder:
 
     def preview(self, stage: str) -> Path:
         """The file that shows what a stage's network makes of one validation slice; see `preview`."""
-        return self.stage(stage) / "preview.npz"
+        return self.stage(stage) / PREVIEW
 
     def given(self, role: str) -> Path:
         """The weights that the plan brings for the teacher or the student, copied here at the start of training."""
         return self.path / "given" / f"{role}.pt"
 
     @property
-    def stages(self) -> dict[str, int]:
-        """Epochs of each stage by its name, in the order of training."""
-        return self.plan().stages
-
-    @property
     def started(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / "plan.json").is_file()
+        return self._files.plan.is_file()
 
     @property
     def finished(self) -> bool:
         """Whether the last stage was finished here."""
-        return (self.path / "result.json").is_file()
+        return self._files.result.is_file()
 
     def plan(self) -> TrainingPlan:
         """The plan that the run was started with."""
-        return TrainingPlan.from_dict(self.read("plan.json"))
+        return TrainingPlan.from_dict(self.read(self._files.plan.name))
+
+    def write_plan(self, plan: TrainingPlan) -> None:
+        """Writes the plan; from then on the run is `started`. Raises OutputError."""
+        write_json(self._files.plan, plan.to_dict())
 
     def split(self, plan: TrainingPlan) -> Split:
         """The cases, as they were split at the start."""
         return Split.from_dict(self.read("split.json"), find_cases(self.path / "cases.json", plan.task))
 
-    def logging(self, report: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def logging(self, report: Report) -> Report:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
 
-        def log(event: dict[str, Any]) -> None:
+        def log(event: Event) -> None:
             if event["event"] != "step":
                 with writing(self.events), open(self.events, "a", encoding="utf-8") as stream:
                     stream.write(json.dumps(event) + "\n")
@@ -114,7 +119,11 @@ class RunFolder:
                 f"The training run in {self.path} is not finished. Go on with it: hlfd train -o {quoted(self.path)} "
                 "--resume"
             )
-        return self.read("result.json")
+        return self.read(self._files.result.name)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes what was achieved; from then on the run is `finished`. Raises OutputError."""
+        write_json(self._files.result, result)
 
     def best(self, stage: str) -> dict[str, Any]:
         """The best network of a stage, with its epoch and criterion. Raises TrainingError where there is none."""

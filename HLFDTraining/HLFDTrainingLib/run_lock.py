@@ -24,7 +24,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-Processes = tuple[tuple[int, str], ...]
+HoldingProcesses = tuple[tuple[int, str], ...]
 """Number and start of each process (`process_identity.start_of`)."""
 
 TOKEN_VARIABLE = "HLFD_RUN_LOCK"
@@ -43,7 +43,7 @@ class Holder:
 
     token: str
     computer: str
-    processes: Processes
+    processes: HoldingProcesses
 
     @property
     def elsewhere(self) -> bool:
@@ -126,7 +126,7 @@ class RunLock:
             if holder is not None and holder.elsewhere:
                 unlink_waiting(self.files.lock)
 
-    def _change(self, token: str, change: Callable[[Processes], Processes]) -> bool:
+    def _change(self, token: str, change: Callable[[HoldingProcesses], HoldingProcesses]) -> bool:
         with self._alone():
             holder = self._owner()
             if holder is None or holder.token != token:

@@ -38,4 +38,4 @@ def start_run(
     sources = [plan.student_weights, plan.teacher_weights]
     run.write(EARLIER, parts_met(sources))
     run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources), "files": dict(files or {})})
-    run.write("plan.json", plan.to_dict())
+    run.write_plan(plan)

@@ -18,6 +18,8 @@ LITTLE_SPACE = 50_000_000
 
 KEPT = "What was trained up to the last whole epoch is kept: continue the run."
 STOPPED_STATUS = 130
+"""Exit status of a command that was stopped, as a shell has it."""
+
 STOPPED = "Training was stopped. Continue it when you like."
 INTERRUPTED = "The training was interrupted: its program was ended, or the computer went down."
 ENDED_FROM_OUTSIDE = {"SIGTERM", "SIGHUP", "SIGINT", "SIGPIPE"}

@@ -14,6 +14,7 @@ import numpy as np
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from HLFDSegmentationLib.slicer_ct import Extent, part_of
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.worker_protocol import Grid
@@ -28,8 +29,6 @@ from .scene_cases import CaseRow
 from .slicer_cases import Nodes, gone, unbent
 from .split import PARTS, Split
 
-BINARY_LABELMAP = "Binary labelmap"
-REFERENCE_GEOMETRY = "Reference image geometry"
 SLICES_A_STEP = 8
 
 WAIT_SECONDS = 0.02

@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 import vtk
-from HLFDSegmentationLib.slicer_hidden_nodes import add_hidden_node
+from HLFDSegmentationLib.slicer_hidden_nodes import HiddenNodes
 from slicer.i18n import tr as _
 
 from .slicer_own_layout import CHART_LAYOUT, DICE, LOSS, own_layout
@@ -82,13 +82,13 @@ class _Chart:
     def __init__(self, scene: slicer.vtkMRMLScene, view: str) -> None:
         self._scene = scene
         self._view = view
-        self._nodes: list[slicer.vtkMRMLNode] = []
+        self._nodes = HiddenNodes(scene)
         self._series: list[str] = []
 
     @property
     def node(self) -> slicer.vtkMRMLPlotChartNode | None:
         """The chart, while there is one."""
-        return next((n for n in self._nodes if n.IsA("vtkMRMLPlotChartNode") and n.GetScene() is not None), None)
+        return next(iter(self._nodes.of_class("vtkMRMLPlotChartNode")), None)
 
     def show(
         self,
@@ -103,7 +103,7 @@ class _Chart:
         """Shows columns over the epochs, and levels to beat as dashed lines in the color of the same column."""
         lines = {name: level for name, level in (lines or {}).items() if name in columns}
         series = [title, *columns, *lines]
-        if series != self._series or any(node.GetScene() is None for node in self._nodes):
+        if series != self._series or not self._nodes.whole:
             self.remove()
             self._build(title, axis, list(columns), list(lines))
             self._series = series
@@ -121,21 +121,18 @@ class _Chart:
 
     def remove(self) -> None:
         """Removes the nodes."""
-        for node in reversed(self._nodes):
-            if node.GetScene() is not None:
-                self._scene.RemoveNode(node)
-        self._nodes.clear()
+        self._nodes.remove()
         self._series = []
 
     def _build(self, title: str, axis: str, columns: Sequence[str], lines: Sequence[str]) -> None:
-        chart = self._add("vtkMRMLPlotChartNode", title)
+        chart = self._nodes.add("vtkMRMLPlotChartNode", title)
         chart.SetTitle(title)
         chart.SetXAxisTitle(_("epoch"))
         chart.SetYAxisTitle(axis)
         chart.SetXAxisRangeAuto(False)
         chart.SetYAxisRangeAuto(True)
-        table = self._add("vtkMRMLTableNode", title)
-        levels = self._add("vtkMRMLTableNode", _("{title} of the teacher").format(title=title))
+        table = self._nodes.add("vtkMRMLTableNode", title)
+        levels = self._nodes.add("vtkMRMLTableNode", _("{title} of the teacher").format(title=title))
         for number, name in enumerate(columns):
             style = LINES[number // len(COLORS) % len(LINES)]
             self._add_series(chart, name, table, name, number, style, marker=True)
@@ -154,7 +151,7 @@ class _Chart:
         *,
         marker: bool,
     ) -> None:
-        series = self._add("vtkMRMLPlotSeriesNode", name)
+        series = self._nodes.add("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetPlotType(series.PlotTypeScatter)
         series.SetXColumnName(EPOCH)
@@ -167,7 +164,7 @@ class _Chart:
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
     def _fill(self, curves: StageCurves, columns: Mapping[str, Sequence[float]], lines: Mapping[str, float]) -> None:
-        table, levels = (node for node in self._nodes if node.IsA("vtkMRMLTableNode"))
+        table, levels = self._nodes.of_class("vtkMRMLTableNode")
         # VTK logs an error for a line of a single point.
         times = 2 if len(curves.epochs) == 1 else 1
         table.SetAndObserveTable(
@@ -175,10 +172,6 @@ class _Chart:
         )
         ends = [0.5, max(curves.planned, 2) + 0.5]
         levels.SetAndObserveTable(_table({EPOCH: ends, **{name: [level] * 2 for name, level in lines.items()}}))
-
-    def _add(self, class_name: str, name: str) -> slicer.vtkMRMLNode:
-        self._nodes.append(add_hidden_node(self._scene, class_name, name))
-        return self._nodes[-1]
 
 
 def _table(columns: Mapping[str, Sequence[float]]) -> vtk.vtkTable:

@@ -18,6 +18,7 @@ from slicer.i18n import tr as _
 from .event_sentences import readable_log
 from .process_files import ProcessFiles, read_object
 from .run_events import Event
+from .run_folder import RunFolder
 from .run_list import RunRow, describe_run, list_runs, rename_run, run_name
 from .run_lock import RunLock
 from .run_progress import RunProgress, progress_of
@@ -359,7 +360,7 @@ class TrainingPanel:
 
     def _draw_preview(self, run: ShownRun) -> None:
         """Draws the newest preview, if it is not drawn yet."""
-        path = run.folder / run.stage / "preview.npz"
+        path = RunFolder(run.folder).preview(run.stage)
         try:
             changed = path.stat().st_mtime
         except OSError:

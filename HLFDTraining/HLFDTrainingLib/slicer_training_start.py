@@ -28,6 +28,7 @@ from slicer.i18n import tr as _
 
 from .cases import find_cases
 from .plan import TrainingPlan
+from .process_files import ProcessFiles
 from .process_identity import computer_name, start_of
 from .run_events import event_of
 from .run_folder import RunFolder
@@ -41,7 +42,7 @@ DRAFT_PREFIX = ".preparing-"
 OLD_SECONDS = 86400
 MEASURED = "measured"
 
-Estimate = Mapping[str, Any]
+Measured = Mapping[str, Any]
 
 
 class Asked(NamedTuple):
@@ -106,7 +107,7 @@ class TrainingStart:
         self._show_problem = show_problem
         self._draft: Path | None = None
         self._written: Written | None = None
-        self._measured: tuple[Asked, Estimate] | None = None
+        self._measured: tuple[Asked, Measured] | None = None
         self._asked: Asked | None = None
         self._work: Any = None
         self._train_then = False
@@ -229,7 +230,7 @@ class TrainingStart:
         else:
             self._on_measured(asked, written, self._measured[1])
 
-    def _on_measured(self, asked: Asked, written: Written, estimate: Estimate) -> None:
+    def _on_measured(self, asked: Asked, written: Written, estimate: Measured) -> None:
         self._plan_panel.show_estimate(estimate)
         # What was drawn while the cases were written would not be learned from.
         self._cases.refresh()
@@ -241,14 +242,14 @@ class TrainingStart:
         else:
             self._end("")
 
-    def _wanted(self, estimate: Estimate) -> bool:
+    def _wanted(self, estimate: Measured) -> bool:
         """Asks where something will not fit."""
         if not estimate["warnings"]:
             return True
         question = _("{warnings}\n\nTrain all the same?").format(warnings="\n\n".join(estimate["warnings"]))
         return slicer.util.confirmOkCancelDisplay(question, _("HLFD Training: this may not fit"))
 
-    def _start(self, asked: Asked, written: Written, estimate: Estimate) -> None:
+    def _start(self, asked: Asked, written: Written, estimate: Measured) -> None:
         plan = asked.plan
         if asked.hours:
             epochs = {f"{stage}_epochs": count for stage, count in estimate["epochs"].items() if stage != "undistilled"}
@@ -262,7 +263,7 @@ class TrainingStart:
         try:
             replace_waiting(draft.path, run)
         except OSError as error:
-            (draft.path / "plan.json").unlink(missing_ok=True)  # It is still to be begun.
+            ProcessFiles(draft.path).plan.unlink(missing_ok=True)  # It is still to be begun.
             sentence = _("{run} cannot be made: {reason}. Choose another name or folder.")
             raise OutputError(sentence.format(run=run, reason=error.strerror)) from error
         self._draft = self._written = None

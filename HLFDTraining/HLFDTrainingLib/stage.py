@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,9 @@ from .partial_labels import Target
 from .plan import TrainingPlan
 from .preview import write_preview
 from .processes import Processes
-from .slice_loading import SliceLoader, helpers_for
+from .run_events import Report
+from .run_folder import PREVIEW
+from .slice_loading import Requests, SliceLoader, helpers_for
 from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
@@ -40,9 +42,6 @@ MEMORY_WAITS = (1, 5, 15, 30)
 """Seconds between the trials of a step for which the device's memory was too full, as by a segmentation."""
 
 Result = TypeVar("Result")
-Report = Callable[[dict[str, Any]], None]
-Requests = Sequence[tuple[int, int]]
-
 
 TEACHERS = ("teacher.", "student.teacher.")
 """What the names of a learner's weights begin with that are its teacher's, or that of the head, which reads one."""
@@ -147,12 +146,19 @@ class Stage:
         """The best network so far."""
         return self.folder / "best.pt"
 
+    @property
+    def preview(self) -> Path:
+        """What the network made of one validation slice after the last epoch; see `preview`."""
+        return self.folder / PREVIEW
+
     def run(self) -> StageState:
         """Trains to the last epoch, from the last checkpoint where there is one.
 
         Raises:
             Stopped: stopping was asked for; `last.pt` holds the state.
-            TrainingError: the loss became infinite or no number.
+            TrainingError: the loss became infinite or no number, the memory does not suffice, or `last.pt` is damaged
+                or another network's.
+            OutputError: a file cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.last.is_file():
@@ -362,8 +368,7 @@ class Stage:
         counts = self.overlaps(self._numbers_until_stopped())
         if self.processes.first:
             with self._precision():
-                path = self.folder / "preview.npz"
-                write_preview(path, self.learner.student, self.validation, self.shown, self.device)
+                write_preview(self.preview, self.learner.student, self.validation, self.shown, self.device)
         merged: Counts = {}
         for part in self.processes.gather(counts):
             for name, rows in part.items():

@@ -17,7 +17,10 @@ STOPPING = "Stopping at the next step, with a checkpoint. Ctrl-C again ends at o
 
 
 class StopSignal:
-    """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second one ends at once."""
+    """Turns the first SIGINT and the first SIGTERM into a request to stop at the next step.
+
+    A second SIGINT, or a second SIGTERM, ends at once.
+    """
 
     def __init__(self) -> None:
         self.requested = False

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import SimpleITK as sitk
-from HLFDSegmentationLib.given_segmentation import segment_names
+from HLFDSegmentationLib.given_segmentation import segment_entry, segment_keys
 
 from .segment_roles import SceneSegment
 
-VALUE = "_LabelValue"
-TAGS = "_Tags"
 TERMINOLOGY = "TerminologyEntry"
 
 
@@ -22,16 +20,15 @@ def stored_segments(label: sitk.Image, path: Path) -> dict[int, SceneSegment]:
         path: of the file.
 
     Raises:
-        InputError: the file gives a name to what is no value.
+        InputError: a segment's value is no whole number.
     """
-    names = segment_names(label, path)
-    keys = [key for key in label.GetMetaDataKeys() if key.startswith("Segment") and key.endswith(VALUE)]
-    codes = {int(label.GetMetaData(key)): _terminology(label, key.removesuffix(VALUE)) for key in keys}
-    return {value: SceneSegment(str(value), name, codes[value]) for value, name in names.items()}
+    return {
+        value: SceneSegment(str(value), segment_entry(label, segment, "Name"), _terminology(label, segment))
+        for value, segment in segment_keys(label, path).items()
+    }
 
 
 def _terminology(label: sitk.Image, segment: str) -> str:
     """The codes among a segment's tags, which are written as `NAME:TEXT|NAME:TEXT|`; empty where there are none."""
-    key = segment + TAGS
-    tags = label.GetMetaData(key).split("|") if key in label else []
+    tags = segment_entry(label, segment, "Tags").split("|")
     return dict(tag.split(":", 1) for tag in tags if ":" in tag).get(TERMINOLOGY, "")

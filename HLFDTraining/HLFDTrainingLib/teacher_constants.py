@@ -98,7 +98,7 @@ class TeacherConstants:
             name = constant.name
             if constant.kind == "prediction" and len(constant.layers) > 1:
                 assert self.distiller.unified_head is not None  # Who makes such a constant needs one.
-                name += f"_by_{fingerprint(self.distiller.unified_head)}"
+                name += f"_by_{weights_fingerprint(self.distiller.unified_head)}"
             self._names[constant] = name
         return self._names[constant]
 
@@ -120,10 +120,10 @@ def open_store(
         torch.__version__,
     ]
     key = sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
-    return ConstantStore(Path(folder) / f"{fingerprint(teacher)}-{key}", len(listed) * ORIENTATIONS)
+    return ConstantStore(Path(folder) / f"{weights_fingerprint(teacher)}-{key}", len(listed) * ORIENTATIONS)
 
 
-def fingerprint(module: nn.Module) -> str:
+def weights_fingerprint(module: nn.Module) -> str:
     """Sixteen hexadecimal digits that tell a module's weights from all others."""
     digest = sha256()
     for name, value in sorted(module.state_dict().items()):

@@ -25,10 +25,11 @@ from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
 from .processes import Processes
+from .run_events import Report
 from .run_folder import RunFolder
 from .slices import SliceDataset
 from .split import Split
-from .stage import CRITERION, Report, Stage, StageState, Stopped, autocast_type, load_trained_state
+from .stage import CRITERION, Stage, StageState, Stopped, autocast_type, load_trained_state
 from .stored_slices import chosen_slices, list_slices
 from .teacher_constants import TeacherConstants, open_store
 from .weights_files import read_weights
@@ -55,6 +56,7 @@ class TrainingRun:
 
     Raises:
         TrainingError: a folder for constants, and another augmentation.
+        InputError: this computer has no such device.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class TrainingRun:
         Raises:
             TrainingError: training cannot go on (docs/training.md lists the reasons).
             CasesError: a case that is learned from or validated on is gone.
+            OutputError: a file of the run cannot be written.
             Stopped: stopping was asked for.
         """
         if self.folder.finished:
@@ -98,7 +101,7 @@ class TrainingRun:
         with _telling_missing_files(self.split):
             result = self.result(self.train_stages(*self.read_slices()))
         if self.processes.first:
-            self.folder.write("result.json", result)
+            self.folder.write_result(result)
             shutil.rmtree(self.folder.cache, ignore_errors=True)
         return self._finished(result)
 

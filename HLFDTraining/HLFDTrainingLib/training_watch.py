@@ -1,7 +1,8 @@
 """The process that starts a trainer, outlives Slicer with it, keeps its log, and writes down how it ended.
 
-`training_process.TrainingProcess` starts it: `python -m HLFDTrainingLib.training_watch OPTIONS`. It loads nothing but
-the standard library. Without it nobody would be there to see that the system ended the trainer for lack of memory.
+`training_process.TrainingProcess` starts it: `python -m HLFDTrainingLib.training_watch ORDERS`, with its `Orders` as
+JSON. It loads nothing but the standard library. Without it nobody would be there to see that the system ended the
+trainer for lack of memory.
 """
 
 from __future__ import annotations

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 
-from .new_command import STOPPED, new_command
+from ..plan import Augmentation, Precision, TrainingPlan
+from ..run_state import STOPPED_STATUS
+from .new_command import new_command
 
 if TYPE_CHECKING:
     from ..cases import Case
     from ..compare.rows import Row
-    from ..plan import TrainingPlan
+    from ..run_events import Event, Report
     from ..split import Split
 
 
@@ -27,7 +28,7 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("cases", type=Path, help="folder or cases.json (docs/cases.md)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the comparison; goes on with it")
     parser.add_argument("--methods", type=words, required=True, help="with commas between: none,kd,hlfd:full:beta=0.5")
-    parser.add_argument("--students", type=words, default=["mobilenetv2-unet"], help="networks, with commas between")
+    parser.add_argument("--students", type=words, default=[TrainingPlan.student], help="networks, with commas between")
     parser.add_argument("--seeds", type=whole_numbers, default=[0], help="of the students, with commas between")
     parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
     parser.add_argument("--teacher", help="network of the teacher")
@@ -37,8 +38,8 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--head-epochs", type=int, help="of the head that HLFD reads the teacher with")
     parser.add_argument("--batch", type=int, help="slices a step")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
-    parser.add_argument("--augmentation", choices=("anatomical", "orientations"), help="changes of the slices")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
+    parser.add_argument("--augmentation", choices=get_args(Augmentation), help="changes of the slices")
+    parser.add_argument("--precision", choices=get_args(Precision), help="of the networks")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--teacher-seed", type=int, help="of the teacher, and of the split")
     parts = parser.add_mutually_exclusive_group()
@@ -115,7 +116,7 @@ def _compare(options: argparse.Namespace) -> int:
         except Stopped:
             if not options.json:
                 print("Stopped. Repeat the command to go on.")
-            return STOPPED
+            return STOPPED_STATUS
     if not options.json:
         print((options.output / "table.md").read_text(encoding="utf-8"))
         print(f"Report: {options.output / 'report.html'}")
@@ -127,7 +128,7 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
     from HLFDSegmentationLib.devices import choose_device
     from HLFDSegmentationLib.output_folder import check_makeable
 
-    from ..checked_cases import check_usable
+    from ..checked_cases import CHECKS, check_usable
     from ..compare.folder import ComparisonFolder, check_test_part
     from ..compare.rows import check_rows, rows_of
 
@@ -150,7 +151,7 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
     check_test_part(split)
     check_makeable(options.output)
     folder.check_unused()
-    check_usable(cases, plan.task, split, options.output / "checks.csv")
+    check_usable(cases, plan.task, split, options.output / CHECKS)
     return plan, cases, split, rows
 
 
@@ -160,10 +161,10 @@ def _tell_of_missing_none(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
+    from HLFDSegmentationLib.model_store import DEFAULT_TASK
     from HLFDSegmentationLib.tasks import load_task
 
     from ..cases import check_values_explained
-    from ..plan import TrainingPlan
 
     chosen = {
         "teacher": options.teacher,
@@ -180,7 +181,7 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
     }
     if options.task is None:
         check_values_explained(options.cases)
-    task = load_task(options.task or "abdomen")
+    task = load_task(options.task or DEFAULT_TASK)
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -200,13 +201,13 @@ def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[l
         ) from error
 
 
-def _reporter(options: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+def _reporter(options: argparse.Namespace) -> Report:
     from ..progress import json_lines
 
     return json_lines if options.json else _tell
 
 
-def _tell(event: dict[str, Any]) -> None:
+def _tell(event: Event) -> None:
     if event["event"] == "comparison":
         print(f"{event['rows']} rows; to do: {', '.join(event['to_do']) or 'nothing'}", flush=True)
     elif event["event"] == "job":

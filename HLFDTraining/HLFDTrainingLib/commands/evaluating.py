@@ -114,7 +114,7 @@ def _not_known_again(package: ModelPackage) -> str:
 
 
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
-    from ..ct_fingerprints import fingerprint
+    from ..ct_fingerprints import image_fingerprint
     from ..earlier_runs import parts_of, patients_by_ct
 
     seen = {patient for patient, part in parts_of(run).items() if part != "test"}
@@ -122,7 +122,7 @@ def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
     known = sorted(
         case.name
         for case in cases
-        if case.patient in seen or (patient_of and patient_of.get(fingerprint(case.ct) or "") in seen)
+        if case.patient in seen or (patient_of and patient_of.get(image_fingerprint(case.ct) or "") in seen)
     )
     if known:
         raise InputError(

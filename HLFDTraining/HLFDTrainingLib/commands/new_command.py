@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-STOPPED = 130
-"""Exit status of a command that was stopped, as a shell has it."""
-
 
 def new_command(
     commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str

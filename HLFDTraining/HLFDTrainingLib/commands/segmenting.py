@@ -117,10 +117,13 @@ def _tell_notes(result: Result) -> None:
 
 
 def _tell_report(result: Result) -> int:
-    report = result.folder / "report.html"
+    from HLFDSegmentationLib.output_folder import REPORT
+    from HLFDSegmentationLib.report import RESEARCH_ONLY
+
+    report = result.folder / REPORT
     there = report.is_file()
     print(f"Report: {report}" if there else f"Results: {result.folder}")
-    print("For research use only. Not for diagnosis.")
+    print(RESEARCH_ONLY)
     return 0 if there else 1
 
 

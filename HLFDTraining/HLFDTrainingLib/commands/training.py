@@ -9,26 +9,25 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from HLFDSegmentationLib.errors import HLFDError, TrainingError
 
-from .new_command import STOPPED, new_command
+from ..plan import Precision, TrainingPlan
+from ..process_files import LOG, OLD_LOG, PROCESS
+from ..run_state import STOPPED_STATUS
+from .new_command import new_command
 
 if TYPE_CHECKING:
     from ..cases import Case
     from ..estimate import Estimate
-    from ..plan import TrainingPlan
+    from ..run_events import Event, Report
     from ..run_folder import RunFolder
     from ..split import Split
     from ..trainer import TrainingRun
 
-Report = Callable[[dict[str, Any]], None]
-"""Receives each event of docs/training.md."""
-
-CHECKS = "checks.csv"
-OF_ITS_PROCESS = ("process", "log.txt", "log.old.txt")
-"""In the folder of a run before it is begun, where `training_process` begins it (see `process_files`)."""
+OF_ITS_PROCESS = (PROCESS, LOG, OLD_LOG)
+"""In the folder of a run before it is begun, where `training_process` begins it."""
 PLAN_OPTIONS = (
     "task",
     "teacher",
@@ -69,7 +68,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--estimate", action="store_true", help="tell time, memory and disk it takes; train nothing")
     parser.add_argument("--batch", type=int, help="slices a step and process")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help="of the networks")
+    parser.add_argument("--precision", choices=get_args(Precision), help="of the networks")
     parser.add_argument("--seed", type=int, help="of weights, order, random changes and split")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps; with --resume, from now on")
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
@@ -140,7 +139,7 @@ def _run(run: TrainingRun, options: argparse.Namespace) -> int:
         run.run()
     except Stopped:
         run.report({"event": "stopped", "resume": f"hlfd train -o {quoted(options.output)} --resume"})
-        return STOPPED
+        return STOPPED_STATUS
     except HLFDError as error:
         run.report({"event": "error", "message": str(error)})
         raise
@@ -166,7 +165,7 @@ def _as_json(options: argparse.Namespace) -> bool:
     return options.json or not sys.stdout.isatty()
 
 
-def _say_nothing(_event: dict[str, Any]) -> None:
+def _say_nothing(_event: Event) -> None:
     """The report of a process beside the first one."""
 
 
@@ -198,7 +197,7 @@ def _resumption(folder: RunFolder, options: argparse.Namespace) -> Callable[[], 
     def store() -> None:
         plan = _resumed_plan(folder, options)
         if plan != folder.plan():
-            folder.write("plan.json", plan.to_dict())
+            folder.write_plan(plan)
 
     return store
 
@@ -259,7 +258,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..cases import check_values_explained, find_cases
-    from ..checked_cases import check_usable
+    from ..checked_cases import CHECKS, check_usable
     from ..earlier_runs import split_for
     from ..given_weights import check_plan
     from ..run_folder import check_unused
@@ -282,15 +281,15 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
+    from HLFDSegmentationLib.model_store import DEFAULT_TASK
     from HLFDSegmentationLib.tasks import load_task
 
     from ..distillers import needs_teacher
-    from ..plan import TrainingPlan
 
     chosen = {name: getattr(options, name) for name in PLAN_OPTIONS if getattr(options, name) is not None}
     epochs = chosen.pop("epochs", None)
     lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
-    plan = TrainingPlan(task=load_task(chosen.pop("task", "abdomen")), **chosen, **lengths)
+    plan = TrainingPlan(task=load_task(chosen.pop("task", DEFAULT_TASK)), **chosen, **lengths)
     if plan.teacher_weights and not needs_teacher(plan.method, plan.method_options):
         raise TrainingError(
             f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "

@@ -15,6 +15,7 @@ from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
 from ..given_weights import check_patients, check_plan
 from ..plan import TrainingPlan
+from ..run_events import Report
 from ..run_lock import training_in
 from ..split import Split
 from ..stage import Stopped
@@ -26,7 +27,8 @@ from .jobs import HEAD, TEACHER, Jobs
 from .rows import Row, check_rows, read_method
 from .tables import write_tables
 
-Report = Callable[[dict[str, Any]], None]
+WITH_TEACHER, WITH_HEAD = "kd", "hlfd"
+"""Methods that stand for any with a teacher, and for any with a head, which is trained alike for all of them."""
 
 WAITING = (
     "No worker is at {scheduler}; waiting for one. Start it on any computer that sees the same disk: "
@@ -74,7 +76,7 @@ def compare(
         choose_device(plan.device)
     files = ComparisonFolder(folder)
     if plan.teacher_weights and not files.teacher.given("teacher").is_file():
-        check_plan(replace(plan, method="kd", device="cpu"))
+        check_plan(replace(plan, method=WITH_TEACHER, device="cpu"))
         check_patients(Path(plan.teacher_weights), "teacher", split)
     with training_in(files.path):
         files.begin(plan, cases, split)
@@ -105,10 +107,10 @@ def _jobs(
     )
     jobs = []
     if taught and not files.figures_file(files.teacher).is_file():
-        files.start_run(files.teacher, replace(plan, method="kd", method_options={}), cases, split)
+        files.start_run(files.teacher, replace(plan, method=WITH_TEACHER, method_options={}), cases, split)
         jobs.append(Job(TEACHER, work.teacher))
     if with_head and not files.head.finished:
-        files.start_run(files.head, replace(from_teacher, method="hlfd", method_options={}), cases, split)
+        files.start_run(files.head, replace(from_teacher, method=WITH_HEAD, method_options={}), cases, split)
         jobs.append(Job(HEAD, work.head, needs=(TEACHER,)))
     for row in rows:
         run = files.row(row)

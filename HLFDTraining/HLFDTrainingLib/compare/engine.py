@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -61,24 +62,34 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         InputError: dask.distributed is not installed, or nobody answers at the address.
     """
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        import_module("distributed")
     except ImportError as error:
         raise InputError(
             "Comparing methods needs dask.distributed, which is not installed. Install it: "
             "python -m pip install distributed cryptography"
         ) from error
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"No dask scheduler answers at {scheduler}: {error}. Start one with 'dask scheduler', and workers as "
-                "docs/compare.md tells; or leave out --scheduler."
-            ) from error
-        with client:
-            yield client
-        return
+    with _of_scheduler(scheduler) if scheduler else _here(workers, threads, device) as client:
+        yield client
+
+
+def _of_scheduler(scheduler: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"No dask scheduler answers at {scheduler}: {error}. Start one with 'dask scheduler', and workers as "
+            "docs/compare.md tells; or leave out --scheduler."
+        ) from error
+
+
+@contextmanager
+def _here(workers: int | None, threads: int, device: str) -> Iterator[Client]:
+    """Processes on this computer."""
+    import dask
+    from distributed import Client, LocalCluster
+
     if find_spec("cryptography") is None:
         raise InputError(
             "Comparing methods on this computer needs cryptography, which keeps others out of its processes and is not "

@@ -13,14 +13,18 @@ from HLFDSegmentationLib.safe_files import write_json
 
 from ..case_files import Looked, look_at
 from ..cases import CASES_FILE, Case, write_cases_json
+from ..checked_cases import CHECKS
+from ..measured_figures import ROW_FIGURES
+from ..outcome_table import COMPARISON
 from ..plan import TrainingPlan
+from ..process_files import PROCESS, ProcessFiles
 from ..run_folder import RunFolder, check_unused
 from ..run_lock import RunLock
 from ..run_start import start_run
 from ..split import Split
 from .rows import Row
 
-ALLOWED = ("checks.csv", "process")
+ALLOWED = (CHECKS, PROCESS)
 """What may be in the folder before anything was begun: the findings in the cases, and the lock."""
 
 
@@ -51,8 +55,8 @@ class ComparisonFolder:
         self.head = RunFolder(self.path / "head")
         self.slices = self.path / "slices"
         self.constants = self.path / "constants"
-        self.stop_file = self.path / "stop"
-        self._stored = self.path / "comparison.json"
+        self.stop_file = ProcessFiles(self.path).stop
+        self._stored = self.path / COMPARISON
         self._focus_slices = self.path / "focus_slices.json"
         self._costs = self.path / "costs.json"
 
@@ -62,7 +66,7 @@ class ComparisonFolder:
 
     def figures_file(self, run: RunFolder) -> Path:
         """What was measured of a run's network; there when the row is finished."""
-        return run.path / "figures.json"
+        return run.path / ROW_FIGURES
 
     def check_unused(self) -> None:
         """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
@@ -151,7 +155,7 @@ class ComparisonFolder:
                 "row anew, or choose another folder for the comparison."
             )
         if before != plan:
-            run.write("plan.json", plan.to_dict())
+            run.write_plan(plan)
         write_cases_json(cases, run.path / CASES_FILE)
 
     def token(self) -> str:

@@ -36,7 +36,8 @@ _ONE_AT_A_TIME = threading.Lock()
 class Jobs:
     """The jobs of a comparison, for processes that share its folder.
 
-    Each returns how many seconds it took, and does nothing where it was done before.
+    Each returns how many seconds its epochs took: without reading and measuring, and with epochs that were trained
+    again. It does nothing where it was done before.
 
     Attributes:
         path: the folder.

@@ -15,6 +15,8 @@ from .summary import TableRow
 
 NOTHING = "–"
 SIGNIFICANT = 0.05
+FEWEST_PATIENTS = 6
+"""With fewer, no p falls below `SIGNIFICANT`: the exact paired Wilcoxon test over n patients gives 2 / 2ⁿ at least."""
 
 FIGURES = (
     ("dice", "Dice", 3),
@@ -35,9 +37,9 @@ HOW_TO_READ = (
     "of the mean Dice, by drawing patients. The difference is that of the Dice to the same student without "
     "distillation (none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon "
     "test over the patients. The adjusted p allows for the number of labels, students and methods: of the "
-    "differences where it is below 0.05, at most one in twenty is expected to be chance in the choice of patients. "
-    "None of this tells how much a student differs when it is trained again; the deviation over the seeds does, but "
-    "for the teacher, which all seeds share. The rank is by Dice, among the "
+    f"differences where it is below {SIGNIFICANT:g}, at most one in twenty is expected to be chance in the choice of "
+    "patients. None of this tells how much a student differs when it is trained again; the deviation over the seeds "
+    "does, but for the teacher, which all seeds share. The rank is by Dice, among the "
     "methods with the same student, two of which are compared over the seeds and cases that both have, so that two "
     "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
     "Dice is 1 in a case that does not show the label where none is found, and 0 where some is; 'on its slices' leaves "
@@ -48,14 +50,10 @@ HOW_TO_READ = (
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
     "the body: mean over the cases and all seeds. An arrow tells that it is more (↑) or less (↓) than with none, by "
-    "the median difference over the seeds and cases that both have, with an adjusted p below 0.05: of the paired "
-    "Wilcoxon test over the patients, and for the number of labels, layers and methods. So a method with fewer seeds "
-    "than none may have an arrow that its mean does not show."
+    f"the median difference over the seeds and cases that both have, with an adjusted p below {SIGNIFICANT:g}: of the "
+    "paired Wilcoxon test over the patients, and for the number of labels, layers and methods. So a method with fewer "
+    "seeds than none may have an arrow that its mean does not show."
 )
-
-
-FEWEST_PATIENTS = 6
-"""With fewer, the paired Wilcoxon test cannot give a p below 0.05 (docs/compare.md)."""
 
 
 def measured_on(cases: Iterable[Record]) -> str:
@@ -63,7 +61,7 @@ def measured_on(cases: Iterable[Record]) -> str:
     places = {(one.patient, one.case) for one in cases}
     patients = len({patient for patient, _ in places})
     text = f"Measured on {counted(len(places), 'test case')} of {counted(patients, 'patient')}."
-    few = " With so few patients p cannot fall below 0.05, whatever the difference."
+    few = f" With so few patients p cannot fall below {SIGNIFICANT:g}, whatever the difference."
     return text + (few if patients < FEWEST_PATIENTS else "")
 
 

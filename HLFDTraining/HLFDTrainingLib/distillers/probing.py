@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
-from HLFDSegmentationLib.layers import LayerTap
+from HLFDSegmentationLib.layers import LayerTap, evaluating
 from torch import nn
 
 from .constants import Size
 from .edges import OUT
 
 PROBE_SIZE = 64
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode; afterwards each of its modules is in the mode it had."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def channels(network: nn.Module, layers: Iterable[str]) -> dict[str, int]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from HLFDSegmentationLib.layers import LayerTap
+from HLFDSegmentationLib.layers import LayerTap, evaluating
 from torch import nn
 
 from ..losses import SegmentationLoss
 from ..partial_labels import Target
-from .probing import channels, evaluating
+from .probing import channels
 from .resizing import resize_classes, unify
 
 
