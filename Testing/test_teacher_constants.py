@@ -243,6 +243,7 @@ def test_processes_fill_a_store_together_and_one_of_them_is_killed(tmp_path):
 def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept, cases_folder, tmp_path, monkeypatch):
     """No GPU is needed for it: who moves a network there is the stage."""
     run = TrainingRun(begin(tmp_path / "run", cases_folder, replace(PLAN, method="kd")))
+    slices = run.read_slices()
     monkeypatch.setattr(run, "device", torch.device(device))
     monkeypatch.setattr(run, "trained_teacher", lambda *_: build_network(PLAN.teacher, TASK.num_classes))
     given = {}
@@ -257,7 +258,7 @@ def test_a_gpu_runs_the_teacher_instead_of_reading_what_it_said(device, kept, ca
             return StageState()
 
     run.stage_type = Noted
-    run.train_stages(*run.read_slices())
+    run.train_stages(*slices)
     assert isinstance(given["student"], kept)
 
 
