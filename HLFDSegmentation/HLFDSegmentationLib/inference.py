@@ -120,24 +120,9 @@ class Segmenter:
         check_threshold(tumor_threshold)
         slices = AxialSlices(ct, self.task)
         runner = NetworkRunner(self._network, self.device)
-        labels = np.zeros(slices.grid_shape, dtype=np.uint8)
-        to_fill = slices.volumes_to_fill(probabilities)
-        neighboring = NeighboringSlices(slices.blank, slices.spacing[2])
         search = MirroredSearch(slices, self.task)
-
-        def label_slab(start: int, stop: int) -> Iterator[float]:
-            for number, averaged in neighboring.averaged(start, runner.logits(slices.images(start, stop))):
-                logits = slices.to_grid(averaged)
-                labels[number] = classify(logits, self.task, tumor_threshold)[0].to(torch.uint8).cpu().numpy()
-                if to_fill:
-                    for target, values in zip(to_fill, logits[0].softmax(dim=0)[1:], strict=True):
-                        target[number] = values.cpu().numpy()
-            yield 1.0
-
         segmenting, searching = _shared(_phase(SEGMENTING, progress), slices.count, search.passes)
-        runner.run(range(slices.count), label_slab, segmenting)
-        slices.filled_to_ct(to_fill, probabilities)
-        own_labels = slices.to_own(labels)
+        own_labels = slices.to_own(self._classified(runner, slices, tumor_threshold, probabilities, segmenting))
         own_labels[slices.own.blank] = 0  # they show nothing
         cleaned = self._cleaned(own_labels, slices.own)
         found = slices.own.image_of(own_labels)
@@ -152,6 +137,32 @@ class Segmenter:
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += self._device_notes + runner.notes
         return Segmentation(found, self.task, network_labels, cautions, notes, maps, str(runner.device))
+
+    def _classified(
+        self,
+        runner: NetworkRunner,
+        slices: AxialSlices,
+        tumor_threshold: float | None,
+        probabilities: Sequence[np.ndarray],
+        done: Callable[[float], None],
+    ) -> np.ndarray:
+        """Labels uint8 (Z, Y, X) of the slices, as the network gives them; fills the probabilities."""
+        labels = np.zeros(slices.grid_shape, dtype=np.uint8)
+        to_fill = slices.volumes_to_fill(probabilities)
+        neighboring = NeighboringSlices(slices.blank, slices.spacing[2])
+
+        def classify_slab(start: int, stop: int) -> Iterator[float]:
+            for number, averaged in neighboring.averaged(start, runner.logits(slices.images(start, stop))):
+                logits = slices.to_grid(averaged)
+                labels[number] = classify(logits, self.task, tumor_threshold)[0].to(torch.uint8).cpu().numpy()
+                if to_fill:
+                    for target, values in zip(to_fill, logits[0].softmax(dim=0)[1:], strict=True):
+                        target[number] = values.cpu().numpy()
+            yield 1.0
+
+        runner.run(range(slices.count), classify_slab, done)
+        slices.filled_to_ct(to_fill, probabilities)
+        return labels
 
     def explain(
         self, ct: sitk.Image, labels: sitk.Image, *, signed: bool = False, progress: Progress | None = None
