@@ -474,6 +474,27 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
+def test_the_memory_of_the_graphics_card_is_left_to_others_after_every_job(folder, untrained_package):
+    """Slicer draws with it, also after a job that failed."""
+    noting = """
+import os
+from HLFDSegmentationLib import worker_jobs
+def note():
+    with open(os.environ["RELEASED"], "a") as file:
+        file.write("x")
+worker_jobs.release_memory = note
+"""
+    released = folder / "released"
+    client = WorkerClient(running_as(noting), {**os.environ, "RELEASED": str(released)})
+    try:
+        answer(client, segment_request(folder, untrained_package))
+        wait_until(lambda: released.is_file() and len(released.read_text()) == 1, "the memory is released")
+        failure(client, segment_request(folder, folder / "no model"))
+        wait_until(lambda: len(released.read_text()) == 2, "the memory is released again")
+    finally:
+        client.close()
+
+
 @pytest.mark.parametrize(
     "told", ["CUDA error: device-side assert triggered", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "HIP error: 719"]
 )

@@ -98,12 +98,12 @@ class Worker:
             _log(error)
         while not self._spoiled and (job := self._next(idle_seconds)):
             event = self._do(*job)
-            # Only now: what a failed job had made goes with its error.
-            if self._jobs and not self._spoiled:
-                self._jobs.rest()
             with self._changed:
                 self._current = None
                 self._tell(event)
+            # Only now: what a failed job had made goes with its error.
+            if self._jobs and not self._spoiled:
+                self._jobs.rest()
 
     # The thread that listens
 
