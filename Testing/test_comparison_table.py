@@ -160,6 +160,7 @@ def test_a_case_that_the_processor_had_to_finish_is_told(run, monkeypatch):
     monkeypatch.setattr(Segmenter, "segment", on_card)
     found = compare_run(run, "cpu")
     assert found.device == "cuda:0, cpu" and found.models[1].devices == ("cuda:0", "cpu")
+    assert "(cuda:0, cpu) |" in comparison_text(found)
 
 
 def test_run_without_test_cases_is_told_so(tmp_path):

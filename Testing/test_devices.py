@@ -11,6 +11,7 @@ from HLFDSegmentationLib.devices import (
     available_devices,
     choose_device,
     device_title,
+    is_card_fault,
     is_out_of_memory,
 )
 from HLFDSegmentationLib.errors import InputError
@@ -99,3 +100,18 @@ def test_cards_that_are_alike_are_told_apart(cards):
 def test_too_little_memory_is_known_in_all_its_words(told):
     assert is_out_of_memory(RuntimeError(told))
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("HIP error: unspecified launch failure"), True),
+        (FileNotFoundError(2, "No such file", "/data/CUDA/ct.raw"), False),
+        (NotImplementedError("The operator 'x' is not currently implemented for the MPS device."), False),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+    ],
+)
+def test_a_failed_card_is_told_from_other_errors(error, fault):
+    assert is_card_fault(error) == fault

@@ -36,7 +36,7 @@ from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import Stopped
+from HLFDTrainingLib.stage import Stage, Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(
@@ -197,6 +197,25 @@ def test_too_little_memory_names_a_batch_that_fits():
     memory = DeviceMemory(torch.device("cpu"))
     assert "such as 4" in memory_problem(memory.limit + 1, memory, 4)
     assert memory_problem(memory.limit, memory, 4) is None
+
+
+def test_memory_of_a_graphics_card_is_the_most_of_every_stage_and_of_all_its_parts(cases_folder, monkeypatch):
+    """There the peak is begun anew with each stage; the teacher's validation takes most here."""
+    held, overlaps, step = [], Stage.overlaps, Stage.train_step
+
+    def validated(self, numbers):
+        held.append(3_000_000 if self.name == "teacher" else 1_000_000)
+        return overlaps(self, numbers)
+
+    def trained(self, *arguments):
+        held.append(2_000_000)
+        step(self, *arguments)
+
+    monkeypatch.setattr(DeviceMemory, "begin", lambda self: held.clear())
+    monkeypatch.setattr(DeviceMemory, "peak", lambda self: max(held, default=0))
+    monkeypatch.setattr(Stage, "overlaps", validated)
+    monkeypatch.setattr(Stage, "train_step", trained)
+    assert estimate(PLAN, split_of(cases_folder), cases_folder).memory_bytes == 3_000_000
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac does not tell what a process holds now")

@@ -35,8 +35,8 @@ def unusable_cards() -> str | None:
     if not names:
         return None
     return (
-        f"{' and '.join(names)} cannot be used: the installed PyTorch ({torch.__version__}) has no code for it. "
-        "Install a PyTorch that has."
+        f"{' and '.join(names)} cannot be used: the installed PyTorch ({torch.__version__}) has no code for "
+        "such a card. Install a PyTorch that has."
     )
 
 
@@ -64,7 +64,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         "bad_alloc",
         "STATUS_ALLOC_FAILED",
         "ALLOCATION_FAILED",
-        # cuDNN tries its ways of computing a convolution, and passes over each that finds no memory.
+        # cuDNN tries its ways of computing a convolution, and passes over each that finds no memory; so it is taken for
+        # that where none is left.
         "Unable to find a valid cuDNN algorithm",
         "unable to find an engine",
     )
@@ -72,9 +73,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_card_fault(error: BaseException) -> bool:
-    """An error says that the graphics card failed, which closes it to this process for good."""
-    makers = ("CUDA", "cuDNN", "CUDNN", "HIP error", "MPS")
-    return isinstance(error, torch.AcceleratorError) or any(maker in str(error) for maker in makers)
+    """An error says that the graphics card of NVIDIA or AMD failed, which closes it to this process for good."""
+    words = ("CUDA", "cuDNN", "CUDNN", "HIP error")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def release_memory() -> None:
@@ -104,6 +105,6 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
         missing = f"cuda for process {local_rank + 1}" if local_rank else "cuda"
         name = gpus[local_rank] if local_rank < len(gpus) else missing
     if name not in devices:
-        why = f" {unusable}" if name != "cpu" and (unusable := unusable_cards()) else ""
+        why = f" {unusable}" if (unusable := unusable_cards()) else ""
         raise InputError(f"This computer has no device '{name}'. Use one of {', '.join(['auto', *devices])}.{why}")
     return torch.device(name)

@@ -23,5 +23,6 @@ def open_voxels(image: RawImage, mode: Literal["r", "r+"] = "r") -> np.memmap:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is shorter than the image.
     """
     return np.memmap(image.file, stored_type(image.dtype), mode, shape=image.grid.shape)

@@ -58,7 +58,7 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
     """
     organ = np.isin(sitk.GetArrayViewFromImage(labels)[box], list(values))
     pieces, sizes = find_pieces(organ)
-    if np.count_nonzero(sizes) < 2:
+    if len(sizes) < 3:  # with what is outside
         return None
     two = np.argsort(sizes, kind="stable")[-2:]
     if sizes[two].min() * np.prod(labels.GetSpacing()) / 1000 < LEAST_ML:

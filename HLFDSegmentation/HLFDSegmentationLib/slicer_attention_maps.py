@@ -38,7 +38,7 @@ def add_map(
         segment: name that the label's segment got.
 
     Raises:
-        OSError: the raw file cannot be read.
+        OSError, ValueError: the raw file cannot be read, or is too short.
     """
     image = vtk.vtkImageData()
     image.SetDimensions(*layer_map.image.grid.shape[::-1])

@@ -101,9 +101,17 @@ class Worker:
             with self._changed:
                 self._current = None
                 self._tell(event)
-            # Only now: what a failed job had made goes with its error.
-            if self._jobs and not self._spoiled:
-                self._jobs.rest()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leaves memory to others. After a job's end: what a failed one had made goes with its error."""
+        if self._jobs is None or self._spoiled:
+            return
+        try:
+            self._jobs.rest()
+        except Exception as error:  # of a graphics card that was lost since, as while the computer slept
+            _log(error)
+            self._spoiled = True
 
     # The thread that listens
 

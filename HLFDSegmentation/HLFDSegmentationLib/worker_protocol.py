@@ -434,10 +434,10 @@ def _read(kind: Any, value: Any) -> Any:
 
 def _read_dataclass(kind: Any, value: Any) -> Any:
     told = _of(dict, value)
-    types_ = {one.name: one.type for one in fields(kind)}
-    if odd := sorted(map(str, told.keys() ^ types_.keys())):
+    declared = {one.name: one.type for one in fields(kind)}
+    if odd := sorted(map(str, told.keys() ^ declared.keys())):
         raise ValueError(f"'{odd[0]}' is missing or unknown")
-    return kind(**{name: _read(one, told[name]) for name, one in types_.items()})
+    return kind(**{name: _read(one, told[name]) for name, one in declared.items()})
 
 
 def _of(kind: type | tuple[type, ...], value: Any) -> Any:

@@ -122,8 +122,7 @@ def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: st
     measured = []
     for number, case in enumerate(cases):
         progress(case.name, number / len(cases))
-        segmented = segment_case(segmenter, case)
-        measured.append((segmented.figures(), segmented.seconds, segmented.device))
+        measured.append(_measure_case(segmenter, case))
     figures, seconds, devices = zip(*measured)
     return ModelFigures(
         stage=stage,
@@ -138,17 +137,28 @@ def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: st
     )
 
 
+def _measure_case(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float, str]:
+    """Figures, seconds and device. The CT is not kept beside the next one."""
+    segmented = segment_case(segmenter, case)
+    return segmented.figures(), segmented.seconds, segmented.device
+
+
 def comparison_text(comparison: Comparison) -> str:
     """A table of the costs and one for each label, as Markdown."""
     lines = ["| network | parameters | GMACs | seconds a CT |", "|---|---|---|---|"]
     lines += [
-        f"| {_title(model)} | {model.parameters / 1e6:.2f} M | {model.gmacs:.2f} | {summary_text(model.seconds)} |"
+        f"| {_title(model)} | {model.parameters / 1e6:.2f} M | {model.gmacs:.2f} | {_seconds_text(model)} |"
         for model in comparison.models
     ]
     for label in comparison.models[0].labels:
         rows = {_title(model): model.labels[label] for model in comparison.models}
         lines += ["", f"{label}:", "", summary_table(rows, of="network")]
     return "\n".join(lines)
+
+
+def _seconds_text(model: ModelFigures) -> str:
+    several = f" ({', '.join(model.devices)})" if len(model.devices) > 1 else ""
+    return f"{summary_text(model.seconds)}{several}"
 
 
 def _title(model: ModelFigures) -> str:

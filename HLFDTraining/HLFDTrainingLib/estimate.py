@@ -254,7 +254,7 @@ class _TrialRun(TrainingRun):
 
     def memory_bytes(self) -> int:
         """Most that is held at a time."""
-        return max(self.memory.peak(), *(stage.memory_bytes for stage in self.measured.values()))
+        return max(stage.memory_bytes for stage in self.measured.values())
 
     def fitting_batch(self) -> int:
         """One that was seen to fit into the memory in every stage."""
@@ -303,7 +303,7 @@ class _TrialStage(Stage):
                 step_seconds=step,
                 slice_seconds=validation,
                 saving_seconds=time.monotonic() - started,
-                memory_bytes=memory,
+                memory_bytes=max(memory, self.memory.peak()),
                 fitting_batch=largest,
                 checkpoint_bytes=self.last.stat().st_size,
                 files_bytes=_total_size(self.folder),

@@ -202,7 +202,7 @@ def _lesion_detection(predicted: np.ndarray, annotated: np.ndarray) -> tuple[flo
 def _touching(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     """How many of a mask's connected pieces share a voxel with the other mask, and how many there are."""
     pieces, sizes = find_pieces(mask)
-    return len(np.unique(pieces[mask & other])), int(np.count_nonzero(sizes))
+    return len(np.unique(pieces[mask & other])), len(sizes) - 1
 
 
 def summarize(cases: Iterable[CaseMetrics]) -> dict[str, dict[str, Summary]]:

@@ -82,7 +82,8 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
         yield Processes()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if ":" in device and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    if ":" in device and local_world > 1:
         raise InputError(
             f"Several processes cannot share {device}: each needs a graphics card of its own. Use --device cuda."
         )
@@ -93,8 +94,6 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     backend = "nccl" if own.type == "cuda" and distributed.is_nccl_available() else "gloo"
     distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
-        world = distributed.get_world_size()
-        local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-        yield Processes(distributed.get_rank(), world, local_rank, local_world)
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), local_rank, local_world)
     finally:
         distributed.destroy_process_group()

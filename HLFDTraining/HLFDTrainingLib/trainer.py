@@ -147,7 +147,8 @@ class TrainingRun:
             learner = build_distiller("none", network, None, self.plan.task.num_classes)
             self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
             network.load_state_dict(self.folder.best("teacher")["network"])
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Its stage moves it to the device, and waits there for memory.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.eval().requires_grad_(False)
 
     def trained_head(self, teacher: nn.Module, training: SliceDataset, validation: SliceDataset) -> UnifiedHead:

@@ -132,7 +132,7 @@ def found_in_livers(segmenter: Segmenter, cts: dict[str, sitk.Image], livers: di
         for title, sigma_mm in MEANS.items():
             called = tumors(segmenter, ct, sigma_mm)
             ml = called.sum() * np.prod(ct.GetSpacing()) / 1000
-            print(f"{name}, {title}: {np.count_nonzero(find_pieces(called)[1])} places, {ml:.1f} mL", flush=True)
+            print(f"{name}, {title}: {len(find_pieces(called)[1]) - 1} places, {ml:.1f} mL", flush=True)
         for diameter in DIAMETERS_MM:
             for kind, contrast in enumerate(CONTRASTS_HU):
                 rng = np.random.default_rng([diameter, kind])

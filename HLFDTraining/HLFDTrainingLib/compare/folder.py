@@ -184,6 +184,12 @@ class ComparisonFolder:
         runs = [self.teacher, *(RunFolder(path) for path in sorted((self.path / "rows").glob("*")))]
         return [run for run in runs if self.figures_file(run).is_file()]
 
+    def trained_runs(self) -> list[RunFolder]:
+        """The runs that have trained what was measured: the rows, the head, the teacher where it was not given."""
+        given = self.teacher.path if self.plan.teacher_weights else None
+        runs = [run for run in self.measured_runs() if run.path != given]
+        return [*runs, self.head] if self.head.finished else runs
+
     def figures(self, run: RunFolder) -> dict[str, Any]:
         """What was measured of a run's network. Raises TrainingError where that is damaged."""
         return read_json(self.figures_file(run), made_anew=True)

@@ -62,8 +62,9 @@ class Records:
         focus: of the layers, `FOCUS_FIGURES`.
         learning: by row and epoch, the validation Dice; one for each comparison that has the row.
         costs: by network, see `costs.measure_costs`.
-        arithmetic: by row, in what precision and on what kind of device it learned; more than one where it went on
-            elsewhere, none where an earlier version did not note it.
+        arithmetic: by row, and of the teacher and the head where they were trained, in what precision and on what kind
+            of device they learned; more than one where it went on elsewhere, none where an earlier version did not
+            note it.
     """
 
     cases: list[Record]
@@ -87,12 +88,12 @@ def read_records(folders: Sequence[Path]) -> Records:
             about = {name: figures[name] for name in ("method", "student", "seed")}
             found.cases.extend(_record(about, entry, CASE_FIGURES) for entry in figures["cases"])
             found.focus.extend(_record(about, entry, FOCUS_FIGURES) for entry in figures["focus"])
-            row = None if about["method"] == TEACHER else Row(**about)
-            found.arithmetic.setdefault(row.name if row else TEACHER, set()).update(_arithmetic(run.events))
-            if row:
-                epochs = found.learning.setdefault(row, {})
+            if about["method"] != TEACHER:
+                epochs = found.learning.setdefault(Row(**about), {})
                 for epoch, dice in _learning(run.events).items():
                     epochs.setdefault(epoch, []).append(dice)
+        for run in folder.trained_runs():
+            found.arithmetic.setdefault(run.path.name, set()).update(_arithmetic(run.events))
     twice = [key for key, count in Counter((one.row, one.case, one.label) for one in found.cases).items() if count > 1]
     if twice:
         raise TrainingError(

@@ -62,7 +62,7 @@ class RowRun(TrainingRun):
         head = UnifiedHead(teacher, self.plan.task.num_classes)
         trained = self.head_run.best("head")["network"]
         load_trained_state(HeadLearner(teacher, head).student, trained, self.head_run.stage("head"))
-        return head.to(self.device).eval().requires_grad_(False)
+        return head.eval().requires_grad_(False)
 
 
 def teacher_network(run: RunFolder) -> SegmentationNetwork:

@@ -82,7 +82,7 @@ def trained_by(plans: Sequence[TrainingPlan], *, taught: bool) -> str:
 
 
 def different_arithmetic(arithmetic: Mapping[str, Collection[str]]) -> str:
-    """What a reader must know where not all networks learned in the same precision; empty where they did.
+    """What a reader must know where not all networks learned in one precision on one kind of device; else empty.
 
     Args:
         arithmetic: see `Records`.
