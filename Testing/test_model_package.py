@@ -309,6 +309,7 @@ def test_an_extra_file_is_refused(package, name):
 def test_what_file_managers_leave_does_no_harm(package, store):
     (package / ".DS_Store").write_text("x")
     (package / "models" / "Thumbs.db").write_text("x")
+    (package / "docs" / "THUMBS.DB").write_text("x")
     (package / "._manifest.json").write_text("x")
     read_package(package)
     import_package(package)

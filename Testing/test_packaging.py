@@ -16,6 +16,7 @@ from HLFDSegmentationLib.doubts import model_cautions
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
+from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.layouts import labels_of_pairs
 from HLFDTrainingLib.metrics import METRICS
 from HLFDTrainingLib.packaging import package_run
@@ -139,6 +140,19 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
     said = capsys.readouterr().out
     assert "| liver with tumors |" in said and HOW_TO_READ in said
+
+
+def test_evaluate_leaves_a_file_that_appeared_while_it_measured(run, tmp_path, capsys, monkeypatch):
+    figures = tmp_path / "figures.csv"
+
+    def meanwhile(*arguments, **named):
+        figures.write_text("mine")
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr("HLFDTrainingLib.evaluation.evaluate", meanwhile)
+    assert main(["evaluate", str(run), "-o", str(figures), "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert figures.read_text() == "mine" and "there already" in said.err and "| liver with tumors |" in said.out
 
 
 @pytest.mark.parametrize("written", [["--all"], ["-o", "figures.csv"]], ids=["all", "student"])

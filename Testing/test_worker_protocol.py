@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
-from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, WRITING
+from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 from HLFDSegmentationLib.worker_forecast import Forecast
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
@@ -201,6 +201,13 @@ def test_the_documented_lines_are_lines_of_the_protocol():
     assert {type(one) for one in events} == {type(one) for one in EVENTS}
     results = {type(one.result) for one in events if isinstance(one, Finished)}
     assert results == {type(one.result) for one in EVENTS if isinstance(one, Finished)}
+
+
+def test_the_documented_phases_are_those_of_the_worker():
+    named = re.findall(r"`phase` \(([^)]*)\)", DOCUMENTATION.read_text(encoding="utf-8"))
+    assert named == [
+        ", ".join(f'"{phase}"' for phase in (STARTING, LOADING, SEGMENTING, EXPLAINING, MEASURING, WRITING))
+    ]
 
 
 @pytest.mark.parametrize("module", ["worker_protocol", "worker_client", "worker"])

@@ -55,8 +55,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = RunFolder(Path(options.model))
     if options.all:
         return _compare(run, options)
-    if options.output.exists():
-        raise OutputError(f"{options.output} is there already. Choose another name.")
+    _check_new(options.output)
     check_makeable(options.output)
     with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
         if not run.started:
@@ -67,8 +66,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     # First, so that they are not lost where the file cannot be written.
     print(summary_table(summarize(figures)))
     print(f"\n{HOW_TO_READ}")
+    _check_new(options.output)  # again: measuring may have taken hours
     write_metrics_csv(figures, options.output)
     return 0
+
+
+def _check_new(path: Path) -> None:
+    if path.exists():
+        raise OutputError(f"{path} is there already. Choose another name.")
 
 
 def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
