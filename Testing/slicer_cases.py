@@ -8,6 +8,18 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from generated_cases import blob_case
+from HLFDSegmentationLib.measures import Lesion
+
+
+def lesion(number: int, center: tuple[float, float, float], **measured: Any) -> Lesion:
+    """A lesion with what was measured of it; the ends of its diameter lie at its center."""
+    return Lesion(
+        number=number,
+        center_mm=center,
+        diameter_ends_mm=(center, center),
+        **{"volume_ml": 1.0, "mean_hu": 65.0, "sd_hu": 12.0, "longest_axial_diameter_mm": 10.0, "side": None}
+        | measured,
+    )
 
 
 class Later:

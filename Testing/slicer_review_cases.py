@@ -15,7 +15,7 @@ from HLFDSegmentationLib.slicer_ct import part_of
 from HLFDSegmentationLib.slicer_results import add_focus, add_focus_table, add_measures_table
 from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
 from HLFDSegmentationLib.worker_protocol import Grid, LayerMap, RawImage
-from slicer_cases import add_volume
+from slicer_cases import add_volume, lesion
 
 LAYERS = (*(f"encoder{level}" for level in range(1, 6)), *(f"decoder{level}" for level in range(5, 1, -1)))
 CELLS = dict(zip(LAYERS, (32, 16, 8, 8, 4, 4, 8, 16, 32)))
@@ -93,19 +93,9 @@ def _layer_map(folder: Path, layer: str, center: tuple[float, float], blurred: f
 
 
 def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
-    def lesion(number: int, k: int) -> Lesion:
+    def in_slice(number: int, k: int) -> Lesion:
         middle = SPACING_MM[0] * center[0], SPACING_MM[1] * center[1], SPACING_MM[2] * k
-        return Lesion(
-            number=number,
-            volume_ml=1.0,
-            mean_hu=65.0,
-            sd_hu=12.0,
-            longest_axial_diameter_mm=10.0,
-            diameter_ends_mm=(middle, middle),
-            center_mm=middle,
-            slice_index=k,
-            side=None,
-        )
+        return lesion(number, middle, slice_index=k)
 
     measured = SegmentMeasures(
         label=SEGMENT,
@@ -113,7 +103,7 @@ def _add_lesions(result: SceneResult, ct, center: tuple[float, float]) -> None:
         volume_with_tumors_ml=None,
         mean_hu=65.0,
         sd_hu=12.0,
-        lesions=[lesion(1, 4), lesion(2, 2)],
+        lesions=[in_slice(1, 4), in_slice(2, 2)],
         side_ml={},
     )
     add_measures_table(result, ct, part_of(ct), {SEGMENT: SEGMENT}, [measured], "")

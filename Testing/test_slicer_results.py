@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.measures import CSV_COLUMNS, Lesion, SegmentMeasures
+from HLFDSegmentationLib.measures import CSV_COLUMNS, SegmentMeasures
 from HLFDSegmentationLib.raw_images import write_raw
 from HLFDSegmentationLib.segmentation_words import REFERENCE_GEOMETRY
 from HLFDSegmentationLib.tasks import TASKS
@@ -20,6 +20,7 @@ from slicer_cases import (
     add_study,
     add_transform,
     add_volume,
+    lesion,
     shift,
     slicer,
     turn,
@@ -86,18 +87,9 @@ def exported(node, name, ct_node):
     return slicer.util.arrayFromSegmentBinaryLabelmap(node, key, ct_node) > 0
 
 
-def lesion(number, center):
-    return Lesion(
-        number=number,
-        volume_ml=1.23456,
-        mean_hu=61.54,
-        sd_hu=14.26,
-        longest_axial_diameter_mm=12.34,
-        diameter_ends_mm=(center, center),
-        center_mm=center,
-        slice_index=3,
-        side="left",
-    )
+def of_left_side(number, center):
+    figures = {"volume_ml": 1.23456, "mean_hu": 61.54, "sd_hu": 14.26, "longest_axial_diameter_mm": 12.34}
+    return lesion(number, center, slice_index=3, side="left", **figures)
 
 
 def measures(lesions=()):
@@ -291,7 +283,7 @@ def test_a_segmentation_that_cannot_take_segments_is_refused(tmp_path):
 def test_the_table_holds_what_the_command_writes_and_a_note(tmp_path):
     ct_node = make_ct()
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
-    lesions = [lesion(1, (-10.0, 20.0, 30.0)), lesion(2, (1.0, 2.0, 3.0))]
+    lesions = [of_left_side(1, (-10.0, 20.0, 30.0)), of_left_side(2, (1.0, 2.0, 3.0))]
     table = results.add_measures_table(result, ct_node, part, names, measures(lesions), note="Not in HU.")
     assert (*CSV_COLUMNS, "note") == scene_result.MEASURES_COLUMNS
     rows = scene_result.rows_of(table)
@@ -323,14 +315,16 @@ def test_slices_count_in_the_whole_ct_where_a_part_was_segmented(tmp_path):
     roi = add_roi(bounds.reshape(3, 2).mean(axis=1), (100, 100, 10.0))
     result, part, names = bring_in(ct_node, make_labels(), tmp_path, roi)
     assert part.extent[4] == 2
-    table = results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (0, 0, 0))]), note="")
+    table = results.add_measures_table(result, ct_node, part, names, measures([of_left_side(1, (0, 0, 0))]), note="")
     assert scene_result.rows_of(table)[3]["slice_index"] == "5"
 
 
 def test_lesions_of_a_scene_that_an_older_version_saved_are_found(tmp_path):
     ct_node = make_ct()
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
-    table = results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (1.0, 2.0, 3.0))]), note="")
+    table = results.add_measures_table(
+        result, ct_node, part, names, measures([of_left_side(1, (1.0, 2.0, 3.0))]), note=""
+    )
     told = result.lesions("liver tumor")
     for column in ("sd_HU", "side", "right_volume_mL", "left_volume_mL"):
         table.RemoveColumn(table.GetColumnIndex(column))
@@ -342,7 +336,7 @@ def test_what_is_pasted_into_a_table_of_measures_is_no_lesion(column, pasted, tm
     """Slicer's tables take it, though they are locked."""
     ct_node = make_ct()
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
-    found = measures([lesion(1, (1.0, 2.0, 3.0)), lesion(2, (0.0, 2.0, 3.0))])
+    found = measures([of_left_side(1, (1.0, 2.0, 3.0)), of_left_side(2, (0.0, 2.0, 3.0))])
     table = results.add_measures_table(result, ct_node, part, names, found, note="")
     first = next(number for number, row in enumerate(scene_result.rows_of(table)) if row["lesion"] == "1")
     table.SetCellText(first, table.GetColumnIndex(column), pasted)
@@ -359,7 +353,7 @@ def test_lesions_are_found_where_the_ct_shows_them_wherever_it_is_moved_to(trans
     voxel = np.array([4.0, 3.0, 5.0, 1.0])
     world = part.voxel_to_world @ voxel
     told = LPS_TO_RAS @ np.linalg.inv(part.own_to_world @ part.told_to_own) @ world
-    results.add_measures_table(result, ct_node, part, names, measures([lesion(1, tuple(told[:3]))]), note="")
+    results.add_measures_table(result, ct_node, part, names, measures([of_left_side(1, tuple(told[:3]))]), note="")
     assert result.lesions("liver") == []
 
     def is_at(place):
@@ -454,7 +448,7 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
     ct_node = make_ct()
     add_transform(turn(30), ct_node)
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
-    results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (1, 2, 3))]), note="")
+    results.add_measures_table(result, ct_node, part, names, measures([of_left_side(1, (1, 2, 3))]), note="")
     place, runs = result.lesions("liver tumor"), result.runs
     image = write_raw(sitk.GetImageFromArray(np.ones((2, 3, 4), np.float32)), tmp_path / "map.raw")
     maps = [
@@ -487,7 +481,7 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
 def test_a_result_whose_nodes_are_deleted_says_so(tmp_path):
     ct_node = make_ct()
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)
-    results.add_measures_table(result, ct_node, part, names, measures([lesion(1, (1, 2, 3))]), note="")
+    results.add_measures_table(result, ct_node, part, names, measures([of_left_side(1, (1, 2, 3))]), note="")
     slicer.mrmlScene.RemoveNode(result.measures_table)
     assert (result.measures_table, result.lesions("liver tumor")) == (None, [])
     slicer.mrmlScene.RemoveNode(ct_node)

@@ -613,7 +613,7 @@ def test_a_card_that_fails_while_a_checkpoint_is_written_is_no_full_disk(tmp_pat
 def test_a_run_tells_where_and_how_it_computes(finished):
     plan = next(event for event in finished[1] if event["event"] == "plan")
     assert (plan["device"], plan["precision"], plan["unusable"]) == ("cpu", "float32", None)
-    assert readable_log(json.dumps(plan)).endswith("threads), in float32")
+    assert readable_log(json.dumps(plan)).endswith(f"; on {plan['device_title']}, in float32")
 
 
 def test_patients_stay_in_their_part_whatever_their_cases_are_called():

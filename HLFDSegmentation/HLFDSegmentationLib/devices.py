@@ -50,7 +50,10 @@ def device_title(name: str) -> str:
         title = f"{properties.name} ({properties.total_memory / 2**30:.0f} GB)"
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return f"{title}, {name}" if names.count(properties.name) > 1 else title
-    return "Apple GPU" if name == "mps" else f"CPU ({torch.get_num_threads()} threads)"
+    if name == "mps":
+        return "Apple GPU"
+    threads = torch.get_num_threads()
+    return f"CPU ({threads} thread{'s' if threads > 1 else ''})"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
