@@ -438,7 +438,7 @@ def test_devices_are_asked_for_again_after_a_fault(panel, small_model, monkeypat
         disk.setattr(tempfile, "mkdtemp", full)
         panel.open_again()
     panel.open_again()
-    panel.wait(lambda: "threads" in panel.ui.deviceComboBox.itemText(1))
+    panel.wait(lambda: "thread" in panel.ui.deviceComboBox.itemText(1))
 
 
 # Readings
