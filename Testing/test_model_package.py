@@ -824,9 +824,13 @@ def test_without_a_default_model_the_user_is_told(store, request):
 
 
 def test_what_a_killed_import_left_is_no_model(made, store):
-    shutil.copytree(made / "small-abdomen", store / ".killed" / "small-abdomen")
+    left, going_on = store / ".hlfd.1.part", store / ".hlfd.2.part"
+    for folder in (left, going_on):
+        shutil.copytree(made / "small-abdomen", folder / "small-abdomen")
+    os.utime(left, (0, 0))
     assert list_packages() == []
     import_package(made / "model.zip")
+    assert not left.exists() and going_on.exists()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import json
 import os
+import time
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from HLFDTrainingLib.case_files import look_at
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, patients_by_ct, run_of_weights
+from HLFDTrainingLib.run_events import all_events
 from training_runs import begin_run
 
 
@@ -46,6 +50,22 @@ def test_another_network_than_the_plans_is_told(run, capsys):
     (run.path / "split.json").write_text(json.dumps({}), encoding="utf-8")
     assert main(["package", str(run.path), "-o", str(run.path / "package"), "--license", "own"]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_event_waits_while_another_program_has_the_file_open(run, monkeypatch):
+    """As a backup does on Windows; a training of days does not end for that."""
+    refusals, really_open = iter(range(20)), open
+
+    def refusing(path, mode="r", **options):
+        if path == run.events and mode == "a" and next(refusals, None) is not None:
+            raise PermissionError(errno.EACCES, "open elsewhere", str(path))
+        return really_open(path, mode, **options)
+
+    monkeypatch.setattr(builtins, "open", refusing)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    told = []
+    run.logging(told.append)({"event": "epoch"})
+    assert all_events(run.events) == told == [{"event": "epoch"}]
 
 
 def test_weights_in_the_root_folder_are_of_no_run():

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.safe_files import replacing
-from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nifti, write_segmentation_nrrd
+from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]
@@ -37,7 +38,7 @@ def header(path) -> dict[str, str]:
 
 
 def test_nifti_and_nrrd_hold_the_labels_on_their_grid(tmp_path):
-    write_segmentation_nifti(labels(), tmp_path / "segmentation.nii.gz")
+    write_image(labels(), tmp_path / "segmentation.nii.gz")
     write_segmentation_nrrd(labels(), TASK, tmp_path / "segmentation.seg.nrrd")
     for name in ("segmentation.nii.gz", "segmentation.seg.nrrd"):
         again = sitk.ReadImage(str(tmp_path / name))
@@ -121,6 +122,30 @@ def test_a_file_that_somebody_has_open_is_replaced_when_it_is_closed(tmp_path, m
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_table_that_is_open_in_excel_is_told_so(tmp_path, monkeypatch):
+    path = tmp_path / "readings.csv"
+    path.write_text("old")
+
+    def refuse(_part, _path):
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(OutputError, match="Excel"), replacing(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "old"
+
+
+def test_colleagues_may_read_what_is_written_as_all_in_its_folder(tmp_path):
+    """What is moved out of a private folder stays private on Windows."""
+    usual = tmp_path / "usual"
+    usual.mkdir()
+    with replacing(tmp_path / "report.html") as part:
+        assert part.parent.stat().st_mode == usual.stat().st_mode
+        part.touch()
+
+
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"Choose another folder"):
@@ -137,7 +162,7 @@ import resource, signal, sys
 import numpy as np, SimpleITK as sitk
 from HLFDSegmentationLib import phantom
 from HLFDSegmentationLib.errors import OutputError
-from HLFDSegmentationLib.segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
+from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
 labels = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 3, (40, 60, 60), dtype=np.uint8))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -147,7 +172,7 @@ try:
         phantom.make_phantom = lambda seed: phantom.Phantom(labels, labels)
         phantom.write_phantom(sys.argv[1].removesuffix("ct.nii.gz"))
     elif sys.argv[1].endswith(".nii.gz"):
-        write_segmentation_nifti(labels, sys.argv[1])
+        write_image(labels, sys.argv[1])
     else:
         write_segmentation_nrrd(labels, TASKS["kidney-tumor"], sys.argv[1])
 except OutputError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -18,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib import safe_files
 from HLFDSegmentationLib.errors import OutputError, TrainingError
+from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, ended_by_system
 from HLFDTrainingLib.process_identity import _start_by_ps, computer_name, start_of
 from HLFDTrainingLib.run_lock import RunLock, training_in
 from HLFDTrainingLib.training_process import TrainingProcess
@@ -246,7 +247,7 @@ def test_a_lock_that_cannot_be_read_is_not_free(tmp_path, monkeypatch):
 
     with monkeypatch.context() as windows:
         windows.setattr(Path, "read_text", refuse)
-        windows.setattr(safe_files, "WAITS", ())
+        windows.setattr(time, "sleep", lambda _seconds: None)
         with pytest.raises(OutputError, match=r"lock\.json cannot be read"):
             RunLock(tmp_path).take()
     assert lock.holder().alive
@@ -285,6 +286,47 @@ def test_start_by_ps_as_on_a_mac():
     process.kill()
     wait_until(lambda: _start_by_ps(process.pid) is None)
     process.wait()
+
+
+def test_a_mac_keeps_its_name_in_every_network(monkeypatch):
+    def named(command, **_options):
+        return subprocess.CompletedProcess(command, 0, stdout="Reading-Room-7\n")
+
+    computer_name.cache_clear()
+    try:
+        with monkeypatch.context() as mac:
+            mac.setattr(sys, "platform", "darwin")
+            mac.setattr(subprocess, "run", named)
+            mac.setattr(platform, "node", lambda: "dhcp-113.hospital.example")
+            assert computer_name() == "Reading-Room-7"
+    finally:
+        computer_name.cache_clear()
+
+
+def test_windows_ends_processes_by_its_own_program(monkeypatch):
+    """A taskkill.exe beside a scene is not run; where the system forbids its own, the process is ended all the same."""
+    ran, killed = [], []
+
+    def forbidden(command, **_options):
+        ran.append(command)
+        raise PermissionError(errno.EACCES, "blocked by group policy")
+
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        windows.setenv("SYSTEMROOT", "/windows")
+        windows.setattr(subprocess, "CREATE_NO_WINDOW", 0, raising=False)
+        windows.setattr(subprocess, "Popen", forbidden)
+        windows.setattr(os, "kill", lambda pid, _signal: killed.append(pid))
+        end_tree(4711)
+    assert ran[0][0] == "/windows/System32/taskkill.exe" and killed == [4711]
+
+
+def test_a_crash_on_windows_is_not_called_a_lack_of_memory(monkeypatch):
+    """Slicer's launcher says of every crash there what it says elsewhere of a process that the system ended."""
+    said = f"error: [python-real] {LAUNCHED_ENDED} - Report the problem."
+    assert ended_by_system(said)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not ended_by_system(said)
 
 
 # Stopping

@@ -31,7 +31,7 @@ from .package_files import (
     zip_files,
 )
 from .package_metadata import metadata_bytes
-from .safe_files import replacing
+from .safe_files import replace_waiting, replacing
 from .tasks import Task, is_line
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _write_checked(destination: Path, name: str, contents: dict[str, bytes]) -> 
         if destination.suffix.lower() == ".zip":
             zip_files(folder, part)
         else:
-            folder.rename(part)
+            replace_waiting(folder, part)
     return destination
 
 

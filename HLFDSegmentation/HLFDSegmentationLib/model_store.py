@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,9 +16,13 @@ from .command_text import quoted
 from .errors import OutputError, PackageError
 from .model_package import ModelPackage, read_package
 from .package_files import copy_files, is_package_name, naming
-from .safe_files import replace_waiting
+from .safe_files import make_aside, replace_waiting
 
 DEFAULT_TASK = "abdomen"
+
+LEFT_SECONDS = 86_400
+"""No import takes so long."""
+
 LIBRARY = Path(__file__).resolve().parent
 
 
@@ -236,13 +242,25 @@ def _read_stored(path: Path) -> ModelPackage:
     return package
 
 
+def _remove_left(store: Path) -> None:
+    """Removes what imports that were killed have left; one that is going on is younger."""
+    for folder in store.glob(".hlfd.*.part"):
+        with suppress(OSError):  # Another one removes it just now.
+            if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def _workshop(store: Path) -> Iterator[Path]:
     """A private folder inside the store, so that what was made in it takes its place in one step."""
     try:
         store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=store) as folder:
-            yield Path(folder)
+        _remove_left(store)
+        folder = make_aside(store)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
-from .safe_files import replace_waiting
+from .safe_files import make_aside, replace_waiting
 
 MEASURES = "segments.csv"
 """The file of a result's folder that tells volumes and lesions."""
@@ -39,8 +37,7 @@ def check_makeable(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
     try:
         # Asking for the right would not do: on Windows, folders seem to have it always.
-        with tempfile.TemporaryFile(dir=above):
-            pass
+        make_aside(above).rmdir()
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be made: {above} may not be changed ({error.strerror}). Choose a folder that you may "
@@ -64,10 +61,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     there = folder.is_dir()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder if there else folder.parent
-        # Not a private one of `tempfile`: it becomes the user's folder, with the rights that his folders have.
-        part = beside / f".hlfd.{uuid.uuid4().hex[:8]}.part"
-        part.mkdir()
+        part = make_aside(folder if there else folder.parent)
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another one.") from error
     try:

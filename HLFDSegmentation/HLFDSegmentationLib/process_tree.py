@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 LAUNCHED_ENDED = "exit abnormally"
@@ -29,15 +30,34 @@ def lead_own_group() -> None:
 def end_tree(pid: int) -> None:
     """Ends at once a process that leads a group, and all that it started, as far as they are still there."""
     if sys.platform == "win32":
-        # There is no other way without a library; it takes too long to wait for.
-        subprocess.Popen(
-            ["taskkill", "/F", "/T", "/PID", str(pid)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            creationflags=subprocess.CREATE_NO_WINDOW,
-        )
+        _end_tree_on_windows(pid)
         return
     # Where nothing is left of it; macOS says so with a PermissionError.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def ended_by_system(last_words: str) -> bool:
+    """Whether Slicer's launcher says of its Python that the system ended it, most likely for lack of memory.
+
+    Windows ends no program for that: there, the launcher says so of one that crashed.
+    """
+    return sys.platform != "win32" and LAUNCHED_ENDED in last_words
+
+
+def _end_tree_on_windows(pid: int) -> None:
+    # By its whole path: Windows looks for programs in the current folder, too, which may be that of a scene from
+    # somebody else.
+    taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
+    try:
+        # There is no other way without a library; it takes too long to wait for.
+        subprocess.Popen(
+            [str(taskkill), "/F", "/T", "/PID", str(pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=subprocess.CREATE_NO_WINDOW,  # type: ignore[attr-defined]
+        )
+    except OSError:  # An administrator may forbid it; then the process is ended without those that it started.
+        with suppress(OSError):
+            os.kill(pid, signal.SIGTERM)

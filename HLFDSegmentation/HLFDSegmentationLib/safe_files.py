@@ -6,9 +6,10 @@ import errno
 import json
 import os
 import shutil
-import tempfile
+import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,16 +18,37 @@ from .errors import OutputError
 
 WAITS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.4)
 
+LONG_WAITS = (*WAITS, *[2.0] * 30)
+"""For what days of work depend on, in a process that nobody waits for."""
+
 Result = TypeVar("Result")
 
 
+def make_aside(parent: Path) -> Path:
+    """Makes a hidden folder in a user's folder, for what is not complete yet, and gives its path.
+
+    Not one of `tempfile`: on Windows, that tries one name after the other for days where the user's folder may not be
+    written, and what is moved out of its folders can be read by its owner alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = parent / f".hlfd.{uuid.uuid4().hex[:8]}.part"
+    folder.mkdir()
+    return folder
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, waits: Sequence[float] = WAITS) -> Iterator[Path]:
     """Yields a path to write to; what was written there takes the place of `path` when the block ends without an error.
 
     The yielded path lies in the same folder, which is made where it is missing, and ends with the same suffixes, so
     that libraries choose the same file format. When the block raises, `path` is as it was and nothing is left beside
     it.
+
+    Args:
+        path: of the file.
+        waits: see `waiting`.
 
     Raises:
         OutputError: the folder or the file cannot be written; raised in place of any OSError of the block, and where it
@@ -36,13 +58,13 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own keeps apart two processes that write the same file.
-        folder = Path(tempfile.mkdtemp(prefix=".hlfd.", suffix=".part", dir=path.parent))
+        folder = make_aside(path.parent)
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
     try:
         part = folder / path.name
         yield part
-        replace_waiting(part, path)
+        replace_waiting(part, path, waits)
     except OSError as error:
         raise OutputError(_sentence(path, error)) from error
     except UnicodeEncodeError as error:
@@ -60,13 +82,13 @@ def write_json(path: Path, content: Any) -> None:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def replace_waiting(part: Path, path: Path) -> None:
+def replace_waiting(part: Path, path: Path, waits: Sequence[float] = WAITS) -> None:
     """Renames a file or folder, after some tries where that is needed, see `waiting`.
 
     Raises:
-        OSError: it could not be renamed in about a second.
+        OSError: it could not be renamed in that time.
     """
-    waiting(lambda: os.replace(part, path))
+    waiting(lambda: os.replace(part, path), waits)
 
 
 def unlink_waiting(path: Path) -> None:
@@ -78,13 +100,17 @@ def unlink_waiting(path: Path) -> None:
     waiting(lambda: path.unlink(missing_ok=True))
 
 
-def waiting(act: Callable[[], Result]) -> Result:
+def waiting(act: Callable[[], Result], waits: Sequence[float] = WAITS) -> Result:
     """Does what Windows refuses while somebody has a file open: a panel that looks at it twice a second, a scanner.
 
+    Args:
+        act: what to do.
+        waits: seconds between one try and the next; together about a second where nothing else is said.
+
     Raises:
-        OSError: it could not be done in about a second.
+        OSError: it could not be done in that time.
     """
-    for seconds in WAITS:
+    for seconds in waits:
         try:
             return act()
         except PermissionError:
@@ -95,6 +121,11 @@ def waiting(act: Callable[[], Result]) -> Result:
 def _sentence(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} could not be written: the disk is full. Free some space, or choose a folder on another disk."
+    if sys.platform == "win32" and error.errno == errno.EACCES and path.is_file():
+        return (
+            f"{path} could not be written: another program, such as Excel, may have it open. Close it there and try "
+            "again, or choose another name."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} could not be written: it may not be changed. Choose a folder that you may write to."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):

@@ -20,7 +20,7 @@ from typing import IO
 from .child_environment import child_environment
 from .errors import OutputError
 from .private_folder import PrivateFolder
-from .process_tree import LAUNCHED_ENDED, end_tree, own_group
+from .process_tree import end_tree, ended_by_system, own_group
 from .worker_protocol import (
     Cancelled,
     CancelRequest,
@@ -233,7 +233,7 @@ class _Ended:
     """
 
     def __init__(
-        self, code: int | None, was_ready: bool, error: OSError | None = None, *, ended_by_system: bool = False
+        self, code: int | None, was_ready: bool, error: OSError | None = None, *, by_system: bool = False
     ) -> None:
         self.was_ready = was_ready
         self.willingly = was_ready and code == 0
@@ -243,7 +243,7 @@ class _Ended:
                 f"The segmentation process cannot be started: {error.strerror or error}. "
                 "Restart 3D Slicer; if that does not help, install it again."
             )
-        elif code in (-9, 137) or ended_by_system:
+        elif code in (-9, 137) or by_system:
             self.kind = "memory"
             self.sentence = (
                 "The segmentation process was ended by the system, most likely because the memory did not suffice. "
@@ -368,8 +368,8 @@ class _Process:
         listener.join(END_SECONDS)
         was_ready = self._worker_pid is not None
         # Slicer's launcher ends with 1 then, and says so.
-        ended_by_system = was_ready and code == 1 and any(LAUNCHED_ENDED in line for line in list(self._log)[-2:])
-        self._events.put(_Ended(code, was_ready, ended_by_system=ended_by_system))
+        by_system = was_ready and code == 1 and ended_by_system("\n".join(list(self._log)[-2:]))
+        self._events.put(_Ended(code, was_ready, by_system=by_system))
 
     def _write(self, requests: IO[bytes]) -> None:
         with suppress(OSError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.safe_files import make_aside
 from numpy.lib.format import open_memmap
 
 from .weights_files import writing
@@ -25,7 +26,7 @@ class ConstantStore:
     there while another process is writing it, when a killed one left it half written, when it was damaged, or when it
     was computed from something else. Processes that compute the same write the same.
 
-    Rows that were never written take no space on most file systems.
+    Rows that were never written take no space on most file systems; on Windows, they do.
 
     Args:
         folder: of the files; made when something is written.
@@ -69,11 +70,9 @@ class ConstantStore:
         """Rows for values like this one, in the place of a file that is of no use."""
         path = self._path(name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Windows does not let go of the name aside while another process has opened the file by its own.
-        with tempfile.TemporaryDirectory(
-            dir=self.folder, prefix=".", suffix=".part", ignore_cleanup_errors=True
-        ) as aside:
-            part = Path(aside) / path.name
+        aside = make_aside(self.folder)
+        part = aside / path.name
+        try:
             open_memmap(part, "w+", _row_type(value), (self.rows,)).flush()
             try:
                 os.link(part, path)  # Unlike a renamed file, it never takes the place of one that is being filled.
@@ -83,6 +82,9 @@ class ConstantStore:
                     os.replace(part, path)
             except OSError:  # a file system without links
                 os.replace(part, path)
+        finally:
+            # Windows does not let go of the name aside while another process has opened the file by its own.
+            shutil.rmtree(aside, ignore_errors=True)
         rows = self._open(name)
         if rows is None:
             raise OSError(f"{path} is being changed by another program")

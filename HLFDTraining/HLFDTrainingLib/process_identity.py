@@ -6,12 +6,25 @@ import ctypes
 import platform
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def computer_name() -> str:
-    """The name of this computer, without its domain, which changes with the network that a laptop is in."""
-    return platform.node().split(".")[0] or "unknown"
+    """The name of this computer, without what changes with the network that a laptop is in."""
+    return _name_of_mac() or platform.node().split(".")[0] or "unknown"
+
+
+def _name_of_mac() -> str:
+    """The name that the user gave a Mac; "" elsewhere. The one that `platform` tells there may be the network's."""
+    if sys.platform != "darwin":
+        return ""
+    with suppress(OSError):
+        command = ["/usr/sbin/scutil", "--get", "LocalHostName"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def start_of(pid: int) -> str | None:

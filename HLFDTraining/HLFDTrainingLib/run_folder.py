@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from HLFDSegmentationLib.command_text import quoted
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.safe_files import LONG_WAITS, waiting, write_json
 
 from .cases import find_cases
 from .outcome_table import COMPARISON
@@ -87,11 +87,14 @@ class RunFolder:
 
         def log(event: Event) -> None:
             if event["event"] != "step":
-                with writing(self.events), open(self.events, "a", encoding="utf-8") as stream:
+                with writing(self.events), waiting(self._open_events, LONG_WAITS) as stream:
                     stream.write(json.dumps(event) + "\n")
             report(event)
 
         return log
+
+    def _open_events(self) -> TextIO:
+        return open(self.events, "a", encoding="utf-8")
 
     def write(self, name: str, content: Any) -> None:
         """Writes a JSON file of the run. Raises OutputError."""

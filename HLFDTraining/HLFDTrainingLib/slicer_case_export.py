@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import numpy as np
 import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from HLFDSegmentationLib.slicer_ct import Extent, part_of
 from HLFDSegmentationLib.tasks import Task
@@ -65,7 +65,7 @@ def export_cases(
     if data.exists() or cases_file.exists():
         raise CasesError(_("{folder} holds cases already. Choose another folder.").format(folder=folder))
     with ExitStack() as undo:
-        undo.callback(shutil.rmtree, data, ignore_errors=True)
+        undo.callback(remove_tree, data)
         cases = []
         for number, row in enumerate(with_aliases(rows)):
             if row.image and row.image.id in files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 import qt
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.private_folder import remove_tree
 from slicer.i18n import tr as _
 
 from .case_list import CaseList
@@ -103,7 +103,7 @@ def write_and_check(cases: CaseList, nodes: Nodes, folder: Path) -> Steps[tuple[
     with ExitStack() as undo:
         exporting = export_cases(list(cases.rows), cases.file_cases(), nodes, task, folder, cases.seed)
         cases_file, split = yield from _part(exporting, 0.0, EXPORTED)
-        undo.callback(shutil.rmtree, folder / DATA_FOLDER, ignore_errors=True)
+        undo.callback(remove_tree, folder / DATA_FOLDER)
         undo.callback(cases_file.unlink, missing_ok=True)
         cases.findings = yield from _part(findings_of(cases_file, task, split), EXPORTED, 1.0)
         for name, found in cases.findings.items():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import qt
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.private_folder import PrivateFolder
-from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED
+from HLFDSegmentationLib.process_tree import ended_by_system
 from HLFDSegmentationLib.slicer_python import end_python, start_python
 from slicer.i18n import tr as _
 
@@ -87,7 +87,7 @@ class Child:
             self._on_line(line)
 
     def _unexpected(self, code: int) -> str:
-        if LAUNCHED_ENDED in self._last:
+        if ended_by_system(self._last):
             return _(
                 "The system ended the program, most likely because the memory did not suffice. Close other programs, "
                 "and try again."

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from HLFDSegmentationLib.devices import is_out_of_memory, release_memory
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import LONG_WAITS, replacing
 from torch import nn
 
 from .distillers import Distiller
@@ -385,7 +385,7 @@ class Stage:
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         if self.processes.first:
-            with replacing(path) as aside, writing(path), aside.open("wb") as file:
+            with replacing(path, LONG_WAITS) as aside, writing(path), aside.open("wb") as file:
                 torch.save(content, file)
                 # A power failure must not leave an empty file in the place of the former checkpoint.
                 file.flush()
