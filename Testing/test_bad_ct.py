@@ -75,6 +75,14 @@ def write_series(
     return folder
 
 
+def with_distance(file: Path, mm: bytes) -> None:
+    """Writes the distance to the next slice (Spacing Between Slices) into a DICOM file; the writer does so, or not."""
+    tag, following, content = b"\x18\x00\x88\x00", b"\x20\x00\x0d\x00", file.read_bytes()
+    place = content.index(following)
+    before = content[: content.find(tag) if tag in content[:place] else place]
+    file.write_bytes(before + tag + struct.pack("<I", len(mm)) + mm + content[place:])
+
+
 def stack(*heights: float) -> list[tuple[float, float, float]]:
     return [(-120.0, -80.0, height) for height in heights]
 
@@ -131,7 +139,7 @@ def test_dicom_series(tmp_path, capfd):
 
 def test_stored_dicom_values_are_rescaled_to_hu(tmp_path):
     """The writer stores HU + 1024, so reading gives HU only where the intercept is applied."""
-    file = write_series(tmp_path / "series", stack(0)) / "slice000.dcm"
+    file = write_series(tmp_path / "series", stack(0), each=[{"0018|0050": "2.5"}]) / "slice000.dcm"
     assert b"-1024" in file.read_bytes()
     assert sitk.GetArrayFromImage(read_ct(file)).max() == 0
     assert read_ct(file).GetMetaDataKeys() in ((), ("0008|0060",))
@@ -429,7 +437,105 @@ def test_truncated_slice(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("content", [b"", bytes(5000)], ids=["empty", "zeros"])
+@pytest.mark.parametrize("name", ["slice004.dcm", "other.DCM"])
+def test_a_slice_that_an_interrupted_copy_left_behind(tmp_path, capfd, content, name):
+    """The CT would end early, and an organ with it, without a word."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5, 7.5))
+    (folder / name).write_bytes(content)
+    text = refusal(folder, capfd)
+    assert f"{name} is {'no DICOM file, or damaged' if content else 'empty'}, and has a name like the slices" in text
+
+
+def test_an_interrupted_copy_of_slices_without_endings(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5, 7.5))
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(folder / f"IM{number}")
+    (folder / "IM12").write_bytes(bytes(100))
+    assert "IM12 is no DICOM file" in refusal(folder, capfd)
+    (folder / "IM12").unlink()
+    (folder / "A7").touch()
+    assert "A7 is empty" in refusal(folder, capfd)
+
+
+def test_other_files_beside_the_slices_are_left_out(tmp_path):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    (folder / "._slice000.dcm").write_bytes(b"\0\5\x16\7" + bytes(4000))  # as of a Mac
+    (folder / ".DS_Store").touch()
+    (folder / "DICOMDIR").touch()
+    (folder / "empty.txt").touch()
+    for name in ("readme.txt", "Thumbs.db", "VERSION"):
+        (folder / name).write_bytes(b"no image")
+    assert read_ct(folder).GetSize()[2] == 3
+
+
 # Headers that do not tell the geometry
+
+
+@pytest.mark.parametrize(
+    ("spacing", "told"),
+    [
+        ("0\\0", "0 x 0 mm, which no CT has"),
+        ("0.8\\0", "0.8 x 0 mm, which no CT has"),
+        ("0,8\\0,7", "does not say how large"),
+        ("0.8", "does not say how large"),
+    ],
+)
+def test_impossible_pixel_spacing_in_dicom(tmp_path, capfd, spacing, told):
+    """ITK takes 1 mm for it."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    path = folder / "slice001.dcm"
+    tag, content = b"\x28\x00\x30\x00", path.read_bytes()
+    place = content.index(tag) + len(tag)
+    end = place + 4 + struct.unpack_from("<I", content, place)[0]
+    value = spacing.encode() + b" " * (len(spacing) % 2)
+    path.write_bytes(content[:place] + struct.pack("<I", len(value)) + value + content[end:])
+    text = refusal(folder, capfd)
+    assert told in text and "slice001.dcm" in text
+
+
+def test_a_distance_of_0_between_slices_is_not_called_damage(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    for file in folder.iterdir():
+        with_distance(file, b"0 ")
+    assert "next slice is 0 mm away (Spacing Between Slices)" in refusal(folder, capfd)
+
+
+@pytest.mark.parametrize(
+    ("name", "otherwise"),
+    [("ElementSpacing", "elementspacing"), ("TransformMatrix", "TRANSFORMMATRIX"), ("Offset", "offset")],
+)
+def test_an_entry_of_a_metaimage_in_another_spelling(tmp_path, capfd, name, otherwise):
+    """ITK passes over it, and takes 1 mm, or 0."""
+    path = written(volume(), tmp_path / "ct.mha")
+    read_ct(path)
+    path.write_bytes(path.read_bytes().replace(name.encode(), otherwise.encode()))
+    assert f"'{name}' in another spelling, which is not read" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_voxels_in_a_file_that_is_longer_than_they_are(tmp_path, capfd, suffix, place):
+    """ITK reads them from its first byte; where the header tells what to pass over, they are right."""
+    path = written(volume(), tmp_path / f"ct{suffix}")
+    voxels = tmp_path / "ct.raw"
+    assert voxels.is_file()
+    content = voxels.read_bytes()
+    voxels.write_bytes(bytes(2048) + content if place == "before" else content + bytes(2048))
+    assert f"{voxels} is 2048 bytes longer than the voxels" in refusal(path, capfd)
+    if place == "before":
+        entry, file = ("HeaderSize = -1\n", "ElementDataFile") if suffix == ".mhd" else ("byte skip: -1\n", "data file")
+        path.write_text(path.read_text().replace(file, entry + file))
+        assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
+
+
+@pytest.mark.parametrize(("suffix", "right"), [(".nii", ".nii.gz"), (".nii.gz", ".nii")])
+def test_nifti_under_the_name_of_the_other_kind(tmp_path, capfd, suffix, right):
+    good, path = written(volume(), tmp_path / f"good{right}"), tmp_path / f"ct{suffix}"
+    path.write_bytes(good.read_bytes())
+    assert f"Rename it, so that its name ends in {right}." in refusal(path, capfd)
+    with pytest.raises(InputError, match="Rename it"):
+        read_label(path)
 
 
 def with_header(path: Path, change) -> Path:
@@ -622,7 +728,13 @@ def test_file_of_many_slices(tmp_path, capfd):
     assert "Enhanced CT" in refusal(path, capfd)
 
 
-def test_single_slice_is_as_thick_as_it_says(tmp_path):
+def test_single_slice_is_as_thick_as_it_says_and_not_as_far_from_the_next(tmp_path):
+    folder = write_series(tmp_path / "one", stack(0), each=[{"0018|0050": "4"}])
+    with_distance(folder / "slice000.dcm", b"10")
+    assert read_ct(folder).GetSpacing()[2] == read_ct(next(folder.iterdir())).GetSpacing()[2] == 4
+
+
+def test_single_slice_that_does_not_tell_how_far_the_next_is(tmp_path):
     folder = write_series(tmp_path / "one", stack(0))
     path = next(folder.iterdir())
     image = sitk.ReadImage(str(path))

@@ -142,6 +142,58 @@ def test_explain_tells_what_of_a_segmentation_lies_outside_of_the_ct(ct_file, tm
     assert "of the segmentation lies outside of the CT" in (tmp_path / "why" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("moved", "size", "caution", "note"),
+    [
+        ((0.0, 0.0, 0.0), None, False, None),
+        ((3.0, -2.0, 0.0), None, True, None),
+        ((0.5, 0.0, 0.0), None, True, "lie between the CT's, by 0.50 of a voxel"),
+        ((2.0, 1.0, 0.0), (50, 50, 6), False, None),
+        ((2.4, 1.0, 0.0), (50, 50, 6), False, "lie between the CT's, by 0.40 of a voxel"),
+    ],
+)
+def test_explain_tells_of_a_segmentation_that_lies_beside_the_ct(
+    ct_file, tmp_path, untrained_package, moved, size, caution, note, capsys
+):
+    """Moved by so many voxels; one that is cut to what it shows may begin at any voxel of the CT."""
+    label = blob_case(0)[1]
+    label = label[: size[0], : size[1]] if size else label
+    label.SetOrigin(label.TransformContinuousIndexToPhysicalPoint(moved))
+    sitk.WriteImage(label, str(tmp_path / "moved.nii.gz"))
+    assert explain(ct_file, tmp_path / "moved.nii.gz", tmp_path / "why", untrained_package) == 0
+    told = capsys.readouterr().out
+    assert ("has as many voxels as the CT, but they do not lie on the CT's" in told) == caution
+    assert (note in told) if note else ("resampled" not in told)
+
+
+def test_explain_takes_a_segmentation_that_is_stored_the_other_way_round_and_tells_one_that_is_turned(
+    ct_file, tmp_path, untrained_package, capsys
+):
+    label = blob_case(0)[1]
+    sitk.WriteImage(sitk.Flip(label, (True, True, False)), str(tmp_path / "flipped.nrrd"))
+    assert explain(ct_file, tmp_path / "flipped.nrrd", tmp_path / "flipped", untrained_package) == 0
+    told = capsys.readouterr().out
+    assert "resampled" not in told and "do not lie on" not in told
+    label.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0, 0, 0.1).GetMatrix())
+    sitk.WriteImage(label[:60], str(tmp_path / "turned.nrrd"))
+    assert explain(ct_file, tmp_path / "turned.nrrd", tmp_path / "turned", untrained_package) == 0
+    assert "axes that are turned against the CT's" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1)])
+@pytest.mark.parametrize(("spacing", "told"), [((1, 1, 1), True), ((1, 1, 2), False)])
+def test_a_ct_that_lost_its_geometry_is_told(tmp_path, untrained_package, direction, spacing, told, capsys):
+    """As programs write it that know none, be it as ITK or as NIfTI counts."""
+    ct = blob_case(0)[0]
+    ct.SetSpacing(spacing)
+    ct.SetDirection(direction)
+    sitk.WriteImage(ct, str(tmp_path / "ct.nii.gz"))
+    assert segment(tmp_path / "ct.nii.gz", tmp_path / "result", untrained_package) == 0
+    words = "its origin at 0 and axes without a turn, as programs write that"
+    assert (words in capsys.readouterr().out) == told
+    assert (words in (tmp_path / "result" / "report.html").read_text(encoding="utf-8")) == told
+
+
 def test_explain_tells_of_other_voxels_and_refuses_an_empty_segmentation(ct_file, tmp_path, untrained_package, capsys):
     label = blob_case(0)[1]
     sitk.WriteImage(label * 0, str(tmp_path / "empty.nii.gz"))

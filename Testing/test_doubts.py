@@ -7,13 +7,13 @@ import torch
 from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.doubts import (
     anatomy_doubts,
+    class_voxels,
     contrast_cautions,
     cut_doubts,
     geometry_doubts,
     little_doubts,
     model_cautions,
     tilt_doubts,
-    voxels_of,
 )
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
@@ -183,12 +183,12 @@ def test_pieces_that_the_end_of_a_tilted_ct_cuts_apart_are_kept(monkeypatch):
 def test_hardly_anything_of_an_organ():
     """With its tumors; nothing at all is no doubt."""
     labels = np.zeros((2, 10, 10), np.uint8)
-    assert little_doubts(voxels_of(labels, TASK), TASK, 1.0) == []
+    assert little_doubts(class_voxels(labels, TASK), TASK, 1.0) == []
     labels[0, :2] = LIVER
     labels[0, 2] = LIVER_TUMOR
-    (doubt,) = little_doubts(voxels_of(labels, TASK), TASK, 1.0)
+    (doubt,) = little_doubts(class_voxels(labels, TASK), TASK, 1.0)
     assert "Only 30.0 mL of liver with liver tumor was found" in doubt
-    assert little_doubts(voxels_of(labels, TASK), TASK, 2.0) == []
+    assert little_doubts(class_voxels(labels, TASK), TASK, 2.0) == []
 
 
 def test_a_few_voxels_of_an_organ_are_not_told_as_none():
@@ -200,10 +200,10 @@ def test_more_tumor_than_organ():
     labels = np.zeros((2, 10, 10), np.uint8)
     labels[0, :5] = LIVER
     labels[0, 5, :4] = LIVER_TUMOR
-    assert anatomy_doubts(voxels_of(labels, TASK), TASK, 1.0) == []
+    assert anatomy_doubts(class_voxels(labels, TASK), TASK, 1.0) == []
     labels[1, :6] = KIDNEY_TUMOR
     labels[1, 6] = KIDNEY
-    (doubt,) = anatomy_doubts(voxels_of(labels, TASK), TASK, 1.0)
+    (doubt,) = anatomy_doubts(class_voxels(labels, TASK), TASK, 1.0)
     assert "kidney tumor (60.0 mL)" in doubt and "kidney (10.0 mL)" in doubt
 
 
@@ -236,6 +236,18 @@ def test_kidneys_that_are_mostly_called_tumor_do_not_hide_that_contrast_medium_i
     assert contrast_cautions(np.full(labels.shape, 30), np.full_like(labels, KIDNEY_TUMOR), TASK, 1.0) == []
 
 
+@pytest.mark.parametrize(("organ", "name"), [(LIVER, "liver"), (KIDNEY, "kidney")])
+@pytest.mark.parametrize(("organ_hu", "told"), [(-90, True), (-15, False), (240, False), (500, True)])
+def test_an_organ_of_hu_that_none_has_is_told(organ, name, organ_hu, told):
+    """In place of what these HU would say of contrast medium."""
+    labels = np.full((2, 10, 10), organ, np.uint8)
+    cautions = contrast_cautions(np.full(labels.shape, organ_hu), labels, TASK, 1.0)
+    words = f"median of what was found is {organ_hu} HU for {name}, which no such organ has"
+    assert [words in caution for caution in cautions if "without contrast" not in caution] == [True] * told
+    assert not told or len(cautions) == 1
+    assert contrast_cautions(np.full(labels.shape, 500), labels, TASK, 0.1) == []  # too little of it to tell
+
+
 def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):
     monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(KIDNEY) or [])
     ct = sitk.GetImageFromArray(np.full((3, 24, 24), 30, np.int16))
@@ -260,15 +272,15 @@ def test_a_model_is_weak_at_what_it_found_and_at_the_tumor_that_it_did_not_find(
         "kidney tumor": {"dice": 0.65, "patients": 1},
         "liver": {"dice": None},
     }
-    assert model_cautions(voxels_of(labels, TASK), TASK, metrics) == []
+    assert model_cautions(class_voxels(labels, TASK), TASK, metrics) == []
     labels[0, 2] = LIVER
-    assert model_cautions(voxels_of(labels, TASK), TASK, metrics) == []
+    assert model_cautions(class_voxels(labels, TASK), TASK, metrics) == []
     labels[0, 0] = KIDNEY
-    (missing,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
+    (missing,) = model_cautions(class_voxels(labels, TASK), TASK, metrics)
     assert missing.startswith("No kidney tumor was marked. That does not mean that there is none")
     assert "Dice measured is 0.65 (1 patient)" in missing and "liver" not in missing and "0.81" not in missing
     labels[0, 1] = KIDNEY_TUMOR
-    (found,) = model_cautions(voxels_of(labels, TASK), TASK, metrics)
+    (found,) = model_cautions(class_voxels(labels, TASK), TASK, metrics)
     assert found.startswith("Do not rely on what was found of kidney tumor.") and "0.65 (1 patient)" in found
 
 
@@ -283,7 +295,7 @@ def test_a_model_is_weak_at_what_it_found_and_at_the_tumor_that_it_did_not_find(
 )
 def test_a_model_of_ones_own_is_judged_by_the_lower_of_test_and_validation(measured, told):
     labels = np.full((1, 4, 4), LIVER, np.uint8)
-    doubts = "".join(model_cautions(voxels_of(labels, TASK), TASK, {"liver": measured}))
+    doubts = "".join(model_cautions(class_voxels(labels, TASK), TASK, {"liver": measured}))
     assert told in doubts and bool(doubts) == bool(told)
 
 

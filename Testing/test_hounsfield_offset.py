@@ -1,4 +1,4 @@
-"""A CT whose values are all some ten HU too high or too low is told beside the result."""
+"""A CT whose values are shifted, scaled or padded with what is no air is told beside the result, or refused."""
 
 import re
 
@@ -10,6 +10,8 @@ from HLFDSegmentationLib.hounsfield import voxels_problem
 from HLFDSegmentationLib.hounsfield_offset import offset_cautions
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.phantom import make_phantom
+from scipy.ndimage import gaussian_filter
 
 SHAPE = (20, 100, 100)
 
@@ -50,6 +52,54 @@ def test_air_alone_does_not_tell():
     assert offset_cautions(np.where(body() < -700, -950 + np.arange(100) % 7, body())) == []
 
 
+@pytest.mark.parametrize("factor", [0.65, 0.7, 1.2, 1.3])
+def test_values_that_are_scaled_a_little_are_told(factor):
+    (caution,) = offset_cautions(body() * factor)
+    assert f"scaled, by about {factor:.2g}: air lies at -" in caution
+    assert voxels_problem(body() * factor) is None
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.1, 0.5, 1.5, 2, 10])
+def test_values_that_are_scaled_much_are_no_hu(factor):
+    assert f"multiplied by about {factor:.2g}: air lies at -" in voxels_problem(body() * factor)
+    assert offset_cautions(body() * factor) == []  # where such a CT is used all the same, one sentence is enough
+
+
+@pytest.mark.parametrize("lung", [-900, -850, -800, -750])
+@pytest.mark.parametrize("noise", [30, 60])
+def test_lungs_that_fill_a_ct_are_not_scaled_air(lung, noise):
+    chest = body(air=lung, air_noise=noise)
+    assert voxels_problem(chest) is None and offset_cautions(chest) == []
+
+
+@pytest.mark.parametrize("lowest", [-700, -500, -300, -200, -150])
+def test_the_edge_of_a_window_is_not_scaled_air(lowest):
+    """Also where noise and resampling have made a peak of it."""
+    cut = body().clip(lowest, 300)
+    for ct in (cut, cut + np.random.default_rng(0).normal(0, 10, SHAPE), gaussian_filter(cut, 1)):
+        assert "multiplied" not in (voxels_problem(ct) or "") and offset_cautions(ct) == []
+
+
+@pytest.mark.parametrize("value", [3071, 32767, 62512])
+def test_padding_that_is_taken_for_tissue_is_told(value):
+    ct = body()
+    ct[:, :5] = value
+    (caution,) = offset_cautions(ct)
+    assert f"5% of the CT's voxels have 3071 HU or more ({value} by the median)" in caution
+
+
+def test_padding_of_low_values_and_metal_are_not_told():
+    for padding in (-1024, -2000, -3024, -32768):
+        ct = body()
+        ct[:, :5] = padding
+        assert offset_cautions(ct) == []
+        ct[:, -20:] = -1500  # not the lowest value
+        assert offset_cautions(ct) == [] and voxels_problem(ct) is None
+    ct = body()
+    ct[:, 50:60, 50:60] = 30710
+    assert offset_cautions(ct) == []
+
+
 def test_a_ct_of_one_value_has_no_peaks():
     assert offset_cautions(np.zeros(SHAPE)) == []
 
@@ -73,3 +123,22 @@ def test_real_ct_is_told_when_it_is_shifted_and_not_as_it_is(data, name, both_wa
     assert offset_cautions(hu) == []
     assert "too high" in offset_cautions(hu + 50)[0]
     assert bool(offset_cautions(hu - 50)) == both_ways
+
+
+@pytest.mark.parametrize("name", ["hcc_011_acq1", "totalseg_dicom20", "totalseg_example_3mm"])
+def test_real_ct_is_told_when_it_is_scaled_and_not_as_it_is_or_in_parts(data, name):
+    hu = sitk.GetArrayFromImage(read_ct(data / "volumes" / name / "ct.nii.gz"))[:, ::2, ::2].astype(np.float32)
+    for factor in (0.1, 0.5, 1.5, 2, 10):
+        assert "multiplied by about" in voxels_problem(hu * factor)
+    for factor in (0.7, 1.3):
+        assert "look scaled" in offset_cautions(hu * factor)[0]
+    rows, columns = (slice(size // 4, size // 2) for size in hu.shape[1:])
+    noisy = hu + np.random.default_rng(0).normal(0, 30, hu.shape)
+    for fine in (hu, noisy, gaussian_filter(hu, 1), hu[:, rows, columns], hu.clip(-700, 1000), hu.clip(-160, 240)):
+        assert voxels_problem(fine) is None
+        assert offset_cautions(fine) == []
+
+
+def test_a_generated_ct_is_not_doubted():
+    hu = sitk.GetArrayFromImage(make_phantom(size=(96, 96, 20), spacing=(4.0, 4.0, 6.0)).ct)
+    assert voxels_problem(hu) is None and offset_cautions(hu) == []

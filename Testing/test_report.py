@@ -97,7 +97,7 @@ def package():
     )
 
 
-def write(path, ct, segmentation, ct_name="ct.nii.gz", warnings=()):
+def write(path, ct, segmentation, ct_name="ct.nii.gz", warnings=(), dicom_series=False):
     measures = measure(segmentation.labels, ct, TASK)
     write_report(
         path,
@@ -107,6 +107,7 @@ def write(path, ct, segmentation, ct_name="ct.nii.gz", warnings=()):
         measures=measures,
         package=package(),
         warnings=warnings,
+        dicom_series=dicom_series,
     )
     return Page(path.read_text(encoding="utf-8"))
 
@@ -205,6 +206,13 @@ def test_the_report_tells_which_slices_of_the_ct_are_counted(tmp_path, orientati
     page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
     assert f" {plane}, from 0" in page.texts
     assert f"the CT's {plane} slices, as the CT stores them, from {course}" in page.text
+
+
+def test_slices_of_a_dicom_series_are_not_counted_by_its_image_numbers(tmp_path):
+    ct, labels = body()
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False), dicom_series=True)
+    assert "counted by position from inferior to superior, the first as 0. It is not the image number" in page.text
+    assert "call it 1" not in page.text
 
 
 def test_kidneys_are_told_by_side(tmp_path):
@@ -386,9 +394,9 @@ def has_color(pixels, color):
     return (pixels == color).all(axis=-1)
 
 
-def heat_of(pixels):
-    """How reddish a pixel is; gray is 0."""
-    return pixels[..., 0].astype(int) - pixels[..., 2]
+def color_in(pixels):
+    """How far a pixel is from gray."""
+    return np.ptp(pixels.astype(int), axis=-1)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "RAI", "SLP", "PIR"])
@@ -448,7 +456,7 @@ def test_attention_lies_on_the_ct_where_its_cell_lies(orientation):
     kidney_mm = (100 * SPACING[0], 75 * SPACING[1])  # across, down
     maps[z, int(kidney_mm[1] * mm_to_cell), int(kidney_mm[0] * mm_to_cell)] = 1.0
     pixels = decoded(pictures.attention(z, liver, slices.layer_image(maps), AttentionColors()).png)
-    hot = heat_of(pixels) > 40
+    hot = color_in(pixels) > 40
     down, across = center_of(hot)
     # Body from x 40 to 280 mm and from y 30 to 210 mm fills the picture but for a small margin.
     assert across == pytest.approx((kidney_mm[0] - 40) / 240, abs=0.06)
@@ -456,9 +464,10 @@ def test_attention_lies_on_the_ct_where_its_cell_lies(orientation):
     assert hot.mean() < 0.05
 
     against = decoded(pictures.attention(z, liver, slices.layer_image(-maps), AttentionColors(signed=True)).png)
-    assert (heat_of(against) < -40).sum() == pytest.approx(hot.sum(), rel=0.2)
+    blue = (color_in(against) > 40) & (against[..., 2] > against[..., 0])
+    assert blue.sum() == pytest.approx(hot.sum(), rel=0.2)
     elsewhere = decoded(pictures.attention(z - 2, liver, slices.layer_image(maps), AttentionColors()).png)
-    assert not (heat_of(elsewhere) > 5).any()
+    assert not (color_in(elsewhere) > 5).any()
 
 
 def test_attention_has_the_bar_that_the_key_slices_have():

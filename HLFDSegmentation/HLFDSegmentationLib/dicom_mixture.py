@@ -62,8 +62,8 @@ def mixture_cautions(slices: list[DicomSlice]) -> list[str]:
         return []
     return [
         "The DICOM series of this CT mixes slices of two scans or reconstructions, such as two contrast phases: from "
-        f"slice to slice the {NAMES[key]} changes to and fro. Nothing here may be right. Load one of them alone, and "
-        "segment that."
+        f"slice to slice the {NAMES[key]} changes to and fro. Do not rely on anything of this result. Load one of them "
+        "alone, and segment that."
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from pathlib import Path
 
@@ -84,9 +85,8 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
         check_name(Path(name), InputError)
     known = {Path(file).name for names in series for file in names}
     for file in files:
-        # GDCM leaves out a file whose pixels are cut short, and the CT would have a gap.
-        if file.name not in known and file.name.upper() != "DICOMDIR" and _is_ct_slice(file):
-            raise unreadable(file)
+        if known and file.name not in known and file.name.upper() != "DICOMDIR":
+            _check_left_out(file, known)
     series = [names for names in series if sitk.ImageFileReader.GetImageIOFromFileName(names[0])]
     if not series:
         raise InputError(
@@ -96,12 +96,52 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
     return series
 
 
+def _check_left_out(file: Path, known: set[str]) -> None:
+    """Raises InputError for a file that GDCM leaves out and that was a slice: without it, the CT would end early."""
+    if _is_ct_slice(file):
+        raise unreadable(file)
+    if not _is_dicom(file) and _is_named_as(file, known):
+        what = "is empty" if file.stat().st_size == 0 else "is no DICOM file, or damaged"
+        raise InputError(
+            f"{file} {what}, and has a name like the slices beside it, as an interrupted copy leaves them. Copy or "
+            "export the series again; if this is none of its files, delete it."
+        )
+
+
+def _is_named_as(file: Path, known: set[str]) -> bool:
+    """Whether its name is like those of files that are known to be DICOM, or, where it is empty, has no ending."""
+    if file.name.startswith("."):  # what file managers leave behind
+        return False
+    ending = _ending(file.name)
+    if not ending and file.stat().st_size == 0:
+        return True
+    endings, patterns = {_ending(name) for name in known}, {_pattern(name) for name in known}
+    return (ending != "" and ending in endings) or _pattern(file.name) in patterns
+
+
+def _ending(name: str) -> str:
+    """As ".dcm"; "" where there is none, or just a part of a number."""
+    suffix = Path(name).suffix.lower()
+    return "" if suffix[1:].isdecimal() else suffix
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\d+", "0", name.lower())
+
+
 def _is_ct_slice(file: Path) -> bool:
     """Whether it is a DICOM file of a CT, or of what cannot be told; not a report, a plan or a contour beside it."""
+    _, found, rest = _head(file).partition(SOP_CLASS)
+    return _is_dicom(file) and (not found or rest[2:].startswith(CT_IMAGE))
+
+
+def _is_dicom(file: Path) -> bool:
+    return _head(file)[128:132] == b"DICM"
+
+
+def _head(file: Path) -> bytes:
     with file.open("rb") as stream:
-        header = stream.read(1024)
-    _, found, rest = header.partition(SOP_CLASS)
-    return header[128:132] == b"DICM" and (not found or rest[2:].startswith(CT_IMAGE))
+        return stream.read(1024)
 
 
 def _description(file: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .image_headers import SPACING_LIMITS_MM, read_header
+from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header
 
 IMAGE_TYPE = "0008|0008"
 PIXEL_SPACING = "0028|0030"
@@ -94,18 +94,39 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
             "Slicer and give the volume saved there."
         )
     _check_image_type(entry(header, IMAGE_TYPE), path)
-    if header.GetNumberOfComponents() == 1 and not entry(header, PIXEL_SPACING):
-        raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+    if header.GetNumberOfComponents() == 1:
+        _check_pixel_spacing(entry(header, PIXEL_SPACING), path)
     if header.GetNumberOfComponents() == 1 and not (entry(header, POSITION) and entry(header, ORIENTATION)):
         raise InputError(
             f"{path} does not say where its slice lies in the patient, so left and right could be exchanged. Export "
             "the series again from its source."
+        )
+    if _numbers(entry(header, SLICE_SPACING)) == [0]:
+        raise InputError(
+            f"{path} says that the next slice is 0 mm away (Spacing Between Slices), and cannot be read here for that. "
+            "Export the series again without this entry, or convert it to NIfTI, and give that."
         )
     if entry(header, PHOTOMETRIC) == "MONOCHROME1":
         raise InputError(
             f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
             "MONOCHROME2, as scanners store CT."
         )
+
+
+def _check_pixel_spacing(told: str, path: Path) -> None:
+    """ITK takes 1 mm for a spacing of 0."""
+    spacing = _numbers(told)
+    if len(spacing) != 2:
+        raise InputError(f"{path} does not say how large its pixels are. Export the series again from its source.")
+    check_spacing(spacing, path)
+
+
+def _numbers(told: str) -> list[float]:
+    """What stands in an entry, apart from each other by backslashes; empty where it is not all numbers."""
+    try:
+        return [float(number) for number in told.split("\\")]
+    except ValueError:
+        return []
 
 
 def projection_words(image_type: str) -> str:
@@ -129,18 +150,15 @@ def _check_image_type(image_type: str, path: Path) -> None:
 
 
 def tell_thickness(slice_: sitk.Image, path: Path) -> None:
-    """Gives a single slice the thickness of which ITK reads nothing where no distance between slices is told.
+    """Gives a single slice its thickness, or, where none is told, the distance to the next, which alone ITK reads.
 
     Raises:
-        InputError: the thickness that the file tells cannot be one.
+        InputError: neither can be the thickness of a slice.
     """
-    if tag(path, SLICE_SPACING):
-        return
-    try:
-        thickness = float(tag(path, SLICE_THICKNESS))
-    except ValueError:
-        thickness = 0.0
-    if not SPACING_LIMITS_MM[0] <= thickness <= SPACING_LIMITS_MM[1]:
+    low, high = SPACING_LIMITS_MM
+    told = _numbers(tag(path, SLICE_THICKNESS)) + [abs(mm) for mm in _numbers(tag(path, SLICE_SPACING))]
+    thickness = next((mm for mm in told if low <= mm <= high), None)
+    if thickness is None:
         raise InputError(f"{path} does not say how thick its slice is. Give the folder with all slices of the series.")
     slice_.SetSpacing((*slice_.GetSpacing()[:2], thickness))
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .model_figures import in_brackets, measured_of
-from .tasks import KIDNEY, Label, Task
+from .pieces import value_counts
+from .tasks import KIDNEY, LIVER, Label, Task
 
 LEAST_FIELD_MM = 50.0
 """A CT that shows less of the patient than this, across, is cropped tightly or has a wrong spacing."""
@@ -30,6 +31,9 @@ ENHANCED_KIDNEY_HU = 60.0
 """Kidneys have about 30 HU without contrast medium, and more than 80 in every phase with it. The liver cannot tell: in
 an early phase it has no more than without."""
 
+ORGAN_HU = (-30.0, 350.0)
+"""Of the median of a liver or kidney: fat brings it to -20 at most, and contrast medium to about 250."""
+
 DOUBTFUL_DICE = 0.75
 
 DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice_with_tumors",), ("test_dice", "validation_dice"))
@@ -38,14 +42,14 @@ test on have no tumor, the mean Dice is high for a model that finds none."""
 
 
 def geometry_doubts(
-    grid_shape: tuple[int, int, int], spacing: tuple[float, float, float], thickness_mm: float | None = None
+    grid_shape: tuple[int, int, int], spacing: tuple[float, float, float], thickness_mm: float | None
 ) -> list[str]:
     """About a CT of these voxels (Z, Y, X) and this spacing (x, y, z) in mm, in axial order.
 
     Args:
         grid_shape: of the axial slices.
         spacing: of the axial slices.
-        thickness_mm: of a CT that is a single slice, axial or not.
+        thickness_mm: of a CT that is a single slice, axial or not; none of others.
     """
     doubts = []
     rows_mm, columns_mm = grid_shape[1] * spacing[1], grid_shape[2] * spacing[0]
@@ -93,11 +97,9 @@ def tilt_doubts(degrees: float, *, cut_straight: bool) -> list[str]:
     ]
 
 
-def voxels_of(labels: np.ndarray, task: Task) -> np.ndarray:
+def class_voxels(labels: np.ndarray, task: Task) -> np.ndarray:
     """How many voxels each class has in labels, uint8 (Z, Y, X): (num_classes,)."""
-    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    counts = (np.bincount(plane.ravel(), minlength=task.num_classes) for plane in labels)
-    return sum(counts, np.zeros(task.num_classes, np.intp))
+    return value_counts(labels, task.num_classes)
 
 
 def cut_doubts(labels: np.ndarray, spacing: tuple[float, float, float], task: Task) -> list[str]:
@@ -132,7 +134,7 @@ def _at_sides_cm2(labels: np.ndarray, values: list[int], spacing: tuple[float, f
 
 
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
-    """About what was found, see `voxels_of`: more of a tumor than of its organ.
+    """About what was found, see `class_voxels`: more of a tumor than of its organ.
 
     Where both together are little, `little_doubts` tells it alone: a sentence of each would seem a contradiction.
     """
@@ -152,7 +154,7 @@ def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]
 
 
 def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
-    """About organs, with their tumors, of which hardly anything was found, see `voxels_of`."""
+    """About organs, with their tumors, of which hardly anything was found, see `class_voxels`."""
     little = []
     for organ in task.organs:
         if 0 < (ml := _with_tumors_ml(organ, voxels, task, voxel_ml)) < LITTLE_ML:
@@ -170,12 +172,16 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
 def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About a CT without contrast medium, where tumors hardly differ from their organ: its kidneys are as dark.
 
+    Where an organ has HU that none has with or without it, that is told instead.
+
     Args:
         hu: the CT (Z, Y, X), in HU.
         labels: uint8, in the same shape.
         task: what the classes are.
         voxel_ml: the volume of a voxel, in mL.
     """
+    if impossible := _organ_hu_cautions(hu, labels, task, voxel_ml):
+        return impossible
     kidneys = [label for label in task.organs if label.type == KIDNEY]
     with_tumors = [value for kidney in kidneys for value in task.values_with_tumors(kidney)]
     kidney_hu = hu[np.isin(labels, [kidney.value for kidney in kidneys])]
@@ -192,6 +198,19 @@ def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: 
     ]
 
 
+def _organ_hu_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
+    found = [(organ.name, hu[labels == organ.value]) for organ in task.organs if organ.type in (LIVER, KIDNEY)]
+    medians = [(name, float(np.median(own))) for name, own in found if own.size and own.size * voxel_ml >= LITTLE_ML]
+    low, high = ORGAN_HU
+    if not (wrong := [f"{median:.0f} HU for {name}" for name, median in medians if not low <= median <= high]):
+        return []
+    return [
+        f"The median of what was found is {' and '.join(wrong)}, which no such organ has: the CT's values are not HU, "
+        "or something else was taken for it. Do not rely on anything of this result. Look at the outlines, and give "
+        "the CT as the scanner stored it."
+    ]
+
+
 def _with_tumors_ml(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: float) -> float:
     return float(voxels[task.values_with_tumors(organ)].sum() * voxel_ml)
 
@@ -200,7 +219,7 @@ def model_cautions(voxels: np.ndarray, task: Task, metrics: Mapping[str, Mapping
     """About labels that the model is known to be weak at: those it found, and tumors it did not find in their organ.
 
     Args:
-        voxels: see `voxels_of`.
+        voxels: see `class_voxels`.
         task: what the classes are.
         metrics: of the model, see `ModelPackage`.
     """

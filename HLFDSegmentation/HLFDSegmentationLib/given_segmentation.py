@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .image_points import image_like
 from .label_files import read_label
 from .tasks import BACKGROUND, Task
 
@@ -18,14 +19,20 @@ SMALLEST_SHARE = 0.5
 SPACING_TOLERANCE = 1e-3
 """Of a segmentation whose voxels differ more from the CT's, that is told."""
 
+TURN_TOLERANCE = 1e-3
+"""Cosine of an angle between axes of a segmentation and the CT that counts as a right one."""
+
+PLACE_TOLERANCE = 0.05
+"""Of a segmentation whose voxels lie by more of a voxel beside the CT's, that is told. Rounding does less."""
+
 WHOLE = 0.995
 """Of a segmentation of which less lies on the CT, that is told."""
 
 VALUE = "_LabelValue"
 
 
-def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sitk.Image, list[str]]:
-    """Labels, uint8 on exactly the CT's grid, of a file on any grid, and sentences about what the CT does not show.
+def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sitk.Image, list[str], list[str]]:
+    """Labels, uint8 on exactly the CT's grid, of a file on any grid, and what to tell of that: cautions and notes.
 
     Segments of a `.seg.nrrd` are known by their names, values of other files by the task. 3D Slicer stores a
     segmentation cut to what it shows, so voxels outside of the file are background.
@@ -54,8 +61,7 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
     of_task = np.zeros(values.shape, np.uint8)
     for value in shown:
         of_task[values == value] = meaning[value]
-    image = sitk.GetImageFromArray(of_task)
-    image.CopyInformation(labels)
+    image = image_like(of_task, labels)
     on_ct = sitk.Resample(image, ct, sitk.Transform(), sitk.sitkNearestNeighbor, BACKGROUND)
     share = _share_on(ct, image)
     if share < SMALLEST_SHARE or not sitk.GetArrayViewFromImage(on_ct).any():
@@ -64,12 +70,53 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
             "made on this CT."
         )
     notes = [f"{1 - share:.0%} of the segmentation lies outside of the CT and does not count."] if share < WHOLE else []
+    return on_ct, _moved_cautions(labels, ct), notes + _resampling_notes(labels, ct)
+
+
+def _moved_cautions(labels: sitk.Image, ct: sitk.Image) -> list[str]:
+    """About a segmentation that was drawn on the CT's voxels, by their number, and does not lie on them."""
+    if sorted(labels.GetSize()) != sorted(ct.GetSize()):
+        return []
+    begins_there = np.abs(_lowest_corner(labels, ct)).max() < PLACE_TOLERANCE
+    if begins_there and not _resampling_notes(labels, ct):
+        return []
+    apart = np.linalg.norm(np.subtract(_center(labels), _center(ct)))
+    return [
+        "The segmentation has as many voxels as the CT, but they do not lie on the CT's (the centers of both are "
+        f"{apart:.1f} mm apart): one of the two files has lost its place, or they are of different scans. Every figure "
+        "here may be of the wrong part. Look at where it lies, and give both files as one program saved them."
+    ]
+
+
+def _resampling_notes(labels: sitk.Image, ct: sitk.Image) -> list[str]:
+    """About a segmentation whose voxels are none of the CT's."""
+    cosines = np.abs(np.transpose(_axes(ct)) @ _axes(labels))
+    between = _lowest_corner(labels, ct) - np.round(_lowest_corner(labels, ct))
     if not np.allclose(sorted(labels.GetSpacing()), sorted(ct.GetSpacing()), rtol=SPACING_TOLERANCE):
-        notes.append(
-            f"The segmentation has voxels of {_size(labels)} mm, and the CT of {_size(ct)} mm, so it was resampled. "
-            "Look at where it lies before you use any figure of it."
-        )
-    return on_ct, notes
+        how = f"has voxels of {_size(labels)} mm, and the CT of {_size(ct)} mm"
+    elif not np.allclose(cosines, np.round(cosines), atol=TURN_TOLERANCE):
+        how = "has axes that are turned against the CT's"
+    elif np.abs(between).max() >= PLACE_TOLERANCE:
+        how = f"has voxels that lie between the CT's, by {np.abs(between).max():.2f} of a voxel"
+    else:
+        return []
+    return [f"The segmentation {how}, so it was resampled. Look at where it lies before you use any figure of it."]
+
+
+def _axes(image: sitk.Image) -> np.ndarray:
+    return np.reshape(image.GetDirection(), (3, 3))
+
+
+def _lowest_corner(labels: sitk.Image, ct: sitk.Image) -> np.ndarray:
+    """The place of the corner voxel that comes first in the CT, in voxels of the CT along its axes."""
+    corners = np.ndindex(2, 2, 2)
+    last = np.subtract(labels.GetSize(), 1)
+    points = [labels.TransformIndexToPhysicalPoint((last * corner).tolist()) for corner in corners]
+    return np.min([ct.TransformPhysicalPointToContinuousIndex(point) for point in points], axis=0)
+
+
+def _center(image: sitk.Image) -> tuple[float, ...]:
+    return image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()])
 
 
 def _size(image: sitk.Image) -> str:

@@ -41,6 +41,26 @@ PEAKS = ((-1050, -900), (-130, -60), (0, 120))
 TRIED_SHIFTS = np.arange(-1600, 1601, 20)
 ABOUT = 60
 
+# Where HU were multiplied, air, fat and soft tissue still lie at 10 : 1 : -0.5. Of three real CTs that were scaled, 0.3
+# or more of the values lie near air, none beyond it, and 0.89 of the body where fat and soft tissue are. Where a CT was
+# cut to a window, noise and resampling make such a peak of the window's edge, but 0.85 or less lie there.
+TRIED_AIR = np.geomspace(20.0, 60000.0, 400)
+NEAR = 1.08
+BEYOND = 1.1
+MIN_NEAR_AIR = 0.1
+MAX_BEYOND_AIR = 0.02
+# What pads a CT may lie at such values, too, but its air is there beside it. From this factor on, fat lies there.
+MAX_AIR_BESIDE = 0.25
+FAT_AT_AIR = 3.0
+BODY = (-150, 200)
+MIN_BODY = 0.85
+SCALED_FAT = (-135, -60)
+SCALED_SOFT_TISSUE = (-10, 115)
+# Lungs and bowel have their peak in this range, too, and nothing tells them from air that is scaled by so little.
+AIR_OR_LUNG = (-1100.0, -760.0)
+# Between these, `hounsfield_offset` tells it beside the result.
+SURELY_SCALED = (0.6, 1.4)
+
 MOST_LABELS = 20
 
 ADVICE = "Give the CT in HU, where air is about -1000, fat -100 and water 0."
@@ -67,13 +87,17 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     """
     if voxels.size < FEW_VOXELS:
         return None
-    steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
-    sample = np.asarray(voxels[steps], dtype=np.float32)
+    sample = sample_of(voxels)
     # Fat and soft tissue of the opposite sign stand in for each other.
     if _reaches_tissue(sample) and _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):
         return (
             "The values look like HU of the opposite sign, with air at about 1000, or like MR. "
             "Give the CT with air at -1000."
+        )
+    if (factor := scale_factor(sample)) and not SURELY_SCALED[0] <= factor <= SURELY_SCALED[1]:
+        return (
+            f"The values look like HU that were multiplied by about {factor:.2g}: air lies at {-1000 * factor:.0f} in "
+            f"place of -1000. {ADVICE}"
         )
     if _has_tissue(sample):
         return None
@@ -86,6 +110,46 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     if _looks_like_labels(voxels):
         return "The values are few whole numbers from 0 on, like a label map. Give the CT that it was drawn on."
     return _what_it_looks_like(low, high)
+
+
+def sample_of(voxels: np.ndarray) -> np.ndarray:
+    """Some of the values (Z, Y, X), evenly, which tell as much as all."""
+    steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
+    return np.asarray(voxels[steps], dtype=np.float32)
+
+
+def scale_factor(sample: np.ndarray) -> float | None:
+    """What HU were multiplied with to become these values; none where they are HU, or where that cannot be told.
+
+    Only a CT with a lot of the air around the patient tells it.
+    """
+    inner = sample[sample > sample.min()]  # what is padded or cut off lies at the lowest value
+    depths = np.sort(-inner[inner < 0])
+    near = np.searchsorted(depths, TRIED_AIR * NEAR) - np.searchsorted(depths, TRIED_AIR / NEAR)
+    if near.max() < MIN_NEAR_AIR * inner.size or not near.any():
+        return None
+    tried = TRIED_AIR[near.argmax()]
+    air = float(np.median(depths[(depths > tried / NEAR) & (depths < tried * NEAR)]))
+    beyond = np.count_nonzero(depths > BEYOND * air)
+    if AIR_OR_LUNG[0] <= -air <= AIR_OR_LUNG[1] or beyond > MAX_BEYOND_AIR * near.max():
+        return None
+    factor = air / 1000
+    if 1 < factor < FAT_AT_AIR and _share(inner, PEAKS[0]) * inner.size > MAX_AIR_BESIDE * near.max():
+        return None
+    hu = inner[inner > -air / 2] / factor
+    body = hu.size and _share(hu, BODY) >= MIN_BODY
+    fat_and_soft_tissue = (
+        body
+        and SCALED_FAT[0] < _fullest(hu, FAT) < SCALED_FAT[1]
+        and SCALED_SOFT_TISSUE[0] < _fullest(hu, SOFT_TISSUE) < SCALED_SOFT_TISSUE[1]
+    )
+    return factor if fat_and_soft_tissue else None
+
+
+def _fullest(values: np.ndarray, limits: tuple[int, int]) -> float:
+    """The middle of the ten units, within limits, that hold most of the values."""
+    counts, edges = np.histogram(values, np.arange(limits[0], limits[1] + 1, 10))
+    return float(edges[counts.argmax()]) + 5
 
 
 def _share(values: np.ndarray, limits: tuple[int, int]) -> float:

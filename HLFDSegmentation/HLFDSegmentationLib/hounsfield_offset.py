@@ -1,9 +1,14 @@
-"""Are a CT's values all some ten HU too high or too low? What is taken for tumor depends on less than that."""
+"""Are a CT's values shifted by some ten HU, scaled, or padded with what is taken for tissue?
+
+What is taken for tumor depends on less than that.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+
+from .hounsfield import SURELY_SCALED, sample_of, scale_factor
 
 AIR_HU = -1000.0
 FAT_HU = -100.0
@@ -25,16 +30,47 @@ MAX_AIR_OFFSET = 35.0
 FAT_TOO_HIGH = -65.0
 FAT_TOO_LOW = -130.0
 
-SAMPLES_AN_AXIS = 128
+# The most that 12 bits hold. Metal, and no bone, reaches it, and has 0.001 of a CT or less; two hips of metal have some
+# 0.01 of a short one.
+HIGHEST_HU = 3071.0
+MAX_HIGHEST = 0.02
 
 
 def offset_cautions(voxels: np.ndarray) -> list[str]:
-    """About values (Z, Y, X) in HU whose air and fat both lie too high, or both too low.
+    """About values (Z, Y, X) in HU that a conversion has changed; the first of what was found.
 
-    A CT that shows little of the air around the patient passes.
+    They are scaled, many are higher than those of metal, or air and fat both lie too high, or both too low. In a CT
+    that shows little of the air around the patient only the second is found.
     """
-    steps = tuple(slice(None, None, -(-size // SAMPLES_AN_AXIS)) for size in voxels.shape)
-    sample = np.asarray(voxels[steps], dtype=np.float32)
+    sample = sample_of(voxels)
+    if factor := scale_factor(sample):
+        return _scale_cautions(factor)
+    return _padding_cautions(sample) or _shift_cautions(sample)
+
+
+def _scale_cautions(factor: float) -> list[str]:
+    if not SURELY_SCALED[0] <= factor <= SURELY_SCALED[1]:
+        return []  # `hounsfield.voxels_problem` tells that it is no HU
+    return [
+        f"The CT's values look scaled, by about {factor:.2g}: air lies at {-1000 * factor:.0f} HU in place of -1000, "
+        "and fat and organs are off as much. Do not rely on anything of this result. Give the CT as the scanner stored "
+        "it: a conversion has changed its values."
+    ]
+
+
+def _padding_cautions(sample: np.ndarray) -> list[str]:
+    highest = sample[sample >= HIGHEST_HU]
+    if highest.size < MAX_HIGHEST * sample.size:
+        return []
+    share, middle = highest.size / sample.size, np.median(highest)
+    return [
+        f"{share:.0%} of the CT's voxels have {HIGHEST_HU:.0f} HU or more ({middle:.0f} by the median), and metal in a "
+        "patient fills less. They may be what pads the CT, after its value lost its sign, and are taken for tissue "
+        "here. Set them to the value of air, -1024 HU, or export the CT again."
+    ]
+
+
+def _shift_cautions(sample: np.ndarray) -> list[str]:
     inner = sample[sample > sample.min()]  # what is padded or cut off lies at the lowest value
     air, fat = _peak(inner, AIR), _peak(inner, FAT)
     if air is None or fat is None or not _is_around_patient(inner, air):

@@ -16,6 +16,9 @@ SPACING_LIMITS_MM = (0.01, 100.0)
 # Cosine of an angle that still counts as a right one.
 RIGHT_ANGLE = 1e-3
 
+# Axes without a turn: as ITK has them, and as programs do that count to the right and to the front.
+NO_TURN = np.eye(3), np.diag([-1.0, -1.0, 1.0])
+
 AS_AIR = "Set them to the value of air, -1024 HU, and save the CT again."
 
 
@@ -91,6 +94,20 @@ def check_spacing(spacing: Sequence[float], path: Path) -> None:
             f"{path} gives a voxel spacing of {_times(f'{value:g}' for value in spacing)} mm, which no CT has. "
             "Export it again with the right spacing."
         )
+
+
+def untold_grid_cautions(ct: sitk.Image) -> list[str]:
+    """About a CT on the grid that programs write which know none. DICOM files tell each part of it."""
+    direction = np.reshape(ct.GetDirection(), (3, 3))
+    plain = ct.GetSpacing() == (1.0, 1.0, 1.0) and not any(ct.GetOrigin())
+    if not plain or not any(np.array_equal(direction, straight) for straight in NO_TURN):
+        return []
+    return [
+        "The CT has a voxel spacing of 1 x 1 x 1 mm, its origin at 0 and axes without a turn, as programs write that "
+        "do not know its geometry. If its voxels are larger or smaller or lie otherwise, volumes and diameters are "
+        "wrong, left and right may be mistaken, and the model may have found the wrong things. Give the CT with its "
+        "geometry, as its DICOM files have it."
+    ]
 
 
 def _times(values: Sequence[object] | Iterator[object]) -> str:

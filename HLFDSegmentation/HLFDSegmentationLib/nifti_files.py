@@ -15,6 +15,7 @@ from .image_headers import AS_AIR, check_spacing, no_numbers, unreadable
 from .nifti_header import HEADER_BYTES, NiftiHeader
 
 MAGIC = b"n+1\0", b"ni1\0"
+MAGIC_AT = 344
 NIFTI2_MAGIC = b"n+2", b"ni2"
 
 BLOCK_BYTES = 1 << 20
@@ -22,6 +23,9 @@ BLOCK_BYTES = 1 << 20
 
 BLOCKS_BEHIND = 16
 """So much is read behind the voxels, where nothing need be, to come to the checksum at the end of a compressed file."""
+
+GZIP = b"\x1f\x8b"
+"""Begins a compressed file."""
 
 NO_GZIP = "Not a gzipped file"
 """How Python begins to tell of bytes that are no compressed file."""
@@ -34,7 +38,8 @@ SCANNER = 1
 
 
 def check_nifti_version(path: Path) -> None:
-    """Raises InputError for a NIfTI-2 file, which ITK takes for no image at all."""
+    """Raises InputError for a NIfTI-2 file, or one under a wrong name, which ITK takes for no image, or for damaged."""
+    _check_ending(path)
     try:
         with _open_header(path) as file:
             magic = file.read(7)[4:]
@@ -105,6 +110,30 @@ def place_doubts(path: Path) -> list[str]:
         f"The CT's file places the patient in two ways, which differ by {header.difference}. Its {used} was used, as "
         f"in 3D Slicer. A program that uses its {other} shows the results beside the CT, not on it."
     ]
+
+
+def _check_ending(path: Path) -> None:
+    """Raises InputError for a NIfTI file whose name says wrongly whether it is compressed."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    packed = _starts(path, packed=False).startswith(GZIP)
+    named_packed = path.suffix.lower() == ".gz"
+    if packed == named_packed or not _starts(path, packed=packed)[MAGIC_AT:].startswith(MAGIC):
+        return
+    is_, ending = ("compressed", ".nii.gz") if packed else ("not compressed", ".nii")
+    raise InputError(
+        f"{path} is {is_}, though its name says otherwise, so it cannot be read. Rename it, so that its name ends in "
+        f"{ending}."
+    )
+
+
+def _starts(path: Path, *, packed: bool) -> bytes:
+    """The first bytes of a file, unpacked; none where it cannot be read."""
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return file.read(HEADER_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def _in_pair(path: Path) -> bool:

@@ -23,10 +23,15 @@ def find_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def piece_sizes(pieces: np.ndarray, count: int) -> np.ndarray:
     """How many voxels each of so many numbered pieces has `(count + 1,)`; 0, what is outside, has none."""
-    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
-    sizes = sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in pieces), np.zeros(count + 1, np.intp))
+    sizes = value_counts(pieces, count + 1)
     sizes[0] = 0
     return sizes
+
+
+def value_counts(values: np.ndarray, count: int) -> np.ndarray:
+    """How many voxels of `(Z, Y, X)` have each of the values from 0 on, so many in all: `(count,)`."""
+    # Counted by slices: a count of all at once would make a copy with 8 bytes a voxel.
+    return sum((np.bincount(plane.ravel(), minlength=count) for plane in values), np.zeros(count, np.intp))
 
 
 def label_boxes(labels: np.ndarray, count: int) -> list[Box | None]:

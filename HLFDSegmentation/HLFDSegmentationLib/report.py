@@ -51,6 +51,7 @@ def write_report(
     image_of: Callable[[LayerAttention], sitk.Image] | None = None,
     readings: Sequence[Reading] = (),
     given: str | None = None,
+    dicom_series: bool = False,
 ) -> None:
     """Writes the report of one segmented CT. Of the patient it holds the pictures and `ct_name`, nothing else.
 
@@ -65,6 +66,7 @@ def write_report(
         image_of: places the map of a layer on the CT; without it, the maps are those that the whole CT gave.
         readings: what a reader made of the maps.
         given: name of the file that the segmentation is from; none where the model made it.
+        dicom_series: whether the CT was put together from the files of a DICOM series, which have numbers of their own.
 
     Raises:
         OutputError: the file cannot be written.
@@ -77,7 +79,7 @@ def write_report(
     page = SubElement(SubElement(html, "body"), "main")
     _add_header(page, task.title, name, ct, package, given)
     _add_cautions(page, [*warnings, *segmentation.cautions], segmentation.notes)
-    _add_measures(page, measures, task, ct)
+    _add_measures(page, measures, task, ct, dicom_series)
     _add_slices(page, measures, task, pictures)
     if segmentation.attention:
         slices = AxialSlices(ct, task)
@@ -115,9 +117,16 @@ def _add_cautions(page: Element, cautions: Sequence[str], notes: Sequence[str]) 
                 add_text(entries, "li", sentence)
 
 
-def _add_measures(page: Element, measures: Sequence[SegmentMeasures], task: Task, ct: sitk.Image) -> None:
+def _add_measures(
+    page: Element, measures: Sequence[SegmentMeasures], task: Task, ct: sitk.Image, dicom_series: bool
+) -> None:
     section = add_section(page, "Segments and lesions")
     plane, course = slice_axis(ct)
+    counted = (
+        f"counted by position from {course}, the first as 0. It is not the image number of the DICOM series."
+        if dicom_series
+        else f"as the CT stores them, from {course}; the first is 0, and many programs call it 1."
+    )
     table = SubElement(SubElement(section, "div", {"class": "scroll"}), "table")
     heading = SubElement(SubElement(table, "thead"), "tr")
     for title, unit in (
@@ -151,8 +160,8 @@ def _add_measures(page: Element, measures: Sequence[SegmentMeasures], task: Task
         "what was called tumor, largest first; a piece need not be a lesion. The longest axial diameter is measured in "
         "one connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney "
         "are the patient's, told only where that is clear. Centers are in mm to the right, anterior and superior, as "
-        f"3D Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, as the "
-        f"CT stores them, from {course}; the first is 0, and many programs call it 1.",
+        f"3D Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, "
+        f"{counted}",
         class_="quiet",
     )
 

@@ -1,6 +1,7 @@
 """What ITK passes over in silence in NRRD and MetaImage files.
 
-It takes 1 mm for what their headers leave out, and does not look at the checksum of compressed voxels.
+It takes 1 mm for what their headers leave out or spell otherwise, does not look at the checksum of compressed voxels,
+and reads those of a file of their own from its first byte, however long it is.
 """
 
 from __future__ import annotations
@@ -31,6 +32,25 @@ BYTES_OF_ELEMENTS = {
     "MET_DOUBLE": 8,
 }
 
+BYTES_OF_TYPES = {
+    name: size
+    for size, names in (
+        (1, "signed char|int8|int8_t|uchar|unsigned char|uint8|uint8_t"),
+        (2, "short|short int|signed short|signed short int|int16|int16_t"),
+        (2, "ushort|unsigned short|unsigned short int|uint16|uint16_t"),
+        (4, "int|signed int|int32|int32_t|uint|unsigned int|uint32|uint32_t|float"),
+        (8, "longlong|long long|int64|int64_t|ulonglong|unsigned long long|uint64|uint64_t|double"),
+    )
+    for name in names.split("|")
+}
+"""Of a NRRD file's voxels."""
+
+SPACING = "ElementSpacing", "ElementSize"
+AXES = "TransformMatrix", "Orientation", "Rotation"
+ORIGIN = "Offset", "Position", "Origin"
+UNIT = ("DistanceUnits",)
+"""Names of a MetaImage file's entries, of which one is enough, and which ITK knows in this spelling alone."""
+
 HERE = "local"
 """What a MetaImage file calls the file of its voxels where they follow its header."""
 
@@ -59,12 +79,23 @@ def check_text_header(path: Path, reader: str) -> None:
         reader: ITK's name of its reader; a file that is neither NRRD nor MetaImage is left to others.
 
     Raises:
-        InputError: it does not, or its unit is not the millimeter.
+        InputError: it does not, its unit is not the millimeter, or the file of its voxels is longer than they are.
     """
-    if reader == "NrrdImageIO":
-        _check_nrrd(_read_header(path, ":").fields, path)
-    elif reader == "MetaImageIO":
-        _check_meta_image(_read_header(path, "=").fields, path)
+    if reader not in ("NrrdImageIO", "MetaImageIO"):
+        return
+    try:
+        if reader == "NrrdImageIO":
+            fields = _read_header(path, ":").fields
+            _check_nrrd(fields, path)
+            voxels = _raw_nrrd(fields, path)
+        else:
+            header = _read_header(path, "=")
+            _check_meta_image(header, path)
+            voxels = _raw_meta_image(header.fields, path)
+    except ValueError as error:  # A header may hold anything in place of a number.
+        raise unreadable(path) from error
+    if voxels:
+        _check_length(voxels, path)
 
 
 def check_checksum(path: Path, reader: str) -> None:
@@ -90,7 +121,7 @@ def check_checksum(path: Path, reader: str) -> None:
 
 
 class _Place(NamedTuple):
-    """Where compressed voxels begin, and how many bytes there are unpacked, where that is known here."""
+    """Where voxels begin, and how many bytes there are, unpacked, where that is known here."""
 
     file: Path
     start: int
@@ -98,22 +129,23 @@ class _Place(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """The entries, their names in lower case, and where the header ends."""
+    """The entries, their names in lower case, and as they are spelled, and where the header ends."""
 
     fields: Mapping[str, str]
+    spelled: frozenset[str]
     end: int
 
 
 def _compressed_voxels(path: Path, reader: str) -> _Place | None:
     """Where they begin; none where they are not compressed, or lie in several files."""
     if reader == "NrrdImageIO":
-        fields, end = _read_header(path, ":")
+        fields, _, end = _read_header(path, ":")
         if fields.get("encoding", "").lower() not in ("gzip", "gz") or "line skip" in fields:
             return None
-        name, start, least = fields.get("data file", fields.get("datafile")), 0, 0
+        name, start, least = _nrrd_data_file(fields), 0, 0
     elif reader == "MetaImageIO":
-        fields, end = _read_header(path, "=")
-        if fields.get("compresseddata", "").lower()[:1] not in ("t", "1"):  # as MetaIO reads it
+        fields, _, end = _read_header(path, "=")
+        if not _is_compressed(fields):
             return None
         name, start, least = fields.get("elementdatafile"), int(fields.get("headersize", 0)), _meta_image_bytes(fields)
         if name and name.lower() == HERE and "compresseddatasize" not in fields:
@@ -126,6 +158,54 @@ def _compressed_voxels(path: Path, reader: str) -> _Place | None:
     return _Place(beside, max(0, start), least) if beside.is_file() else None
 
 
+def _is_compressed(fields: Mapping[str, str]) -> bool:
+    return _is_true(fields.get("compresseddata", ""))
+
+
+def _is_true(told: str) -> bool:
+    return told.lower()[:1] in ("t", "1")  # as MetaIO reads it
+
+
+def _nrrd_data_file(fields: Mapping[str, str]) -> str | None:
+    return fields.get("data file", fields.get("datafile"))
+
+
+def _nrrd_bytes(fields: Mapping[str, str]) -> int:
+    """How many bytes its voxels have; 0 where that is not known."""
+    size = BYTES_OF_TYPES.get(fields.get("type", "").lower(), 0)
+    return size * math.prod(int(side) for side in fields.get("sizes", "0").split())
+
+
+def _raw_nrrd(fields: Mapping[str, str], path: Path) -> _Place | None:
+    """Where voxels lie in a file of their own, as they are; none otherwise."""
+    name = _nrrd_data_file(fields)
+    if fields.get("encoding", "").lower() != "raw" or {"line skip", "lineskip"} & fields.keys() or not name:
+        return None
+    return _Place(path.parent / name, int(fields.get("byte skip", fields.get("byteskip", 0))), _nrrd_bytes(fields))
+
+
+def _raw_meta_image(fields: Mapping[str, str], path: Path) -> _Place | None:
+    """As `_raw_nrrd`."""
+    name = fields.get("elementdatafile", HERE)
+    if _is_compressed(fields) or not _is_true(fields.get("binarydata", "")) or name.lower() == HERE:
+        return None
+    return _Place(path.parent / name, int(fields.get("headersize", 0)), _meta_image_bytes(fields))
+
+
+def _check_length(voxels: _Place, path: Path) -> None:
+    """Raises InputError where a file of voxels alone is longer than a header at this path says."""
+    # What stands for several files, as "LIST" and "ct%03d.raw 0 23 1", is no file.
+    if voxels.start or not voxels.least_bytes or not voxels.file.is_file():
+        return
+    more = voxels.file.stat().st_size - voxels.least_bytes
+    if more > 0:
+        raise InputError(
+            f"{voxels.file} is {more} bytes longer than the voxels that {path} tells of, so where these begin is not "
+            "known: read from the wrong place, the CT is shifted. Export it again, or say in the header how many bytes "
+            "come before them (byte skip in NRRD, HeaderSize in MetaImage)."
+        )
+
+
 def _meta_image_bytes(fields: Mapping[str, str]) -> int:
     """How many bytes its voxels have, of which ITK takes what lies in memory where they are fewer."""
     voxel = BYTES_OF_ELEMENTS.get(fields.get("elementtype", "").upper().removesuffix("_ARRAY"), 0)
@@ -134,7 +214,7 @@ def _meta_image_bytes(fields: Mapping[str, str]) -> int:
 
 
 def _read_header(path: Path, separator: str) -> _Header:
-    fields = {}
+    fields, spelled = {}, set()
     with open(path, "rb") as file:
         while file.tell() < LONGEST_HEADER:
             text = file.readline(LONGEST_HEADER).decode("utf-8", "replace").strip()
@@ -143,10 +223,11 @@ def _read_header(path: Path, separator: str) -> _Header:
             # A NRRD file's own entries have a colon; what programs add to it, as 3D Slicer does, has := instead.
             if separator in text and ":=" not in text:
                 name, value = text.split(separator, 1)
+                spelled.add(name.strip())
                 fields[name.strip().lower()] = value.strip()
             if text.lower().startswith("elementdatafile"):
                 break
-        return _Header(fields, file.tell())
+        return _Header(fields, frozenset(spelled), file.tell())
 
 
 def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
@@ -158,12 +239,15 @@ def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
         raise _not_in_mm(path, wrong[0])
 
 
-def _check_meta_image(fields: Mapping[str, str], path: Path) -> None:
-    if not {"elementspacing", "elementsize"} & fields.keys():
-        raise _untold(path, "no 'ElementSpacing'")
-    if not {"transformmatrix", "orientation", "rotation"} & fields.keys():
-        raise _untold(path, "no 'TransformMatrix'")
-    unit = fields.get("distanceunits", "mm")
+def _check_meta_image(header: _Header, path: Path) -> None:
+    for names in (SPACING, AXES, ORIGIN, UNIT):
+        if header.spelled.isdisjoint(names):
+            otherwise = [name for name in names if name.lower() in header.fields]
+            if otherwise:
+                raise _untold(path, f"'{otherwise[0]}' in another spelling, which is not read")
+            if names in (SPACING, AXES):
+                raise _untold(path, f"no '{names[0]}'")
+    unit = header.fields.get("distanceunits", "mm")
     if unit.lower() not in ("mm", "?", ""):
         raise _not_in_mm(path, unit)
 
