@@ -86,6 +86,7 @@ def test_a_case_that_is_changed_while_it_is_learned_from_stays_as_it_was(tmp_pat
     sitk.WriteImage(empty, str(case.label))
 
     assert before.any() and torch.equal(slices[0, 2][1].classes, before)
+    slices.stored.read.forget()
     with pytest.raises(CasesError, match=f"{case.name}.*was changed while it was learned from"):
         slices[0, 3]
 
@@ -98,8 +99,10 @@ def test_what_a_file_manager_leaves_beside_slices_is_no_change_of_a_case(case, t
     slices = dataset(replace(case, ct=folder, label=tmp_path / "label.nii.gz"), tmp_path / "cache")
     slices[0, 1]
     (folder / ".DS_Store").write_text("x")
+    slices.stored.read.forget()
     slices[0, 2]
     (folder / "slice000.dcm").touch()
+    slices.stored.read.forget()
     with pytest.raises(CasesError, match="was changed while it was learned from"):
         slices[0, 3]
 

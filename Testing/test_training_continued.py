@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +15,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib import stage as stage_file
+from HLFDTrainingLib import stored_slices
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
@@ -32,6 +36,7 @@ from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.stage import Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
 from HLFDTrainingLib.weights_files import writing
+from training_runs import begin_run
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -507,7 +512,7 @@ def test_epoch_begun_by_several_processes_is_gone_on_with_at_the_same_slice(case
 
 def test_case_that_is_taken_away_is_named_and_training_goes_on_when_it_is_back(tmp_path):
     folder = begin(tmp_path / "run", write_cases(tmp_path / "cases", 3, slices=4), ALONE)
-    case = folder.split(ALONE).train[0]
+    case = folder.split(ALONE).validation[0]  # read after those that are learned from
     aside = tmp_path / "aside.nii.gz"
 
     def take_away(event: dict) -> None:
@@ -518,6 +523,30 @@ def test_case_that_is_taken_away_is_named_and_training_goes_on_when_it_is_back(t
         TrainingRun(folder, report=take_away).run()
     aside.rename(case.label)
     assert train(folder)[-1]["event"] == "finished"
+
+
+def test_each_case_is_read_once_and_none_stays_in_memory(tmp_path, monkeypatch):
+    """Slices without a label follow those of all cases with one; reading a CT takes longer than learning from it."""
+    folder, read, kept = begin_run(tmp_path / "run", cases=6), [], []
+
+    def counted(path):
+        gc.collect()
+        kept.append(sum(reference() is not None for reference in alive))
+        read.append(path)
+        image = read_ct(path)
+        alive.append(weakref.ref(image))
+        return image
+
+    alive: list[weakref.ref] = []
+    monkeypatch.setattr(stored_slices, "read_ct", counted)
+    run = TrainingRun(folder)
+    run.read_slices()
+    split = folder.split(run.plan)
+    assert sorted(read) == sorted(case.ct for case in [*split.train, *split.validation])
+    gc.collect()
+    assert not any(kept) and not any(reference() for reference in alive)
+    TrainingRun(folder).read_slices()
+    assert len(read) == len(alive) == len(kept) == len(split.train) + len(split.validation)
 
 
 def test_case_that_is_taken_away_when_it_was_read_does_not_stop_a_training(tmp_path):

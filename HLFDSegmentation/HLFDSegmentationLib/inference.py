@@ -10,20 +10,20 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .attention import AttentionCollector, LayerAttention
+from .attention import AttentionCollector, LayerAttention, most_likely
 from .axial_volume import AxialVolume
 from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
 from .devices import choose_device, unusable_cards
 from .doubts import (
     anatomy_doubts,
+    class_voxels,
     contrast_cautions,
     cut_doubts,
     geometry_doubts,
     little_doubts,
     model_cautions,
     tilt_doubts,
-    voxels_of,
 )
 from .errors import InputError
 from .hounsfield_offset import offset_cautions
@@ -221,11 +221,11 @@ class Segmenter:
         return cut_doubts(labels[ct.between_blank], ct.spacing, self.task)
 
     def _model_cautions(self, labels: np.ndarray) -> list[str]:
-        return model_cautions(voxels_of(labels, self.task), self.task, self._metrics)
+        return model_cautions(class_voxels(labels, self.task), self.task, self._metrics)
 
     def _label_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         """What makes labels doubtful, once they are cleaned: where they end, how large they are."""
-        voxels, voxel_ml = voxels_of(labels, self.task), float(np.prod(ct.spacing)) / 1000
+        voxels, voxel_ml = class_voxels(labels, self.task), float(np.prod(ct.spacing)) / 1000
         return [
             *self._cut_doubts(labels, ct),
             *little_doubts(voxels, self.task, voxel_ml),
@@ -270,12 +270,12 @@ def _threshold_notes(tumor_threshold: float | None) -> list[str]:
 def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
     """Classes (N, H, W) of logits (N, num_classes, H, W); see `Segmenter.segment` for the threshold."""
     if tumor_threshold is None or not task.tumors:
-        return logits.argmax(dim=1)
+        return most_likely(logits)
     tumors = torch.tensor([label.value for label in task.tumors], device=logits.device)
     tumor_logits = logits[:, tumors]
     is_tumor = logits.softmax(dim=1)[:, tumors].sum(dim=1) >= tumor_threshold
     no_tumor = logits.index_fill(1, tumors, -torch.inf)
-    return torch.where(is_tumor, tumors[tumor_logits.argmax(dim=1)], no_tumor.argmax(dim=1))
+    return torch.where(is_tumor, tumors[most_likely(tumor_logits)], most_likely(no_tumor))
 
 
 def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:

@@ -122,7 +122,8 @@ class AxialSlices:
             for shown, size in zip(self.shown, self.grid_shape[1:])
         )
         canvas = np.zeros((len(labels), *self.shape), dtype=labels.dtype)
-        canvas[:, : len(rows), : len(columns)] = labels[:, rows[:, None], columns]
+        # One axis after the other: both at once takes four times as long.
+        canvas[:, : len(rows), : len(columns)] = labels.take(rows, axis=1).take(columns, axis=2)
         return canvas
 
     def labels_of(self, image: sitk.Image) -> np.ndarray:

@@ -75,14 +75,23 @@ class SliceReader:
 
     def __call__(self, item: SliceItem) -> dict[str, torch.Tensor]:
         """The slice."""
-        case, index = item.case, item.index
-        # Slices are asked for in order at first, so each case is read once and not once for each of its slices.
-        if self._last is None or self._last.case != case:
-            self._last = _AxialCase(case, self.task)
+        index = item.index
+        # Slices are asked for case by case at first, so each case is read once and not once for each of its slices.
+        if self._last is None or not self.has(item.case):
+            self.forget()  # Two whole CTs at once need twice the memory.
+            self._last = _AxialCase(item.case, self.task)
         return {
             "image": torch.from_numpy(self._last.slices.images(index, index + 1)[0]).half(),
             "label": torch.from_numpy(self._last.slices.to_canvas(self._last.classes[index : index + 1])),
         }
+
+    def has(self, case: Case) -> bool:
+        """Whether this is the case that is in memory."""
+        return self._last is not None and self._last.case == case
+
+    def forget(self) -> None:
+        """Gives the memory of the case back that was read last."""
+        self._last = None
 
 
 class _AxialCase:
@@ -115,6 +124,7 @@ class StoredSlices:
         self.folder = folder
         self.read = SliceReader(task)
         self.stamps = {case.name: _stamp(case) for case in {item.case.name: item.case for item in items}.values()}
+        self._digests = {name: _digest(stamp) for name, stamp in self.stamps.items()}
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """One slice.
@@ -124,24 +134,42 @@ class StoredSlices:
             OutputError: the folder cannot be written.
         """
         item = self.items[number]
-        path = self.folder / f"{self._key(item)}.pt"
+        path = self._path(item)
         try:
             return torch.load(path, weights_only=True)
         # Not there, or damaged by a disk or a power failure.
         except (OSError, EOFError, RuntimeError, UnpicklingError):
+            return self._keep(item, path)
+
+    def fill(self, number: int) -> None:
+        """Reads a slice that is not in the folder yet. Raises as `__getitem__`."""
+        item = self.items[number]
+        path = self._path(item)
+        if not path.is_file():
+            self._keep(item, path)
+
+    def by_case(self) -> list[list[int]]:
+        """The numbers of each case's slices, in the order of the cases."""
+        numbers: dict[str, list[int]] = {}
+        for number, item in enumerate(self.items):
+            numbers.setdefault(item.case.name, []).append(number)
+        return list(numbers.values())
+
+    def _keep(self, item: SliceItem, path: Path) -> dict[str, torch.Tensor]:
+        if not self.read.has(item.case):
             self._check_unchanged(item.case)
-            slice_ = self.read(item)
+        slice_ = self.read(item)
         with replacing(path) as part, writing(path):
             torch.save(slice_, part)
         return slice_
 
-    def _key(self, item: SliceItem) -> str:
+    def _path(self, item: SliceItem) -> Path:
         """Of a slice as it was at first, so that a file or task that was changed before is read anew."""
         case, task = item.case, self.task
-        stamp, labels = self.stamps[case.name], sorted(case.labels.items())
-        identity = (stamp, item.index, labels, task.window, task.spacing, task.num_classes)
+        labels = sorted(case.labels.items())
+        identity = (self._digests[case.name], item.index, labels, task.window, task.spacing, task.num_classes)
         # Short, as Windows cuts off long paths.
-        return sha256(repr(identity).encode()).hexdigest()[:32]
+        return self.folder / f"{_digest(identity)[:32]}.pt"
 
     def _check_unchanged(self, case: Case) -> None:
         if _stamp(case) != self.stamps[case.name]:
@@ -152,7 +180,12 @@ class StoredSlices:
             )
 
 
+def _digest(value: object) -> str:
+    return sha256(repr(value).encode()).hexdigest()
+
+
 def _stamp(case: Case) -> list[tuple[str, int, int]]:
     """What changes with the files of a case."""
     files = [file for path in (case.ct, case.label) for file in (sorted(files_in(path)) if path.is_dir() else [path])]
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states = [(str(file), file.stat()) for file in files]
+    return [(file, state.st_size, state.st_mtime_ns) for file, state in states]

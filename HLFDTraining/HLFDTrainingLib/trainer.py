@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from HLFDSegmentationLib.devices import choose_device, device_title, unusable_ca
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.private_folder import remove_tree
 from torch import nn
 
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
@@ -102,7 +102,7 @@ class TrainingRun:
             result = self.result(self.train_stages(*self.read_slices()))
         if self.processes.first:
             self.folder.write_result(result)
-            shutil.rmtree(self.folder.cache, ignore_errors=True)
+            remove_tree(self.folder.cache)
         return self._finished(result)
 
     def read_slices(self) -> tuple[SliceDataset, SliceDataset]:
@@ -189,16 +189,24 @@ class TrainingRun:
         return result
 
     def _fill_cache(self, *datasets: SliceDataset) -> None:
-        """Reads every slice once, in the order of the files; several processes share the reading."""
-        items = [(dataset, number) for dataset in datasets for number in range(len(dataset))]
-        for count, (dataset, number) in enumerate(items):
-            if count % self.processes.world == self.processes.rank:
-                dataset.stored[number]
+        """Reads every slice once, case by case; several processes share the cases."""
+        world = self.processes.world
+        cases = [(dataset.stored, numbers) for dataset in datasets for numbers in dataset.stored.by_case()]
+        shares = [
+            [(stored, number) for stored, numbers in cases[rank::world] for number in numbers] for rank in range(world)
+        ]
+        mine, total = shares[self.processes.rank], sum(map(len, datasets))
+        for count in range(max(map(len, shares))):
+            if count < len(mine):
+                stored, number = mine[count]
+                stored.fill(number)
+                if count + 1 == len(mine) or mine[count + 1][0] is not stored:
+                    stored.read.forget()
             if count % 100 == 0:
-                self.report({"event": "reading", "done": count, "of": len(items)})
+                self.report({"event": "reading", "done": min(count * world, total), "of": total})
                 if self.processes.any(self.stop_requested()):
                     raise Stopped
-        self.report({"event": "reading", "done": len(items), "of": len(items)})
+        self.report({"event": "reading", "done": total, "of": total})
         self.processes.wait()
 
     def _seed(self, stage: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.attention import most_likely
 from torch import nn
 
 from .partial_labels import Target, merged_classes, representatives
@@ -29,7 +30,7 @@ def count_overlaps(
     counts: Counts = defaultdict(lambda: np.zeros(()))
     for batch, images, target in _same_sized(slices, numbers, at_a_time):
         logits = network(images.to(device, memory_format=torch.channels_last))
-        predicted = merged_classes(logits.argmax(1).cpu(), target.groups)
+        predicted = merged_classes(most_likely(logits).cpu(), target.groups)
         for place, number in enumerate(batch):
             rows = _overlaps(predicted[place], target.classes[place], representatives(target.groups)[place])
             patient = slices.items[number].case.patient
