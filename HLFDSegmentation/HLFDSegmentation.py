@@ -32,6 +32,7 @@ from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_s
 from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
+from HLFDSegmentationLib.slicer_shown_volumes import shown_volumes
 from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
 from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
@@ -119,9 +120,9 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         register_layout(slicer.mrmlScene)
         self.showProblem("")
         self.modelPanel = ModelPanel(self.ui, self.onModelChosen, self.showProblem)
-        self.runPanel = RunPanel(self.ui, self.logic, self.modelPanel, self.showProblem)
-        self.resultPanel = ResultPanel(self.ui)
+        self.runPanel = RunPanel(self.ui, self.logic, self.modelPanel, self.showProblem, self.showNews)
         self.reviewPanel = ReviewPanel(self.ui, self.showProblem)
+        self.resultPanel = ResultPanel(self.ui, self.reviewPanel.jump_to)
         self.ui.exportReportButton.connect("clicked(bool)", self.onExportReport)
         for name, selector in self.nodeSelectors().items():
             selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
@@ -175,7 +176,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     def initializeParameterNode(self) -> None:
         """Takes the scene's parameter node; makes one where there is none."""
         super().initializeParameterNode()
-        if not self._parameterNode.inputVolume and (volume := _firstVolume()):
+        if not self._parameterNode.inputVolume and (volume := _volumeToSegment()):
             self._parameterNode.inputVolume = volume
 
     def setParameterNode(self, parameterNode: HLFDSegmentationParameterNode | None) -> None:
@@ -232,34 +233,41 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
             return
         button = self.ui.exportReportButton
 
-        def end(sentence: str) -> None:
+        def end(show: Callable[[str], None], sentence: str) -> None:
             button.setEnabled(True)
-            self.showProblem(sentence)
+            show(sentence)
 
         button.setEnabled(False)
-        self.showProblem(_("The report is being written..."))
+        self.showNews(_("The report is being written…"))
         try:
             self.logic.exportReport(
                 result,
                 path,
-                lambda file: end(_("The report is written: {file}").format(file=file)),
-                end,
+                lambda file: end(self.showNews, _("The report is written: {file}").format(file=file)),
+                partial(end, self.showProblem),
                 wait=False,
             )
         except HLFDError as error:
-            end(str(error))
+            end(self.showProblem, str(error))
         except Exception:
             logging.exception("HLFD: the report could not be written")
-            end(_("The report could not be written because of a mistake in the program. View > Error Log tells more."))
+            end(
+                self.showProblem,
+                _("The report could not be written because of a mistake in the program. View > Error Log tells more."),
+            )
 
     def showProblem(self, sentence: str) -> None:
         """Shows what happened and what to do about it; "" takes it away."""
         show_message(self.ui.messageLabel, sentence)
 
+    def showNews(self, sentence: str) -> None:
+        """Shows what goes on, or went well."""
+        show_message(self.ui.messageLabel, sentence, is_news=True)
 
-def _firstVolume() -> vtkMRMLScalarVolumeNode | None:
-    """The first volume that a user sees: attention maps are volumes, too."""
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+
+def _volumeToSegment() -> vtkMRMLScalarVolumeNode | None:
+    """The volume that the views show, else the first one that a user sees: attention maps are volumes, too."""
+    volumes = [*shown_volumes(slicer.mrmlScene), *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
     return next((volume for volume in volumes if not problem_with(volume) and not volume.GetHideFromEditors()), None)
 
 

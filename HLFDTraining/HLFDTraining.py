@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import slicer
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.slicer_double_click import without_double_clicks
 from HLFDSegmentationLib.slicer_message import show_message
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
@@ -19,7 +20,7 @@ from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.earlier_runs import parts_met, split_for
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run
+from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run, run_name
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
 from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
@@ -119,7 +120,7 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         self.trainingStart = TrainingStart(
             self.casesPanel, self.planPanel, self.onPreparing, self.onPrepared, self.showProblem
         )
-        self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
+        self.ui.estimateButton.connect("clicked(bool)", without_double_clicks(self.onEstimate))
 
         self.observeScene()
 
@@ -180,34 +181,41 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def refresh(self) -> None:
         """Says whether a training can be started, and if not, why."""
-        preparing = self.trainingStart.running
         problem = self.trainingStart.problem if self._parameterNode else _("The scene is being closed.")
         self.trainingPanel.set_problem(problem)
+        if self.trainingStart.will_train:
+            problem = _("A training is being prepared, for which the same is measured.")
+        estimating = self.trainingStart.running and not self.trainingStart.will_train
         button = self.ui.estimateButton
-        button.setText(_("Cancel") if preparing else _("Estimate time and memory"))
-        button.setEnabled(preparing or not problem)
+        button.setText(_("Cancel") if estimating else _("Estimate time and memory"))
+        button.setEnabled(estimating or not problem)
         tip = _(
             "Measure a few real steps on this computer, and tell how long the training will take and how much memory "
             "and disk it needs. Nothing is trained yet."
         )
-        button.setToolTip(_("End the preparation. Nothing of it stays.") if preparing else problem or tip)
+        button.setToolTip(_("End the preparation. Nothing of it stays.") if estimating else problem or tip)
 
     # A training
 
     def onEstimate(self, clicked: bool) -> None:
-        """Measures what the planned training takes; ends the preparation where one is under way."""
+        """Measures what the planned training takes; ends that where it is under way."""
         if self.trainingStart.running:
             self.trainingStart.cancel()
         else:
             self.trainingStart.estimate()
 
     def onTrain(self) -> None:
-        """Prepares the planned training and starts it."""
-        self.trainingStart.train()
+        """Prepares the planned training and starts it; ends the preparation where it is under way."""
+        if self.trainingStart.running:
+            self.trainingStart.cancel()
+        else:
+            self.trainingStart.train()
 
     def onPreparing(self, text: str) -> None:
         """Shows what is being prepared; "": nothing any more."""
-        self.trainingPanel.set_busy(text)
+        estimating = not self.trainingStart.will_train
+        self.trainingPanel.set_busy(text, can_cancel=not estimating)
+        self.planPanel.show_step(text if estimating else "")
         self.refresh()
 
     def onPrepared(self, run: Path, name: str) -> None:
@@ -226,6 +234,11 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
             self.planPanel.continue_from(run)
         except HLFDError as error:
             self.showProblem(str(error))
+            return
+        self.ui.planCollapsibleButton.collapsed = False
+        if not self.ui.messageLabel.text:  # What came up meanwhile, as with the patients of that training, stays.
+            sentence = _("The plan now goes on from '{name}'. Press Train.")
+            self.showProblem(sentence.format(name=run_name(run)))
 
     def askDevices(self) -> None:
         """Asks HLFD Segmentation's worker once where networks can run, where what that needs is installed."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from HLFDSegmentationLib.color_maps import AttentionColors, color_map
+from HLFDSegmentationLib.color_maps import DEFAULT, AttentionColors, color_map
 from HLFDSegmentationLib.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
 from HLFDSegmentationLib.slicer_focus_chart import FocusChart
 from HLFDSegmentationLib.slicer_layer_view import LayerView
@@ -184,6 +184,26 @@ def test_a_deleted_map_is_told_and_the_pet_comes_back(result, view):
     assert composite().GetForegroundVolumeID() == pet.GetID()
 
 
+def test_after_the_map_of_another_ct_its_ct_stays(result, view, tmp_path):
+    """Not the CT of the patient before, nor black views where that one was deleted."""
+    composite().SetBackgroundVolumeID(result.ct.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    other = add_reviewed_case(tmp_path, model="other", ct=add_ct(seed=1, name="CT 2"))
+    view.show(other, SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(result.ct)
+    view.hide()
+    assert composite().GetBackgroundVolumeID() == other.ct.GetID()
+
+
+def test_a_map_of_another_scene_is_not_taken_for_the_shown_one(result, view, tmp_path):
+    view.show(result, SEGMENT, "decoder3")
+    added = add_reviewed_case(tmp_path, model="added", ct=add_ct(seed=1, name="CT 2"))
+    assert not view.was_replaced
+    for each in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        each.SetForegroundVolumeID(added.map_node(SEGMENT, "encoder2").GetID())
+    assert view.was_replaced
+
+
 @pytest.mark.parametrize("gone", ["result", "ct", "map", "color", "display", "legend", "scene"])
 def test_whatever_is_deleted_nothing_breaks(result, view, gone):
     view.show(result, SEGMENT, "decoder3")
@@ -267,6 +287,7 @@ def test_signed_shows_what_speaks_against_in_blue_without_another_volume(result,
     fit()
     jump_to_most_attention(view, result, "decoder2")
     view.opacity, view.legend, view.threshold = 1.0, False, 0.15
+    view.color = "ember"  # It has no blue.
     volumes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     def bluish():
@@ -302,6 +323,21 @@ def test_the_legend_names_layer_and_segment_and_shows_the_threshold(result, view
     view.show(result, SEGMENT, "encoder1")
     (legend,) = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
     assert legend.GetTitleText() == f"encoder1\n{SEGMENT}"
+
+
+def test_the_legend_can_be_read_over_bright_bowel(result, view, slice_views):
+    slicer.util.arrayFromVolume(result.ct)[:] = 3000
+    result.ct.GetImageData().Modified()
+    result.node.GetDisplayNode().SetVisibility(False)
+    view.opacity = 0.0
+    view.show(result, SEGMENT, "decoder2")
+    fit()
+    with_legend = slice_views.render_slice_view("Red").astype(int)
+    view.legend = False
+    without = slice_views.render_slice_view("Red").astype(int)
+    texts = with_legend[(with_legend != without).any(axis=-1) & ~is_colored(with_legend)]
+    dark = texts.mean(axis=-1) < 128
+    assert dark.sum() > 2000 and dark.mean() > 0.5
 
 
 def test_the_legend_of_a_pet_goes_and_comes_with_the_pet(result, view, slice_views):
@@ -353,7 +389,7 @@ def test_the_strongest_attention_for_the_segment_has_the_strongest_color(result,
     jump_to_most_attention(view, result, "decoder2")
     picture = without_marks(slice_views.render_slice_view("Red"))
     brightest = picture[is_colored(picture)].astype(int).sum(axis=-1).max()
-    assert brightest == pytest.approx(255 * color_map("ember")[-1].sum(), rel=0.15)
+    assert brightest == pytest.approx(255 * color_map(DEFAULT)[-1].sum(), rel=0.15)
     assert is_colored(mosaic_of(result)).any()
     view.signed = True
     assert node.GetScalarVolumeDisplayNode().GetWindowLevelMax() == 1.0
@@ -613,7 +649,7 @@ def test_a_mosaic_of_what_is_left(result, view, gone):
 
 def test_a_saved_scene_brings_maps_and_colors_back(result, view, tmp_path):
     values = values_of(result.map_node(SEGMENT, "decoder3")).copy()
-    view.color, view.threshold = "meadow", 0.4
+    view.color, view.threshold = "ember", 0.4
     view.show(result, SEGMENT, "decoder3")
     path = tmp_path / "scene.mrb"
     assert slicer.mrmlScene.WriteToMRB(str(path))
@@ -625,7 +661,7 @@ def test_a_saved_scene_brings_maps_and_colors_back(result, view, tmp_path):
     colors = node.GetDisplayNode().GetColorNode()
     rgba = [0.0] * 4
     colors.GetColor(255, rgba)
-    assert rgba == pytest.approx([*color_map("meadow")[-1], 1.0], abs=0.01)
+    assert rgba == pytest.approx([*color_map("ember")[-1], 1.0], abs=0.01)
     colors.GetColor(80, rgba)
     assert rgba[3] == 0
     again = LayerView(slicer.mrmlScene)

@@ -1,5 +1,6 @@
 """From segmentations in the scene to cases that a training reads, without a change in the scene."""
 
+import errno
 import threading
 import zipfile
 from concurrent.futures import CancelledError
@@ -402,6 +403,19 @@ def test_a_damaged_scene_ends_in_a_sentence(tmp_path):
     file = tmp_path / "cases.mrb"
     file.write_bytes(b"no archive")
     with pytest.raises(CasesError, match="cannot be read"):
+        cases.read_scene(file)
+
+
+def test_a_full_disk_is_not_called_a_damaged_scene(tmp_path, monkeypatch):
+    file = tmp_path / "cases.mrb"
+    with zipfile.ZipFile(file, "w") as bundle:
+        bundle.writestr("Scene/scene.mrml", "<MRML></MRML>")
+
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    with pytest.raises(OutputError, match=r"cases\.mrb could not be unpacked: .* full"):
         cases.read_scene(file)
 
 

@@ -115,7 +115,8 @@ def test_cases_of_the_scene_are_written_and_nothing_in_the_scene_changes(panel, 
     parts = dict(zip(panel.column(NAME), panel.column(SPLIT)))
     assert {case.name for case in split.test} == {name for name, part in parts.items() if part == "test"}
     assert len(split.train) == 2 and split.validation
-    assert "4 cases of 4 patients" in panel.ui.casesSummaryLabel.text
+    told = "Cases: 4. Patients: 4. To learn from: 2. To choose the best model with: 1. To test it on: 1."
+    assert told in panel.ui.casesSummaryLabel.text
 
 
 def test_the_split_is_that_of_the_command(panel, tmp_path):
@@ -163,6 +164,89 @@ def test_all_cases_of_a_patient_move_together(panel):
     assert panel.column(SPLIT)[:2] == ["validation", "validation"]
     panel.type(2, PATIENT, "Patient 0")
     assert panel.column(SPLIT)[2] == "validation"
+
+
+def test_what_was_moved_by_hand_is_asked_for_before_all_are_divided_anew(panel):
+    import qt
+    from slicer_shell import dialogs
+
+    for number in range(4):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.click("splitAgainButton")
+    assert dialogs.shown == []
+    panel.choose(0, SPLIT, "validation")
+    panel.choose(1, SPLIT, "validation")
+    dialogs.answer(qt.QMessageBox.Cancel)
+    panel.click("splitAgainButton")
+    assert "What you moved by hand is lost" in dialogs.shown[0]
+    assert panel.column(SPLIT)[:2] == ["validation", "validation"]
+    dialogs.answer(qt.QMessageBox.Ok)
+    panel.click("splitAgainButton")
+    assert sorted(panel.column(SPLIT)) == ["test", "train", "train", "validation"]
+
+
+def press(widget, key: int) -> None:
+    import qt
+
+    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+        qt.QApplication.sendEvent(widget, qt.QKeyEvent(kind, key, qt.Qt.NoModifier))
+
+
+def test_the_tables_are_worked_with_the_keyboard_and_columns_stay_as_wide_as_the_user_made_them(panel):
+    import qt
+
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.root.show()
+    cases, roles = panel.ui.casesTable, panel.ui.rolesTable
+    cases.setColumnWidth(PATIENT, 321)
+    roles.setColumnWidth(0, 123)
+    for table, row, column, first in ((cases, 2, SPLIT, "train"), (roles, 1, 1, "liver")):
+        table.setCurrentCell(row, column)
+        press(table, qt.Qt.Key_F2)
+        combo = panel.root.focusWidget()
+        press(combo, qt.Qt.Key_Home)
+        panel.settle()
+        assert combo.currentText == first
+        for index in range(1, combo.count):
+            press(combo, qt.Qt.Key_Down)
+            panel.settle()
+            assert combo is table.cellWidget(row, column) is panel.root.focusWidget() and combo.currentIndex == index
+        assert (table.currentRow(), table.currentColumn()) == (row, column)
+    assert (cases.columnWidth(PATIENT), roles.columnWidth(0)) == (321, 123)
+
+
+def test_a_name_that_is_being_written_is_not_lost_when_another_cell_has_changed(panel):
+    import qt
+
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.root.show()
+    table = panel.ui.casesTable
+    table.setCurrentCell(0, PATIENT)
+    table.editItem(table.item(0, PATIENT))
+    (editor,) = table.findChildren(qt.QLineEdit)
+    editor.setText("Anna")
+    panel.choose(0, SPLIT, "test")
+    assert editor.text == "Anna"
+    table.setCurrentCell(1, PATIENT)
+    panel.settle()
+    assert panel.column(PATIENT) == ["Anna", "CT 1"]
+
+
+def test_a_file_that_comes_in_the_place_of_a_node_shows_no_choice_of_nodes(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    add_case()
+    panel.click("addFromSceneButton")
+    panel.ui.casesTable.selectRow(0)
+    dialogs.answer(str(write_cases(tmp_path / "cases", 1)))
+    panel.ui.removeCaseButton.click()
+    panel.click("addFolderButton")
+    assert panel.column(NAME) == ["case0"] and panel.text(0, CT) == "ct.nii.gz"
 
 
 def test_a_ct_that_several_segmentations_claim_gets_the_chosen_one(panel):
@@ -221,6 +305,7 @@ def test_a_check_can_be_cancelled(panel):
     panel.click("addFromSceneButton")
     panel.ui.checkButton.click()
     assert panel.ui.checkButton.text == "Cancel" and panel.ui.checkButton.enabled
+    assert panel.ui.addFolderButton.toolTip == "The cases are being checked."
     panel.click("checkButton")
     assert panel.ui.checkButton.text == "Check" and panel.ui.addFromSceneButton.enabled
     assert panel.problem == "" and panel.cases.problem == ""
@@ -424,6 +509,7 @@ def test_a_corrected_result_is_added_as_a_case(panel):
     node.SetAttribute("HLFD.Model", "student")
     panel.cases.add_case(ct, node)
     panel.settle()
+    assert panel.problem == "Added to the cases: CT 1 segmentation on CT 1."
     assert panel.text(0, SEGMENTATION) == node.GetName() and panel.text(0, CHECK) == "Fine"
     panel.cases.add_case(ct, node)
     assert "already" in panel.problem

@@ -33,6 +33,7 @@ MANY_SLICES = 100
 FULL_AT_BYTES = 1000
 LITTLE_MEMORY = 1000
 DIED = "segmentation process ended|ended by the system"
+CANCELLED = "Cancelled. Nothing was added."
 PHASES = (PREPARING, STARTING, LOADING, SEGMENTING, EXPLAINING, MEASURING, WRITING, ADDING)
 IN_WORKER = PHASES[2:4]
 
@@ -231,7 +232,7 @@ def out_of_memory(session):
 def cancelled(session):
     session.run_until(*PHASES)
     session.click()
-    session.ends_quietly()
+    session.tells(CANCELLED)
     assert session.new_results == 0
 
 
@@ -240,17 +241,17 @@ def cancelled_among_the_maps(session):
     session.run_until(PHASES[-1])
     session.panel.wait(lambda: not session.panel.running or len(users_nodes()) > len(session.before) + 6)
     session.click()
-    session.ends_quietly()
+    session.tells(CANCELLED)
     assert session.new_results == 0
 
 
 def second_click(session):
-    """A double click: the second one cancels."""
+    """Farther apart than those of a double-click: the second one cancels."""
     session.click()
     session.click()
     assert not session.panel.ui.segmentButton.enabled
     session.click()
-    session.ends_quietly()
+    session.tells(CANCELLED)
     assert session.new_results == 0
 
 
@@ -302,7 +303,7 @@ def cancelled_with_the_users_output(session):
     session.run_until(PHASES[-1])
     session.panel.wait(lambda: not session.panel.running or node.GetSegmentation().GetNumberOfSegments() > 1)
     session.click()
-    session.ends_quietly()
+    session.tells(CANCELLED)
     assert session.new_results == 0
     assert content(node) == before
     session.lent = with_displays(node)

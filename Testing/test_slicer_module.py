@@ -57,7 +57,7 @@ def test_an_empty_scene(panel):
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.hintLabel.text == panel.ui.segmentButton.toolTip == "Choose the CT to segment."
     assert not panel.ui.resultControls.visible and not panel.ui.reviewControls.visible
-    assert panel.ui.advancedCollapsibleButton.collapsed
+    assert panel.ui.advancedCollapsibleButton.collapsed and panel.ui.deviceComboBox.itemText(1) == "CPU"
     panel.picture("panel_empty")
 
 
@@ -80,6 +80,81 @@ def test_of_two_cts_of_one_name_the_chosen_one_is_taken(quick):
     names.setCurrentIndex(index)
     names.activated.emit(index)
     assert quick.parameters.inputVolume is other
+
+
+@pytest.fixture
+def two_cts(quick):
+    """The panel with its CT, and another one that the views show, as after loading it."""
+    from slicer_cases import add_ct
+
+    quick.other = add_ct(1, "CT 2")
+    quick.slicer.util.setSliceViewerLayers(background=quick.other)
+    quick.slicer.app.processEvents()
+    return quick
+
+
+def backgrounds(slicer) -> list:
+    views = ("Red", "Green", "Yellow")
+    composites = [slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode() for view in views]
+    return [slicer.mrmlScene.GetNodeByID(one.GetBackgroundVolumeID() or "") for one in composites]
+
+
+def test_of_two_cts_the_panel_chooses_the_one_that_the_views_show(panel):
+    from slicer_cases import add_ct
+
+    add_ct()
+    shown = add_ct(1, "CT 2")
+    panel.slicer.util.setSliceViewerLayers(background=shown)
+    panel.open_again()
+    assert panel.parameters.inputVolume is shown
+
+
+def test_the_panel_says_that_the_views_show_another_ct(two_cts):
+    panel, slicer = two_cts, two_cts.slicer
+    assert panel.ui.segmentButton.enabled
+    assert panel.ui.hintLabel.text == "The slice views show 'CT 2', not the CT that is chosen here."
+    slicer.app.layoutManager().sliceWidget("Green").mrmlSliceCompositeNode().SetBackgroundVolumeID(panel.ct.GetID())
+    slicer.app.processEvents()
+    assert not panel.ui.hintLabel.visible
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    slicer.app.processEvents()
+    assert "'CT 2'" in panel.ui.hintLabel.text
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_result_is_seen_on_its_own_ct(two_cts, left):
+    """Unless the user is in another module by then."""
+    panel = two_cts
+    panel.ui.segmentButton.click()
+    if left:
+        panel.leave()
+    panel.wait(lambda: panel.widget.runPanel._run is None)
+    assert backgrounds(panel.slicer) == 3 * [panel.other if left else panel.ct]
+
+
+def test_a_result_is_seen_on_its_own_ct_also_when_the_map_of_another_goes(reviewed, small_model):
+    from slicer_cases import add_ct
+    from slicer_shell.packaging_stand_ins import packages
+
+    panel, packages.absent = reviewed, set()
+    panel.open_again()
+    panel.choose_model(small_model)
+    panel.ui.showMapCheckBox.click()
+    panel.parameters.inputVolume = ct = add_ct(1, "CT 2")
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert backgrounds(panel.slicer) == 3 * [ct] and foreground(panel.slicer) in panel.results()[-1].maps
+    panel.ui.showMapCheckBox.click()
+    assert backgrounds(panel.slicer) == 3 * [ct]
+
+
+def test_views_that_show_the_ct_are_left_alone_when_a_run_ends(two_cts):
+    panel, slicer = two_cts, two_cts.slicer
+    green = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceCompositeNode()
+    green.SetBackgroundVolumeID(panel.ct.GetID())
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert backgrounds(slicer) == [panel.other, panel.ct, panel.other]
 
 
 def test_an_attention_map_is_not_taken_for_the_ct(reviewed):
@@ -111,10 +186,10 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
     add_ct()
     panel.open_again()
     assert panel.ui.segmentButton.enabled
-    assert "torch>=2.10, monai>=" in panel.ui.hintLabel.text
+    assert "PyTorch, MONAI." in panel.ui.hintLabel.text
     answer(qt.QMessageBox.Cancel)
     panel.ui.segmentButton.click()
-    assert "nothing can be segmented" in panel.message
+    assert "HLFD cannot compute anything" in panel.message
     assert not panel.running and panel.ui.segmentButton.text == "Segment"
     panel.picture("panel_packages_declined")
 
@@ -227,7 +302,7 @@ def test_a_damaged_model_cannot_segment(quick, models):
 def test_from_the_click_to_the_report(quick, tmp_path):
     panel, before = quick, snapshot(quick.ct)
     panel.ui.probabilitiesCheckBox.click()
-    panel.wait(lambda: panel.ui.deviceComboBox.count > 2 or "Processor" not in panel.ui.deviceComboBox.itemText(1))
+    panel.wait(lambda: panel.ui.deviceComboBox.count > 2 or "thread" in panel.ui.deviceComboBox.itemText(1))
     panel.ui.segmentButton.click()
     assert panel.running and panel.ui.segmentButton.text == "Cancel" and panel.ui.segmentButton.enabled
     assert not panel.ui.inputSelector.enabled and not panel.ui.importZipButton.enabled
@@ -259,7 +334,7 @@ def test_from_the_click_to_the_report(quick, tmp_path):
     panel.wait(lambda: "Preparing" not in panel.ui.phaseLabel.text)
     panel.ui.segmentButton.click()
     panel.wait_for_end()
-    assert len(panel.results()) == 1 and panel.message == ""
+    assert len(panel.results()) == 1 and panel.message == "Cancelled. Nothing was added."
 
     panel.ui.segmentButton.click()
     panel.wait(lambda: "Preparing" not in panel.ui.phaseLabel.text)
@@ -269,6 +344,18 @@ def test_from_the_click_to_the_report(quick, tmp_path):
 
     panel.slicer.mrmlScene.Clear(False)
     assert not panel.ui.resultControls.visible
+
+
+def test_a_double_click_does_not_cancel_what_it_starts(quick, monkeypatch):
+    monkeypatch.setattr(quick.slicer.app, "doubleClickInterval", 10_000)
+    quick.ui.segmentButton.click()
+    quick.ui.segmentButton.click()
+    assert quick.running and quick.ui.segmentButton.text == "Cancel"
+    monkeypatch.setattr(quick.slicer.app, "doubleClickInterval", 0)
+    quick.ui.segmentButton.click()
+    assert quick.ui.segmentButton.text == "Cancelling…"
+    quick.wait_for_end()
+    assert quick.message == quick.status.removeprefix("HLFD: ") == "Cancelled. Nothing was added."
 
 
 def test_a_second_run_into_the_shown_result_shows_its_own_figures(quick):
@@ -461,6 +548,20 @@ def test_walking_through_the_layers(reviewed):
     assert foreground(panel.slicer) is None
 
 
+@pytest.mark.parametrize("seen", ["nothing", "chartButton", "mosaicButton"])
+def test_who_moves_the_layer_slider_sees_the_layer(reviewed, seen):
+    """The map comes where nothing else shows what the slider changes."""
+    panel = reviewed
+    if seen != "nothing":
+        getattr(panel.ui, seen).click()
+    panel.parameters.layer = "encoder1"
+    panel.open_again()
+    assert not panel.ui.showMapCheckBox.checked
+    panel.ui.layerSlider.value = 3
+    assert panel.ui.showMapCheckBox.checked == (seen == "nothing")
+    assert (foreground(panel.slicer) is panel.result.map_node(SEGMENT, "encoder4")) == (seen == "nothing")
+
+
 def test_a_volume_that_is_loaded_takes_the_place_of_the_map_and_stays(reviewed, tmp_path):
     panel, slicer = reviewed, reviewed.slicer
     assert slicer.util.saveNode(panel.result.ct, str(tmp_path / "pet.nrrd"))
@@ -533,6 +634,83 @@ def test_going_to_the_maximum_and_to_the_lesions(reviewed):
     assert "lesion 2" in panel.ui.readingGroup.title
 
 
+def click_on(view, row: int, column: int = 0) -> None:
+    """A click on a row of a list or a table."""
+    from slicer_shell.pyside import QtCore, QtGui, QtWidgets
+
+    place = view.visualRect(view.model().index(row, column)).center()
+    viewport = view.viewport()
+    for kind in (QtCore.QEvent.MouseButtonPress, QtCore.QEvent.MouseButtonRelease):
+        left, none = QtCore.Qt.LeftButton, QtCore.Qt.NoModifier
+        event = QtGui.QMouseEvent(kind, place, viewport.mapToGlobal(place), left, left, none)
+        QtWidgets.QApplication.sendEvent(viewport, event)
+
+
+def test_a_lesion_is_gone_to_again_by_another_click(reviewed, monkeypatch):
+    panel, places = reviewed, []
+    monkeypatch.setattr(panel.widget.reviewPanel._readings, "_on_lesion", places.append)
+    (_one, first), (_two, second) = panel.result.lesions(SEGMENT)
+    for row, expected in ((1, [first]), (1, [first, first]), (2, [first, first, second]), (0, [first, first, second])):
+        click_on(panel.ui.lesionList, row)
+        panel.slicer.app.processEvents()
+        assert places == expected
+
+
+def test_a_click_in_the_table_goes_to_lesion_and_segment(reviewed):
+    """Also of a result without attention, which has no list of lesions."""
+    from generated_cases import SPACING_MM
+
+    panel = reviewed
+    for node in panel.result.maps:
+        panel.slicer.mrmlScene.RemoveNode(node)
+    panel.parameters.parameterNode.Modified()
+    panel.slicer.app.processEvents()
+    assert not panel.ui.lesionList.visible
+    for row, slices in ((1, [4]), (2, [2]), (0, [1, 2, 3, 4])):
+        click_on(panel.ui.measuresTable, row, 2)
+        assert any(red_offset(panel.slicer) == pytest.approx(k * SPACING_MM[2]) for k in slices)
+
+
+def test_where_an_organs_lesions_are_is_told(quick):
+    import qt
+
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    rows, segments = quick.ui.lesionList, quick.ui.segmentComboBox
+    for segment in ("liver", "liver tumor"):
+        segments.setCurrentIndex(segments.findText(segment))
+        texts = [rows.item(row).text() for row in range(rows.count)]
+        assert ("Lesions are listed under the tumor segments" in texts) == (segment == "liver")
+    segments.setCurrentIndex(segments.findText("liver"))
+    assert not int(rows.item(rows.count - 1).flags()) & (qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+    click_on(rows, rows.count - 1)
+    assert rows.currentRow == 0
+    quick.picture("panel_organ")
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_list_and_table_are_as_high_as_what_is_in_them(reviewed, rows):
+    panel, table = reviewed, reviewed.result.measures_table
+    for number in range(table.GetNumberOfRows(), rows):
+        table.AddEmptyRow()
+        for column, text in (("segment", SEGMENT), ("lesion", str(number)), ("volume_mL", "1")):
+            table.SetCellText(table.GetNumberOfRows() - 1, table.GetColumnIndex(column), text)
+        for column in ("center_R_mm", "center_A_mm", "center_S_mm", "longest_axial_diameter_mm"):
+            table.SetCellText(table.GetNumberOfRows() - 1, table.GetColumnIndex(column), "1")
+    panel.parameters.result = None
+    panel.show_result(panel.result)
+    panel.picture(f"panel_{rows}_rows")
+    cells, lesions = panel.ui.measuresTable, panel.ui.lesionList
+    last = cells.visualRect(cells.model().index(rows - 1, 0)).bottom()
+    assert lesions.count == rows
+    if rows == 3:
+        assert abs(cells.viewport().height - last) < 5
+        assert not cells.verticalScrollBar().visible and not lesions.verticalScrollBar().visible
+        assert lesions.height < 80
+    else:
+        assert (cells.height, lesions.height) == (380, 170)
+
+
 def test_a_layer_without_attention_says_so(reviewed):
     from slicer_review_cases import EMPTY
 
@@ -542,7 +720,7 @@ def test_a_layer_without_attention_says_so(reviewed):
     assert panel.ui.layerLabel.text == EMPTY
     assert "its positive map is empty" in panel.ui.reviewHintLabel.text
     panel.ui.mostAttentionButton.click()
-    assert "Choose another layer" in panel.message
+    assert "Choose another layer" in panel.ui.reviewHintLabel.text and panel.message == ""
     panel.ui.layerSlider.value = 0
     assert not panel.ui.reviewHintLabel.visible
 
@@ -560,13 +738,48 @@ def test_chart_and_mosaic(reviewed):
     first = panel.ui.mosaicLabel.pixmap
     assert panel.ui.mosaicLabel.visible and first.width() > 300
     panel.picture("panel_review")
-    picture = first.toImage()
+    picture = panel.ui.mosaicLabel.pixmap.toImage()
     panel.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().JumpSliceByOffsetting(0, 0, 16)
     panel.wait(lambda: panel.ui.mosaicLabel.pixmap.toImage() != picture)
     for button in (panel.ui.chartButton, panel.ui.mosaicButton):
         button.click()
     assert not panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert layout.layout == before and not panel.ui.mosaicLabel.visible
+
+
+def test_the_mosaic_is_as_wide_as_the_panel_and_never_widens_it(reviewed, monkeypatch):
+    from slicer_shell.pyside import QtWidgets
+
+    panel, ui, window = reviewed, reviewed.ui, reviewed.slicer.util.mainWindow()
+    narrow = ui.reviewControls.minimumSizeHint.width()
+    ui.mosaicButton.click()
+    for width in (700, 420):
+        window.resize(width, window.height)
+        panel.wait(lambda: ui.mosaicLabel.pixmap.width() == ui.mosaicLabel.width, seconds=5)
+    assert ui.reviewControls.minimumSizeHint.width() == narrow
+    review_panel = sys.modules["HLFDSegmentationLib.slicer_review_panel"]
+    pixmap_of, made = review_panel.pixmap_of, []
+    monkeypatch.setattr(review_panel, "pixmap_of", lambda *picture: made.append(pixmap_of(*picture)) or made[-1])
+    monkeypatch.setattr(QtWidgets.QLabel, "devicePixelRatioF", lambda label: 2.0)
+    panel.parameters.opacity = 0.5
+    panel.wait(lambda: made, seconds=5)
+    assert (made[-1].width(), made[-1].devicePixelRatio()) == (2 * ui.mosaicLabel.width, 2)
+
+
+def test_a_mosaic_that_cannot_be_shown_says_so_in_its_place_until_it_can(reviewed, monkeypatch):
+    from HLFDSegmentationLib.errors import OutputError
+
+    def refuse(*_arguments):
+        raise OutputError("The disk is full.")
+
+    panel, shown = reviewed, reviewed.ui.mosaicLabel
+    with monkeypatch.context() as full:
+        full.setattr("HLFDSegmentationLib.slicer_review_panel.pixmap_of", refuse)
+        panel.ui.mosaicButton.click()
+        assert shown.text == "The disk is full." and panel.message == ""
+    panel.parameters.opacity = 0.5
+    panel.wait(lambda: not shown.text, seconds=5)
+    assert not shown.pixmap.isNull()
 
 
 def test_readings_belong_to_layer_and_lesion(reviewed, tmp_path):
@@ -743,6 +956,71 @@ def test_what_a_button_has_to_say_is_seen_whatever_is_collapsed_or_scrolled_away
     assert "Choose the result to compare with" in reviewed.status
 
 
+def test_good_news_leave_the_panel_where_it_is_scrolled_to(reviewed):
+    from slicer_shell.pyside import QtWidgets
+
+    panel, window = reviewed, reviewed.slicer.util.mainWindow()
+    area = QtWidgets.QScrollArea()
+    area.setWidgetResizable(True)
+    area.setWidget(panel.module.widgetRepresentation())
+    window.setCentralWidget(area)
+    window.resize(460, 400)
+    panel.slicer.app.processEvents()
+    bar = area.verticalScrollBar()
+    bar.setValue(bar.maximum)
+    panel.widget.showNews("The report is written.")
+    panel.slicer.app.processEvents()
+    assert bar.value > 100 and panel.message == "The report is written."
+    panel.widget.showProblem("The disk is full.")
+    panel.slicer.app.processEvents()
+    assert bar.value < 20
+    area.takeWidget()
+
+
+def test_what_is_gray_says_why(compared, small_model):
+    from slicer_shell.packaging_stand_ins import packages
+
+    panel, ui = compared, compared.ui
+    for widget in (ui.chartButton, ui.showMapCheckBox):
+        assert not widget.enabled and widget.toolTip == "End Side by side first."
+    ui.compareButton.click()
+    assert ui.chartButton.enabled and "Show a chart" in ui.chartButton.toolTip
+    ui.signedCheckBox.click()
+    assert ui.colorMapComboBox.toolTip == "A signed map has colors of its own."
+    ui.signedCheckBox.click()
+    assert "Color map of the attention" in ui.colorMapComboBox.toolTip
+    packages.absent = set()
+    panel.open_again()
+    panel.choose_model(small_model)
+    in_a_run = ui.inputSelector, ui.modelComboBox, ui.importZipButton, ui.removeModelButton
+    usual = [widget.toolTip for widget in in_a_run]
+    ui.segmentButton.click()
+    assert {widget.toolTip for widget in in_a_run} == {"Wait for the run to end, or cancel it."}
+    assert not any(widget.enabled for widget in in_a_run)
+    panel.wait_for_end()
+    assert [widget.toolTip for widget in in_a_run] == usual and all(widget.enabled for widget in in_a_run)
+
+
+def test_each_label_is_of_a_control_for_keyboard_and_screen_reader(panel):
+    from slicer_shell.pyside import QtWidgets
+
+    labels = panel.module.widgetRepresentation().findChildren(QtWidgets.QLabel)
+    titles = [label for label in labels if label.text.endswith(":")]
+    assert len(titles) == 16 and all(label.buddy() is not None for label in titles)
+    keys = [label.text[label.text.index("&") + 1].upper() for label in titles if "&" in label.text]
+    assert len(set(keys)) == len(keys) and not set(keys) & set("FEVH")  # Slicer's menus
+    assert panel.ui.layerTitleLabel.text == "&Layer:" and panel.ui.layerTitleLabel.buddy() is panel.ui.layerSlider
+    named = panel.ui.measuresTable, panel.ui.lesionList, panel.ui.commentLineEdit, panel.ui.progressBar
+    assert all(widget.accessibleName for widget in named)
+
+
+def test_what_is_told_can_be_copied(panel):
+    import qt
+
+    for name in ("messageLabel", "hintLabel", "notesLabel", "reviewHintLabel", "modelAboutLabel"):
+        assert int(getattr(panel.ui, name).textInteractionFlags) & int(qt.Qt.TextSelectableByMouse)
+
+
 def test_the_end_of_a_run_is_told_in_whatever_module_is_open(quick, models):
     quick.ui.segmentButton.click()
     quick.leave()
@@ -768,7 +1046,7 @@ def test_a_saved_scene_brings_all_back(reviewed, tmp_path):
     panel.ui.layerSlider.value = 2
     panel.ui.opacitySlider.value = 0.35
     panel.ui.diffuseRadioButton.click()
-    panel.ui.showMapCheckBox.click()
+    panel.ui.colorMapComboBox.setCurrentIndex(1)
     panel.parameters.tumorThreshold = 0.25
     path = str(tmp_path / "scene.mrb")
     assert panel.slicer.util.saveScene(path)
@@ -784,6 +1062,7 @@ def test_a_saved_scene_brings_all_back(reviewed, tmp_path):
     assert panel.ui.opacitySlider.value == pytest.approx(0.35)
     assert panel.ui.tumorThresholdSlider.value == pytest.approx(0.25)
     assert panel.ui.diffuseRadioButton.checked
+    assert (panel.parameters.colorMap, panel.ui.colorMapComboBox.currentText) == ("ember", "Violet to yellow")
     assert panel.ui.lesionList.count == 3
     assert panel.ui.measuresTable.mrmlTableNode() is result.measures_table
     assert foreground(panel.slicer) is result.map_node(SEGMENT, "encoder3")
@@ -903,10 +1182,12 @@ def test_the_measures_begin_with_what_a_radiologist_wants(reviewed):
         order = [header.logicalIndex(place) for place in range(header.count())]
         return [cells.headerData(column, qt.Qt.Horizontal) for column in order if not view.isColumnHidden(column)]
 
-    wanted = ["Segment", "Lesion", "Volume [mL]", "Longest axial diameter [mm]"]
+    wanted = ["Segment", "Lesion", "Volume [mL]", "Diameter [mm]"]
     assert columns()[:4] == wanted and not {"Center R [mm]", "Slice", "SD [HU]", "Note"} & set(columns())
     panel.picture("panel_measures")
     table = panel.result.measures_table
+    assert table.GetColumnDescription("longest_axial_diameter_mm") == "Longest axial diameter of a lesion."
+    assert "without its tumors" in table.GetColumnDescription("volume_mL")
     assert table.GetColumnIndex("sd_HU") >= 0 and table.GetColumnIndex("longest_axial_diameter_mm") > 3
     table.AddEmptyRow()
     panel.parameters.result = None
@@ -920,7 +1201,7 @@ def test_a_map_without_its_file_is_no_empty_attention(reviewed):
     for node in panel.result.maps:
         node.SetAndObserveImageData(None)
     panel.open_again()
-    assert not panel.ui.reviewControls.visible and "without its attention maps" in panel.ui.reviewHintLabel.text
+    assert not panel.ui.reviewControls.visible and ".mrb" in panel.ui.reviewHintLabel.text
     assert foreground(panel.slicer) is None
 
 

@@ -110,9 +110,11 @@ def test_without_a_finished_training_nothing_can_be_done(panel, tmp_path):
     ]
     assert "Choose a training" in panel.ui.outcomeLabel.text
     assert not any(button.enabled for button in buttons)
+    assert all("Choose a training" in button.toolTip for button in buttons)
     panel.panel.show(begin_run(tmp_path / "run").path)
     assert "not finished" in panel.ui.outcomeLabel.text
     assert not any(button.enabled for button in buttons)
+    assert all("not finished" in button.toolTip for button in buttons)
 
 
 # Figures
@@ -127,6 +129,7 @@ def test_networks_are_measured_and_stand_beside_each_other(panel, trained, tmp_p
     assert "best student is that of epoch 1" in panel.ui.outcomeLabel.text and not panel.ui.outcomeTable.visible
     panel.ui.compareButton.click()
     assert panel.ui.compareButton.text == "Cancel measuring" and not panel.ui.installButton.enabled
+    assert panel.ui.installButton.toolTip == "The test cases are being measured."
     panel.wait(lambda: panel.ui.compareButton.text == "Measure on the test cases")
     assert panel.message == ""
     rows = panel.rows()
@@ -151,6 +154,15 @@ def test_measuring_can_be_cancelled(panel, trained, tmp_path):
     panel.ui.compareButton.click()
     assert panel.ui.compareButton.text == "Measure on the test cases" and panel.ui.installButton.enabled
     assert not (run / "comparison.json").exists() and panel.message == ""
+
+
+def test_a_double_click_on_measure_does_not_cancel_it(panel, trained, tmp_path, monkeypatch):
+    run = own_copy(trained, tmp_path)
+    monkeypatch.setattr(panel.slicer.app, "doubleClickInterval", 60_000)
+    panel.panel.show(run)
+    panel.ui.compareButton.click()
+    panel.ui.compareButton.click()
+    assert panel.ui.compareButton.text == "Cancel measuring"
 
 
 def test_measuring_that_ends_because_another_training_is_shown_is_told(panel, trained, tmp_path):
@@ -203,6 +215,15 @@ def test_each_figure_stands_below_its_name(panel, measured, tmp_path):
             "False positives a case": "0.66",
         }.items()
     )
+
+
+def test_each_figure_is_explained_by_its_header(panel, measured):
+    panel.panel.show(measured)
+    table = panel.ui.outcomeTable
+    tips = {table.horizontalHeaderItem(n).text(): table.horizontalHeaderItem(n).toolTip() for n in range(11)}
+    assert all(tips.values())
+    assert "worst 5 %" in tips["HD95 (mm)"] and "too small (−)" in tips["RVD"]
+    assert "0 is perfect" in tips["VOE"] and "billions" in tips["GMACs"]
 
 
 def test_a_figure_without_meaning_is_a_dash():

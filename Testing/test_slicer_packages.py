@@ -68,7 +68,7 @@ def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, pa
     accept()
     ensure()
     (question,) = shown()
-    assert "torch" in question and "monai" in question
+    assert "HLFD needs" in question and "torch" in question and "monai" in question
     assert [text.split(">")[0] for text in packages.installed] == ["torch", "monai"]
 
 
@@ -112,7 +112,7 @@ def test_too_old_a_version_is_missing(packages, monkeypatch):
 def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
     packages.absent = {"torch"}
     decline()
-    assert "Press the button again" in failing()
+    assert "HLFD cannot compute anything. Press the button again" in failing()
     assert not packages.installed
 
 

@@ -1,5 +1,6 @@
 """What the worker found, as nodes: segments that lie on the CT voxel by voxel, tables, probabilities."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -476,6 +477,18 @@ def test_a_saved_scene_brings_the_result_back(tmp_path):
     assert scene_result.rows_of(restored.focus_table)[1]["Layer"] == "encoder2"
     assert restored.newest_segments().keys() == {"liver", "liver tumor"}
     assert np.array_equal(exported(restored.node, "liver", restored.ct), make_labels() == LIVER.value)
+
+
+def test_cautions_of_a_later_release_are_read_and_lost_ones_are_told(tmp_path):
+    result, _part, _names = bring_in(make_ct(), make_labels(), tmp_path)
+    told = json.loads(result.node.GetAttribute(scene_result.RUNS_ATTRIBUTE))
+    told[-1] |= {"cautions": ["No contrast medium."], "of a later release": 1}
+    result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, json.dumps(told))
+    assert result.newest_run.cautions == ["No contrast medium."]
+    assert result.segments == ["liver", "liver tumor"]
+    result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, "[1, 2")
+    (caution,) = result.newest_run.cautions
+    assert "cannot be read" in caution
 
 
 def test_a_result_whose_nodes_are_deleted_says_so(tmp_path):

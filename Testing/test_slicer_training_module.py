@@ -99,7 +99,30 @@ def test_the_panel_fits_the_width_of_slicers_panel(panel):
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.ui.resultCollapsibleButton.collapsed = False
     panel.slicer.app.processEvents()
-    assert panel.module.widgetRepresentation().minimumSizeHint.width() <= 450
+    top = panel.module.widgetRepresentation()
+    assert top.minimumSizeHint.width() <= 450
+    panel.slicer.util.mainWindow().resize(450, 1200)
+    panel.slicer.app.processEvents()
+    assert all(widget.width > 250 for widget in (panel.ui.installNameEdit, panel.ui.testCaseCombo))
+
+
+def test_the_task_comes_first_as_what_the_segments_are_is_guessed_by_it(panel):
+    order, widget = [], panel.ui.messageLabel
+    while "messageLabel" not in order:
+        widget = widget.nextInFocusChain()
+        order.append(widget.objectName)
+    wanted = ["taskCombo", "newTaskButton", "addFromSceneButton", "casesTable", "methodCombo", "trainButton"]
+    assert [name for name in order if name in wanted] == wanted
+    assert panel.ui.casesCollapsibleButton.isAncestorOf(panel.ui.taskCombo)
+
+
+def test_a_screen_reader_can_name_every_control(panel):
+    import qt
+
+    labels = [label for label in panel.ui.messageLabel.parentWidget().findChildren(qt.QLabel) if label.text[-1:] == ":"]
+    assert len(labels) > 15 and all(label.buddy() for label in labels)
+    named = (panel.ui.casesTable, panel.ui.rolesTable, panel.ui.outcomeTable, panel.ui.trainingProgress)
+    assert all(widget.accessibleName for widget in named)
 
 
 def test_without_cases_nothing_can_be_started_and_the_panel_says_why(panel):
@@ -176,7 +199,16 @@ def test_without_distillation_there_is_no_teacher_and_nothing_to_compare_with(pa
     panel.choose(panel.ui.methodCombo, "No distillation")
     assert not panel.plan["undistilled"]
     for widget in (panel.ui.teacherCombo, panel.ui.teacherSourceCombo, panel.ui.betaSpin, panel.ui.undistilledCheck):
-        assert not widget.enabled
+        assert not widget.enabled and widget.toolTip == "Not used by this method."
+    panel.choose(panel.ui.methodCombo, "KD")
+    assert panel.ui.betaSpin.toolTip == "Not used by this method."
+    assert panel.ui.temperatureSpin.enabled and "Default 4" in panel.ui.temperatureSpin.toolTip
+
+
+def test_before_the_worker_has_told_of_devices_the_cpu_is_offered(panel):
+    assert texts(panel.ui.deviceCombo) == ["Automatic: the fastest", "CPU"]
+    panel.choose(panel.ui.deviceCombo, "CPU")
+    assert panel.parameters.device == panel.plan["device"] == "cpu"
 
 
 def test_a_time_or_epochs_can_be_given(panel):
@@ -318,14 +350,20 @@ def test_a_training_stays_in_sight_when_the_scene_is_closed(panel, tmp_path):
 # Tasks
 
 
-def fill_new_task(organ: str, *, tumors: bool = True):
-    def fill(dialog):
-        from qt import QCheckBox, QDialogButtonBox, QDoubleSpinBox, QLineEdit
+def fill_new_task(*organs: str, tumors: bool = True, told: list[str] | None = None):
+    """The user tries these names one after the other; what the dialog says to each is told."""
 
-        dialog.findChild(QLineEdit, "organEdit").setText(organ)
+    def fill(dialog):
+        from qt import QCheckBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
+
         dialog.findChild(QCheckBox, "tumorsCheck").setChecked(tumors)
         dialog.findChild(QDoubleSpinBox, "spacingSpin").setValue(2.0)
-        dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.Ok).click()
+        ok = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.Ok)
+        for organ in organs:
+            dialog.findChild(QLineEdit, "organEdit").setText(organ)
+            ok.click()
+            if told is not None:
+                told.append(dialog.findChild(QLabel, "problemLabel").text if ok.enabled else ok.toolTip)
         return dialog.result()
 
     return fill
@@ -361,12 +399,12 @@ def test_a_task_of_a_very_long_name_is_kept(panel):
     assert len(list((panel.runs_folder / "tasks").iterdir())) == 1
 
 
-@pytest.mark.parametrize(("organ", "said"), [("", "no name"), ("Liver", "already")])
-def test_a_task_that_cannot_be_made_is_refused_with_a_sentence(panel, organ, said):
-    answer(fill_new_task(organ))
+def test_a_task_that_cannot_be_made_is_told_in_the_dialog_which_stays_open(panel):
+    told = []
+    answer(fill_new_task(" ", "?", "Liver", "Pancreas", told=told))
     panel.ui.newTaskButton.click()
-    assert said in panel.message
-    assert panel.plan["task"]["name"] == "liver-tumor"
+    assert told[0] == "Name the organ first." and "no name" in told[1] and "already" in told[2]
+    assert not panel.message and panel.plan["task"]["name"] == "pancreas-tumor"
 
 
 def test_a_new_task_that_is_cancelled_changes_nothing(panel):
@@ -460,6 +498,15 @@ def test_the_next_training_goes_on_from_a_student(panel):
     assert plan["task"] == run.plan().task.to_dict()
     assert plan["student"] == "resnet18-unet" and not panel.ui.studentCombo.enabled
     assert panel.ui.taskCombo.currentText == TASKS["kidney-tumor"].title
+    assert panel.ui.studentCombo.toolTip == "It is that of the student that is gone on from."
+
+
+def test_what_the_plan_goes_on_from_is_told_and_the_plan_is_seen(panel):
+    run = begin_run(panel.runs_folder / "first")
+    panel.ui.planCollapsibleButton.collapsed = True
+    panel.widget.onContinueFrom(run.path)
+    assert panel.message == "The plan now goes on from 'first'. Press Train."
+    assert not panel.ui.planCollapsibleButton.collapsed
 
 
 # Names and folders
@@ -554,6 +601,7 @@ def preparing(panel):
     panel.ui.estimateButton.click()
     panel.wait(lambda: "Measuring" in panel.ui.stageLabel.text)
     assert panel.ui.estimateButton.text == "Cancel" and not panel.ui.trainButton.enabled
+    assert "Measuring" in panel.ui.estimateLabel.text and panel.ui.estimateLabel.visible
     return panel
 
 
@@ -563,7 +611,7 @@ def drafts(panel) -> list[Path]:
 
 def test_a_preparation_that_is_cancelled_leaves_the_panel_as_it_was(preparing):
     preparing.ui.estimateButton.click()
-    assert preparing.ui.estimateButton.text == "Estimate time and memory"
+    assert preparing.ui.estimateButton.text == "Estimate time and memory" and not preparing.ui.estimateLabel.visible
     assert preparing.ui.trainButton.enabled and not preparing.message
     assert preparing.widget.logic.trainings(preparing.runs_folder) == []
     preparing.widget.cleanup()
@@ -632,7 +680,7 @@ def test_an_estimate_is_told_in_words_with_its_warnings(panel):
     }
     panel.widget.planPanel.show_estimate(estimate)
     text = panel.ui.estimateLabel.text
-    for part in ("about 2.1 h", "teacher: about 25 min, 12 epochs", "2.2 GB", "340 MB", "The disk is small."):
+    for part in ("about 2.1 h", "teacher: about 25 min. Epochs: 12", "2.2 GB", "340 MB", "Warning: The disk is small."):
         assert part in text
 
 
@@ -723,6 +771,11 @@ class MeasuredAtOnce:
 
 def train(panel) -> None:
     panel.ui.trainButton.click()
+    panel.wait(lambda: panel.ui.trainButton.text != "Cancel", 60)
+
+
+def estimate(panel) -> None:
+    panel.ui.estimateButton.click()
     panel.wait(lambda: panel.ui.estimateButton.text != "Cancel", 60)
 
 
@@ -746,8 +799,7 @@ def refusing(error: Exception):
     ids=["written", "renamed"],
 )
 def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_again(step, error, measured, monkeypatch):
-    measured.ui.estimateButton.click()
-    measured.wait(lambda: measured.ui.estimateLabel.text != "", 60)
+    estimate(measured)
     with monkeypatch.context() as patch:
         patch.setattr(f"HLFDTrainingLib.slicer_training_start.{step}", refusing(error))
         train(measured)
@@ -760,8 +812,7 @@ def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_ag
 
 
 def test_an_estimate_is_shown_beside_its_own_plan_only(measured):
-    measured.ui.estimateButton.click()
-    measured.wait(lambda: measured.ui.estimateLabel.visible, 60)
+    estimate(measured)
     measured.parameters.undistilled = True
     assert not measured.ui.estimateLabel.visible
     measured.parameters.undistilled = False
@@ -784,18 +835,32 @@ def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out
     assert measured.started == [] and "Start it again" in measured.message
 
 
-def test_while_it_is_prepared_the_user_reads_to_keep_slicer_open(measured):
-    measured.ui.trainButton.click()
-    assert "Keep Slicer open until the training has started" in measured.ui.stageLabel.text
+def test_while_it_is_prepared_the_user_reads_to_keep_slicer_open_and_can_cancel_where_it_was_begun(measured):
+    ui = measured.ui
+    ui.trainButton.click()
+    assert "Keep Slicer open until the training has started" in ui.stageLabel.text
+    assert (ui.trainButton.text, ui.trainButton.enabled) == ("Cancel", True)
+    assert (ui.estimateButton.text, ui.estimateButton.enabled) == ("Estimate time and memory", False)
+    assert "being prepared" in ui.estimateButton.toolTip and not ui.estimateLabel.visible
+    ui.trainButton.click()
+    assert (ui.trainButton.text, ui.trainButton.enabled) == ("Train", True)
+    assert measured.started == [] and not measured.message
+    ui.estimateButton.click()
+    assert "Writing" in ui.stageLabel.text and "Keep Slicer open" not in ui.stageLabel.text
+    assert ui.estimateLabel.visible and "Writing" in ui.estimateLabel.text
+    ui.estimateButton.click()
+
+
+def test_a_double_click_on_estimate_does_not_cancel_it(measured, monkeypatch):
+    monkeypatch.setattr(measured.slicer.app, "doubleClickInterval", 60_000)
     measured.ui.estimateButton.click()
     measured.ui.estimateButton.click()
-    assert "Writing" in measured.ui.stageLabel.text and "Keep Slicer open" not in measured.ui.stageLabel.text
-    measured.ui.estimateButton.click()
+    assert measured.ui.estimateButton.text == "Cancel"
+    measured.wait(lambda: "The whole training" in measured.ui.estimateLabel.text, 60)
 
 
 def test_cases_that_were_written_and_are_gone_are_written_again(measured):
-    measured.ui.estimateButton.click()
-    measured.wait(lambda: measured.ui.estimateLabel.text != "", 60)
+    estimate(measured)
     for draft in drafts(measured):
         shutil.rmtree(draft)
     train(measured)

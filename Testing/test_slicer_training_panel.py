@@ -148,14 +148,51 @@ def test_without_a_training_the_panel_says_so(panel, tmp_path):
     assert panel.trainings_wanted == 1
 
 
-def test_while_a_training_is_prepared_it_says_what_is_done(panel, tmp_path):
+def test_while_a_training_is_prepared_it_says_what_is_done_and_train_is_cancel(panel, tmp_path):
     panel.panel.set_folder(tmp_path)
     panel.panel.set_problem("")
-    panel.panel.set_busy("Writing the cases")
-    assert panel.ui.stageLabel.text == "Writing the cases"
-    assert panel.ui.trainingProgress.visible and not panel.ui.trainButton.enabled
-    panel.panel.set_busy("")
-    assert panel.ui.trainButton.enabled and not panel.ui.trainingProgress.visible
+    panel.panel.set_busy("Writing the cases", can_cancel=True)
+    assert panel.ui.stageLabel.text == "Writing the cases" and panel.ui.trainingProgress.visible
+    button = panel.ui.trainButton
+    assert (button.text, button.enabled) == ("Cancel", True) and "Nothing of it stays" in button.toolTip
+    assert not panel.ui.continueButton.enabled and "being prepared" in panel.ui.continueButton.toolTip
+    button.click()
+    assert panel.trainings_wanted == 1
+    panel.panel.set_busy("", can_cancel=True)
+    assert (button.text, button.enabled) == ("Train", True) and not panel.ui.trainingProgress.visible
+
+
+def test_while_a_training_is_estimated_it_cannot_be_begun_and_the_button_says_why(panel, tmp_path):
+    panel.panel.set_folder(tmp_path)
+    panel.panel.set_problem("")
+    panel.panel.set_busy("Writing the cases", can_cancel=False)
+    button = panel.ui.trainButton
+    assert (button.text, button.enabled) == ("Train", False) and "being measured" in button.toolTip
+
+
+def test_a_second_click_of_a_double_click_does_nothing(panel, tmp_path, monkeypatch):
+    monkeypatch.setattr(panel.slicer.app, "doubleClickInterval", 60_000)
+    panel.panel.set_folder(tmp_path)
+    panel.panel.set_problem("")
+    panel.ui.trainButton.click()
+    panel.ui.trainButton.click()
+    assert panel.trainings_wanted == 1
+
+
+def test_a_click_that_comes_while_another_is_served_does_nothing(slicer_shell):
+    """Slicer delivers clicks while it shows that it waits."""
+    from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+
+    served = []
+
+    def serve(checked):
+        served.append(checked)
+        if checked:
+            click(False)
+
+    click = without_double_clicks(serve)
+    click(True)
+    assert served == [True]
 
 
 def test_a_training_that_goes_on_is_found_again_with_stage_epoch_and_time(panel, tmp_path, started):
@@ -173,7 +210,12 @@ def test_a_training_that_goes_on_is_found_again_with_stage_epoch_and_time(panel,
     assert panel.ui.remainingLabel.text == "about 67 s left, all stages together"
     assert panel.ui.trainingProgress.value == pytest.approx(1000 * 43 / 110, abs=2)
     assert panel.ui.trainButton.text == "Stop" and panel.ui.trainButton.enabled
-    assert not panel.ui.continueButton.enabled
+    assert not panel.ui.continueButton.enabled and panel.ui.continueButton.toolTip == "This training is going on."
+    panel.panel.set_busy("Another plan is estimated", can_cancel=False)
+    assert panel.ui.trainButton.text == "Stop" and panel.ui.trainButton.enabled
+    panel.panel.set_busy("Another one is prepared", can_cancel=True)
+    panel.ui.trainButton.click()
+    assert panel.trainings_wanted == 1 and panel.panel.running and panel.ui.trainButton.text == "Cancel"
 
 
 def test_reading_the_slices_is_shown(panel, tmp_path, started):
@@ -210,6 +252,7 @@ def test_stop_keeps_the_run_and_continue_is_offered(panel, tmp_path, started):
     assert "stopped" in panel.ui.stageLabel.text and "Epoch 1 of 4" in panel.ui.stageLabel.text
     assert panel.ui.remainingLabel.text == "about 80 s to go when it is continued"
     assert panel.ui.continueButton.enabled and panel.ui.trainButton.text == "Train"
+    assert panel.ui.continueButton.toolTip == "Go on with the chosen training where it stopped."
     assert panel.texts() == ["run (stopped)"] and panel.shown == [run.path, run.path]
     assert panel.message == ""
 
@@ -469,5 +512,5 @@ def test_a_real_training_is_started_stopped_continued_and_finished(panel, tmp_pa
     assert panel.ui.trainingProgress.value == 1000 and run.finished
     dice, loss = dice_and_loss(panel)
     assert len(column(dice, "liver")) == 8 and "segmentation" in series_names(loss)
-    assert not panel.ui.continueButton.enabled
+    assert not panel.ui.continueButton.enabled and panel.ui.continueButton.toolTip == "This training is finished."
     assert grab(panel.widget, "training_finished").stat().st_size > 4000

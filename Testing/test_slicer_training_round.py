@@ -54,7 +54,7 @@ def plan_small(panel: TrainingModule, *, epochs: int, name: str) -> None:
     panel.ui.planCollapsibleButton.collapsed = False
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.choose(panel.ui.cropCombo, "64")
-    # The processor stands last, before the worker has told of this computer's devices and after it.
+    # The CPU stands last, before the worker has told of this computer's devices and after it.
     panel.choose(panel.ui.deviceCombo, panel.ui.deviceCombo.itemText(panel.ui.deviceCombo.count - 1))
     panel.choose(panel.ui.lengthCombo, "By epochs")
     panel.ui.epochsSpin.setValue(epochs)
@@ -185,7 +185,7 @@ def segment_an_unseen_ct(panel: TrainingModule, slice_views) -> None:
 def plan_to_go_on(panel: TrainingModule, run: Path) -> None:
     panel.ui.addAsCaseButton.click()
     panel.wait(lambda: panel.ui.casesTable.rowCount == 1, 30)
-    assert not panel.message
+    assert panel.message.startswith("Added to the cases: ")
     panel.ui.continueFromStudentButton.click()
     assert panel.plan["student_weights"] == panel.plan["teacher_weights"] == str(run)
 

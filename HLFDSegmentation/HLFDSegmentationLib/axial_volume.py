@@ -10,6 +10,8 @@ import SimpleITK as sitk
 import torch
 from torch.nn import functional as F
 
+from .image_points import image_like
+
 COARSE_MM = 8.0
 COARSE_HU = (-200.0, 300.0)
 """Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
@@ -81,9 +83,7 @@ class AxialVolume:
         """Values (Z, Y, X) in axial order as an image on exactly this one's grid."""
         own_order = np.empty(self._image.GetSize()[::-1], dtype=values.dtype)
         self.order.view(own_order)[...] = values
-        image = sitk.GetImageFromArray(own_order)
-        image.CopyInformation(self._image)
-        return image
+        return image_like(own_order, self._image)
 
     @cached_property
     def blank(self) -> np.ndarray:

@@ -37,13 +37,14 @@ class Course:
 
 
 COURSES: dict[str, Course] = {
-    "ember": Course(lightness=(12, 95), hue=(-45, 100), chroma=(46, 61, 91, 34)),
     "meadow": Course(lightness=(15, 93), hue=(310, 105), chroma=(40, 18, 20, 88)),
+    "ember": Course(lightness=(12, 95), hue=(-45, 100), chroma=(46, 61, 91, 34)),
     "ice": Course(lightness=(15, 95), hue=(295, 210), chroma=(45, 21, 59, 15)),
 }
-"""The maps from 0 to 1: violet, red, yellow (the default); violet, blue, green, yellow; and blue to white."""
+"""The maps from 0 to 1: violet, blue, green, yellow; violet, red, yellow; and blue to white. Scenes keep the names."""
 
-DEFAULT = "ember"
+DEFAULT = "meadow"
+"""The outlines of organs and tumors stand out from it; the liver's melts into the orange of "ember"."""
 
 AGAINST = Course(lightness=(10, 88), hue=(290, 220), chroma=(0, 49, 37, 28))
 FOR = Course(lightness=(10, 88), hue=(30, 85), chroma=(0, 85, 81, 43))
@@ -114,14 +115,6 @@ _RGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
 _WHITE = _RGB_TO_XYZ.sum(axis=1)
-
-
-def lightness(colors: np.ndarray) -> np.ndarray:
-    """L*, 0 to 100, of sRGB colors (..., 3) in 0 to 1."""
-    linear = np.where(colors > 0.04045, ((colors + 0.055) / 1.055) ** 2.4, colors / 12.92)
-    luminance = linear @ _RGB_TO_XYZ[1]
-    cube_root = np.where(luminance > (6 / 29) ** 3, np.cbrt(luminance), luminance / (3 * (6 / 29) ** 2) + 4 / 29)
-    return 116 * cube_root - 16
 
 
 def _lab_to_srgb(light: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Points in the patient and places in an array."""
+"""Points in the patient, places in an array, and arrays on an image's grid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import SimpleITK as sitk
 
 from .measures import Point, RasPoint
@@ -18,6 +19,13 @@ def point_at(image: sitk.Image, index: Iterable[float]) -> Point:
 def voxel_at(image: sitk.Image, point: Point) -> tuple[int, int, int]:
     """The array index (z, y, x) of the voxel that holds a point (LPS)."""
     return image.TransformPhysicalPointToIndex(point)[::-1]
+
+
+def image_like(values: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """Values [z, y, x] in the own order of an image, on its grid."""
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(grid)
+    return image
 
 
 def to_ras(point: Point) -> RasPoint:

@@ -106,16 +106,13 @@ class NetworkRunner:
 
     def _within_memory(self, steps: Iterator[float]) -> Iterator[float]:
         """The steps, until the memory does not suffice; then the next batch is made smaller."""
-        while True:
-            try:
-                share = next(steps)
-            except StopIteration:
-                return
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                break
-            yield share
+        try:
+            yield from steps
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not before the error is gone, whose traceback holds the tensors of the steps.
         self._take_less()
 
     def _take_less(self) -> None:

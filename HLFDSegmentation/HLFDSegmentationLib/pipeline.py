@@ -13,15 +13,15 @@ from .ct_files import read_ct_and_doubts
 from .devices import is_out_of_memory
 from .errors import InputError, OutputError
 from .given_segmentation import read_segmentation
-from .hounsfield import hu_problem
-from .image_headers import check_name
+from .hounsfield import MODALITY, hu_problem
+from .image_headers import check_name, untold_grid_cautions
 from .inference import Progress, Segmentation, Segmenter
 from .measures import SegmentMeasures
 from .model_package import ModelPackage
 from .output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
 from .quantification import measure, write_measures_csv
 from .report import write_report
-from .segmentation_files import write_segmentation_nifti, write_segmentation_nrrd
+from .segmentation_files import write_image, write_segmentation_nrrd
 from .volumes import AxialSlices
 
 NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "
@@ -88,7 +88,7 @@ def segment_to_folder(
     segmentation.notes[:0] = [*known, *doubts]
     result = Result(folder, segmentation, measure(segmentation.labels, ct, package.task), warnings)
     with new_folder(folder) as part:
-        write_segmentation_nifti(segmentation.labels, part / "segmentation.nii.gz")
+        write_image(segmentation.labels, part / "segmentation.nii.gz")
         write_segmentation_nrrd(segmentation.labels, package.task, part / "segmentation.seg.nrrd")
         write_measures_csv(result.measures, part / MEASURES)
         if attention:
@@ -123,8 +123,9 @@ def explain_to_folder(
     """
     folder = Path(folder)
     ct, doubts, warnings = _read(ct_path, folder, force)
-    labels, notes = read_segmentation(segmentation_path, ct, package.task)
+    labels, cautions, notes = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
+    segmentation.cautions[:0] = cautions
     segmentation.notes[:0] = doubts
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
@@ -149,6 +150,7 @@ def _write_report(
             package=package,
             warnings=result.warnings,
             given=given,
+            dicom_series=Path(ct_path).is_dir(),
         )
     except OutputError as error:
         reason = str(error)
@@ -171,4 +173,5 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     problem = hu_problem(ct)
     if problem and not force:
         raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
-    return ct, doubts, [NOT_HU + problem] if problem else []
+    warnings = [NOT_HU + problem] if problem else []
+    return ct, doubts, warnings if ct.HasMetaDataKey(MODALITY) else warnings + untold_grid_cautions(ct)

@@ -39,7 +39,7 @@ COLOR_STOPS, MEDIUM_GRAY = 32, 127.5
 CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
 
 SMALLEST_RATIO = 1 / 32
-"""A smaller one is drawn there: its logarithm has no end. The charts of `hlfd compare` do the same."""
+"""A smaller one is drawn there: its logarithm has no end."""
 
 
 def add_attention(
@@ -168,7 +168,7 @@ def _add_focus_chart(parent: Element, label: Label, layers: Sequence[LayerAttent
     bottom = ROW_HEIGHT * len(layers)
     view = f"0 0 {CHART_WIDTH} {bottom + ROW_HEIGHT}"
     chart = SubElement(figure, "svg", {"viewBox": view, "role": "img", "aria-label": title})
-    powers = {layer.layer: _power(layer.focus.segment_ratio) for layer in layers if layer.focus}
+    powers = {layer.layer: power_of(layer.focus.segment_ratio) for layer in layers if layer.focus}
     first, last = math.floor(min([-1, *powers.values()])), math.ceil(max([1, *powers.values()]))
 
     def place(power: float) -> float:
@@ -189,7 +189,8 @@ def _add_focus_chart(parent: Element, label: Label, layers: Sequence[LayerAttent
         _add_svg_text(chart, told, end + 6 if layer.focus else BAR_LEFT + 6, middle, "start")
 
 
-def _power(ratio: float) -> float:
+def power_of(ratio: float) -> float:
+    """Where a chart draws the ratio of a focus: its logarithm to the base 2."""
     return math.log2(max(ratio, SMALLEST_RATIO))
 
 

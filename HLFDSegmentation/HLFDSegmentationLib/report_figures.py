@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from .color_maps import AttentionColors
 from .ct_files import AIR_HU
+from .image_points import image_like
 from .measures import Point
 from .tasks import Label, Task
 
@@ -183,9 +184,7 @@ class _Panel:
     def mask(self, labels: sitk.Image, values: Sequence[int]) -> np.ndarray:
         """Which pixels lie in one of these labels, with smooth borders."""
         chosen = np.isin(sitk.GetArrayViewFromImage(labels), values).astype(np.float32)
-        image = sitk.GetImageFromArray(chosen)
-        image.CopyInformation(labels)
-        return self.sample(image) >= 0.5
+        return self.sample(image_like(chosen, labels)) >= 0.5
 
     def line(self, ends: tuple[Point, Point]) -> np.ndarray:
         """Which pixels lie on the line between two points."""

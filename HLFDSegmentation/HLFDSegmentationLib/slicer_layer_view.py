@@ -27,6 +27,8 @@ LEGEND_LABELS = 5
 LEGEND_FONT_SIZE = 13
 LEGEND_SIZE = (0.12, 0.4)
 """Smaller than Slicer's own, which hides a quarter of a small view."""
+LEGEND_GROUND_OPACITY = 0.6
+"""Of black behind the legend's texts: over bowel and ribs, white cannot be read."""
 
 
 class LayerView:
@@ -125,10 +127,10 @@ class LayerView:
     @property
     def was_replaced(self) -> bool:
         """Whether no view shows the map any more, though it exists: a volume that is loaded takes its place."""
-        if not self.shown or self._result is None or self._map_node(self._result) is None:
+        map_node = self._map_node(self._result) if self.shown and self._result is not None else None
+        if map_node is None:
             return False
-        foregrounds = (self._scene.GetNodeByID(one.GetForegroundVolumeID() or "") for one in self._composites())
-        return not any(is_map(node) for node in foregrounds)
+        return all(composite.GetForegroundVolumeID() != map_node.GetID() for composite in self._composites())
 
     def show(self, result: SceneResult, segment: str, layer: str) -> None:
         """Shows the map of a layer for a segment; hides what was shown where there is no such map, and says so."""
@@ -232,8 +234,10 @@ class LayerView:
         self._legend_node = WeakNode(legend)
         legend.SetSaveWithScene(False)
         legend.SetTitleText(f"{self._layer}\n{self._segment}")
-        legend.GetTitleTextProperty().SetFontSize(LEGEND_FONT_SIZE)
-        legend.GetLabelTextProperty().SetFontSize(LEGEND_FONT_SIZE)
+        for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+            text.SetFontSize(LEGEND_FONT_SIZE)
+            text.SetBackgroundColor(0, 0, 0)
+            text.SetBackgroundOpacity(LEGEND_GROUND_OPACITY)
         legend.SetSize(*LEGEND_SIZE)
         legend.SetNumberOfLabels(LEGEND_LABELS)
         legend.SetLabelFormat("%.2f")
@@ -299,7 +303,9 @@ class _ViewContent:
         self._compositing = composite.GetCompositing()
 
     def put_under(self, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Notes which CT is shown in place of the background."""
+        """Notes which CT is shown in place of the background; after another one, it is what the user looks at."""
+        if self._ct.node not in (None, ct):
+            self._background = WeakNode(ct)
         self._ct = WeakNode(ct)
 
     def restore(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
@@ -309,7 +315,7 @@ class _ViewContent:
         if not is_map(foreground) and (foreground is not None or other_ct):
             return
         modifying = composite.StartModify()
-        if composite.GetBackgroundVolumeID() == self._ct.id:
+        if composite.GetBackgroundVolumeID() == self._ct.id and self._background.node is not None:
             composite.SetBackgroundVolumeID(self._background.id)
         composite.SetForegroundVolumeID(self._foreground.id)
         composite.SetForegroundOpacity(self._opacity)

@@ -8,17 +8,22 @@ from .slicer_later import later
 from .slicer_status_bar import tell
 
 
-def show_message(label: Any, sentence: str) -> None:
-    """Shows a sentence in a label, wherever the panel is scrolled to; "" takes it away.
+def show_message(label: Any, sentence: str, *, is_news: bool = False) -> None:
+    """Shows a sentence in a label; "" takes it away.
 
     Another module may be open, so it is told in the status bar, too.
+
+    Args:
+        label: at the top of the panel.
+        sentence: what happened.
+        is_news: nothing went wrong: the panel stays scrolled where it is. A problem is brought into view.
     """
     label.setText(sentence)
     label.setVisible(bool(sentence))
     if not sentence:
         return
     tell(sentence)
-    if label.visible:
+    if label.visible and not is_news:
         # It has its place only when the panel is laid out anew.
         later(lambda: _bring_into_view(label), owner=label)
 

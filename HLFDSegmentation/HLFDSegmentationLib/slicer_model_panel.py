@@ -19,6 +19,7 @@ from .model_store import StoredPackage, find_package, list_packages, remove_pack
 from .package_files import WEIGHTS
 from .slicer_packages import ensure_packages
 from .slicer_python import run_python
+from .slicer_reasons import Reasons
 
 if TYPE_CHECKING:
     from .model_package import ModelPackage
@@ -74,7 +75,7 @@ def _dice(package: ModelPackage) -> str:
     for label in package.task.labels:
         figures = package.metrics.get(label.name, {})
         kinds = {
-            "dice": "{dice:.2f}",
+            "dice": _("{dice:.2f}"),
             "dice_with_tumors": _("with tumors {dice:.2f}"),
             "test_dice": _("{dice:.2f} on test cases"),
             "test_dice_with_tumors": _("{dice:.2f} on test cases with tumors"),
@@ -82,9 +83,9 @@ def _dice(package: ModelPackage) -> str:
         }
         known = [kind for kind in kinds if figures.get(kind) is not None]
         behind = measured_behind(known, figures)
-        texts = [kinds[kind].format(dice=figures[kind]) + _measured(behind.get(kind)) for kind in known]
+        texts = [_with_cases(kinds[kind].format(dice=figures[kind]), behind.get(kind)) for kind in known]
         if texts:
-            measured.append(f"{label.name} {', '.join(texts)}")
+            measured.append(_("{label} {figures}").format(label=label.name, figures=", ".join(texts)))
         else:
             unmeasured.append(label.name)
     lines = []
@@ -95,13 +96,18 @@ def _dice(package: ModelPackage) -> str:
     return "\n".join(lines)
 
 
-def _measured(measured: Measured | None) -> str:
+def _with_cases(figure: str, measured: Measured | None) -> str:
+    """A figure, and what it was measured on where that is known."""
     if measured is None:
-        return ""
-    patients = _("1 patient") if measured.patients == 1 else _("{number} patients").format(number=measured.patients)
+        return figure
+    one = measured.patients == 1
     if measured.slices is None:
-        return f" ({patients})"
-    return " " + _("(single slices: {slices}, of {patients})").format(slices=measured.slices, patients=patients)
+        text = _("{figure} (1 patient)") if one else _("{figure} ({patients} patients)")
+    elif one:
+        text = _("{figure} (single slices: {slices}, of 1 patient)")
+    else:
+        text = _("{figure} (single slices: {slices}, of {patients} patients)")
+    return text.format(figure=figure, slices=measured.slices, patients=measured.patients)
 
 
 def _absent(name: str) -> StoredPackage:
@@ -126,6 +132,8 @@ class ModelPanel:
         self._on_chosen = on_chosen
         self._on_problem = on_problem
         self._stored: list[StoredPackage] = []
+        self._reasons = Reasons()
+        self._lock = ""
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
         ui.importZipButton.connect("clicked(bool)", self._on_import_zip)
         ui.importFolderButton.connect("clicked(bool)", self._on_import_folder)
@@ -165,11 +173,12 @@ class ModelPanel:
         combo.blockSignals(blocked)
         self._tell_chosen()
 
-    def set_enabled(self, enabled: bool) -> None:
-        """Whether the models may be changed: not during a run."""
-        for widget in (self.ui.modelComboBox, self.ui.importZipButton, self.ui.importFolderButton):
-            widget.setEnabled(enabled)
-        self.ui.removeModelButton.setEnabled(enabled and self.chosen is not None and not self.chosen.shipped)
+    def lock(self, reason: str) -> None:
+        """Greys what changes the models, as during a run, and says why; "" enables it."""
+        self._lock = reason
+        for button in (self.ui.importZipButton, self.ui.importFolderButton):
+            self._reasons.set(button, reason)
+        self._enable()
 
     def _default(self) -> str:
         try:
@@ -178,20 +187,18 @@ class ModelPanel:
             return self._stored[0].name if self._stored else ""
 
     def _show_chosen(self) -> None:
-        chosen = self.chosen
-        combo, remove = self.ui.modelComboBox, self.ui.removeModelButton
-        if chosen is None:
-            self.ui.modelAboutLabel.setText(_("No model is installed. Import one."))
-        else:
-            self.ui.modelAboutLabel.setText(_about(chosen))
-            combo.setToolTip(html.escape(combo.currentText))
-        removable = chosen is not None and not chosen.shipped
-        remove.setEnabled(removable)
-        remove.setToolTip(
-            _("Delete this model from this computer.")
-            if removable
-            else _("A model that ships with HLFD stays. Models that you import can be removed.")
-        )
+        text = _about(self.chosen) if self.chosen else _("No model is installed. Import one.")
+        self.ui.modelAboutLabel.setText(text)
+        self._enable()
+
+    def _enable(self) -> None:
+        combo = self.ui.modelComboBox
+        self._reasons.set(combo, self._lock)
+        if self.chosen and not self._lock:
+            combo.setToolTip(html.escape(combo.currentText))  # Which may be too long for a narrow panel.
+        shipped = _("A model that ships with HLFD stays. Models that you import can be removed.")
+        removable = self.chosen is not None and not self.chosen.shipped
+        self._reasons.set(self.ui.removeModelButton, self._lock or ("" if removable else shipped))
 
     def _on_index_changed(self, index: int) -> None:
         self._tell_chosen()
@@ -234,6 +241,7 @@ class ModelPanel:
             return
         try:
             remove_package(chosen.name)
+            self._on_problem("")
             self.choose("")
         except HLFDError as error:
             self._on_problem(str(error))

@@ -35,6 +35,7 @@ def mosaic(
     size: tuple[int, int],
     colors: AttentionColors,
     opacity: float = 0.6,
+    pixel_ratio: float = 1.0,
 ) -> np.ndarray:
     """A picture (height, width, 3), uint8, of every layer's map over the slice, in the network's order, row by row.
 
@@ -47,6 +48,7 @@ def mosaic(
         size: width and height of the whole picture in pixels.
         colors: as the slice views have them (`LayerView.colors`).
         opacity: of the map over the CT.
+        pixel_ratio: how much larger than usual texts are, for a screen of high resolution.
     """
     width, height = size
     picture = np.zeros((height, width, 3), np.uint8)
@@ -64,7 +66,7 @@ def mosaic(
         map_node = result.map_node(segment, layer)
         tile = blend.over(_attention(view, map_node, colors.signed) if map_node else None)
         tile[outline] = OUTLINE_COLOR
-        _write(tile, _caption(layer, map_node, colors.signed))
+        _write(tile, _caption(layer, map_node, colors.signed), pixel_ratio)
         row, column = divmod(index, COLUMNS)
         top, left = row * (tile_size[1] + GAP), column * (tile_size[0] + GAP)
         picture[top : top + tile_size[1], left : left + tile_size[0]] = tile
@@ -177,20 +179,20 @@ def _outline(view: _TileView, result: SceneResult, segment: str) -> np.ndarray:
     return inside & ~core
 
 
-def _write(tile: np.ndarray, text: str) -> None:
+def _write(tile: np.ndarray, text: str, pixel_ratio: float) -> None:
     """Writes a text into the upper left corner of a tile (rows, columns, 3), on a darkened ground."""
-    strength = _text_mask(text)
+    strength = _text_mask(text, pixel_ratio)
     place = tile[: strength.shape[0], : strength.shape[1]]
     strength = strength[: place.shape[0], : place.shape[1], None]
     place[:] = np.rint((1 - strength) * place * GROUND + strength * TEXT_COLOR)
 
 
 @cache
-def _text_mask(text: str) -> np.ndarray:
+def _text_mask(text: str, pixel_ratio: float) -> np.ndarray:
     """How much (0 to 1) a text covers each pixel (rows, columns), with a margin around it."""
     style = vtk.vtkTextProperty()
     style.SetFontFamilyToArial()
-    style.SetFontSize(FONT_SIZE)
+    style.SetFontSize(round(FONT_SIZE * pixel_ratio))
     style.SetColor(1, 1, 1)
     image = vtk.vtkImageData()
     dimensions = [0, 0]
@@ -198,4 +200,4 @@ def _text_mask(text: str) -> np.ndarray:
     columns, rows = image.GetDimensions()[:2]
     rgba = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
     # The image is larger than the text, which stands in its lower left corner.
-    return np.pad(rgba[: dimensions[1], : dimensions[0], 3][::-1] / np.float32(255), MARGIN)
+    return np.pad(rgba[: dimensions[1], : dimensions[0], 3][::-1] / np.float32(255), round(MARGIN * pixel_ratio))

@@ -35,11 +35,11 @@ _INSTALLING = Lock()
 
 
 class PackagesMissingError(HLFDError):
-    """Packages that segmenting needs are not installed."""
+    """Packages that HLFD needs are not installed."""
 
 
 def missing_packages() -> list[str]:
-    """What segmenting needs and this Python does not have, as pip reads it, PyTorch first. None of it is imported."""
+    """What HLFD needs and this Python does not have, as pip reads it, PyTorch first. None of it is imported."""
     return [requirement for requirement in (TORCH, *_read(REQUIREMENTS)) if not _is_installed(requirement)]
 
 
@@ -126,15 +126,15 @@ def _is_installed(requirement: str) -> bool:
 
 
 def _ask(missing: Sequence[str], names: str) -> None:
-    question = _(
-        "HLFD Segmentation needs Python packages that are not installed yet: {names}.\n\n"
-        "They will be downloaded into this Slicer and installed. "
-    ).format(names=names)
+    question = [
+        _("HLFD needs Python packages that are not installed yet: {names}.").format(names=names),
+        _("They will be downloaded into this Slicer and installed."),
+    ]
     if TORCH in missing:
-        question += _("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes.")
-    if not slicer.util.confirmOkCancelDisplay(question, _("HLFD: install packages")):
+        question.append(_("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes."))
+    if not slicer.util.confirmOkCancelDisplay("\n\n".join(question), _("HLFD: install packages")):
         raise PackagesMissingError(
-            _("Without {names} nothing can be segmented. Press the button again when you want to install.").format(
+            _("Without {names} HLFD cannot compute anything. Press the button again when you want to install.").format(
                 names=names
             )
         )
@@ -171,7 +171,7 @@ def _install(requirements: Sequence[str]) -> None:
         except ImportError:  # Slicer 5.10
             slicer.util.pip_install([*requirements, "--constraint", str(kept)])
         else:
-            pip_ensure(requirements, constraints=kept, prompt_install=False, requester="HLFD Segmentation")
+            pip_ensure(requirements, constraints=kept, prompt_install=False, requester="HLFD")
 
 
 def _installed_pytorch() -> str:

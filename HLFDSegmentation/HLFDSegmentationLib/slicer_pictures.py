@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import qt
 import vtk
@@ -10,8 +13,36 @@ from vtk.util.numpy_support import numpy_to_vtk
 from .private_folder import PrivateFolder
 
 
-def pixmap_of(picture: np.ndarray) -> qt.QPixmap:
-    """A picture (height, width, 3), uint8, the first row on top, for a label. Raises OutputError, see PrivateFolder."""
+class ResizeWatch(qt.QObject):
+    """Tells that a widget has got another size.
+
+    Args:
+        widget: it, while this object is kept.
+        on_resized: called with nothing.
+    """
+
+    def __init__(self, widget: Any, on_resized: Callable[[], None]) -> None:
+        qt.QObject.__init__(self)
+        self._on_resized = on_resized
+        widget.installEventFilter(self)
+
+    def eventFilter(self, widget: Any, event: Any) -> bool:  # noqa: N802, Qt's name
+        """Called by Qt."""
+        if event.type() == qt.QEvent.Resize:
+            self._on_resized()
+        return False
+
+
+def pixmap_of(picture: np.ndarray, pixel_ratio: float = 1.0) -> qt.QPixmap:
+    """A picture, for a label.
+
+    Args:
+        picture: (height, width, 3), uint8, the first row on top.
+        pixel_ratio: how many of its pixels a label's pixel has on a screen of high resolution.
+
+    Raises:
+        OutputError: see PrivateFolder.
+    """
     height, width, _channels = picture.shape
     image = vtk.vtkImageData()
     image.SetDimensions(width, height, 1)
@@ -24,4 +55,6 @@ def pixmap_of(picture: np.ndarray) -> qt.QPixmap:
         writer.SetFileName(path)
         writer.SetInputData(image)
         writer.Write()
-        return qt.QPixmap(path)
+        pixmap = qt.QPixmap(path)
+    pixmap.setDevicePixelRatio(pixel_ratio)
+    return pixmap

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from .errors import HLFDError
 from .measures import RasPoint
 from .slicer_file_dialog import ask_for_file
+from .slicer_later import later
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
-from .slicer_scene_result import SceneResult, lesion_rows
+from .slicer_scene_result import SceneResult, lesion_rows, rows_of
 
 NOT_READ = ""
+
+LARGEST_LIST = 170
+"""Pixels; with more lesions, the list scrolls."""
 
 
 class ReadingPanel:
@@ -32,6 +37,7 @@ class ReadingPanel:
         self._result: SceneResult | None = None
         self._segment = self._layer = self._heading = ""
         self._lesions: list[int] = []
+        self._has_gone = False
         self._radio_buttons = {
             ON_TARGET: ui.onTargetRadioButton,
             DIFFUSE: ui.diffuseRadioButton,
@@ -43,6 +49,7 @@ class ReadingPanel:
         ui.commentLineEdit.connect("editingFinished()", self._on_comment)
         ui.commentLineEdit.connect("textEdited(QString)", self._on_typed)
         ui.lesionList.connect("currentRowChanged(int)", self._on_row)
+        ui.lesionList.connect("itemPressed(QListWidgetItem*)", self._on_pressed)
         ui.exportReadingsButton.connect("clicked(bool)", self._on_export)
 
     def show(self, result: SceneResult | None, segment: str, layer: str, heading: str = "") -> None:
@@ -73,7 +80,7 @@ class ReadingPanel:
     def _lesion(self) -> int | None:
         """Number of the chosen lesion; None while the segment as a whole is read."""
         row = self.ui.lesionList.currentRow
-        return self._lesions[row - 1] if row > 0 else None
+        return self._lesions[row - 1] if 0 < row <= len(self._lesions) else None
 
     def _fill_lesions(self) -> None:
         self._lesions = [number for number, _place in self._result.lesions(self._segment)] if self._result else []
@@ -84,6 +91,11 @@ class ReadingPanel:
         rows.addItem(_("the segment as a whole"))
         for number in self._lesions:
             rows.addItem(_("lesion {number} · {size}").format(number=number, size=sizes.get(number, "")))
+        if self._result and _is_organ_beside_tumors(self._result, self._segment):
+            rows.addItem(_("Lesions are listed under the tumor segments"))
+            rows.item(rows.count - 1).setFlags(qt.Qt.NoItemFlags)
+        # Only the lists of Qt 6 know how high their rows are together.
+        rows.setFixedHeight(min(LARGEST_LIST, rows.count * rows.sizeHintForRow(0) + 2 * rows.frameWidth))
         rows.setCurrentRow(0)
         rows.blockSignals(blocked)
 
@@ -100,6 +112,20 @@ class ReadingPanel:
 
     def _on_row(self, row: int) -> None:
         self._show_reading()
+        self._go_to_lesion()
+        # A press of the mouse that chose the row is told within the same event of Qt.
+        self._has_gone = True
+        later(self._be_pressed_again, owner=self.ui.lesionList)
+
+    def _be_pressed_again(self) -> None:
+        self._has_gone = False
+
+    def _on_pressed(self, item: Any) -> None:
+        """A lesion that is chosen already is gone to again: the views may have been moved meanwhile."""
+        if not self._has_gone:
+            self._go_to_lesion()
+
+    def _go_to_lesion(self) -> None:
         # Looked up anew: the CT may have been moved since the list was filled.
         places = dict(self._result.lesions(self._segment)) if self._result else {}
         if self._lesion in places:
@@ -133,14 +159,22 @@ class ReadingPanel:
         return True
 
     def _on_export(self, clicked: bool) -> None:
+        result = self._result  # A run that ends while the dialog is open shows its own.
         path = ask_for_file(_("Export the readings"), "readings.csv", _("Table (*.csv)"))
-        if not path or not self._result:
+        if not path or not (result and result.exists):
             return
         try:
-            Readings(self._result).write_csv(path)
+            Readings(result).write_csv(path)
             self._on_problem("")
         except HLFDError as error:
             self._on_problem(str(error))
+
+
+def _is_organ_beside_tumors(result: SceneResult, segment: str) -> bool:
+    """Whether a segment, which has no lesions of its own, is one of a result that has tumors, too."""
+    rows = [row for table in result.measures_tables for row in rows_of(table) if not row.get("lesion")]
+    with_lesions = {row["segment"] for row in rows if row.get("lesion_count")}
+    return bool(with_lesions) and segment in {row["segment"] for row in rows} - with_lesions
 
 
 def _sizes(result: SceneResult | None, segment: str) -> dict[int, str]:

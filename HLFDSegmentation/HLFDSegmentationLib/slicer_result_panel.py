@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from .measures import COLUMNS_TO_LOOK_AT
+from .measures import COLUMNS_TO_LOOK_AT, RasPoint
 from .slicer_changes import Changes
 from .slicer_results import show_3d
-from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun
+from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun, rows_of
 
 
 class ResultPanel:
@@ -19,14 +20,17 @@ class ResultPanel:
 
     Args:
         ui: the panel's widgets.
+        on_place: called with the place (RAS in the world, mm) of a lesion or segment whose row was clicked.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, on_place: Callable[[RasPoint], None]) -> None:
         self.ui = ui
+        self._on_place = on_place
         self._parameters: Any = None
         self._measures: slicer.vtkMRMLTableNode | None = None
         self._looked = Changes()
         ui.measuresTable.verticalHeader().hide()
+        ui.measuresTable.connect("clicked(QModelIndex)", self._on_cell)
         for selector in (ui.resultSelector, ui.compareSelector):
             selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
@@ -70,11 +74,27 @@ class ResultPanel:
         for place, column in enumerate(column for column in columns if column >= 0):
             header.moveSection(header.visualIndex(column), place)
 
+    def _on_cell(self, index: Any) -> None:
+        result = SceneResult.of(self._parameters.result) if self._parameters else None
+        row = rows_of(self._measures)[index.row()] if self._measures is not None else {}
+        place = _place_of(result, row) if result else None
+        if place is not None:
+            self._on_place(place)
+
     def _on_show_3d(self, checked: bool) -> None:
         result = SceneResult.of(self._parameters.result) if self._parameters else None
         if result:
             with slicer.util.WaitCursor():
                 show_3d(result.node, checked)
+
+
+def _place_of(result: SceneResult, row: Mapping[str, str]) -> RasPoint | None:
+    """Where the lesion or the segment of a row of measures lies (RAS in the world, mm); None where it is gone."""
+    segment, lesion = row.get("segment", ""), row.get("lesion")
+    if lesion:
+        return {str(number): place for number, place in result.lesions(segment)}.get(lesion)
+    key = result.segment_id(segment)
+    return result.node.GetSegmentCenterRAS(key) if key else None
 
 
 def _notes(result: SceneResult) -> list[str]:

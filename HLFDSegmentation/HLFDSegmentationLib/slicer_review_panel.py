@@ -16,7 +16,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .color_maps import COURSES
+from .color_maps import COURSES, DEFAULT
 from .errors import HLFDError
 from .measures import RasPoint
 from .slicer_attention_maps import place_in_result
@@ -24,12 +24,17 @@ from .slicer_comparison import Comparison
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import LayerView
 from .slicer_mosaic import mosaic
-from .slicer_pictures import pixmap_of
+from .slicer_pictures import ResizeWatch, pixmap_of
 from .slicer_reading_panel import ReadingPanel
+from .slicer_reasons import Reasons
 from .slicer_scene_result import SceneResult, number_in, rows_of
 
-MOSAIC_SIZE = (420, 420)
 MOSAIC_PAUSE_MS = 150
+LARGEST_MOSAIC = 900
+"""Width in the panel's pixels: a larger one takes too long to follow the slice."""
+SCROLL_BAR = 40
+"""Wider than any."""
+COLOR_MAPS = tuple(COURSES)
 LOOK = ("opacity", "threshold", "color", "signed", "legend")
 
 
@@ -48,12 +53,15 @@ class ReviewPanel(VTKObservationMixin):
         self._parameters: Any = None
         self._refreshing = False
         self._result: SceneResult | None = None
+        self._reasons = Reasons()
         self._shown: tuple = ()
         self._charted: tuple = ()
         self._view = LayerView(slicer.mrmlScene)
         self._chart = FocusChart(slicer.mrmlScene)
         self._comparison: Comparison | None = None
-        self._readings = ReadingPanel(ui, self._jump_to, on_problem)
+        self._readings = ReadingPanel(ui, self.jump_to, on_problem)
+        self._mosaic_width = 0
+        self._resize_watch = ResizeWatch(ui.reviewControls, self._on_resized)
         self._mosaic_timer = qt.QTimer()
         self._mosaic_timer.setSingleShot(True)
         self._mosaic_timer.setInterval(MOSAIC_PAUSE_MS)
@@ -64,8 +72,8 @@ class ReviewPanel(VTKObservationMixin):
         self._views_timer.setInterval(0)
         self._views_timer.connect("timeout()", self._on_views_changed)
         ui.mosaicLabel.hide()
-        for name in COURSES:
-            ui.colorMapComboBox.addItem(name)
+        titles = _color_titles()
+        ui.colorMapComboBox.addItems([titles[name] for name in COLOR_MAPS])
         ui.segmentComboBox.connect("currentIndexChanged(int)", self._on_segment)
         ui.layerSlider.connect("valueChanged(int)", self._on_layer)
         ui.colorMapComboBox.connect("currentIndexChanged(int)", self._on_color)
@@ -79,6 +87,7 @@ class ReviewPanel(VTKObservationMixin):
         self._parameters = parameters
         if parameters is None:
             self.give_views_back()
+        self._shown = ()  # A scene that was added brings views of its own.
         self.refresh()
 
     def give_views_back(self) -> None:
@@ -114,7 +123,7 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.compareButton.setChecked(False)
         self._result = result
         layers = result.layers if result else []
-        segments = [name for name in result.segments if result.has_map(name)] if result and layers else []
+        segments = result.segments_with_maps if result and layers else []
         self.ui.reviewControls.setVisible(bool(segments))
         self.ui.reviewHintLabel.setVisible(not segments)
         self.ui.reviewHintLabel.setText(_hint(result))
@@ -126,8 +135,8 @@ class ReviewPanel(VTKObservationMixin):
             parameters.segment = segments[0]
         if parameters.layer not in layers:
             parameters.layer = layers[-1]
-        if parameters.colorMap not in COURSES:
-            parameters.colorMap = next(iter(COURSES))
+        if parameters.colorMap not in COLOR_MAPS:
+            parameters.colorMap = DEFAULT
         self._show_choice(result, segments, layers)
         # Above the choice of a verdict on one of two results that are on the screen, whose it is must be read.
         heading = _("View 1, {model}").format(model=result.model) if self._comparison else ""
@@ -144,8 +153,9 @@ class ReviewPanel(VTKObservationMixin):
         combo.setCurrentIndex(segments.index(segment) if segment in segments else -1)
         slider.setRange(0, len(layers) - 1)
         slider.setValue(layers.index(layer))
-        self.ui.colorMapComboBox.setCurrentIndex(list(COURSES).index(self._parameters.colorMap))
-        self.ui.colorMapComboBox.setEnabled(not self._parameters.signed)
+        self.ui.colorMapComboBox.setCurrentIndex(COLOR_MAPS.index(self._parameters.colorMap))
+        reason = _("A signed map has colors of its own.") if self._parameters.signed else ""
+        self._reasons.set(self.ui.colorMapComboBox, reason)
         for widget in (combo, slider, self.ui.colorMapComboBox):
             widget.blockSignals(False)
         self.ui.layerLabel.setText(_layer_text(result, segment, layer))
@@ -158,10 +168,18 @@ class ReviewPanel(VTKObservationMixin):
         layers = self._result.layers if self._result and self._result.exists else []
         if self._parameters and value < len(layers):
             self._parameters.layer = layers[value]
+            if not self._shows_layers:
+                self._parameters.showMap = True  # Who walks through the layers wants to see them.
+
+    @property
+    def _shows_layers(self) -> bool:
+        """Whether there is anything to see of the chosen layer."""
+        buttons = self.ui.chartButton, self.ui.mosaicButton, self.ui.compareButton
+        return self._parameters.showMap or any(button.checked for button in buttons)
 
     def _on_color(self, index: int) -> None:
         if self._parameters and index >= 0:
-            self._parameters.colorMap = self.ui.colorMapComboBox.itemText(index)
+            self._parameters.colorMap = COLOR_MAPS[index]
 
     # How it is shown
 
@@ -179,7 +197,7 @@ class ReviewPanel(VTKObservationMixin):
     def _show_map(self) -> None:
         result = self._reviewed
         if not (result and self._parameters.showMap and not self._comparison):
-            if self._shown:
+            if self._shown or self._view.shown:
                 self._hide_map()
             return
         for name, value in self._look().items():
@@ -222,16 +240,17 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.reviewHintLabel.setText(note)
             self.ui.reviewHintLabel.show()
 
-    def _jump_to(self, place: RasPoint) -> None:
+    def jump_to(self, place: RasPoint) -> None:
+        """Moves the views, or those of the comparison, to a place (RAS in the world, mm)."""
         (self._comparison or self._view).jump_to(place)
 
     def _on_most_attention(self, clicked: bool) -> None:
         signed = self._parameters.signed
         place = place_in_result(self._result, *self._place, signed=signed) if self._result else None
         if place is None:
-            self._on_problem(_("This layer has no attention on the segment. Choose another layer."))
+            self._show_note(_("This layer has no attention on the segment. Choose another layer."))
         else:
-            self._jump_to(place)
+            self.jump_to(place)
 
     def _show_chart(self) -> None:
         result = self._reviewed
@@ -265,7 +284,7 @@ class ReviewPanel(VTKObservationMixin):
             self._comparison.restore()
             self._comparison = None
         for widget in (self.ui.chartButton, self.ui.showMapCheckBox):
-            widget.setEnabled(not checked)
+            self._reasons.set(widget, _("End Side by side first.") if checked else "")
         self.refresh()
 
     def _on_comparison_ended(self) -> None:
@@ -299,6 +318,12 @@ class ReviewPanel(VTKObservationMixin):
     def _on_slice_moved(self, caller: object, event: str) -> None:
         self._ask_for_mosaic()
 
+    def _on_resized(self) -> None:
+        room = self.ui.reviewControls.width - self._mosaic_width
+        # A scroll bar may go where the picture gets smaller, and would come again with a larger one.
+        if room < 0 or room > SCROLL_BAR:
+            self._ask_for_mosaic()
+
     def _ask_for_mosaic(self) -> None:
         if self.ui.mosaicButton.checked:
             self._mosaic_timer.start()
@@ -308,13 +333,17 @@ class ReviewPanel(VTKObservationMixin):
         if node is None or not (result and self.ui.mosaicButton.checked):
             return
         self._view_colors()
-        picture = mosaic(
-            result, self._parameters.segment, node, MOSAIC_SIZE, self._view.colors, self._parameters.opacity
-        )
+        label = self.ui.mosaicLabel
+        # The label is as wide, but not yet where it is shown for the first time.
+        self._mosaic_width = self.ui.reviewControls.width
+        ratio = label.devicePixelRatioF()
+        side = round(min(self._mosaic_width, LARGEST_MOSAIC) * ratio)
+        look = self._view.colors, self._parameters.opacity
+        picture = mosaic(result, self._parameters.segment, node, (side, side), *look, ratio)
         try:
-            self.ui.mosaicLabel.setPixmap(pixmap_of(picture))
+            label.setPixmap(pixmap_of(picture, ratio))
         except HLFDError as error:
-            self._on_problem(str(error))
+            label.setText(str(error))
 
     def _view_colors(self) -> None:
         for name in ("threshold", "color", "signed"):
@@ -328,8 +357,19 @@ def _hint(result: SceneResult | None) -> str:
     if result.layers:
         return _("The segments with attention were deleted. Segment again.")
     if result.maps_were_left_out:
-        return _("The scene was saved without its attention maps, which only a .mrb file keeps. Segment again.")
+        return _(
+            "The files of the attention maps are missing beside the scene. Save as .mrb to keep them. Segment again."
+        )
     return _("This result has no attention. Switch it on under Advanced, and segment again.")
+
+
+def _color_titles() -> dict[str, str]:
+    """What a user reads for each color map."""
+    return {
+        "meadow": _("Blue to yellow"),
+        "ember": _("Violet to yellow"),
+        "ice": _("Blue to white"),
+    }
 
 
 def _layer_text(result: SceneResult, segment: str, layer: str) -> str:

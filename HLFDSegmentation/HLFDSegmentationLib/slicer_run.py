@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from .errors import HLFDError, InputError
 from .fingerprints import voxels_fingerprint
 from .hounsfield import voxels_problem
 from .phases import ADDING, PREPARING
+from .private_folder import remove_tree
 from .slicer_attention_maps import add_map
 from .slicer_ct import CtPart, part_of, write_raw
 from .slicer_dicom import dicom_files
@@ -205,6 +205,13 @@ class SegmentationRun:
         """Ends the run. One of the next steps calls `on_cancelled`, within about a second."""
         self._stop.set()
 
+    def abandon(self) -> None:
+        """Ends the run without a further call, as when Slicer quits; nothing of it stays in the scene."""
+        self._steps = None
+        self._stop.set()
+        self._undo.close()
+        self._thread.shutdown(wait=False)
+
     def go_on(self) -> None:
         """Answers `on_not_hu`: the user wants the image segmented all the same."""
         self._allow_not_hu = True
@@ -232,7 +239,7 @@ class SegmentationRun:
         whole_in_hu = self._roi is not None and (yield from self._in_thread(voxels_problem, whole)) is None
         del whole
         folder = self._client.private_folder()
-        self._tidy.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._tidy.callback(remove_tree, folder)
         package = yield from self._in_thread(_read_package, Path(self._model))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
         answer = yield from self._ask(image, folder, whole_in_hu)
@@ -419,10 +426,11 @@ class SegmentationRun:
         while self._job is not None and time.monotonic() < deadline:
             yield
             self._heard()
+        # Beside Slicer: a worker that is just being ended holds its files for a moment.
+        tidied = self._thread.submit(self._tidy.close)
         self._thread.shutdown(wait=False)
-        while self._future is not None and not self._future.done():
+        while not tidied.done():
             yield
-        self._tidy.close()
 
 
 def _read_package(folder: Path) -> ModelPackage:

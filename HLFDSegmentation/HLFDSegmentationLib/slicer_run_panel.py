@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
 from .errors import HLFDError
 from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
 from .slicer_ct import problem_with
+from .slicer_double_click import without_double_clicks
 from .slicer_later import later
+from .slicer_layout import layout_node
+from .slicer_linked_views import composites_of
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages
+from .slicer_reasons import Reasons
 from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
 from .slicer_scene_result import SceneResult
+from .slicer_shown_volumes import shown_volumes
 from .slicer_status_bar import tell
 from .slicer_texts import time_text
 from .slicer_watch import Watch
@@ -27,8 +35,11 @@ from .worker_protocol import Device, DevicesResult
 
 AUTO = "auto"
 
+PACKAGE_NAMES = {"torch": "PyTorch", "monai": "MONAI", "numpy": "NumPy", "scipy": "SciPy"}
+"""As their makers write them, where that is not the name that pip knows."""
 
-class RunPanel:
+
+class RunPanel(VTKObservationMixin):
     """The controls of a run.
 
     Args:
@@ -36,32 +47,51 @@ class RunPanel:
         logic: the module's logic.
         models: the chosen model.
         on_problem: called with a sentence to show, "" for none.
+        on_news: called with a sentence on what goes on, or went as the user wanted.
     """
 
-    def __init__(self, ui: Any, logic: Any, models: ModelPanel, on_problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        logic: Any,
+        models: ModelPanel,
+        on_problem: Callable[[str], None],
+        on_news: Callable[[str], None],
+    ) -> None:
+        super().__init__()
         self.ui = ui
         self._logic = logic
         self._models = models
         self._on_problem = on_problem
+        self._on_news = on_news
+        self._reasons = Reasons()
         self._parameters: Any = None
         self._run: SegmentationRun | None = None
         self._cancelling = False
         # Looks again whether the CT can be segmented when it gets a transform, or other voxels.
         events = vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._watch = Watch(self.refresh, *events)
+        # Slicer changes one view after the other.
+        self._views_timer = qt.QTimer()
+        self._views_timer.setSingleShot(True)
+        self._views_timer.setInterval(0)
+        self._views_timer.connect("timeout()", self.refresh)
         self._devices: list[Device] = []
         self._asked_devices = False
         # Looked up when the panel is opened: it takes too long for every move of a slider.
         self._missing: list[str] = []
-        ui.segmentButton.connect("clicked(bool)", self._on_clicked)
+        ui.segmentButton.connect("clicked(bool)", without_double_clicks(self._on_clicked))
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
         ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
-        self._fill_devices(DevicesResult([Device("cpu", _("Processor"))]))
+        self._fill_devices(DevicesResult([Device("cpu", _("CPU"))]))
 
     def attach(self, parameters: Any) -> None:
         """Follows a parameter node; None while there is no scene."""
         self._parameters = parameters
         self._missing = missing_packages()
+        if parameters is None:
+            self._views_timer.stop()
+            self.removeObservers()
         self.refresh()
 
     def _on_roi_added(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
@@ -93,6 +123,7 @@ class RunPanel:
     def refresh(self) -> None:
         """Makes the button, its hint and the progress say what can be done now."""
         self._watch.follow(self._parameters.inputVolume if self._parameters else None)
+        self._follow_views()
         running = self._run is not None
         problem = None if running else self._problem()
         button = self.ui.segmentButton
@@ -104,14 +135,25 @@ class RunPanel:
         self.ui.hintLabel.setVisible(bool(hint))
         self.ui.progressBar.setVisible(running)
         self.ui.phaseLabel.setVisible(running)
-        self.ui.inputSelector.setEnabled(not running)
-        self.ui.advancedCollapsibleButton.setEnabled(not running)
-        self._models.set_enabled(not running)
+        reason = _("Wait for the run to end, or cancel it.") if running else ""
+        for widget in (self.ui.inputSelector, self.ui.advancedCollapsibleButton):
+            self._reasons.set(widget, reason)
+        self._models.lock(reason)
         self._show_device()
+
+    def _follow_views(self) -> None:
+        """The hint tells whether the views show the CT."""
+        scene = slicer.mrmlScene
+        for node in (*composites_of(scene), layout_node(scene)) if self._parameters else ():
+            if node is not None and not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_views):
+                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_views)
+
+    def _on_views(self, caller: object, event: str) -> None:
+        self._views_timer.start()
 
     def _button_text(self) -> str:
         if self._cancelling:
-            return _("Cancelling...")
+            return _("Cancelling…")
         return _("Cancel") if self._run else _("Segment")
 
     def _problem(self) -> str | None:
@@ -131,10 +173,14 @@ class RunPanel:
         hints = []
         if self._missing:
             hint = _("Not installed yet: {names}. Segment asks before it installs.")
-            hints.append(hint.format(names=", ".join(self._missing)))
+            hints.append(hint.format(names=", ".join(map(_plain_name, self._missing))))
         if self._parameters.roi:
             region = _("Only the region '{name}' will be segmented (Advanced).")
             hints.append(region.format(name=self._parameters.roi.GetName()))
+        shown = shown_volumes(slicer.mrmlScene)
+        if shown and self._parameters.inputVolume not in shown:
+            other = _("The slice views show '{name}', not the CT that is chosen here.")
+            hints.append(other.format(name=shown[0].GetName()))
         return "\n".join(hints)
 
     # A run
@@ -148,7 +194,7 @@ class RunPanel:
     def _start(self) -> None:
         self._on_problem("")
         try:
-            ensure_packages(self._on_problem)
+            ensure_packages(self._on_news)
             self._on_problem("")
             self._missing = []
             self.warm_up()
@@ -174,7 +220,7 @@ class RunPanel:
             onNotHU=self._on_not_hu,
             onFinished=self._on_finished,
             onError=self._on_failed,
-            onCancelled=self._on_ended,
+            onCancelled=self._on_cancelled,
             wait=False,
         )
 
@@ -216,11 +262,28 @@ class RunPanel:
             # Added to the result that is shown: the parameter does not change, and what is shown has to.
             self._parameters.segment = result.newest_like(self._parameters.segment) or self._parameters.segment
             self._parameters.parameterNode.Modified()
-        self._parameters.result = result.node
+        self._show(self._parameters, result)
+
+    def _show(self, parameters: Any, result: SceneResult) -> None:
+        """Shows a result, and its CT under it, which the views need not show: the panel chose it."""
+        shows_map = parameters.showMap
+        is_open = self.ui.segmentCollapsibleButton.visible
+        if is_open and result.ct is not None and result.ct not in shown_volumes(slicer.mrmlScene):
+            # A map gives back what the views showed before it: the other CT would lie under these segments again.
+            parameters.showMap = False
+            slicer.util.setSliceViewerLayers(background=result.ct)
+        parameters.result = result.node
+        parameters.showMap = shows_map
 
     def _on_failed(self, sentence: str) -> None:
         self._on_problem(sentence)
         self._on_ended()
+
+    def _on_cancelled(self) -> None:
+        by_user = self._cancelling
+        self._on_ended()
+        if by_user:
+            self._on_news(_("Cancelled. Nothing was added."))
 
     def _on_ended(self) -> None:
         self._run, self._cancelling = None, False
@@ -255,6 +318,12 @@ class RunPanel:
     def _on_device(self, index: int) -> None:
         if self._parameters and index >= 0:
             self._parameters.device = self._devices[index].name
+
+
+def _plain_name(requirement: str) -> str:
+    """The name of a package as a user knows it, of what pip reads."""
+    name = re.split(r"[^\w.-]", requirement)[0]
+    return PACKAGE_NAMES.get(name, name)
 
 
 def phases() -> dict[str, str]:

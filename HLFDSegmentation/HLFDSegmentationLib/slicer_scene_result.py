@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .measures import CSV_COLUMNS, RasPoint
 
@@ -126,15 +127,20 @@ class SceneResult:
     @property
     def runs(self) -> list[SceneRun]:
         """The runs that were added, the oldest first. Whether their segments are still there is not asked."""
+        # What a later release of HLFD may add is left out: the cautions beside it must be read all the same.
+        known = {each.name for each in fields(SceneRun)}
         try:
-            return [SceneRun(**run) for run in json.loads(self.node.GetAttribute(RUNS_ATTRIBUTE) or "[]")]
-        except (ValueError, TypeError):
+            runs = json.loads(self.node.GetAttribute(RUNS_ATTRIBUTE) or "[]")
+            return [SceneRun(**{name: value for name, value in run.items() if name in known}) for run in runs]
+        except (ValueError, TypeError, AttributeError):
             return []
 
     @property
     def newest_run(self) -> SceneRun:
-        """The newest of `runs`; one of which nothing but the model is known where a user has changed the attribute."""
-        return (self.runs or [SceneRun(self.model)])[-1]
+        """The newest of `runs`; one of which nothing but the model is known where the attribute cannot be read."""
+        lost = _("What HLFD told of this result cannot be read; it may be most likely wrong. Segment the CT again.")
+        told = self.node.GetAttribute(RUNS_ATTRIBUTE)
+        return (self.runs or [SceneRun(self.model, cautions=[lost] if told else [])])[-1]
 
     def add_run(self, run: SceneRun, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Makes the segmentation node the result of a run, once all that it found is in the scene.
@@ -278,9 +284,15 @@ class SceneResult:
             (n for n in self.maps if (n.GetAttribute(SEGMENT), n.GetAttribute(LAYER_ATTRIBUTE)) == wanted), None
         )
 
+    @property
+    def segments_with_maps(self) -> list[str]:
+        """Those of `segments` that have an attention map of any layer."""
+        mapped = {node.GetAttribute(SEGMENT) for node in self.maps}
+        return [segment for segment in self.segments if segment in mapped]
+
     def has_map(self, segment: str) -> bool:
         """Whether a segment is there with an attention map of any layer."""
-        return segment in self.segments and any(node.GetAttribute(SEGMENT) == segment for node in self.maps)
+        return segment in self.segments_with_maps
 
     def add_map(
         self, node: slicer.vtkMRMLScalarVolumeNode, ct: slicer.vtkMRMLScalarVolumeNode, segment: str, layer: str

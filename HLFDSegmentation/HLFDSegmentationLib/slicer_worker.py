@@ -52,6 +52,9 @@ class Task(Protocol):
     def advance(self) -> None:
         """Does one short step."""
 
+    def abandon(self) -> None:
+        """Is called in place of further steps: what was done by half is taken back."""
+
 
 class SlicerWorker:
     """The worker process, and what is under way with it. The timer runs only while something is.
@@ -89,8 +92,10 @@ class SlicerWorker:
         return task in self._tasks
 
     def close(self) -> None:
-        """Ends the worker process. What was under way is forgotten without a further call; its files are removed."""
+        """Ends the worker process. What was under way is abandoned; its files are removed."""
         self._timer.stop()
+        for task in self._tasks:
+            task.abandon()
         self._tasks.clear()
         self._desks.clear()
         self._client.close()
@@ -208,6 +213,10 @@ class Question:
                 self._on_failed(event.message)
             elif isinstance(event, Cancelled):
                 self._on_failed(_("Cancelled."))
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._job = None
 
 
 class Ending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from .devices import available_devices, device_title, release_memory
 from .dicom_loaded import series_cautions_and_doubts
 from .errors import NotHUError
 from .hounsfield import hu_problem
+from .image_headers import untold_grid_cautions
+from .image_points import image_like
 from .inference import Segmentation, Segmenter
 from .model_package import ModelPackage, read_package
 from .phases import LOADING, MEASURING, WRITING
@@ -72,13 +73,14 @@ class Jobs:
         release_memory()
 
     def _segment(self, request: SegmentRequest, tell: Tell) -> SegmentResult:
-        begun = time.monotonic()
         tell(LOADING, 0)
         ct = _read_ct(request.ct)
         not_hu = None if request.whole_in_hu else hu_problem(ct)
         if not_hu and not request.allow_not_hu:
             raise NotHUError(not_hu)
         cautions, doubts = series_cautions_and_doubts(request.dicom_files)
+        if not request.dicom_files:
+            cautions = [*cautions, *untold_grid_cautions(ct)]
         package, segmenter = self._model.load(request.model, request.device)
         tell(LOADING, 1)
         folder = Path(request.folder)
@@ -107,7 +109,6 @@ class Jobs:
             not_hu=NOT_HU + not_hu if not_hu else None,
             device=segmentation.device,
             model_name=package.name,
-            seconds=time.monotonic() - begun,
         )
 
 
@@ -179,9 +180,7 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
     grids = {(layer_map.label, layer_map.layer): layer_map.image for layer_map in request.maps}
 
     def image_of(layer: LayerAttention) -> sitk.Image:
-        image = sitk.GetImageFromArray(layer.maps)
-        image.CopyInformation(read_raw(grids[layer.label, layer.layer]))
-        return image
+        return image_like(layer.maps, read_raw(grids[layer.label, layer.layer]))
 
     write_report(
         Path(request.destination),

@@ -220,7 +220,6 @@ class SegmentResult:
         not_hu: why the image does not look like CT in HU; none where it does.
         device: where the network ran to the end.
         model_name: name of the model package.
-        seconds: how long it took.
     """
 
     labels: RawImage
@@ -232,7 +231,6 @@ class SegmentResult:
     not_hu: str | None
     device: str
     model_name: str
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import re
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import zip_longest
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,8 +18,8 @@ from HLFDSegmentationLib.doubts import WIDEST_SLICES_MM
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.hounsfield_offset import offset_cautions
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.label_files import read_label
-from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from HLFDSegmentationLib.volumes import AxialSlices
@@ -244,13 +240,12 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     """Whether the organs lie where they do in a body, and the slices as one body's do."""
     try:
         slices = AxialSlices(ct, task)
-        drawn = sitk.GetImageFromArray(classes_of(sitk.GetArrayViewFromImage(label), case, task))
+        drawn = image_like(classes_of(sitk.GetArrayViewFromImage(label), case, task), ct)
     except InputError as error:
         yield Finding(case.name, "error", str(error), "Or leave the case out.")
         return
     except CasesError:  # told already, of what the case says of its labels
         return
-    drawn.CopyInformation(ct)
     labels, own, stack = slices.labels_of(drawn), slices.own, SliceStack(slices.own)
     drawn_in_own = own.order.view(sitk.GetArrayViewFromImage(drawn))[own.between_blank]
     doubts = side_cautions(slices) + stack.cautions() + stack.doubts()
@@ -436,36 +431,3 @@ def _check_parts(split: Split, task: Task, seen: _Seen) -> Iterator[Finding]:
             if names and shown and not names & shown:
                 remedy = "Add patients who have it, or divide the cases by another seed."
                 yield Finding(ALL_CASES, "warning", label_gap(part, label.name), remedy)
-
-
-# The table
-
-COLUMNS = {"case": 20, "severity": 8, "problem": 50, "remedy": 36}
-"""The fields of a finding and their widths in `findings_table`, in characters."""
-
-
-def findings_table(findings: Sequence[Finding]) -> str:
-    """All findings as text for a terminal 120 characters wide, the texts broken into lines within their columns."""
-    if not findings:
-        return "No problems were found."
-    rows = [tuple(COLUMNS), tuple("-" * width for width in COLUMNS.values())]
-    rows += [tuple(str(getattr(finding, column)) for column in COLUMNS) for finding in findings]
-    return "\n".join(line for row in rows for line in _lines(row))
-
-
-def _lines(row: Sequence[str]) -> Iterator[str]:
-    cells = [textwrap.wrap(text, width) for text, width in zip(row, COLUMNS.values())]
-    for parts in zip_longest(*cells, fillvalue=""):
-        yield "  ".join(part.ljust(width) for part, width in zip(parts, COLUMNS.values())).rstrip()
-
-
-def write_findings_csv(findings: Iterable[Finding], path: Path) -> None:
-    """Writes the findings as a table with the columns case, severity, problem and remedy.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(finding, column) for column in COLUMNS] for finding in findings)

@@ -219,6 +219,11 @@ class CaseList:
 
     # Questions
 
+    @property
+    def moved_by_hand(self) -> bool:
+        """Whether the user has moved a patient of one of the rows to a part of the split."""
+        return any(row.patient in self._moved for row in self.rows)
+
     def segment_roles(self) -> dict[str, str | None]:
         """The role of each segment name of all rows; none where it is not known in some row."""
         roles: dict[str, tuple[str, str | None]] = {}

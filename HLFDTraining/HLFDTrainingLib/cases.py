@@ -14,7 +14,7 @@ from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
-from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, labels_of_pairs, own_pairs
+from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, Layout, labels_of_pairs, own_pairs
 
 CASES_FILE = "cases.json"
 
@@ -161,7 +161,7 @@ def _find_in_folder(folder: Path, task: Task, pairs_task: Task) -> list[Case]:
     return [Case(files.name, files.name, files.ct, files.label, labels) for files in all_files]
 
 
-def _mixed(folder: Path, found: Iterable[Any]) -> str:
+def _mixed(folder: Path, found: Iterable[Layout]) -> str:
     titles = " and ".join(layout.title for layout in found)
     return f"{folder} mixes the layouts of {titles}, so it is not clear what its label values mean. Separate them."
 
@@ -190,11 +190,13 @@ def _case_from_json(path: Path, number: int, entry: Any) -> Case:
     try:
         _check_entry(entry)
         window = entry.get("window")
+        # Windows goes up by ".." in the path as it is written, and does not follow links and drives' letters before.
+        folder = path.parent.resolve()
         return Case(
             name=str(entry["name"]),
             patient=str(entry.get("patient", entry["name"])),
-            ct=path.parent / entry["ct"],
-            label=path.parent / entry["label"],
+            ct=folder / entry["ct"],
+            label=folder / entry["label"],
             labels=_labels_from_json(entry["labels"]),
             window=_window_from_json(window) if window is not None else None,
             repeat=_repeat_from_json(entry.get("repeat", 1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,3 @@ def stage_as_package(run: RunFolder, stage: str) -> Iterator[ModelPackage]:
     """The best network of a finished run's stage as a package in a private folder, which is removed at the end."""
     with PrivateFolder() as folder:
         yield read_package(package_run(run, folder.path / stage, name=stage, stage=stage))
-
-
-def student_as_package(run: RunFolder) -> AbstractContextManager[ModelPackage]:
-    """The student of a finished run; see `stage_as_package`."""
-    return stage_as_package(run, "student")

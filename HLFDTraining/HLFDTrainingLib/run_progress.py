@@ -33,7 +33,7 @@ class RunProgress:
     seconds_left: float | None = None
 
 
-def progress_of(events: Sequence[Event], step: Event | None = None) -> RunProgress:
+def progress_of(events: Sequence[Event], step: Event | None) -> RunProgress:
     """Where a run is that is going on.
 
     Args:

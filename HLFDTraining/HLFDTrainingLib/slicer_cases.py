@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import slicer
 import vtk
-from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear
@@ -260,6 +261,7 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
 
     Raises:
         CasesError: the file cannot be read.
+        OutputError: there is no space to unpack it.
     """
     scene = slicer.vtkMRMLScene()
     # A new scene knows Slicer's core nodes only, and takes those of its modules, as the Segment Editor's, for damage.
@@ -281,8 +283,15 @@ def _unpacked(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as bundle:
             bundle.extractall(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            sentence = _(
+                "{file} could not be unpacked: the disk of the temporary folder {folder} is full. Free some space."
+            )
+            raise OutputError(sentence.format(file=path, folder=folder.parent)) from error
+        raise _unreadable(path) from error
     # The last two of a bundle that is encrypted, or packed in a way that Python does not know.
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise _unreadable(path) from error
     return next(folder.rglob("*.mrml"), folder / "scene.mrml")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +12,8 @@ import slicer
 import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.private_folder import PrivateFolder
+from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -36,7 +37,7 @@ from .slicer_cases import (
     state_of,
     volumes_of,
 )
-from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, Choices, Shown, add_combo
+from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, ChoiceCells, Choices, Shown, show_text
 from .split import PARTS, Split
 
 SEGMENT_NAME, ROLE = range(2)
@@ -72,7 +73,9 @@ class CasesPanel(VTKObservationMixin):
         self._states: dict[str, tuple[float, ...]] = {}
         self._work: CaseWork | None = None
         self._checking = False
+        self._reasons = Reasons()
         self._table = CasesTable(ui.casesTable, self._on_cell, self._show_summary)
+        self._roles = ChoiceCells(ui.rolesTable, self._on_role)
         roles = ui.rolesTable
         roles.setColumnCount(2)
         roles.setHorizontalHeaderLabels([_("Segment"), _("Is")])
@@ -84,8 +87,8 @@ class CasesPanel(VTKObservationMixin):
         ui.addSceneFileButton.connect("clicked(bool)", self._on_add_scene_file)
         ui.removeCaseButton.connect("clicked(bool)", self._on_remove)
         ui.splitAgainButton.connect("clicked(bool)", self._on_split_again)
-        ui.checkButton.connect("clicked(bool)", self._on_check)
-        # Cells are made anew, which must not happen while one of them tells of its change.
+        ui.checkButton.connect("clicked(bool)", without_double_clicks(self._on_check))
+        # Cells may be made anew, which must not happen while one of them tells of its change.
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
         self._later.connect("timeout()", self.refresh)
@@ -138,7 +141,8 @@ class CasesPanel(VTKObservationMixin):
         image = image_of(ct, self._nodes)
         drawn = replace(segmentation_of(segmentation, self._nodes), reference_image_id=image.id)
         added = self._cases.add(case_rows([image], [drawn], self._cases.task))
-        self._added(added, _("This CT or this segmentation is in the table of cases already. Change it there."))
+        done = _("Added to the cases: {segmentation} on {ct}.").format(segmentation=drawn.name, ct=image.name)
+        self._added(added, _("This CT or this segmentation is in the table of cases already. Change it there."), done)
 
     def write_cases(
         self,
@@ -195,7 +199,7 @@ class CasesPanel(VTKObservationMixin):
             return
         self._added(added, _("The cases of this folder are in the table already."))
         if 0 < added < len(found):
-            sentence = _("Left out were {count} cases whose CT or annotation is in the table already.")
+            sentence = _("Cases left out because their CT or annotation is in the table already: {count}.")
             self._show_problem(sentence.format(count=len(found) - added))
 
     def _on_add_scene_file(self, clicked: bool) -> None:
@@ -232,8 +236,8 @@ class CasesPanel(VTKObservationMixin):
     def _add_found(self, rows: Iterable[CaseRow], otherwise: str) -> None:
         self._added(self._cases.add(rows), otherwise)
 
-    def _added(self, count: int, otherwise: str) -> None:
-        self._show_problem("" if count else otherwise)
+    def _added(self, count: int, otherwise: str, done: str = "") -> None:
+        self._show_problem(done if count else otherwise)
         if count:
             self._changed()
 
@@ -302,6 +306,8 @@ class CasesPanel(VTKObservationMixin):
         self._changed()
 
     def _on_split_again(self, clicked: bool) -> None:
+        if self._cases.moved_by_hand and not _moves_may_go():
+            return
         self._cases.split_again()
         self._changed()
 
@@ -358,15 +364,18 @@ class CasesPanel(VTKObservationMixin):
         choices: dict[slicer.vtkMRMLScene, tuple[Choices, Choices]] = {}
         self._table.show([self._shown(index, choices) for index in range(len(self.rows))])
         self._show_roles()
-        idle = self._work is None
+        checking = _("The cases are being checked.") if self._work is not None else ""
         for widget in (ui.casesTable, ui.rolesTable, ui.addFromSceneButton, ui.addFromSelectionButton):
-            widget.setEnabled(idle)
+            self._reasons.set(widget, checking)
         for widget in (ui.addFolderButton, ui.addSceneFileButton):
-            widget.setEnabled(idle)
-        for widget in (ui.removeCaseButton, ui.splitAgainButton, ui.checkButton):
-            widget.setEnabled(idle and bool(self.rows))
-        ui.checkButton.setEnabled(self._checking or ui.checkButton.enabled)
+            self._reasons.set(widget, checking)
+        missing = "" if self.rows else _("There are no cases yet.")
+        for widget in (ui.removeCaseButton, ui.splitAgainButton):
+            self._reasons.set(widget, checking or missing)
+        self._reasons.set(ui.checkButton, "" if self._checking else checking or missing)
         ui.checkButton.setText(_("Cancel") if self._checking else _("Check"))
+        if self._checking:
+            ui.checkButton.setToolTip(_("End the check."))
         self._show_summary()
 
     def _shown(self, index: int, choices: dict[slicer.vtkMRMLScene, tuple[Choices, Choices]]) -> Shown:
@@ -396,17 +405,17 @@ class CasesPanel(VTKObservationMixin):
         table, labels = self.ui.rolesTable, [label.name for label in self._cases.task.labels]
         choices = [*((label, label) for label in labels), (NOT_USED, _("something else"))]
         roles = self._cases.segment_roles()
-        table.setRowCount(0)
-        table.setRowCount(len(roles))
+        other_count = table.rowCount != len(roles)
+        if other_count:
+            self._roles.make_rows(len(roles))
         for index, (name, role) in enumerate(roles.items()):
-            item = qt.QTableWidgetItem(name)
-            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
-            table.setItem(index, SEGMENT_NAME, item)
-            add_combo(table, index, ROLE, choices, role, partial(self._on_role, name))
-        table.resizeColumnsToContents()
+            show_text(table, index, SEGMENT_NAME, name)
+            self._roles.show(index, ROLE, choices, role)
+        if other_count:
+            table.resizeColumnsToContents()
 
-    def _on_role(self, segment_name: str, index: int, column: int, role: str) -> None:
-        self._cases.set_role(segment_name, role)
+    def _on_role(self, index: int, column: int, role: str) -> None:
+        self._cases.set_role(self.ui.rolesTable.item(index, SEGMENT_NAME).text(), role)
         self._changed()
 
     def _show_summary(self) -> None:
@@ -419,8 +428,8 @@ class CasesPanel(VTKObservationMixin):
             return together[0]
         counts = {part: sum(row.part == part for row in self.rows) for part in PARTS}
         text = _(
-            "{cases} cases of {patients} patients: {train} to learn from, {validation} to choose the best model with, "
-            "{test} to test it on."
+            "Cases: {cases}. Patients: {patients}. To learn from: {train}. To choose the best model with: "
+            "{validation}. To test it on: {test}."
         ).format(cases=len(self.rows), patients=len({row.patient for row in self.rows}), **counts)
         return "\n\n".join([text, *together])
 
@@ -434,6 +443,11 @@ class CasesPanel(VTKObservationMixin):
                     for one in problems
                 ]
         return []
+
+
+def _moves_may_go() -> bool:
+    question = _("Divide all patients anew? What you moved by hand is lost.")
+    return slicer.util.confirmOkCancelDisplay(question, _("HLFD Training: split again"))
 
 
 def _keys(row: CaseRow) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import qt
@@ -11,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .scene_cases import CaseRow
 from .scene_checks import RowProblem
+from .slicer_choice_combo import ChoiceCombo
 from .split import PARTS
 
 NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
@@ -51,6 +53,7 @@ class CasesTable:
         self.widget = widget
         self._on_changed = on_changed
         self._shown: list[Shown | None] = []
+        self._cells = ChoiceCells(widget, self._change)
         titles = [_("Case"), _("Check"), _("Split"), _("Patient"), _("CT"), _("Segmentation"), _("Segments")]
         widget.setColumnCount(len(titles))
         widget.setHorizontalHeaderLabels(titles)
@@ -58,6 +61,7 @@ class CasesTable:
         widget.horizontalHeader().setStretchLastSection(True)
         widget.connect("cellChanged(int,int)", self._on_cell)
         widget.connect("itemSelectionChanged()", on_selected)
+        self._fit_columns()
 
     @property
     def selected(self) -> list[int]:
@@ -68,47 +72,46 @@ class CasesTable:
         """Shows these cases in place of those before. Rows that are as they were are left: of many, it takes long."""
         selected = self.selected
         blocked = self.widget.blockSignals(True)
-        if len(cases) != len(self._shown):
-            self.widget.setRowCount(0)
-            self.widget.setRowCount(len(cases))
+        other_count = len(cases) != len(self._shown)
+        if other_count:
+            self._cells.make_rows(len(cases))
             self._shown = [None] * len(cases)
         for index, case in enumerate(cases):
             if case != self._shown[index]:
                 self._show_row(index, case)
         self._shown = list(cases)
+        if other_count:
+            self._fit_columns()
+            if len(selected) == 1 and selected[0] < len(cases):
+                self.widget.selectRow(selected[0])
+        self.widget.blockSignals(blocked)
+
+    def _fit_columns(self) -> None:
         self.widget.resizeColumnsToContents()
         for column in range(self.widget.columnCount):
             self.widget.setColumnWidth(column, min(self.widget.columnWidth(column), WIDEST_COLUMN))
-        if len(selected) == 1 and selected[0] < len(cases):
-            self.widget.selectRow(selected[0])
-        self.widget.blockSignals(blocked)
 
     def _show_row(self, index: int, case: Shown) -> None:
         row = case.row
-        self._text(index, NAME, row.name, editable=True)
-        self._text(index, PATIENT, row.patient, editable=True)
+        show_text(self.widget, index, NAME, row.name, editable=True)
+        show_text(self.widget, index, PATIENT, row.patient, editable=True)
         self._choice(index, CT, row.image, case.images)
         self._choice(index, SEGMENTATION, row.segmentation, case.segmentations)
-        self._text(index, ROLES, _roles_text(row))
+        show_text(self.widget, index, ROLES, _roles_text(row))
         titles = part_titles()
-        add_combo(self.widget, index, SPLIT, [(part, titles[part]) for part in PARTS], row.part, self._change)
-        self._text(index, CHECK, verdict(case.problems), tip="\n\n".join(one.sentence for one in case.problems))
+        self._cells.show(index, SPLIT, [(part, titles[part]) for part in PARTS], row.part)
+        tip = "\n\n".join(one.sentence for one in case.problems)
+        show_text(self.widget, index, CHECK, verdict(case.problems), tip=tip)
 
     def _choice(self, index: int, column: int, shown: Any, choices: Choices) -> None:
         """A node to choose; plain text where there is nothing to choose from."""
         if not choices:
-            self._text(index, column, shown.name if shown else "")
+            self._cells.remove(index, column)
+            show_text(self.widget, index, column, shown.name if shown else "")
             return
         if shown and shown.id not in dict(choices):
             choices = [*choices, (shown.id, _("{name} (gone)").format(name=shown.name))]
-        add_combo(self.widget, index, column, choices, shown.id if shown else None, self._change)
-
-    def _text(self, index: int, column: int, text: str, *, editable: bool = False, tip: str = "") -> None:
-        item = qt.QTableWidgetItem(text)
-        if not editable:
-            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
-        item.setToolTip(tip or text)
-        self.widget.setItem(index, column, item)
+        self._cells.show(index, column, choices, shown.id if shown else None)
 
     def _on_cell(self, index: int, column: int) -> None:
         if column in (NAME, PATIENT):
@@ -120,29 +123,58 @@ class CasesTable:
         self._on_changed(index, column, value)
 
 
-def add_combo(
-    table: Any,
-    index: int,
-    column: int,
-    choices: Choices,
-    chosen: str | None,
-    on_changed: Callable[[int, int, str], None],
-) -> None:
-    """Puts a combo box into a cell; an empty first entry asks to choose where nothing is chosen."""
-    values: list[str | None] = [value for value, _text in choices]
-    texts = [text for _value, text in choices]
-    if chosen not in values:
-        values, texts = [None, *values], [_("Choose..."), *texts]
-    combo = qt.QComboBox()
-    combo.addItems(texts)
-    combo.setCurrentIndex(values.index(chosen if chosen in values else None))
+class ChoiceCells:
+    """Combo boxes in the cells of a table. They stay as long as their rows: the keyboard may be in one of them.
 
-    def choose(position: int) -> None:
-        if (value := values[position]) is not None:
-            on_changed(index, column, value)
+    Args:
+        table: the QTableWidget.
+        on_chosen: called with row, column and the value that the user chose.
+    """
 
-    combo.connect("currentIndexChanged(int)", choose)
-    table.setCellWidget(index, column, combo)
+    def __init__(self, table: Any, on_chosen: Callable[[int, int, str], None]) -> None:
+        self._table = table
+        self._on_chosen = on_chosen
+        self._combos: dict[tuple[int, int], ChoiceCombo] = {}
+
+    def make_rows(self, count: int) -> None:
+        """Empty rows in place of those before."""
+        self._combos.clear()
+        self._table.setRowCount(0)
+        self._table.setRowCount(count)
+
+    def show(self, index: int, column: int, choices: Choices, chosen: str | None) -> None:
+        """Shows a choice in a cell; an empty first entry asks to choose where nothing is chosen."""
+        known = chosen in dict(choices)
+        combo = self._combos.get((index, column)) or self._make(index, column)
+        combo.fill([*choices] if known else [(None, _("Choose...")), *choices])
+        combo.show(chosen if known else None)
+
+    def remove(self, index: int, column: int) -> None:
+        """Takes the choice out of a cell; nothing happens where there is none."""
+        if self._combos.pop((index, column), None):
+            self._table.removeCellWidget(index, column)
+
+    def _make(self, index: int, column: int) -> ChoiceCombo:
+        combo = ChoiceCombo(qt.QComboBox(), partial(self._choose, index, column))
+        self._combos[index, column] = combo
+        self._table.setCellWidget(index, column, combo.combo)
+        return combo
+
+    def _choose(self, index: int, column: int, value: str | None) -> None:
+        if value is not None:
+            self._on_chosen(index, column, value)
+
+
+def show_text(table: Any, index: int, column: int, text: str, *, editable: bool = False, tip: str = "") -> None:
+    """Shows a text in a cell. An item that is there is kept: the user may be writing into it."""
+    item = table.item(index, column)
+    if item is None:
+        item = qt.QTableWidgetItem()
+        if not editable:
+            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+        table.setItem(index, column, item)
+    item.setText(text)
+    item.setToolTip(tip or text)
 
 
 def part_titles() -> dict[str, str]:

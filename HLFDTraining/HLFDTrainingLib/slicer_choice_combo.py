@@ -16,7 +16,7 @@ class ChoiceCombo:
 
     def __init__(self, combo: Any, on_chosen: Callable[[Any], None]) -> None:
         self.combo = combo
-        self._values: list[Any] = []
+        self._choices: list[tuple[Any, str]] = []
         self._on_chosen = on_chosen
         combo.connect("currentIndexChanged(int)", self._on_index_changed)
 
@@ -24,12 +24,14 @@ class ChoiceCombo:
     def value(self) -> Any:
         """The chosen value; none where nothing is chosen."""
         index = self.combo.currentIndex
-        return self._values[index] if 0 <= index < len(self._values) else None
+        return self._choices[index][0] if 0 <= index < len(self._choices) else None
 
     def fill(self, choices: Sequence[tuple[Any, str]]) -> None:
         """Takes values and their texts in place of those before; the same value stays chosen where it is there."""
+        if list(choices) == self._choices:
+            return
         kept = self.value
-        self._values = [value for value, _text in choices]
+        self._choices = list(choices)
         blocked = self.combo.blockSignals(True)
         self.combo.clear()
         self.combo.addItems([text for _value, text in choices])
@@ -38,10 +40,11 @@ class ChoiceCombo:
 
     def show(self, value: Any) -> None:
         """Chooses a value without telling anybody; nothing is chosen where it is not there."""
+        values = [each for each, _text in self._choices]
         blocked = self.combo.blockSignals(True)
-        self.combo.setCurrentIndex(self._values.index(value) if value in self._values else -1)
+        self.combo.setCurrentIndex(values.index(value) if value in values else -1)
         self.combo.blockSignals(blocked)
 
     def _on_index_changed(self, index: int) -> None:
-        if 0 <= index < len(self._values):
-            self._on_chosen(self._values[index])
+        if 0 <= index < len(self._choices):
+            self._on_chosen(self._choices[index][0])

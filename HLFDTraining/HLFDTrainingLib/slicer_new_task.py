@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import qt
 import slicer
+from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
@@ -12,19 +16,29 @@ from .new_task import new_task, parts_in_body
 WINDOWS = {"soft": (-160.0, 240.0), "liver": (-40.0, 160.0), "lung": (-1000.0, 300.0), "bone": (-200.0, 1000.0)}
 
 
-def ask_for_task() -> Task | None:
-    """The task that the user describes; none where the dialog is cancelled. Raises TaskError."""
-    dialog = NewTaskDialog()
+def ask_for_task(keep: Callable[[Task], Path]) -> Path | None:
+    """Keeps the task that the user describes, and gives its file; none where the dialog is cancelled.
+
+    Args:
+        keep: keeps a task. What it raises is shown in the dialog, which stays open.
+    """
+    dialog = NewTaskDialog(keep)
     try:
-        return dialog.task() if dialog.dialog.exec_() == qt.QDialog.Accepted else None
+        return dialog.kept if dialog.dialog.exec_() == qt.QDialog.Accepted else None
     finally:
         dialog.dialog.deleteLater()
 
 
 class NewTaskDialog:
-    """The dialog."""
+    """The dialog.
 
-    def __init__(self) -> None:
+    Attributes:
+        kept: the file of the task; none before there is one.
+    """
+
+    def __init__(self, keep: Callable[[Task], Path]) -> None:
+        self.kept: Path | None = None
+        self._keep = keep
         self.dialog = qt.QDialog(slicer.util.mainWindow())
         self.dialog.setWindowTitle(_("HLFD Training: a task of your own"))
         form = qt.QFormLayout(self.dialog)
@@ -42,13 +56,32 @@ class NewTaskDialog:
             (_("Pixel size:"), self.spacing),
         ):
             form.addRow(title, widget)
-        form.addRow(_buttons(self.dialog))
+        self.problem = _problem_label()
+        form.addRow(self.problem)
+        buttons = _buttons()
+        buttons.connect("accepted()", self._on_ok)
+        buttons.connect("rejected()", self.dialog.reject)
+        form.addRow(buttons)
+        self._ok = buttons.button(qt.QDialogButtonBox.Ok)
+        self._on_organ("")
 
     def _on_organ(self, name: str) -> None:
+        self._ok.setEnabled(bool(name.strip()))
+        self._ok.setToolTip("" if name.strip() else _("Name the organ first."))
         if (parts := parts_in_body(name)) > 1:  # What the user has chosen for another organ stays.
             self.parts.setValue(parts)
 
-    def task(self) -> Task:
+    def _on_ok(self) -> None:
+        try:
+            self.kept = self._keep(self._task())
+        except HLFDError as error:
+            self.problem.setText(str(error))
+            self.problem.setVisible(True)
+            self.dialog.adjustSize()
+        else:
+            self.dialog.accept()
+
+    def _task(self) -> Task:
         """What the user described. Raises TaskError where it is no task."""
         return new_task(
             self.organ.text,
@@ -114,10 +147,17 @@ def _spacing_spin() -> qt.QDoubleSpinBox:
     return spin
 
 
-def _buttons(dialog: qt.QDialog) -> qt.QDialogButtonBox:
+def _problem_label() -> qt.QLabel:
+    label = qt.QLabel()
+    label.setObjectName("problemLabel")
+    label.setWordWrap(True)
+    label.setTextFormat(qt.Qt.PlainText)
+    label.setVisible(False)
+    return label
+
+
+def _buttons() -> qt.QDialogButtonBox:
     # Given to the constructor, PythonQt would take the number for an orientation, and there would be no buttons.
     buttons = qt.QDialogButtonBox()
     buttons.setStandardButtons(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
-    buttons.connect("accepted()", dialog.accept)
-    buttons.connect("rejected()", dialog.reject)
     return buttons

@@ -9,7 +9,9 @@ from typing import Any
 import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_double_click import without_double_clicks
 from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -55,12 +57,13 @@ class OutcomePanel:
         self._measuring: Child | None = None
         self._installing: Installation | None = None
         self._segmenting: Any = None
+        self._reasons = Reasons()
         self._truth_view = TruthView(slicer.mrmlScene)
         ui.outcomeTable.verticalHeader().hide()
         ui.outcomeTable.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        ui.compareButton.connect("clicked(bool)", self._on_compare)
+        ui.compareButton.connect("clicked(bool)", without_double_clicks(self._on_compare))
         ui.installButton.connect("clicked(bool)", self._on_install)
-        ui.segmentTestCaseButton.connect("clicked(bool)", self._on_segment)
+        ui.segmentTestCaseButton.connect("clicked(bool)", without_double_clicks(self._on_segment))
         ui.addAsCaseButton.connect("clicked(bool)", self._on_add)
         ui.continueFromStudentButton.connect("clicked(bool)", self._on_continue)
         self.show(None)
@@ -110,12 +113,16 @@ class OutcomePanel:
         measuring, installing = self._measuring is not None, self._installing is not None
         self._stop_children()
         if self._run and (measuring or installing):
-            what = _("measuring") if measuring else _("installing")
             sentence = _(
-                "Another training is shown, which ended the {what} of '{training}'. Choose that one again, and start "
-                "it again."
+                "Another training is shown, which ended the installing of '{training}'. Choose that one again, and "
+                "start it again."
             )
-            self._show_problem(sentence.format(what=what, training=run_name(self._run)))
+            if measuring:
+                sentence = _(
+                    "Another training is shown, which ended the measuring of '{training}'. Choose that one again, and "
+                    "start it again."
+                )
+            self._show_problem(sentence.format(training=run_name(self._run)))
 
     def _stop_children(self) -> None:
         if self._measuring:
@@ -127,8 +134,7 @@ class OutcomePanel:
     # Drawing
 
     def _draw(self) -> None:
-        finished = self._plan is not None
-        comparison = read_comparison(self._run) if self._run and finished else None
+        comparison = read_comparison(self._run) if self._run and self._plan else None
         try:
             rows = outcome_rows(comparison) if comparison else []
             self.ui.outcomeLabel.setText(self._summary(comparison))
@@ -136,33 +142,36 @@ class OutcomePanel:
             rows = []
             self.ui.outcomeLabel.setText(_("The figures of this training are damaged. Measure again."))
         self._fill_table(rows)
-        self._draw_buttons(finished)
+        self._draw_buttons()
 
-    def _draw_buttons(self, finished: bool) -> None:
-        ui = self.ui
+    def _draw_buttons(self) -> None:
+        ui, reasons, unfinished = self.ui, self._reasons, self._why_no_result()
         measuring, installing = self._measuring is not None, self._installing is not None
+        busy = _("The student is being installed.") if installing else ""
         ui.compareButton.setText(_("Cancel measuring") if measuring else _("Measure on the test cases"))
-        ui.compareButton.setEnabled(finished and not installing)
-        ui.installButton.setEnabled(finished and not installing and not measuring)
-        ui.installNameEdit.setEnabled(finished and not installing)
-        model = installed_model(self._run) if self._run and finished else ""
+        reasons.set(ui.compareButton, unfinished or busy)
+        reasons.set(ui.installNameEdit, unfinished or busy)
+        measured = _("The test cases are being measured.") if measuring else ""
+        reasons.set(ui.installButton, unfinished or busy or measured)
+        segmenting = _("The case is being segmented.") if self._segmenting else ""
+        no_case = "" if self._cases else _("There is no case that the student has not learned from.")
+        reasons.set(ui.testCaseCombo, segmenting or unfinished or no_case)
         ui.segmentTestCaseButton.setText(_("Cancel") if self._segmenting else _("Segment, and show truth"))
-        ui.segmentTestCaseButton.setEnabled(bool(self._segmenting or (model and self._cases)))
-        ui.segmentTestCaseButton.setToolTip(
-            _("Load the case, segment it with the student, and show the truth beside it.")
-            if model
-            else _("Install the student first.")
-        )
-        ui.testCaseCombo.setEnabled(bool(self._cases) and not self._segmenting)
-        ui.addAsCaseButton.setEnabled(finished)
-        ui.continueFromStudentButton.setEnabled(finished)
+        not_installed = "" if self._run and installed_model(self._run) else _("Install the student first.")
+        reasons.set(ui.segmentTestCaseButton, "" if self._segmenting else unfinished or no_case or not_installed)
+        reasons.set(ui.addAsCaseButton, unfinished)
+        reasons.set(ui.continueFromStudentButton, unfinished)
+
+    def _why_no_result(self) -> str:
+        """Why nothing can be done with the student; "" where it can."""
+        if self._run is None:
+            return _("Choose a training above, or start one.")
+        return "" if self._plan else _("This training is not finished yet. Its result comes here.")
 
     def _summary(self, comparison: dict[str, Any] | None) -> str:
         """What there is to know first. Raises KeyError or TypeError where the files are damaged."""
-        if self._run is None:
-            return _("Choose a training above, or start one.")
-        if self._plan is None:
-            return _("This training is not finished yet. Its result comes here.")
+        if self._run is None or self._plan is None:
+            return self._why_no_result()
         result = read_object(ProcessFiles(self._run).result) or {}
         lines = [
             _("The best student is that of epoch {epoch}. Validation Dice: {dice}.").format(
@@ -185,7 +194,9 @@ class OutcomePanel:
         headers = _headers()
         table.setRowCount(len(rows))
         table.setColumnCount(len(headers))
-        table.setHorizontalHeaderLabels(headers)
+        table.setHorizontalHeaderLabels([title for title, _tip in headers])
+        for column, (_title, tip) in enumerate(headers):
+            table.horizontalHeaderItem(column).setToolTip(tip)
         for number, row in enumerate(rows):
             texts = (row.label, stage_titles()[row.stage], *row.figures, row.parameters, row.gmacs, row.seconds)
             for column, text in enumerate(texts):
@@ -372,19 +383,26 @@ def _found(comparison: dict[str, Any], task: Task) -> list[str]:
     return lines
 
 
-def _headers() -> list[str]:
+def _headers() -> list[tuple[str, str]]:
+    """The titles of the table's columns, and what they mean."""
     return [
-        _("Label"),
-        _("Network"),
-        _("Dice"),
-        _("HD95 (mm)"),
-        _("RVD"),
-        _("VOE"),
-        _("Lesions found"),
-        _("False positives a case"),
-        _("Parameters"),
-        _("GMACs"),
-        _("Seconds a CT"),
+        (_("Label"), _("What was segmented.")),
+        (_("Network"), _("Teacher, student, or the student without teacher.")),
+        (_("Dice"), _("Overlap with what you drew: 1 is perfect.")),
+        (_("HD95 (mm)"), _("How far the outlines are apart, leaving out the worst 5 %.")),
+        (
+            _("RVD"),
+            _(
+                "How much too large (+) or too small (−) the volume is on average. Errors of opposite sign cancel out "
+                "there: look at its ± too."
+            ),
+        ),
+        (_("VOE"), _("Error of the overlap: 0 is perfect.")),
+        (_("Lesions found"), _("Share of your tumors that were found.")),
+        (_("False positives a case"), _("How many tumors a case were made up.")),
+        (_("Parameters"), _("How large the network is: numbers that were trained, in millions.")),
+        (_("GMACs"), _("How much the network computes for a slice: billions of multiplications with an addition.")),
+        (_("Seconds a CT"), _("How long the network takes for a CT on the computer that measured it.")),
     ]
 
 

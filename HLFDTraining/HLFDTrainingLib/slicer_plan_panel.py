@@ -14,6 +14,7 @@ import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, TaskError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.slicer_texts import time_text
 from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
@@ -49,6 +50,8 @@ class PlanPanel:
         self._tasks: Mapping[str, Task] = TASKS
         self._given: dict[str, dict[str, GivenModel]] = {"teacher": {}, "student": {}}
         self._listed: tuple[str, Path] | None = None
+        self._step = self._estimate = ""
+        self._reasons = Reasons()
         self._combos = {
             name: ChoiceCombo(combo, partial(self._choose, name))
             for name, combo in (
@@ -105,15 +108,10 @@ class PlanPanel:
             given = self._given[role].get(getattr(parameters, f"{role}Source"))
             if given:
                 self._combos[role].show(given.network)
-            self._combos[role].combo.setEnabled(given is None and self._is_needed(role))
-        self.ui.teacherSourceCombo.setEnabled(self._is_needed("teacher"))
         self.ui.hoursSpin.setVisible(parameters.byTime)
         self.ui.epochsSpin.setVisible(not parameters.byTime)
         self._draw_start_note()
-        self.ui.undistilledCheck.setEnabled(parameters.method != "none")
-        for widget in (self.ui.betaSpin, self.ui.lambdaSpin):
-            widget.setEnabled(parameters.method in HLFD_METHODS)
-        self.ui.temperatureSpin.setEnabled("temperature" in self._method_options())
+        self._draw_reasons(parameters)
         edit = self.ui.runFolderEdit
         if not self._typing.active and not (edit.currentPath and _folder(edit.currentPath) == self.runs_folder):
             blocked = edit.blockSignals(True)
@@ -258,21 +256,44 @@ class PlanPanel:
 
     def show_estimate(self, estimate: Mapping[str, Any] | None) -> None:
         """Shows what a training takes on this computer; None takes it away."""
-        self.ui.estimateLabel.setText(estimate_text(estimate) if estimate else "")
-        self.ui.estimateLabel.setVisible(estimate is not None)
+        self._estimate = estimate_text(estimate) if estimate else ""
+        self._draw_estimate()
+
+    def show_step(self, text: str) -> None:
+        """Shows in the place of the estimate how far the measuring is; "" when it has ended."""
+        self._step = text
+        self._draw_estimate()
 
     def show_devices(self, devices: list[tuple[str, str]]) -> None:
-        """Offers devices, by name and title, beside the automatic choice and the processor."""
+        """Offers devices, by name and title, beside the automatic choice and the CPU."""
         self._combos["device"].fill(
-            [("auto", _("Automatic: the fastest")), *(devices or [("cpu", _("Processor"))])],
+            [("auto", _("Automatic: the fastest")), *(devices or [("cpu", _("CPU"))])],
         )
         if self._parameters:
             self._combos["device"].show(self._parameters.device)
 
     # Inside
 
+    def _draw_estimate(self) -> None:
+        text = self._step or self._estimate
+        self.ui.estimateLabel.setText(text)
+        self.ui.estimateLabel.setVisible(bool(text))
+
     def _is_needed(self, role: str) -> bool:
         return role == "student" or self._parameters.method != "none"
+
+    def _draw_reasons(self, parameters: Any) -> None:
+        """Greys what the method does not use, and the network of what is trained already."""
+        ui, unused, options = self.ui, _("Not used by this method."), self._method_options()
+        teacher, student = (self._given[role].get(getattr(parameters, f"{role}Source")) for role in self._given)
+        without_teacher = "" if self._is_needed("teacher") else unused
+        given = _("It is that of the chosen teacher.") if teacher else ""
+        self._reasons.set(ui.teacherSourceCombo, without_teacher)
+        self._reasons.set(ui.teacherCombo, without_teacher or given)
+        self._reasons.set(ui.studentCombo, _("It is that of the student that is gone on from.") if student else "")
+        self._reasons.set(ui.undistilledCheck, without_teacher)
+        for name, spin in (("beta", ui.betaSpin), ("lambda_", ui.lambdaSpin), ("temperature", ui.temperatureSpin)):
+            self._reasons.set(spin, "" if name in options else unused)
 
     def _draw_start_note(self) -> None:
         """Says of which given networks nobody knows whom they have learned from."""
@@ -325,16 +346,11 @@ class PlanPanel:
             self._parameters.runsFolder = str(_folder(path))
 
     def _on_new_task(self, clicked: bool) -> None:
-        try:
-            task = ask_for_task()
-            if task is None or not self._parameters:
-                return
-            path = keep_task(task, self.runs_folder / TASKS_FOLDER)
-        except HLFDError as error:
-            self._show_problem(str(error))
-            return
-        self.refresh()
-        self._choose("task", str(path))
+        folder = self.runs_folder / TASKS_FOLDER
+        path = ask_for_task(lambda task: keep_task(task, folder))
+        if path and self._parameters:
+            self.refresh()
+            self._choose("task", str(path))
 
     def _usual_input_size(self, task: Task) -> tuple[int, int]:
         """The input size that the task of this name has when no crop is chosen."""
@@ -386,7 +402,7 @@ def estimate_text(estimate: Mapping[str, Any]) -> str:
     lines = [_("The whole training: {time}.").format(time=time_text(estimate["total"]))]
     for stage, seconds in estimate["seconds"].items():
         epochs = estimate["epochs"].get(stage)
-        text = _("{part}: {time}") if epochs is None else _("{part}: {time}, {epochs} epochs")
+        text = _("{part}: {time}") if epochs is None else _("{part}: {time}. Epochs: {epochs}")
         part = stage_titles().get(stage, stage)
         lines.append("– " + text.format(part=part, time=time_text(seconds), epochs=epochs))
     lines.append(
@@ -394,5 +410,5 @@ def estimate_text(estimate: Mapping[str, Any]) -> str:
             memory=size_text(estimate["memory_bytes"]), disk=size_text(estimate["disk_bytes"])
         )
     )
-    lines += [_("Attention: {sentence}").format(sentence=sentence) for sentence in estimate["warnings"]]
+    lines += [_("Warning: {warning}").format(warning=warning) for warning in estimate["warnings"]]
     return "\n".join(lines)

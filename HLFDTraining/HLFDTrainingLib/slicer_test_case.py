@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 
@@ -117,10 +119,15 @@ def _name_segments(truth: slicer.vtkMRMLSegmentationNode, case: Case, task: Task
             segmentation.RemoveSegment(key)
             continue
         # Several names: the annotator did not tell them apart.
-        segment.SetName(_(" or ").join(names))
+        segment.SetName(_either(names))
         label = known[names[0]]
         segment.SetColor(*(channel / 255 for channel in label.color))
         segment.SetTerminology(label.terminology)
+
+
+def _either(names: Sequence[str]) -> str:
+    """The names as alternatives: "kidney or cyst"."""
+    return reduce(lambda told, name: _("{one} or {other}").format(one=told, other=name), names)
 
 
 class TruthView:

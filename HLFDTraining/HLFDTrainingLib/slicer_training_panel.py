@@ -1,4 +1,4 @@
-"""A training in the panel: the Train button that becomes Stop, how far it is, its charts, its preview and its log."""
+"""A training in the panel: the Train button that becomes Cancel, then Stop; how far it is, charts, preview and log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_double_click import without_double_clicks
 from HLFDSegmentationLib.slicer_packages import ensure_packages
+from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.slicer_texts import time_text
 from slicer.i18n import tr as _
 
@@ -103,7 +105,7 @@ class TrainingPanel:
 
     Args:
         ui: the panel's widgets.
-        on_train: called when a new training is wanted; it ends in a call of `start`.
+        on_train: called when a new training is wanted, which ends in a call of `start`, or is not wanted any more.
         on_shown: called with the folder of the run that is shown, none without one; also when its state has changed.
         show_problem: called with a sentence, "" for none.
     """
@@ -124,12 +126,14 @@ class TrainingPanel:
         self._run: ShownRun | None = None
         self._hint = _("There are no cases yet.")
         self._busy = ""
+        self._can_cancel = False
+        self._reasons = Reasons()
         self._has_scene = False
         self._charts = TrainingCharts(slicer.mrmlScene)
         self._timer = qt.QTimer()
         self._timer.setInterval(LOOK_MS)
         self._timer.connect("timeout()", self._look)
-        ui.trainButton.connect("clicked(bool)", self._on_train_clicked)
+        ui.trainButton.connect("clicked(bool)", without_double_clicks(self._on_train_clicked))
         ui.continueButton.connect("clicked(bool)", self._on_continue)
         ui.runsCombo.connect("currentIndexChanged(int)", self._on_chosen)
         ui.showChartsButton.connect("toggled(bool)", self._on_charts)
@@ -171,9 +175,14 @@ class TrainingPanel:
         self._hint = sentence
         self._draw_buttons()
 
-    def set_busy(self, text: str) -> None:
-        """What is done before a training begins, as writing its cases; "" at its end."""
-        self._busy = text
+    def set_busy(self, text: str, *, can_cancel: bool) -> None:
+        """Shows what is done before a training begins, as writing its cases.
+
+        Args:
+            text: what is done; "" at its end.
+            can_cancel: whether the Train button began it, and ends it.
+        """
+        self._busy, self._can_cancel = text, can_cancel and bool(text)
         self._draw()
 
     def start(self, run: Path, name: str = "") -> None:
@@ -294,31 +303,62 @@ class TrainingPanel:
 
     def _draw_buttons(self) -> None:
         run = self._run
-        stopping = run is not None and run.running and run.stopping
         hint = "" if self.running or self._busy else self._hint
         train = self.ui.trainButton
-        train.setText(self._train_text(stopping))
-        train.setToolTip(hint or self._train_tooltip())
-        train.setEnabled(not stopping and not hint and not self._busy)
+        train.setText(self._train_text())
+        waiting = self._why_not_train(hint)
+        train.setEnabled(not waiting)
+        train.setToolTip(waiting or self._train_tooltip())
         self.ui.trainHintLabel.setText(hint)
         self.ui.trainHintLabel.setVisible(bool(hint))
-        can_continue = run is not None and run.state.name in ("stopped", "crashed") and run.process.run_folder.is_dir()
-        self.ui.continueButton.setEnabled((can_continue or self._elsewhere) and not self._busy)
-        self.ui.runsCombo.setEnabled(bool(self._rows) and not self._busy)
-        self.ui.showChartsButton.setEnabled(run is not None)
+        self._reasons.set(self.ui.continueButton, self._why_not_continue())
+        no_run = _("There is no training in this folder.")
+        self._reasons.set(self.ui.runsCombo, _preparing() if self._busy else "" if self._rows else no_run)
+        self._reasons.set(self.ui.showChartsButton, "" if run else no_run)
 
-    def _train_text(self, stopping: bool) -> str:
+    @property
+    def _stopping(self) -> bool:
+        return self._run is not None and self._run.running and self._run.stopping
+
+    def _train_text(self) -> str:
+        if self._can_cancel:
+            return _("Cancel")
         if self.running:
-            return _("Stopping…") if stopping else _("Stop")
+            return _("Stopping…") if self._stopping else _("Stop")
         return _("Train")
 
+    def _why_not_train(self, hint: str) -> str:
+        """Why the button that trains, cancels or stops is grey; "" where it is not."""
+        if self._can_cancel:
+            return ""
+        if self._stopping:
+            return _("The training ends after its step.")
+        if self._busy and not self.running:
+            return _("Time and memory are being measured. Wait until that has ended, or cancel it.")
+        return hint
+
     def _train_tooltip(self) -> str:
+        if self._can_cancel:
+            return _("End the preparation. Nothing of it stays.")
         if self.running:
             return _("Leave a checkpoint and end the training. Nothing is lost; Continue goes on.")
         return _(
             "Write the cases and start the training. Keep Slicer open until it has started; then it goes on when "
             "Slicer is closed."
         )
+
+    def _why_not_continue(self) -> str:
+        """Why there is nothing to go on with; "" where there is."""
+        run = self._run
+        if self._busy:
+            return _preparing()
+        if run is None:
+            return _("There is no training in this folder.")
+        if run.state.name == "finished":
+            return _("This training is finished.")
+        if run.running and not self._elsewhere:
+            return _("This training is going on.")
+        return "" if run.process.run_folder.is_dir() else _("The folder of this training is no longer there.")
 
     @property
     def _elsewhere(self) -> bool:
@@ -391,7 +431,7 @@ class TrainingPanel:
 
     def _on_train_clicked(self, clicked: bool) -> None:
         self._show_problem("")
-        if self._run is None or not self._run.running:
+        if self._can_cancel or self._run is None or not self._run.running:
             self._on_train()
             return
         try:
@@ -432,6 +472,10 @@ def _nothing_runs_elsewhere(state: RunState) -> bool:
     return slicer.util.confirmYesNoDisplay(question.format(state=state.sentence), _("HLFD Training: continue here"))
 
 
+def _preparing() -> str:
+    return _("A training is being prepared or measured. Wait until that has ended.")
+
+
 def _run_title(row: RunRow, *, several: bool) -> str:
     """A run's name and state; with its folder where several have this name."""
     states = {
@@ -452,11 +496,16 @@ def _stage_text(progress: RunProgress) -> str:
 
 
 def _place_text(progress: RunProgress) -> str:
-    place = _("Stage: {stage}. Epoch {epoch} of {epochs}").format(
-        stage=stage_titles()[progress.stage], epoch=progress.epoch, epochs=progress.epochs
+    place = _("Stage: {stage}. Epoch {epoch} of {epochs}")
+    if progress.step:
+        place = _("Stage: {stage}. Epoch {epoch} of {epochs}, step {step} of {steps}")
+    return place.format(
+        stage=stage_titles()[progress.stage],
+        epoch=progress.epoch,
+        epochs=progress.epochs,
+        step=progress.step,
+        steps=progress.steps,
     )
-    steps = _(", step {step} of {steps}").format(step=progress.step, steps=progress.steps) if progress.step else ""
-    return place + steps
 
 
 def _remaining_text(progress: RunProgress) -> str:

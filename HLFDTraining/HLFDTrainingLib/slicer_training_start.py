@@ -122,6 +122,11 @@ class TrainingStart:
         """Whether something is being prepared."""
         return self._asked is not None
 
+    @property
+    def will_train(self) -> bool:
+        """Whether what is being prepared is a training that begins then, and not only an estimate."""
+        return self.running and self._train_then
+
     def estimate(self) -> None:
         """Measures what the planned training takes."""
         self._prepare(train_then=False)

@@ -130,7 +130,7 @@ def parts_by_patient(
     }
 
 
-def split_onward(cases: Sequence[Case], before: Mapping[str, str], *, seed: int = 0) -> Split:
+def split_onward(cases: Sequence[Case], before: Mapping[str, str], *, seed: int) -> Split:
     """Divides cases for a student that goes on learning, so that it is never judged by whom it has learned from.
 
     Patients whom it has met stay in their part; the new ones are divided among themselves.

@@ -35,6 +35,8 @@ class Application(SignalOwner):
     applicationVersion = "5.12.3"
     majorVersion, minorVersion = 5, 12
     documentationBaseUrl = "https://slicer.readthedocs.io/en/latest"
+    doubleClickInterval = 0
+    """In ms; a property of Qt's. A test clicks faster than any user, and means each click."""
 
     def __init__(
         self, application_logic: slicer.vtkSlicerApplicationLogic, modules: ModuleManager, folder: Path

@@ -219,7 +219,7 @@ class LayoutManager(SignalOwner):
             self._update_widgets()
 
     def _update_widgets(self) -> None:
-        """One slice widget for each slice node of the scene."""
+        """One slice widget for each slice node of the scene; tells each node whether the layout shows it."""
         names = {node.GetLayoutName(): node for node in self._nodes("vtkMRMLSliceNode")}
         logics = self.mrmlSliceLogics()
         for name in set(self._slice_widgets) - set(names):
@@ -229,3 +229,6 @@ class LayoutManager(SignalOwner):
                 widget = SliceWidget(node, self._application_logic)
                 self._slice_widgets[name] = widget
                 logics.AddItem(widget.sliceLogic())
+        shown = self.shown_views()
+        for name, node in names.items():
+            node.SetMappedInLayout(name in shown)

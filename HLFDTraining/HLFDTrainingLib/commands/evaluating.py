@@ -48,7 +48,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..evaluation import evaluate
     from ..figure_tables import summary_table, write_metrics_csv
     from ..metrics import summarize
-    from ..packaging import student_as_package
+    from ..packaging import stage_as_package
     from ..progress import ProgressBar
     from ..run_folder import RunFolder
 
@@ -57,7 +57,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _compare(run, options)
     _check_new(options.output)
     check_makeable(options.output)
-    with student_as_package(run) if run.started else nullcontext(find_package(options.model)) as package:
+    with stage_as_package(run, "student") if run.started else nullcontext(find_package(options.model)) as package:
         if not run.started:
             print(_not_known_again(package))
         cases = _cases_to_measure_on(options, package.task, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,7 @@ def _segment_and_tell(
 
     from ..progress import ProgressBar
 
-    bar = ProgressBar()
-    try:
+    with closing(ProgressBar()) as bar:
         result = segment_to_folder(
             ct,
             output,
@@ -86,8 +86,6 @@ def _segment_and_tell(
             known=[_of_computed(truth)] if truth else [],
             progress=bar,
         )
-    finally:
-        bar.close()
     _tell_notes(result)
     true = {segment.label: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
     for segment in result.measures:
@@ -144,8 +142,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     from ..progress import ProgressBar
 
-    bar = ProgressBar()
-    try:
+    with closing(ProgressBar()) as bar:
         result = explain_to_folder(
             options.ct,
             options.segmentation,
@@ -156,8 +153,6 @@ def _explain(options: argparse.Namespace) -> int:
             force=options.force,
             progress=bar,
         )
-    finally:
-        bar.close()
     _tell_notes(result)
     from HLFDSegmentationLib.report_attention import focus_of_segment
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from HLFDSegmentationLib.report_attention import power_of
 from HLFDSegmentationLib.safe_files import replacing
 
 from .jobs import TEACHER
@@ -22,8 +23,6 @@ COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c
 """Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
 
 DASHES = "5 3"
-SMALLEST_RATIO = 1 / 32
-"""A focus below it is drawn there: its logarithm has no end."""
 
 Charts = list[Element]
 
@@ -59,18 +58,17 @@ def focus_charts(table: Sequence[TableRow]) -> Charts:
         layers = list(dict.fromkeys(row.layer for row in rows))
         methods = list(dict.fromkeys(row.method for row in rows))
         series = [
-            _series(method, methods, [(layers.index(row.layer), _logarithm(row)) for row in of_method])
+            _series(
+                method,
+                methods,
+                [(layers.index(row.layer), power_of(row.figures["focus_ratio"].mean)) for row in of_method],
+            )
             for method in methods
             if (of_method := [row for row in rows if row.method == method])
         ]
         title = f"Focus of {student} on {label}, as a multiple of evenly spread attention"
         charts.append(_line_chart(title, series, list(enumerate(layers)), powers_of_two=True))
     return charts
-
-
-def _logarithm(row: TableRow) -> float:
-    """Of a mean focus, to the base 2."""
-    return math.log2(max(row.figures["focus_ratio"].mean, SMALLEST_RATIO))
 
 
 def learning_charts(learning: Mapping[Row, Mapping[int, Sequence[float]]]) -> Charts:

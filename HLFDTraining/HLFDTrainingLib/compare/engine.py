@@ -127,7 +127,7 @@ def run_jobs(
     *,
     tell: Callable[[str, str, Any], None],
     stopping: Callable[[], bool],
-    no_workers: Callable[[], None] = lambda: None,
+    no_workers: Callable[[], None],
 ) -> None:
     """Does the jobs, each after those that it needs. One whose worker is lost is done again by another.
 

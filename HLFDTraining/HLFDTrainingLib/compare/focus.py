@@ -6,7 +6,6 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.attention import AttentionCollector, Focus
 from HLFDSegmentationLib.label_files import read_label
@@ -14,8 +13,7 @@ from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Label, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
-from ..cases import Case, case_groups
-from ..evaluation import annotated_classes
+from ..cases import Case, case_groups, classes_of
 
 FOCUS_SLICES = 64
 """How many slices of all test cases together a label's focus is measured on, at least one of each case."""
@@ -45,7 +43,8 @@ def choose_focus_slices(cases: Sequence[Case], task: Task) -> Chosen:
     """Slices, evenly spaced, in which the annotation shows a tumor; an organ where no case has a tumor.
 
     Raises:
-        CasesError: an annotation cannot be read.
+        InputError: an annotation cannot be read.
+        CasesError: an annotation does not fit the task.
     """
     shown = {case.name: _slices_with(case, task) for case in cases}
     tumors = {label.name for label in task.tumors}
@@ -63,7 +62,7 @@ def choose_focus_slices(cases: Sequence[Case], task: Task) -> Chosen:
 def _slices_with(case: Case, task: Task) -> dict[str, np.ndarray]:
     """The axial slices that show each label which the annotator told from the others."""
     image = read_label(case.label)
-    truth = AxialSlices(image, task).labels_of(_image_of(annotated_classes(case, task), image))
+    truth = classes_of(AxialSlices(image, task).labels_of(image), case, task)
     groups = case_groups(case, task)
     known = [label for label in task.labels if _are_told_apart({label.value}, groups)]
     slices = {label.name: np.flatnonzero((truth == label.value).any(axis=(1, 2))) for label in known}
@@ -78,12 +77,6 @@ def _are_told_apart(values: Set[int], groups: Sequence[int]) -> bool:
 
 def _organ_known(label: Label, task: Task, groups: Sequence[int]) -> bool:
     return _are_told_apart(set(task.values_with_tumors(task.organ_of(label))), groups)
-
-
-def _image_of(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.CopyInformation(grid)
-    return image
 
 
 def _evenly(slices: np.ndarray, count: int) -> list[int]:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
 from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -18,7 +17,7 @@ from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from ..cases import Case, case_groups
-from ..evaluation import SegmentedCase, segment_case
+from ..evaluation import segment_case
 from ..figure_tables import without_nan
 from .focus import CaseFocus, Chosen, focus_of_case
 from .label_slices import on_label_slices
@@ -58,12 +57,15 @@ def measure_network(
     found: dict[str, list[dict[str, Any]]] = {"cases": [], "focus": []}
     with _as_package(network, name, task) as package:
         segmenter = Segmenter(package, device)
-    network = network.to(choose_device(device))
+    where = choose_device(device)
+    network = network.to(where)
     for case in cases:
         before_each()
         segmented = segment_case(segmenter, case)
         slices = AxialSlices(segmented.ct, task)
-        prediction, truth = (_axial(slices, classes, segmented) for classes in (segmented.prediction, segmented.truth))
+        prediction, truth = (
+            slices.labels_of(image_like(classes, segmented.ct)) for classes in (segmented.prediction, segmented.truth)
+        )
         place = {"patient": case.patient, "case": case.name}
         groups = case_groups(case, task)
         of_slices = on_label_slices(prediction, truth, slices.spacing[::-1], groups, task)
@@ -71,7 +73,7 @@ def measure_network(
             values = {**asdict(metrics), **of_slices[label]}
             found["cases"].append({**place, "label": label, **without_nan(values)})
         asked = chosen.get(case.name, {})
-        of_layers = focus_of_case(network, slices, truth, groups, asked, task, choose_device(device))
+        of_layers = focus_of_case(network, slices, truth, groups, asked, task, where)
         found["focus"] += [{**place, "label": one.label, "layer": one.layer, **_focus(one)} for one in of_layers]
     return found
 
@@ -95,12 +97,6 @@ def _as_package(network: SegmentationNetwork, name: str, task: Task) -> Iterator
             seeds={},
         )
         yield read_package(written)
-
-
-def _axial(slices: AxialSlices, classes: np.ndarray, segmented: SegmentedCase) -> np.ndarray:
-    image = sitk.GetImageFromArray(classes)
-    image.CopyInformation(segmented.ct)
-    return slices.labels_of(image)
 
 
 def _focus(one: CaseFocus) -> dict[str, float | None]:
