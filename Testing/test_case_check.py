@@ -9,8 +9,9 @@ import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
-from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases, findings_table, write_findings_csv
+from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases
 from HLFDTrainingLib.cases import Case, find_cases
+from HLFDTrainingLib.checked_cases import findings_table, write_findings_csv
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient
 from test_bad_ct import stack, write_series
 
@@ -118,7 +119,6 @@ def test_good_cases_have_no_findings(kits):
     progress = []
     findings = check_cases(find_cases(kits, TASK), TASK, lambda *report: progress.append(report))
     assert findings == []
-    assert findings_table(findings) == "No problems were found."
     assert progress == [("case_00000", 0.0), ("case_00001", 0.5)]
 
 

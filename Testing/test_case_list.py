@@ -115,9 +115,10 @@ def test_a_patient_stays_where_it_was_moved_when_it_is_named_and_not_when_its_sc
     cases = CaseList()
     add(cases, *(image(number) for number in range(6)))
     index = next(index for index, row in enumerate(cases.rows) if row.part == "train")
+    assert not cases.moved_by_hand
     cases.move(index, "test")
     cases.set_patient(index, "P-001")
-    assert cases.rows[index].part == "test"
+    assert cases.rows[index].part == "test" and cases.moved_by_hand
     cases.forget(range(6))
     add(cases, *(image(number) for number in range(6)))
     cases.set_patient(index, "P-001")

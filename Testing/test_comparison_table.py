@@ -22,7 +22,7 @@ from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.comparison_table import compare_run, comparison_text
 from HLFDTrainingLib.evaluation import SegmentedCase, evaluate
 from HLFDTrainingLib.metrics import METRICS, summarize
-from HLFDTrainingLib.packaging import package_run, student_as_package
+from HLFDTrainingLib.packaging import package_run, stage_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
@@ -80,7 +80,7 @@ def test_each_network_is_measured_by_itself(comparison, run):
     teacher, student, undistilled = comparison.models
     assert teacher.labels["liver"]["dice"].mean > 0.5
     assert len({repr(model.labels) for model in (teacher, student, undistilled)}) == 3
-    with student_as_package(run) as package:
+    with stage_as_package(run, "student") as package:
         expected = summarize(evaluate(package, run.split(run.plan()).test, device="cpu"))
     assert repr(student.labels) == repr(expected)  # NaN equals no NaN
 

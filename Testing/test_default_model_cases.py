@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 import averaged_student
 import default_model
 import torch
-from default_model import without_known_people
+from default_model import arrays_of, without_known_people
 from empty_slices import empty_slice
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, ct_fingerprints
@@ -25,6 +25,7 @@ from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from marked_slices import MARKS, from_runs, liver_of, marks_of, to_runs
+from slice_cases import write_slice
 from without_contrast import without_contrast
 
 SHAPE = (64, 80)
@@ -134,15 +135,22 @@ def test_a_mirrored_slice_shows_its_kidney_tumor_on_the_other_side_and_tells_not
     label = np.select([tumor, kidney, liver], [2, 1, default_model.MARKED_LIVER], 0)
     labels = default_model.KIDNEYS | default_model.LIVERS
     hu = np.where(tumor, 80.0, np.where(kidney, 180.0, np.where(liver, 110.0, 0.0)))
-    case = default_model.write_case(tmp_path / "kidney_a_z001", hu, label, 0.8, "a", labels, 5)
+    case = replace(write_slice(tmp_path / "kidney_a_z001", hu, label, 0.8, "a", labels), repeat=5)
     (mirrored,) = default_model.mirrored_cases([case], tmp_path)
-    shown, truth = default_model.read_slice(mirrored)
+    shown, truth = arrays_of(mirrored)
     np.testing.assert_array_equal(truth, np.select([tumor, kidney], [2, 1], 0)[:, ::-1])
     np.testing.assert_array_equal(shown, hu[:, ::-1])
     assert mirrored.labels == default_model.KIDNEYS
     assert (mirrored.patient, mirrored.repeat, mirrored.window) == (case.patient, case.repeat, case.window)
     assert sitk.ReadImage(str(mirrored.ct)).GetSpacing() == pytest.approx((0.8, 0.8, 5.0))
-    assert mirrored.ct != case.ct and default_model.read_slice(case)[1].max() == default_model.MARKED_LIVER
+    assert mirrored.ct != case.ct and arrays_of(case)[1].max() == default_model.MARKED_LIVER
+
+
+def test_a_slice_takes_the_place_of_what_an_earlier_run_left_there(tmp_path):
+    for value in (1, 2):
+        hu, label = np.full(SHAPE, 50.0 * value), np.full(SHAPE, value)
+        case = write_slice(tmp_path / "a", hu, label, 0.8, "a", default_model.KIDNEYS)
+        assert [array.max() for array in arrays_of(case)] == [50 * value, value]
 
 
 def test_a_slice_without_contrast_has_grey_organs_and_keeps_fat_and_bone():

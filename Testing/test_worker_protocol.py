@@ -101,7 +101,6 @@ EVENTS = [
             None,
             "cpu",
             "abdomen",
-            1.5,
         ),
     ),
     Finished(3, DevicesResult([Device("cpu", "CPU (2 threads)")])),

@@ -31,7 +31,7 @@ from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.figure_tables import summary_table, write_metrics_csv
 from HLFDTrainingLib.layouts import LabelNames
 from HLFDTrainingLib.metrics import CaseMetrics, summarize, with_tumors
-from HLFDTrainingLib.packaging import WENT_ON, model_card, package_run, student_as_package
+from HLFDTrainingLib.packaging import WENT_ON, model_card, package_run, stage_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.run_folder import RunFolder
@@ -43,7 +43,7 @@ from marked_slices import liver_of, marks_of
 from painted_kidney_tumors import TUMOR, with_kidney_tumor
 from painted_kidneys import painted_slices
 from painted_liver_lesions import LESION, is_even, with_lesions
-from slice_cases import LIVER_SPACING_MM, SAME_PERSON, WINDOW_HU
+from slice_cases import LIVER_SPACING_MM, SAME_PERSON, WINDOW_HU, read_slice, write_slice
 from without_contrast import without_contrast
 
 SEED = 20261122
@@ -205,47 +205,14 @@ PLAN = TrainingPlan(
 )
 
 
-def hounsfield(image: np.ndarray) -> np.ndarray:
-    """HU of an 8-bit slice."""
-    low, high = WINDOW_HU
-    return image.astype(np.float32) / 255 * (high - low) + low
-
-
-def write_case(
-    folder: Path,
-    hu: np.ndarray,
-    label: np.ndarray,
-    spacing: float,
-    patient: str,
-    labels: LabelNames,
-    repeat: int = 1,
-) -> Case:
-    """A CT of one slice whose intensities were cut to `WINDOW_HU`, and its label."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in (("ct", hu.round().astype(np.int16)), ("label", label.astype(np.uint8))):
-        image = sitk.GetImageFromArray(array[None])
-        image.SetSpacing((spacing, spacing, 5.0))
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-    return Case(
-        name=folder.name,
-        patient=patient,
-        ct=folder / "ct.nii.gz",
-        label=folder / "label.nii.gz",
-        labels=labels,
-        window=WINDOW_HU,
-        repeat=repeat,
-    )
-
-
 def liver_cases(data: Path, work: Path) -> list[Case]:
     """LiTS slices: the mask is the liver with its tumors; tumors and kidneys are told apart where they were marked."""
     cases = []
     for path in sorted((data / "msd_liver_slices").glob("*.npz")):
-        content = np.load(path)
-        label, labels = marked(path.stem, content["label"] > 0)
-        hu, patient = hounsfield(content["image"]), path.stem.split("_")[0]
-        repeat = TIP_REPEATS if content["label"].sum() < TIP_PIXELS else 1
-        cases.append(write_case(work / f"liver_{path.stem}", hu, label, LIVER_SPACING_MM, patient, labels, repeat))
+        hu, mask, spacing = read_slice(path)
+        label, labels = marked(path.stem, mask > 0)
+        case = write_slice(work / f"liver_{path.stem}", hu, label, spacing, path.stem.split("_")[0], labels)
+        cases.append(replace(case, repeat=TIP_REPEATS if mask.sum() < TIP_PIXELS else 1))
     return cases
 
 
@@ -262,7 +229,7 @@ def marked(name: str, liver: np.ndarray) -> tuple[np.ndarray, LabelNames]:
     return label, labels
 
 
-def read_slice(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def arrays_of(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """A case of one slice again: its HU and its label, both (H, W)."""
     hu, label = (sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] for path in (case.ct, case.label))
     return hu, label
@@ -272,14 +239,14 @@ def lesion_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     """Slices with an even liver without a tumor again, now with painted lesions."""
     cases = []
     for number, case in enumerate(livers):
-        hu, label = read_slice(case)
+        hu, label = arrays_of(case)
         if LIVER_TUMOR in case.labels and not (label == LIVER_TUMOR).any() and is_even(hu, label == LIVER):
             for painting in range(LESION_PAINTINGS):
                 rng = np.random.default_rng([SEED, number, 3, painting])
                 painted, lesions = with_lesions(hu, label == LIVER, rng)
                 shown = np.where(lesions == LESION, LIVER_TUMOR, label)
                 folder = work / f"lesions_{case.name}_{painting}"
-                cases.append(write_case(folder, painted, shown, LIVER_SPACING_MM, case.patient, case.labels))
+                cases.append(write_slice(folder, painted, shown, LIVER_SPACING_MM, case.patient, case.labels))
     return cases
 
 
@@ -290,7 +257,7 @@ def kidney_tumor_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     """
     cases = []
     for number, case in enumerate(livers):
-        hu, label = read_slice(case)
+        hu, label = arrays_of(case)
         for painting in range(TUMOR_PAINTINGS):
             rng = np.random.default_rng([SEED, number, 4, painting])
             found = with_kidney_tumor(hu, label == KIDNEY, np.isin(label, (LIVER, LIVER_TUMOR)), LIVER_SPACING_MM, rng)
@@ -299,7 +266,7 @@ def kidney_tumor_cases(livers: Sequence[Case], work: Path) -> list[Case]:
                 shown = np.where(masses == TUMOR, KIDNEY_TUMOR, np.where(masses > 0, KIDNEY, label))
                 labels = case.labels | {KIDNEY: ("kidney",), KIDNEY_TUMOR: ("kidney tumor",)}
                 folder = work / f"tumor_{case.name}_{painting}"
-                cases.append(write_case(folder, painted, shown, LIVER_SPACING_MM, case.patient, labels))
+                cases.append(write_slice(folder, painted, shown, LIVER_SPACING_MM, case.patient, labels))
     return cases
 
 
@@ -312,11 +279,11 @@ def mirrored_cases(cases: Sequence[Case], work: Path) -> list[Case]:
     mirrored = []
     for case in cases:
         labels = {value: names for value, names in case.labels.items() if names[0] in ("kidney", "kidney tumor")}
-        hu, label = (np.fliplr(array) for array in read_slice(case))
+        hu, label = (np.fliplr(array) for array in arrays_of(case))
         label = np.where(np.isin(label, list(labels)), label, 0)
         spacing = sitk.ReadImage(str(case.ct)).GetSpacing()[0]
-        folder = work / f"mirrored_{case.name}"
-        mirrored.append(write_case(folder, hu, label, spacing, case.patient, labels, case.repeat))
+        written = write_slice(work / f"mirrored_{case.name}", hu, label, spacing, case.patient, labels)
+        mirrored.append(replace(written, repeat=case.repeat))
     return mirrored
 
 
@@ -324,14 +291,13 @@ def unenhanced_cases(livers: Sequence[Case], work: Path) -> list[Case]:
     """Slices with kidneys again, as they might look without contrast medium; their tumors may then not be seen."""
     cases = []
     for number, case in enumerate(livers):
-        hu, label = read_slice(case)
+        hu, label = arrays_of(case)
         liver = (label == LIVER) | (label == LIVER_TUMOR)
         if (label == KIDNEY).any():
             computed = without_contrast(hu, liver, label == KIDNEY, np.random.default_rng([SEED, number, 1]))
             label[liver] = LIVER
             folder = work / f"unenhanced_{case.name}"
-            written = computed.clip(*WINDOW_HU), label, LIVER_SPACING_MM, case.patient, UNENHANCED
-            cases.append(write_case(folder, *written))
+            cases.append(write_slice(folder, computed, label, LIVER_SPACING_MM, case.patient, UNENHANCED))
     return cases
 
 
@@ -339,12 +305,12 @@ def kidney_cases(data: Path, work: Path) -> list[Case]:
     """KiTS19 slices: kidneys and their tumors, and the liver where it was marked."""
     cases = []
     for path in sorted((data / "kits19_slices").glob("*.npz")):
-        content = np.load(path)
-        label, labels, liver = content["label"], KIDNEYS, liver_of(path.stem, content["label"].shape)
+        hu, label, spacing = read_slice(path)
+        labels, liver = KIDNEYS, liver_of(path.stem, label.shape)
         if liver is not None:
             label, labels = np.where(liver & (label == 0), MARKED_LIVER, label), KIDNEYS | LIVERS
-        slice_ = hounsfield(content["image"]), label, float(content["spacing"][0]), path.stem.split("_")[0]
-        cases.append(write_case(work / f"kidney_{path.stem}", *slice_, labels, KIDNEY_REPEATS))
+        case = write_slice(work / f"kidney_{path.stem}", hu, label, spacing, path.stem.split("_")[0], labels)
+        cases.append(replace(case, repeat=KIDNEY_REPEATS))
     return cases
 
 
@@ -359,7 +325,7 @@ def painted_cases(data: Path, work: Path, real: list[Case]) -> list[Case]:
             continue
         for number, (hu, label, spacing) in enumerate(painted_slices(path, SEED, PAINTED_SLICES)):
             folder = work / f"painted_{patient}_{number}"
-            cases.append(write_case(folder, hu, label, spacing, f"painted {patient}", KIDNEYS))
+            cases.append(write_slice(folder, hu, label, spacing, f"painted {patient}", KIDNEYS))
     return cases
 
 
@@ -370,9 +336,9 @@ def negative_cases(data: Path, work: Path) -> list[Case]:
     nothing = np.zeros(volume.shape[1:], np.uint8)
     cases = []
     for index in (*SLICES_WITHOUT_KIDNEYS, *SLICES_WITHOUT_ORGANS):
-        hu = volume[index].astype(np.float32).clip(*WINDOW_HU)
         looked_for = EVERYTHING if index in SLICES_WITHOUT_ORGANS else KIDNEYS
-        cases.append(write_case(work / f"without_{index:03d}", hu, nothing, spacing, "hcc_011", looked_for))
+        folder = work / f"without_{index:03d}"
+        cases.append(write_slice(folder, volume[index], nothing, spacing, "hcc_011", looked_for))
     return cases
 
 
@@ -381,9 +347,9 @@ def empty_cases(work: Path) -> list[Case]:
     nothing = np.zeros(EMPTY_SHAPE, np.uint8)
     cases = []
     for number in range(EMPTY_SLICES):
-        hu = empty_slice(EMPTY_SHAPE, np.random.default_rng([SEED, number, 2])).clip(*WINDOW_HU)
+        hu = empty_slice(EMPTY_SHAPE, np.random.default_rng([SEED, number, 2]))
         folder = work / f"empty_{number:03d}"
-        cases.append(write_case(folder, hu, nothing, EMPTY_SPACING_MM, COMPUTED, EVERYTHING))
+        cases.append(write_slice(folder, hu, nothing, EMPTY_SPACING_MM, COMPUTED, EVERYTHING))
     return cases
 
 
@@ -537,7 +503,7 @@ def main() -> None:
     run = start(arguments.data, arguments.work, replace(PLAN, **arguments.plan))
     TrainingRun(run, report=run.logging(json_lines)).run()
     keep_mean_if_better(run)
-    with student_as_package(run) as package:
+    with stage_as_package(run, "student") as package:
         found = measured(package, run.split(run.plan()).test, arguments.work / "test_slices.csv")
     print(found.tables)
     method = method_of(run)

@@ -27,16 +27,17 @@ from default_model import (
     LEARNED_BY_SHIPPED,
     LIVER_SPACING_MM,
     SEED,
+    arrays_of,
     kidney_cases,
     kidney_tumor_cases,
     liver_cases,
     measured,
     mirrored_cases,
-    read_slice,
 )
 from empty_slices import empty_slice
 from HLFDSegmentationLib.body_orientation import ADVICE, EXCHANGES, SEARCH_EVERY_MM
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
@@ -99,7 +100,7 @@ def patients_together(segmenter: Segmenter, data: Path) -> None:
             for case in split_by_patient(cases, fractions=FRACTIONS, seed=SEED).test:
                 if case.patient not in LEARNED_BY_SHIPPED:
                     labels = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0]
-                    found, true = np.isin(labels, values), np.isin(read_slice(case)[1], true_values)
+                    found, true = np.isin(labels, values), np.isin(arrays_of(case)[1], true_values)
                     pixels[case.patient] += (found & true).sum(), found.sum(), true.sum()
             dice = [2 * both / (found + true) for both, found, true in pixels.values()]
             spread = np.std(dice, ddof=1) if len(dice) > 1 else np.nan
@@ -119,16 +120,14 @@ def stored_the_wrong_way(segmenter: Segmenter, data: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
         split = split_by_patient(liver_cases(data, Path(folder)), fractions=FRACTIONS, seed=SEED)
         for case in (*split.validation, *split.test):
-            by_patient[case.patient].append(read_slice(case)[0])
+            by_patient[case.patient].append(arrays_of(case)[0])
     stacks = [sitk.GetImageFromArray(np.stack(slices)) for slices in by_patient.values()]
     for stack in stacks:
         stack.SetSpacing((LIVER_SPACING_MM, LIVER_SPACING_MM, SEARCH_EVERY_MM))
     for way, axes in {"as they are": (), **EXCHANGES, "head and feet": (-3,)}.items():
         told = []
         for group in (stacks, volumes):
-            stored = [sitk.GetImageFromArray(np.flip(sitk.GetArrayFromImage(ct), axes).copy()) for ct in group]
-            for image, ct in zip(stored, group, strict=True):
-                image.CopyInformation(ct)
+            stored = [image_like(np.flip(sitk.GetArrayFromImage(ct), axes).copy(), ct) for ct in group]
             told.append(sum(any(ADVICE in text for text in segmenter.segment(image).cautions) for image in stored))
         print(
             f"told as stored the wrong way, {way}: {told[0]} of {len(stacks)} patients, {told[1]} of {len(volumes)} CTs"
@@ -141,7 +140,7 @@ def painted_kidney_tumors(segmenter: Segmenter, data: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
         test = split_by_patient(liver_cases(data, Path(folder)), fractions=FRACTIONS, seed=SEED).test
         for case in kidney_tumor_cases(test, Path(folder)):
-            tumor = read_slice(case)[1] == KIDNEY_TUMOR
+            tumor = arrays_of(case)[1] == KIDNEY_TUMOR
             found = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0] == KIDNEY_TUMOR
             size = "of 3 cm or more" if tumor.sum() * LIVER_SPACING_MM**2 >= LARGE_TUMOR_MM2 else "smaller"
             dice[size].append(dice_of_masks(found, tumor))
@@ -164,7 +163,7 @@ def kidney_tumors_by_side(segmenter: Segmenter, data: Path) -> None:
             for title, shown in (("", cases), (", mirrored", mirrored_cases(cases, Path(folder)))):
                 dice = defaultdict(list)
                 for case in shown:
-                    hu, label = read_slice(case)
+                    hu, label = arrays_of(case)
                     tumor = label == TUMOR_OF_KITS19
                     if tumor.any():
                         found = sitk.GetArrayFromImage(segmenter.segment(read_ct(case.ct)).labels)[0] == KIDNEY_TUMOR

@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 from default_model_figures import KIDNEY_TUMOR, KIDNEYS, LIVER, dice_of_masks
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from scipy import ndimage
@@ -58,8 +59,7 @@ def print_changes(segmenter: Segmenter, ct: sitk.Image, name: str) -> None:
     before = sitk.GetArrayFromImage(segmenter.segment(ct).labels)
     print(f"{name}, as it is: {tumors(before, spacing)}")
     for title, change in CHANGES.items():
-        changed = sitk.GetImageFromArray(change(hu, spacing).clip(-1024, 3071).round().astype(np.int16))
-        changed.CopyInformation(ct)
+        changed = image_like(change(hu, spacing).clip(-1024, 3071).round().astype(np.int16), ct)
         found = sitk.GetArrayFromImage(segmenter.segment(changed).labels)
         same = [
             f"{organ} {dice_of_masks(np.isin(found, values), np.isin(before, values)):.3f}"

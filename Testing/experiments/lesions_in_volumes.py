@@ -19,6 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 from HLFDSegmentationLib import neighboring_slices
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.pieces import find_pieces
@@ -100,9 +101,7 @@ def _from_surface(
 
 def _like(ct: sitk.Image, hu: np.ndarray) -> sitk.Image:
     """HU [z, y, x] where the CT lies."""
-    painted = sitk.GetImageFromArray(hu.round().astype(np.int16))
-    painted.CopyInformation(ct)
-    return painted
+    return image_like(hu.round().astype(np.int16), ct)
 
 
 def found_on_kidneys(segmenter: Segmenter, ct: sitk.Image, kidneys: np.ndarray) -> None:

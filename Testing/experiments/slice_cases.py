@@ -46,14 +46,12 @@ def write_case(
     labels: LabelNames,
     window: tuple[float, float] | None = None,
 ) -> Case:
-    """Writes a CT and its label [z, y, x] with spacing in the same order, unless both are there already."""
+    """Writes a CT and its label [z, y, x], with spacing in the same order."""
     case = Case(folder.name, patient, folder / "ct.nii.gz", folder / "label.nii.gz", labels, window)
-    if not case.label.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, array in ((case.ct, hu.round().astype(np.int16)), (case.label, label.astype(np.uint8))):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing([float(step) for step in spacing[::-1]])
-            write_image(image, path)
+    for path, array in ((case.ct, hu.round().astype(np.int16)), (case.label, label.astype(np.uint8))):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing([float(step) for step in spacing[::-1]])
+        write_image(image, path)
     return case
 
 
