@@ -303,8 +303,8 @@ class _ViewContent:
         self._compositing = composite.GetCompositing()
 
     def put_under(self, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Notes which CT is shown in place of the background; after another one, it is what the user looks at."""
-        if self._ct.node not in (None, ct):
+        """Notes which CT is shown in place of the background, and comes in the place of one that was looked at."""
+        if self._ct.id is not None and self._ct.id == self._background.id:
             self._background = WeakNode(ct)
         self._ct = WeakNode(ct)
 
