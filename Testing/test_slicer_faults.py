@@ -347,11 +347,13 @@ def model_removed_during_the_run(session):
 
 def not_a_ct_declined(session):
     declined_or_accepted(session, "No")
+    session.tells(CANCELLED)
     assert session.new_results == 0
 
 
 def not_a_ct_accepted(session):
     declined_or_accepted(session, "Yes")
+    session.ends_quietly()
     assert session.new_results == 1
 
 
@@ -362,7 +364,7 @@ def declined_or_accepted(session, button: str) -> None:
     session.before |= users_nodes()
     answer(getattr(qt.QMessageBox, button))
     session.segment()
-    session.ends_quietly()
+    session.panel.wait_for_end()
     session.panel.parameters.inputVolume = session.ct
 
 
