@@ -184,13 +184,15 @@ def test_a_deleted_map_is_told_and_the_pet_comes_back(result, view):
     assert composite().GetForegroundVolumeID() == pet.GetID()
 
 
-def test_after_the_map_of_another_ct_its_ct_stays(result, view, tmp_path):
+@pytest.mark.parametrize("deleted", [False, True])
+def test_after_the_map_of_another_ct_its_ct_stays(result, view, tmp_path, deleted):
     """Not the CT of the patient before, nor black views where that one was deleted."""
     composite().SetBackgroundVolumeID(result.ct.GetID())
     view.show(result, SEGMENT, "decoder3")
     other = add_reviewed_case(tmp_path, model="other", ct=add_ct(seed=1, name="CT 2"))
     view.show(other, SEGMENT, "decoder3")
-    slicer.mrmlScene.RemoveNode(result.ct)
+    if deleted:
+        slicer.mrmlScene.RemoveNode(result.ct)
     view.hide()
     assert composite().GetBackgroundVolumeID() == other.ct.GetID()
 

@@ -614,6 +614,24 @@ def test_of_a_run_that_is_abandoned_nothing_stays_in_the_scene(scene_with_ct, un
     assert {node.GetID() for node in slicer.util.getNodes("*").values()} == before
 
 
+def test_what_is_under_way_when_the_worker_is_closed_is_abandoned(slicer_shell):
+    from HLFDSegmentationLib.slicer_worker import SlicerWorker
+
+    class Run:
+        running, abandoned = True, False
+
+        def advance(self):
+            """Goes on for ever."""
+
+        def abandon(self):
+            self.abandoned = True
+
+    worker, run = SlicerWorker(), Run()
+    worker.add(run)
+    worker.close()
+    assert run.abandoned and not worker.has(run)
+
+
 def cancel(told, _ct_node, _output):
     told.run.cancel()
 

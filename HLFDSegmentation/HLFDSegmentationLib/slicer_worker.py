@@ -94,11 +94,11 @@ class SlicerWorker:
     def close(self) -> None:
         """Ends the worker process. What was under way is abandoned; its files are removed."""
         self._timer.stop()
-        for task in self._tasks:
-            task.abandon()
-        self._tasks.clear()
+        tasks, self._tasks = self._tasks, []
         self._desks.clear()
-        self._client.close()
+        self._client.close()  # First, so that no process stays whatever comes of the rest.
+        for task in tasks:
+            task.abandon()
 
     def _advance(self) -> None:
         if self._advancing:  # A task opened a dialog, which keeps the timer going.
