@@ -197,6 +197,15 @@ def test_after_the_map_of_another_ct_its_ct_stays(result, view, tmp_path, delete
     assert composite().GetBackgroundVolumeID() == other.ct.GetID()
 
 
+def test_a_background_that_was_deleted_meanwhile_leaves_no_black_views(result, view):
+    mr = add_ct(seed=1, name="MR")
+    composite().SetBackgroundVolumeID(mr.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(mr)
+    view.hide()
+    assert composite().GetBackgroundVolumeID() == result.ct.GetID()
+
+
 def test_a_map_of_another_scene_is_not_taken_for_the_shown_one(result, view, tmp_path):
     view.show(result, SEGMENT, "decoder3")
     added = add_reviewed_case(tmp_path, model="added", ct=add_ct(seed=1, name="CT 2"))
