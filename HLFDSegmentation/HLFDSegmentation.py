@@ -25,6 +25,7 @@ from HLFDSegmentationLib.slicer_readings import Readings
 from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
 from HLFDSegmentationLib.slicer_report import report_request
 from HLFDSegmentationLib.slicer_result_panel import ResultPanel
+from HLFDSegmentationLib.slicer_results import show_alone
 from HLFDSegmentationLib.slicer_review_panel import ReviewPanel
 from HLFDSegmentationLib.slicer_run import SegmentationRun
 from HLFDSegmentationLib.slicer_run_panel import RunPanel
@@ -218,6 +219,8 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         """Keeps a chosen node: with Qt 6 Slicer's connection hears nothing where it has the name of the one before."""
         if self._parameterNode:
             setattr(self._parameterNode, name, node)
+        if name == "result" and (result := SceneResult.of(node)):
+            show_alone(result)
 
     def onModelChosen(self, name: str) -> None:
         """Keeps the chosen model in the parameter node."""

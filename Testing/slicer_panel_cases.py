@@ -109,6 +109,16 @@ def reviewed(slicer_shell, panel, tmp_path):
     return panel
 
 
+def choose_in(selector, node) -> None:
+    """The user chooses a node in a node selector."""
+    from slicer_shell.pyside import QtWidgets
+
+    names = selector.findChild(QtWidgets.QComboBox)
+    index = selector._nodes.index(node)
+    names.setCurrentIndex(index)
+    names.activated.emit(index)
+
+
 def answer(*values) -> None:
     from slicer_shell import dialogs
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from slicer_panel_cases import MODEL, SEGMENT, answer, asked, foreground
+from slicer_panel_cases import MODEL, SEGMENT, answer, asked, choose_in, foreground
 
 
 def red_offset(slicer) -> float:
@@ -76,9 +76,7 @@ def test_of_two_cts_of_one_name_the_chosen_one_is_taken(quick):
     other.SetName(quick.ct.GetName())
     names = quick.ui.inputSelector.findChild(QtWidgets.QComboBox)
     assert [names.itemText(index) for index in range(names.count)].count(other.GetName()) == 2
-    index = names.count - 1
-    names.setCurrentIndex(index)
-    names.activated.emit(index)
+    choose_in(quick.ui.inputSelector, other)
     assert quick.parameters.inputVolume is other
 
 
@@ -368,6 +366,37 @@ def test_a_second_run_into_the_shown_result_shows_its_own_figures(quick):
     quick.wait_for_end()
     assert quick.message == "" and len(result.measures_tables) == 2
     assert quick.ui.measuresTable.mrmlTableNode() is result.measures_table is not first
+
+
+def are_seen(*results) -> list[bool]:
+    """Whether the views show the segments of each result."""
+    return [bool(result.node.GetDisplayNode().GetVisibility()) for result in results]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_of_a_cts_results_the_chosen_one_is_seen(quick, left):
+    """Filled segments of two results over each other cannot be told apart; a user in another module is left alone."""
+    from slicer_cases import add_ct
+
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    own = quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    own.CreateDefaultDisplayNodes()
+    quick.ui.segmentButton.click()
+    if left:
+        quick.leave()
+    quick.wait(lambda: quick.widget.runPanel._run is None)
+    first, second = quick.results()
+    assert are_seen(first, second) == [left, True]
+    if left:
+        quick.open()
+    choose_in(quick.ui.resultSelector, first.node)
+    assert are_seen(first, second) == [True, False] and own.GetDisplayNode().GetVisibility()
+
+    quick.parameters.inputVolume = add_ct(1, "CT 2")
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    assert are_seen(*quick.results()) == [True, False, True]
 
 
 def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
@@ -858,6 +887,25 @@ def test_comparing_two_results(reviewed, tmp_path):
     panel.ui.compareButton.click()
     assert layout.layout == before
     assert foreground(panel.slicer) is panel.result.map_node(SEGMENT, layer)
+
+
+def test_both_compared_results_are_seen_while_they_are_compared(reviewed, tmp_path):
+    from slicer_review_cases import add_reviewed_case
+
+    panel = reviewed
+    others = []
+    for name in ("undistilled", "third"):
+        (tmp_path / name).mkdir()
+        others.append(add_reviewed_case(tmp_path / name, model=name, ct=panel.result.ct))
+    choose_in(panel.ui.resultSelector, others[1].node)
+    choose_in(panel.ui.resultSelector, panel.result.node)
+    panel.parameters.comparedResult = others[0].node
+    assert are_seen(panel.result, *others) == [True, False, False]
+    panel.ui.compareButton.click()
+    assert are_seen(panel.result, *others) == [True, True, False]
+    choose_in(panel.ui.resultSelector, others[1].node)
+    assert not panel.ui.compareButton.checked
+    assert are_seen(panel.result, *others) == [False, False, True]
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ class Comparison:
         self._segment = ""
         self._layout = OwnLayout(scene, LAYOUT, _DESCRIPTION)
         self._running = False
-        self._shown_in: list[tuple[WeakNode, list[str]]] = []
+        self._shown_before: list[tuple[WeakNode, list[str], int]] = []
         self._on_end = on_end
         self._looks_later = False
         self._layout_watch = Watch(self._look_later, vtk.vtkCommand.ModifiedEvent)
@@ -152,10 +152,11 @@ class Comparison:
         for view in self._views:
             view.hide()
         self._chart.restore()
-        for display, view_ids in self._shown_in:
+        for display, view_ids, visibility in self._shown_before:
             if display.node is not None:
                 display.node.SetViewNodeIDs(view_ids)
-        self._shown_in.clear()
+                display.node.SetVisibility(visibility)
+        self._shown_before.clear()
         for watch in (self._layout_watch, self._scene_watch):
             watch.follow(None)
         if self._running:
@@ -190,7 +191,8 @@ class Comparison:
             composites.append(slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(slice_node))
             display = result.node.GetDisplayNode()
             if display is not None:
-                self._shown_in.append((WeakNode(display), list(display.GetViewNodeIDs())))
+                before = WeakNode(display), list(display.GetViewNodeIDs()), display.GetVisibility()
+                self._shown_before.append(before)
         link_views(self._scene, composites)
 
     def _show_each_in_its_view(self) -> None:
@@ -201,6 +203,7 @@ class Comparison:
                 continue  # Deleted meanwhile.
             if list(display.GetViewNodeIDs()) != [slice_node.GetID()]:
                 display.SetViewNodeIDs([slice_node.GetID()])
+            display.SetVisibility(True)
 
     def _begin_at_most_attention(self, segment: str, layer: str) -> None:
         if not self.running:

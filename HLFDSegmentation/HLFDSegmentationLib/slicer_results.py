@@ -260,6 +260,19 @@ def show_3d(node: slicer.vtkMRMLSegmentationNode, shown: bool) -> None:
         node.GetNthDisplayNode(index).SetVisibility3D(shown)
 
 
+def show_alone(result: SceneResult) -> None:
+    """Shows a result's segments, and hides those of its CT's other results, but for what single views alone show.
+
+    Filled segments of two results over each other cannot be told apart.
+    """
+    for each in SceneResult.all(result.node.GetScene()):
+        if each == result or (each.ct is not None and each.ct is result.ct):
+            for index in range(each.node.GetNumberOfDisplayNodes()):
+                display = each.node.GetNthDisplayNode(index)
+                if each == result or not display.GetViewNodeIDs():
+                    display.SetVisibility(each == result)
+
+
 def add_node(beside: slicer.vtkMRMLNode, class_name: str, name: str) -> slicer.vtkMRMLNode:
     """A new node with a name of its own, in the study (or folder) of another node in the subject hierarchy."""
     scene = beside.GetScene()
