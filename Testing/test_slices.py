@@ -11,7 +11,9 @@ import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
+from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDTrainingLib import stored_slices
 from HLFDTrainingLib.augmentation import anatomical_changes
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
@@ -54,6 +56,30 @@ def test_a_stored_slice_that_is_cut_short_is_read_again(kept, case, tmp_path):
     stored.write_bytes(whole[:kept])
     assert torch.equal(dataset(case, tmp_path)[0, 2][0], first)
     assert len(stored.read_bytes()) == len(whole)
+
+
+@pytest.mark.parametrize("kept", [0, 5, None])
+def test_which_slices_have_labels_is_looked_for_once(kept, case, tmp_path, monkeypatch):
+    """Reading all annotations again takes minutes whenever a training goes on. What is cut short is read again."""
+    found = list_slices([case], TASK, tmp_path)
+    assert found == list_slices([case], TASK) and {item.labelled for item in found} == {True, False}
+    (stored,) = tmp_path.iterdir()
+    stored.write_bytes(stored.read_bytes()[:kept])
+    reads = []
+    monkeypatch.setattr(stored_slices, "read_label", lambda path: reads.append(path) or read_label(path))
+    assert list_slices([case], TASK, tmp_path) == found
+    assert reads == ([] if kept is None else [case.label])
+
+
+def test_which_slices_have_labels_is_looked_for_again_where_that_changed(tmp_path):
+    (case,) = find_cases(write_cases(tmp_path / "cases", 1), TASK)
+    found = list_slices([case], TASK, tmp_path)
+    others = replace(case, labels=dict.fromkeys(case.labels, ()))
+    assert not any(item.labelled for item in list_slices([others], TASK, tmp_path))
+    label = sitk.ReadImage(str(case.label))
+    sitk.WriteImage(label * 0, str(case.label))
+    assert len(found) == len(list_slices([case], TASK, tmp_path)) and any(item.labelled for item in found)
+    assert not any(item.labelled for item in list_slices([case], TASK, tmp_path))
 
 
 def test_a_slice_that_could_not_be_stored_leaves_nothing(case, tmp_path, monkeypatch):

@@ -13,12 +13,13 @@ import torch
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.label_files import read_label
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, write_json
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import Case, classes_of
 from .ct_fingerprints import files_in
+from .process_files import read_object
 from .weights_files import writing
 
 EMPTY_SLICES = 0.25
@@ -34,17 +35,38 @@ class SliceItem:
     labelled: bool
 
 
-def list_slices(cases: Sequence[Case], task: Task) -> list[SliceItem]:
-    """Every axial slice of the cases, in order. Only the annotations are read."""
-    items = []
-    for case in cases:
-        image = read_label(case.label)
-        # The annotation lies on the CT's grid, so its own slices are the CT's.
-        annotation = AxialSlices(image, task).labels_of(image)
-        annotated = np.isin(annotation, [value for value, names in case.labels.items() if names])
-        labelled = np.any(annotated, axis=(1, 2))
-        items += [SliceItem(case, index, bool(any_label)) for index, any_label in enumerate(labelled)]
-    return items
+def list_slices(cases: Sequence[Case], task: Task, folder: Path | None = None) -> list[SliceItem]:
+    """Every axial slice of the cases, in order. Only the annotations are read.
+
+    Args:
+        cases: the cases.
+        task: their task.
+        folder: keeps what was found, so that an annotation which has not changed is not read again.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    found = {case.name: _kept_labelled(case, task, folder) if folder else _labelled(case, task) for case in cases}
+    return [SliceItem(case, index, labelled) for case in cases for index, labelled in enumerate(found[case.name])]
+
+
+def _kept_labelled(case: Case, task: Task, folder: Path) -> list[bool]:
+    """`_labelled`, from a file in the folder where it is there."""
+    path = folder / f"{_digest((_stamp(case.label), sorted(case.labels.items())))[:32]}.json"
+    kept = read_object(path)
+    if kept is None:
+        kept = {"labelled": _labelled(case, task)}
+        write_json(path, kept)
+    return kept["labelled"]
+
+
+def _labelled(case: Case, task: Task) -> list[bool]:
+    """Of each axial slice of a case, the most inferior first, whether a label is in it."""
+    image = read_label(case.label)
+    # The annotation lies on the CT's grid, so its own slices are the CT's.
+    annotation = AxialSlices(image, task).labels_of(image)
+    annotated = np.isin(annotation, [value for value, names in case.labels.items() if names])
+    return np.any(annotated, axis=(1, 2)).tolist()
 
 
 def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceItem]:
@@ -123,7 +145,8 @@ class StoredSlices:
         self.task = task
         self.folder = folder
         self.read = SliceReader(task)
-        self.stamps = {case.name: _stamp(case) for case in {item.case.name: item.case for item in items}.values()}
+        cases = {item.case.name: item.case for item in items}.values()
+        self.stamps = {case.name: _stamp(case.ct, case.label) for case in cases}
         self._digests = {name: _digest(stamp) for name, stamp in self.stamps.items()}
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
@@ -172,7 +195,7 @@ class StoredSlices:
         return self.folder / f"{_digest(identity)[:32]}.pt"
 
     def _check_unchanged(self, case: Case) -> None:
-        if _stamp(case) != self.stamps[case.name]:
+        if _stamp(case.ct, case.label) != self.stamps[case.name]:
             raise CasesError(
                 f"Case {case.name}: its CT or its label was changed while it was learned from, so that what is learned "
                 "from now on could not be compared with what was before. Restore the files and continue (in a terminal "
@@ -184,8 +207,8 @@ def _digest(value: object) -> str:
     return sha256(repr(value).encode()).hexdigest()
 
 
-def _stamp(case: Case) -> list[tuple[str, int, int]]:
-    """What changes with the files of a case."""
-    files = [file for path in (case.ct, case.label) for file in (sorted(files_in(path)) if path.is_dir() else [path])]
+def _stamp(*paths: Path) -> list[tuple[str, int, int]]:
+    """What changes with files, and with those in folders."""
+    files = [file for path in paths for file in (sorted(files_in(path)) if path.is_dir() else [path])]
     states = [(str(file), file.stat()) for file in files]
     return [(file, state.st_size, state.st_mtime_ns) for file, state in states]

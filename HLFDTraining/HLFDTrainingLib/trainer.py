@@ -114,7 +114,7 @@ class TrainingRun:
             keep_given_weights(self.folder, self.plan, self.split)
             keep_patients_by_ct(self.folder, self.split)
         self.processes.wait()
-        self.listed = list_slices(self.split.train, self.plan.task)
+        self.listed = list_slices(self.split.train, self.plan.task, self.slices)
         training = SliceDataset(
             chosen_slices(self.listed, self.plan.seed),
             self.plan.task,
@@ -122,7 +122,8 @@ class TrainingRun:
             augmentation=self.plan.augmentation,
             seed=self.plan.seed,
         )
-        validation = SliceDataset(list_slices(self.split.validation, self.plan.task), self.plan.task, self.slices)
+        validated = list_slices(self.split.validation, self.plan.task, self.slices)
+        validation = SliceDataset(validated, self.plan.task, self.slices)
         check_slices(training, validation)
         self._report_plan(training)
         self._fill_cache(training, validation)
