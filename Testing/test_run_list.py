@@ -10,6 +10,7 @@ import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDTrainingLib.process_identity import computer_name, start_of
+from HLFDTrainingLib.run_events import LAST_BYTES
 from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run
 from HLFDTrainingLib.run_progress import progress_of, seconds_left
 
@@ -65,6 +66,17 @@ def test_runs_are_listed_from_the_last_changed_on(tmp_path):
         make_run(tmp_path / name, {"event": "stopped"}, changed=changed)
     assert [row.name for row in list_runs(tmp_path)] == ["new", "middle", "old"]
     assert [row.changed for row in list_runs(tmp_path)] == [300.0, 200.0, 100.0]
+
+
+def test_a_finished_run_of_many_epochs_shows_the_last_one(tmp_path):
+    """Of a long training no more is read than that takes."""
+    run = make_run(tmp_path / "long", BEGUN, *(epoch("student", 3) for _ in range(2000)), epoch("student", 4))
+    with open(run / "events.jsonl", "a") as events:
+        events.write(json.dumps({"event": "finished"}) + "\n")
+    (run / "result.json").write_text("{}")
+    assert (run / "events.jsonl").stat().st_size > LAST_BYTES
+    row = describe_run(run)
+    assert (row.state, row.stage, row.epoch, row.epochs, row.seconds_left) == ("finished", "student", 4, 4, None)
 
 
 def test_states_and_sentences(tmp_path):

@@ -15,7 +15,7 @@ from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .installed_note import noted_model
 from .run_folder import RunFolder
-from .run_list import list_runs, run_name
+from .run_list import run_folders, run_name
 
 Role = Literal["teacher", "student"]
 
@@ -41,7 +41,7 @@ class GivenModel:
 
 def given_models(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
     """What can be taken as teacher or student of a task: runs first, the newest before the others."""
-    runs = [row.folder for row in list_runs(runs_folder)]
+    runs = run_folders(runs_folder)
     found = (_of_run(role, task, run) for run in runs)
     return [*(model for model in found if model), *_installed(role, task, runs)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, read_object
-from .run_events import Event, all_events
+from .run_events import Event, all_events, last_events
 from .run_progress import seconds_left
 from .run_state import StateName, state_of
 
@@ -58,13 +58,18 @@ def list_runs(folder: Path | str) -> list[RunRow]:
     Raises:
         InputError: the folder cannot be read.
     """
+    return list(map(describe_run, run_folders(folder)))
+
+
+def run_folders(folder: Path | str) -> list[Path]:
+    """The folders of `list_runs`, in the same order; much faster, as no run is read. Raises InputError as that."""
     try:
-        folders = [path for path in Path(folder).iterdir() if _is_run(path)]
+        found = [path for path in Path(folder).iterdir() if _is_run(path)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}. Choose another folder for the runs.") from error
-    return sorted(map(describe_run, folders), key=lambda row: row.changed or 0, reverse=True)
+    return sorted(found, key=lambda path: _changed(ProcessFiles(path)) or 0, reverse=True)
 
 
 def describe_run(folder: Path | str) -> RunRow:
@@ -72,7 +77,7 @@ def describe_run(folder: Path | str) -> RunRow:
     folder = Path(folder)
     files = ProcessFiles(folder)
     name, state = run_name(folder), state_of(folder)
-    started, changed = _time_of(files.plan), max(filter(None, _times(files)), default=None)
+    started, changed = _time_of(files.plan), _changed(files)
     if not files.plan.exists():  # the cases are checked before the plan is written
         return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed)
     try:
@@ -89,7 +94,8 @@ def describe_run(folder: Path | str) -> RunRow:
 def _details(files: ProcessFiles, *, running: bool, finished: bool) -> dict[str, Any]:
     """What plan and events say. Raises KeyError or TypeError where they are damaged."""
     plan = read_object(files.plan) or {}
-    events = all_events(files.events)
+    # Of a training that has ended nothing but its last epoch is told.
+    events = last_events(files.events) if finished else all_events(files.events)
     step = read_object(files.step) if running else None
     return {
         "task": plan["task"]["title"],
@@ -126,9 +132,10 @@ def _is_run(path: Path) -> bool:
     return files.plan.exists() or (files.folder.is_dir() and not is_comparison)
 
 
-def _times(files: ProcessFiles) -> Iterator[float | None]:
-    for path in (files.plan, files.events, files.step, files.log, files.end, files.result):
-        yield _time_of(path)
+def _changed(files: ProcessFiles) -> float | None:
+    """The time of a run's last sign of life."""
+    paths = (files.plan, files.events, files.step, files.log, files.end, files.result)
+    return max(filter(None, map(_time_of, paths)), default=None)
 
 
 def _time_of(path: Path) -> float | None:
