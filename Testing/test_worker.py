@@ -185,8 +185,12 @@ def test_segments_as_the_library_does(client, folder, untrained_package):
     assert [(one.label, one.layer) for one in result.maps] == [(one.label, one.layer) for one in expected.attention]
     for told, one in zip(result.maps, expected.attention):
         image, layer_image = read_raw(told.image), slices.layer_image(one.maps)
-        assert np.allclose(sitk.GetArrayViewFromImage(image), one.maps, atol=1e-5)
-        assert np.allclose(image.GetOrigin(), layer_image.GetOrigin())
+        # What is far from the label is left out, and with it nothing but zeros.
+        shown = np.flatnonzero(one.slices_with_label).tolist()
+        first, last = max(0, shown[0] - 1), min(len(one.maps), shown[-1] + 2)
+        assert np.allclose(sitk.GetArrayViewFromImage(image), one.maps[first:last], atol=1e-5)
+        assert not one.maps[:first].any() and not one.maps[last:].any()
+        assert np.allclose(image.GetOrigin(), layer_image.TransformIndexToPhysicalPoint((0, 0, first)))
         assert told.empty == one.empty
         assert told.focus_segment == (pytest.approx(one.focus.segment) if one.focus else None)
         assert told.organ_ratio == (pytest.approx(one.focus.organ_ratio) if one.focus else None)

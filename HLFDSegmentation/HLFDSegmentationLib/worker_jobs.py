@@ -146,10 +146,17 @@ def _write_maps(segmentation: Segmentation, slices: AxialSlices, folder: Path, t
     maps = []
     for number, layer in enumerate(segmentation.attention):
         tell(WRITING, number / len(segmentation.attention))
-        image = write_raw(slices.layer_image(layer.maps), folder / f"map{number}.raw")
-        maps.append(_layer_map(layer, image))
+        image = _around_label(slices.layer_image(layer.maps), layer.slices_with_label)
+        maps.append(_layer_map(layer, write_raw(image, folder / f"map{number}.raw")))
     tell(WRITING, 1)
     return maps
+
+
+def _around_label(map_image: sitk.Image, slices_with_label: np.ndarray) -> sitk.Image:
+    """The slices of a map that hold its label, and one more on either side: the others are zeros that take memory."""
+    slices = np.flatnonzero(slices_with_label)
+    first, last = max(0, int(slices[0]) - 1), min(len(slices_with_label), int(slices[-1]) + 2)
+    return map_image[:, :, first:last]
 
 
 def _layer_map(layer: LayerAttention, image: RawImage) -> LayerMap:

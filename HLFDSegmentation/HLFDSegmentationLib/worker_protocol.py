@@ -78,8 +78,8 @@ class LayerMap:
     Attributes:
         label: name of the label.
         layer: name of the layer.
-        image: float32 on the layer's own grid; signed, its largest absolute value over the volume is 1. The positive
-            map is `max(0, map)`.
+        image: float32 on the layer's own grid, of the slices that hold the label and one more on either side; signed,
+            its largest absolute value over the volume is 1. The positive map is `max(0, map)`.
         empty: the layer has no positive attention anywhere.
         focus_segment: share of the positive attention inside the segment, 0 to 1; none where it is not defined, as
             are the three below.
