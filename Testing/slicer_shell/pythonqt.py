@@ -8,12 +8,15 @@ does not reach the caller, as in Slicer; it is kept in `signals.slot_errors`.
 import contextlib
 import functools
 import inspect
+import numbers
 import os
 import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 from slicer_shell import dialogs
 from slicer_shell.pyside import QtCore, QtGui, QtNetwork, QtSvg, QtWidgets, shiboken6
@@ -135,7 +138,7 @@ class BoundSignal:
 # ---- properties
 
 
-# 30.7 is taken for an int and None for a string, numpy's numbers for both.
+# Everything is taken for a string or a bool.
 COERCIONS: dict[str, type] = {
     "int": int,
     "uint": int,
@@ -148,8 +151,18 @@ COERCIONS: dict[str, type] = {
 
 
 def coerce(value: Any, type_name: str) -> Any:
-    """The value as a property of the C++ type takes it from Python."""
-    return COERCIONS[type_name](value) if type_name in COERCIONS else value
+    """The value as a property of the C++ type takes it from Python; raises ValueError where it does not.
+
+    For an int 30.7 is taken, numpy's integers are, and numpy's other numbers are not; for a double all numbers.
+    """
+    convert = COERCIONS.get(type_name)
+    if convert is int:
+        is_taken = isinstance(value, numbers.Integral) or type(value) is float
+    else:
+        is_taken = convert is not float or isinstance(value, numbers.Real | np.bool_)
+    if not is_taken:
+        raise ValueError(f"what is of type {type_name} does not accept {value!r} of {type(value).__name__}")
+    return convert(value) if convert else value
 
 
 class PropertyAttribute:
@@ -167,7 +180,11 @@ class PropertyAttribute:
     def __set__(self, instance: Any, value: Any) -> None:
         if not self.writable:
             raise AttributeError(f"property {self.name!r} of {type(instance).__name__} is not writable")
-        if not raw_set_property(instance, self.name, coerce(value, self.type_name)):
+        try:
+            is_set = raw_set_property(instance, self.name, coerce(value, self.type_name))
+        except ValueError:
+            is_set = False
+        if not is_set:
             raise AttributeError(f"property {self.name!r} of type {self.type_name} does not accept {value!r}")
 
 
@@ -333,7 +350,9 @@ def patch_pyside(classes: list[type]) -> None:
         if "exec_" in vars(cls):
             cls.exec_ = cls.exec  # PySide's own warns that it is deprecated; PythonQt has only this one under Qt 5
         patch_class(cls)
+    # PythonQt leaves this property out, for the sake of the method of that name.
     vars(QtCore.QTimer)["singleShot"].hidden = single_shot
+    vars(QtCore.QTimer)["singleShot"].writable = False
     QtWidgets.QDialogButtonBox.__init__ = make_button_box
     QtCore.QTimer.__init__ = make_timer
     base = QtCore.QObject
