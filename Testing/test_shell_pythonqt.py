@@ -1,4 +1,4 @@
-"""The stand-in of PythonQt: what tests of the panel rely on, as probed on the real one in 3D Slicer."""
+"""The stand-in of PythonQt: what tests of the panel rely on. Testing/real_pythonqt has the real one to compare with."""
 
 import numpy as np
 import pytest
