@@ -193,6 +193,7 @@ class Comparison:
             if display is not None:
                 before = WeakNode(display), list(display.GetViewNodeIDs()), display.GetVisibility()
                 self._shown_before.append(before)
+                display.SetVisibility(True)
         link_views(self._scene, composites)
 
     def _show_each_in_its_view(self) -> None:
@@ -203,7 +204,6 @@ class Comparison:
                 continue  # Deleted meanwhile.
             if list(display.GetViewNodeIDs()) != [slice_node.GetID()]:
                 display.SetViewNodeIDs([slice_node.GetID()])
-            display.SetVisibility(True)
 
     def _begin_at_most_attention(self, segment: str, layer: str) -> None:
         if not self.running:
