@@ -14,7 +14,11 @@ export QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1
 PYTHONHOME=$("$SITE_PACKAGES/../../../bin/python" -c 'import sys; print(sys.base_prefix)')
 export PYTHONHOME
 cd "$HLFD_CHECKOUT"
-[ $# -gt 0 ] || set -- -q -rs Testing/test_slicer_module.py Testing/test_slicer_training_module.py \
-  Testing/test_slicer_cases_panel.py Testing/test_slicer_training_panel.py Testing/test_slicer_outcome.py \
-  Testing/test_slicer_changes.py Testing/test_slicer_comparison.py Testing/test_slicer_attention_review.py
-exec "$REAL_PYTHONQT/host" "$here/run_tests.py" "$@"
+if [ $# -gt 0 ]; then
+  exec "$REAL_PYTHONQT/host" "$here/run_tests.py" "$@"
+fi
+status=0
+for panel in module training_module cases_panel training_panel outcome changes comparison attention_review; do
+  "$REAL_PYTHONQT/host" "$here/run_tests.py" -q "Testing/test_slicer_$panel.py" || status=1
+done
+exit $status
