@@ -164,13 +164,17 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         A node selector of an open panel goes on to another node, which nobody has chosen, when its own is deleted. It
         observes the same event with a lower priority.
         """
-        for name in self.nodeSelectors() if self._parameterNode else ():
-            if self._parameterNode.getValue(name) is node:
-                setattr(self._parameterNode, name, None)
-                later(self.onNodeRemoved)
+        if not self._parameterNode:
+            return
+        isShown = self.shownResult is not None and self.shownResult.ct is node
+        chosen = [name for name in self.nodeSelectors() if self._parameterNode.getValue(name) is node]
+        for name in chosen:
+            setattr(self._parameterNode, name, None)
+        if chosen or isShown:
+            later(self.onNodeRemoved)
 
     def onNodeRemoved(self) -> None:
-        """Called when a node that was chosen is deleted; the panel may be gone by then, too."""
+        """Called when a node that was chosen, or the shown result's CT, is deleted; the panel may be gone by then."""
         if self._parameterNode:
             self.showResult()
 

@@ -269,6 +269,15 @@ def test_a_fault_in_tidying_up_gives_the_button_back(quick, monkeypatch):
 # Segments
 
 
+def test_the_panel_tells_at_once_that_the_results_ct_was_deleted(reviewed):
+    """Also where another CT is chosen to be segmented."""
+    reviewed.parameters.inputVolume = add_ct(1, "CT 2")
+    assert "no longer in the scene" not in reviewed.ui.notesLabel.text
+    slicer.mrmlScene.RemoveNode(reviewed.result.ct)
+    slicer.app.processEvents()
+    assert "The CT of this result is no longer in the scene" in reviewed.ui.notesLabel.text
+
+
 def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
     result = run(quick)
     key = result.segment_id("liver")
