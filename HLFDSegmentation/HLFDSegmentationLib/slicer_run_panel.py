@@ -24,7 +24,7 @@ from .slicer_linked_views import composites_of
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages
 from .slicer_reasons import Reasons
-from .slicer_results import problem_with_output, show_alone
+from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
 from .slicer_scene_result import SceneResult
 from .slicer_shown_volumes import shown_volumes
@@ -274,8 +274,6 @@ class RunPanel(VTKObservationMixin):
             slicer.util.setSliceViewerLayers(background=result.ct)
         parameters.result = result.node
         parameters.showMap = shows_map
-        if is_open:
-            show_alone(result)
 
     def _on_failed(self, sentence: str) -> None:
         self._on_problem(sentence)
