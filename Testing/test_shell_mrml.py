@@ -108,7 +108,7 @@ def test_each_test_has_a_fresh_scene(slicer_shell):
     )
     slicer_shell.app.layoutManager().setLayout(901)
     slicer_shell.app.layoutManager().sliceWidget("Red").mrmlSliceNode().SetSliceOffset(17)
-    from slicer_shell.shell import clear_scene
+    from slicer_shell.scene import clear_scene
 
     clear_scene()
     assert slicer_shell.mrmlScene is scene

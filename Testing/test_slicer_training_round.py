@@ -38,8 +38,9 @@ def start_slicer(slicer_shell, home, monkeypatch):
 
     def start() -> TrainingModule:
         from slicer_shell import shell
+        from slicer_shell.scene import clear_scene
 
-        shell.clear_scene()
+        clear_scene()
         shell.unload_modules()
         forget_modules()
         return TrainingModule(slicer_shell, home / "trainings")

@@ -29,7 +29,6 @@ TABLE, RELOAD, SAMPLES = (
     "nothing is reloaded here",
     "there are no Sample Data here",
 )
-FILES = "files are loaded by Slicer's application, which is not here"
 NOT_HERE = {
     "test_list_and_table_are_as_high_as_what_is_in_them": TABLE,
     "test_the_measures_have_headings_and_cannot_be_typed_over": TABLE,
@@ -39,8 +38,6 @@ NOT_HERE = {
     "test_reloading_one_module_leaves_neither_with_classes_of_before": RELOAD,
     "test_sample_data_are_registered_and_taken_from_the_cache": SAMPLES,
     "test_a_generated_ct_that_cannot_be_made_is_told": SAMPLES,
-    "test_student_is_installed_and_chosen_and_segments_an_unseen_case_beside_its_truth": FILES,
-    "test_a_test_case_that_is_gone_is_told_when_segmenting": FILES,
 }
 """Tests, whole or with one parameter, of what this program has not."""
 

@@ -74,6 +74,7 @@ def slicer_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     slicer = require_shell()
     from slicer_shell import dialogs, shell, signals
     from slicer_shell.packaging_stand_ins import packages
+    from slicer_shell.scene import clear_scene
 
     unexpected: list[str] = []
     real_answered = dialogs.answered
@@ -94,11 +95,11 @@ def slicer_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     signals.slot_errors.clear()
     dialogs.reset()
     packages.reset()
-    shell.clear_scene()
+    clear_scene()
     with same_libraries(), packages.in_place():
         yield slicer
     # In the order of a user who closes the scene and then Slicer.
-    shell.clear_scene()
+    clear_scene()
     shell.unload_modules()
     problems = [f"in a slot or an observer: {error}" for error in signals.slot_errors]
     problems += [f"nobody expected the dialog: {text}" for text in unexpected]

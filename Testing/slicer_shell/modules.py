@@ -2,32 +2,18 @@
 
 # ruff: noqa: N801, N802, N815 (Slicer's names)
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import slicer
 
 from slicer_shell.ctk_widgets import kept
+from slicer_shell.module_files import Module, import_module_file
 from slicer_shell.pyside import QtWidgets
 from slicer_shell.pythonqt import cpp_class
 from slicer_shell.qmrml_widgets import qMRMLWidget
 from slicer_shell.signals import SignalOwner
-
-
-class Module:
-    """One of Slicer's own modules: its name and its real logic."""
-
-    def __init__(self, name: str, logic: object) -> None:
-        self.name = self.title = name
-        self._logic = logic
-
-    def logic(self) -> object:
-        return self._logic
-
-    def widgetRepresentation(self) -> None:
-        """The panels of Slicer's own modules are no part of the stand-in."""
 
 
 @cpp_class
@@ -162,15 +148,4 @@ def load_module_file(path: Path) -> qSlicerScriptedLoadableModule:
     """Load a module file as Slicer does at its start, where the folder of the file is among its module paths."""
     module = qSlicerScriptedLoadableModule(path)
     slicer.app.moduleManager().add(module)
-    return module
-
-
-def import_module_file(path: Path) -> ModuleType:
-    """Import a module file; its folder is on Python's path from now on."""
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = module
-    specification.loader.exec_module(module)
     return module

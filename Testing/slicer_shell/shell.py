@@ -32,8 +32,6 @@ from slicer_shell.scripted_module import make_scripted_module_module
 from slicer_shell.subject_hierarchy import SubjectHierarchyObserver
 from slicer_shell.translation import make_i18n_module
 
-DEFAULT_SLICE_VIEWS = ("Red", "Yellow", "Green")
-
 
 def start() -> ModuleType:
     """Start the stand-in, once a process.
@@ -58,20 +56,6 @@ def start() -> ModuleType:
     slicer.app = Application(application_logic, module_manager, folder)
     slicer.app.subject_hierarchy_observer = SubjectHierarchyObserver(slicer.mrmlScene)
     return slicer
-
-
-def clear_scene() -> None:
-    """Close the scene as the user does, and forget also what that keeps: a fresh scene for the next test."""
-    scene = slicer.mrmlScene
-    scene.GetSubjectHierarchyNode().RemoveAllItems(False)
-    scene.Clear(False)
-    for class_name in ("vtkMRMLScriptedModuleNode", "vtkMRMLSliceNode", "vtkMRMLPlotViewNode", "vtkMRMLTableViewNode"):
-        for node in slicer.util.getNodesByClass(class_name, scene):
-            if node.GetName() not in DEFAULT_SLICE_VIEWS:
-                scene.RemoveNode(node)
-    slicer.app.layoutManager().reset()
-    slicer.app.userSettings().clear()
-    slicer.dicomDatabase.files.clear()
 
 
 def unload_modules() -> None:

@@ -12,6 +12,7 @@ import pytest
 import qt
 import slicer
 
+from slicer_shell.io_manager import IOManager
 from slicer_shell.layout import LayoutManager
 from slicer_shell.modules import ModuleManager
 from slicer_shell.signals import SignalOwner
@@ -36,7 +37,7 @@ class ModuleSelector:
     def leave(self) -> None:
         """Leave the module that is open."""
         module = slicer.app.moduleManager().module(self.selectedModule) if self.selectedModule else None
-        if module is not None and module.panel is not None:
+        if getattr(module, "panel", None) is not None:
             module.call("exit")
             slicer.app.main_window.takeCentralWidget()
         self.selectedModule = ""
@@ -70,6 +71,7 @@ class Application(SignalOwner):
         self._application, self._logic = application, logic
         self._module_manager = ModuleManager()
         self._layout_manager = LayoutManager(logic)
+        self._io_manager = IOManager(logic)
         self._loader = qt.QUiLoader()
         self.temporaryPath, self.cachePath = str(folder / "temporary"), str(folder / "cache")
         self.main_window = MainWindow()
@@ -94,8 +96,8 @@ class Application(SignalOwner):
     def layoutManager(self) -> LayoutManager:
         return self._layout_manager
 
-    def coreIOManager(self) -> None:
-        pytest.skip("files are read and written by Slicer's application, which is not here")
+    def coreIOManager(self) -> IOManager:
+        return self._io_manager
 
     def topLevelWidgets(self) -> list:
         return [self.main_window]

@@ -2,32 +2,15 @@
 
 # ruff: noqa: N802 (Slicer's names)
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import qt
 import slicer
 
+from slicer_shell.module_files import Module, import_module_file
 from slicer_shell.signals import SignalOwner
-
-
-class Module:
-    """One of Slicer's own modules: its name and its real logic."""
-
-    panel = None
-
-    def __init__(self, name: str, logic: object) -> None:
-        self.name = self.title = name
-        self._logic = logic
-
-    def logic(self) -> object:
-        return self._logic
-
-    def widgetRepresentation(self) -> None:
-        """The panels of Slicer's own modules are not here."""
 
 
 class ScriptedModule:
@@ -104,15 +87,4 @@ def load_module_file(path: Path) -> ScriptedModule:
     """Load a module file as Slicer does at its start."""
     module = ScriptedModule(path)
     slicer.app.moduleManager().add(module)
-    return module
-
-
-def import_module_file(path: Path) -> ModuleType:
-    """Import a module file; its folder is on Python's path from now on."""
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = module
-    specification.loader.exec_module(module)
     return module

@@ -24,7 +24,6 @@ from slicer_shell.libraries import (
 from slicer_shell.packaging_stand_ins import make_packaging_module, make_pytorch_module
 from slicer_shell.subject_hierarchy import SubjectHierarchyObserver
 
-DEFAULT_SLICE_VIEWS = ("Red", "Yellow", "Green")
 FONT_SIZE = 9
 
 
@@ -61,19 +60,6 @@ def start(application: object = None) -> ModuleType:
     # A node selector lets go of what is deleted; Slicer's does, with this priority.
     slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAboutToBeRemovedEvent, _let_go, -10.0)
     return slicer
-
-
-def clear_scene() -> None:
-    """Close the scene as the user does, and forget also what that keeps."""
-    scene = slicer.mrmlScene
-    scene.GetSubjectHierarchyNode().RemoveAllItems(False)
-    scene.Clear(False)
-    for class_name in ("vtkMRMLScriptedModuleNode", "vtkMRMLSliceNode", "vtkMRMLPlotViewNode", "vtkMRMLTableViewNode"):
-        for node in slicer.util.getNodesByClass(class_name, scene):
-            if node.GetName() not in DEFAULT_SLICE_VIEWS:
-                scene.RemoveNode(node)
-    slicer.app.layoutManager().reset()
-    slicer.app.userSettings().clear()
 
 
 def unload_modules() -> None:
