@@ -6,6 +6,7 @@ import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.doubts import (
+    absence_cautions,
     anatomy_doubts,
     class_voxels,
     contrast_cautions,
@@ -181,7 +182,7 @@ def test_pieces_that_the_end_of_a_tilted_ct_cuts_apart_are_kept(monkeypatch):
 
 
 def test_hardly_anything_of_an_organ():
-    """With its tumors; nothing at all is no doubt."""
+    """With its tumors; nothing at all is told elsewhere."""
     labels = np.zeros((2, 10, 10), np.uint8)
     assert little_doubts(class_voxels(labels, TASK), TASK, 1.0) == []
     labels[0, :2] = LIVER
@@ -189,6 +190,18 @@ def test_hardly_anything_of_an_organ():
     (doubt,) = little_doubts(class_voxels(labels, TASK), TASK, 1.0)
     assert "Only 30.0 mL of liver with liver tumor was found" in doubt
     assert little_doubts(class_voxels(labels, TASK), TASK, 2.0) == []
+
+
+def test_an_organ_that_was_not_found_is_told():
+    """A measure of 0 mL beside "0 lesions" reads as if it were healthy."""
+    labels = np.zeros((2, 10, 10), np.uint8)
+    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK)
+    assert "No liver and no kidney was found" in caution
+    labels[0, 0, 0] = LIVER
+    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK)
+    assert "No kidney was found" in caution and "the model has missed it" in caution
+    labels[0, 0, 1] = KIDNEY_TUMOR
+    assert absence_cautions(class_voxels(labels, TASK), TASK) == []
 
 
 def test_a_few_voxels_of_an_organ_are_not_told_as_none():

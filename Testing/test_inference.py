@@ -211,6 +211,27 @@ def test_what_a_single_thin_slice_alone_shows_is_not_told(slices, stays):
     assert np.array_equal(sitk.GetArrayFromImage(segmenter().segment(ct).labels), expected(ct))
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_a_region_is_labeled_and_the_rest_is_seen_all_the_same(orientation):
+    """What of an organ lies outside of a region is neither labeled nor does its absence seem a doubt."""
+    ct = sitk.DICOMOrient(patient(pieces=(*LIVER_WITH_TUMOR, *KIDNEYS)), orientation)
+    whole = segmenter().segment(ct)
+    around_tumor = np.argwhere(sitk.GetArrayViewFromImage(whole.labels) == LIVER_TUMOR)
+    region = tuple(slice(low, high + 1) for low, high in zip(around_tumor.min(axis=0), around_tumor.max(axis=0)))
+    found = segmenter().segment(ct, region=region, attention=True)
+    inside = np.zeros(sitk.GetArrayViewFromImage(ct).shape, bool)
+    inside[region] = True
+    assert np.array_equal(
+        sitk.GetArrayViewFromImage(found.labels), np.where(inside, sitk.GetArrayViewFromImage(whole.labels), 0)
+    )
+    assert {layer.label for layer in found.attention} == {"liver tumor"}
+    assert found.cautions == whole.cautions and found.notes == whole.notes
+
+
+def test_that_nothing_was_found_is_told():
+    assert any("No liver and no kidney was found" in caution for caution in segmenter().segment(patient()).cautions)
+
+
 @pytest.mark.parametrize("threshold", [0, 1, -0.2, 1.5, float("nan")])
 def test_impossible_threshold(threshold):
     with pytest.raises(InputError, match="between 0 and 1"):

@@ -139,21 +139,46 @@ def test_what_stretches_does_not_change_the_patient_but_the_place(tmp_path):
 # Region of interest
 
 
-def test_a_region_of_interest_cuts_out_the_voxels_that_it_touches(tmp_path):
+def test_a_region_of_interest_is_the_voxels_that_it_touches():
     loaded = image("straight")
-    node = add_volume(loaded)
     first, last = (2, 1, 3), (6, 4, 5)
     corners = [
         (LPS_TO_RAS @ [*loaded.TransformContinuousIndexToPhysicalPoint([i + half for i in index]), 1])[:3]
         for index, half in ((first, -0.4), (last, 0.4))
     ]
     roi = add_roi(np.mean(corners, axis=0), np.abs(np.subtract(*corners)))
-    part = ct.part_of(node, roi)
-    assert part.extent == (2, 6, 1, 4, 3, 5)
+    assert ct.part_of(add_volume(loaded), roi).region == (2, 6, 1, 4, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("direction", "up"),
+    [((1, 0, 0, 0, 1, 0, 0, 0, 1), 2), ((1, 0, 0, 0, 0, 1, 0, -1, 0), 1), ((0, 0, 1, 1, 0, 0, 0, 1, 0), 1)],
+    ids=["axial", "coronal", "sagittal"],
+)
+def test_the_network_is_given_whole_axial_slices_around_a_region(direction, up, tmp_path):
+    """It has learned from whole slices, and would find little in a box that is cut out of them."""
+    loaded = sitk.GetImageFromArray(np.random.default_rng(0).integers(-100, 100, (20, 21, 22), np.int16))
+    loaded.SetSpacing((4.0, 4.0, 4.0))
+    loaded.SetDirection(direction)
+    center = LPS_TO_RAS @ [*loaded.TransformIndexToPhysicalPoint((10, 10, 10)), 1]
+    part = ct.part_of(add_volume(loaded), add_roi(center[:3], (4, 4, 4)))
+    assert part.region == (10, 10, 10, 10, 10, 10)
+    slices = [slice(None)] * 3
+    slices[up] = slice(7, 14)  # 10 mm on either side
     seen = told(part, tmp_path)
-    expected = loaded[2:7, 1:5, 3:6]
-    assert same_place(seen, expected)
-    assert np.array_equal(sitk.GetArrayViewFromImage(seen), sitk.GetArrayViewFromImage(expected))
+    assert same_place(seen, loaded[tuple(slices)])
+    assert np.array_equal(sitk.GetArrayViewFromImage(seen), sitk.GetArrayViewFromImage(loaded[tuple(slices)]))
+
+
+def test_of_a_ct_that_lies_askew_a_region_takes_all_slices():
+    """The network's slices, across the patient, are cut through many of its own."""
+    node = add_volume(image("straight"))
+    add_transform(turn(30, "x"), node)
+    part = ct.part_of(node, add_roi((0, 0, 0), (5000, 5000, 5000)))
+    assert part.extent == part.whole
+    center = np.array(part.voxel_to_world @ [5, 4, 0, 1])[:3]
+    part = ct.part_of(node, add_roi(center, (0.5, 0.5, 0.5)))
+    assert part.region != part.whole and part.extent == part.whole
 
 
 def test_a_region_as_large_as_voxels_takes_those_voxels_only():
@@ -163,7 +188,7 @@ def test_a_region_as_large_as_voxels_takes_those_voxels_only():
         for index in ((1.5, 2.5, 0.5), (4.5, 5.5, 3.5))
     )
     part = ct.part_of(node, add_roi((low + high) / 2, np.abs(high - low)))
-    assert part.extent == (2, 4, 3, 5, 1, 3)
+    assert part.region == (2, 4, 3, 5, 1, 3)
 
 
 @pytest.mark.parametrize("transformed", [False, True])
@@ -186,14 +211,14 @@ def test_a_turned_region_gets_the_box_around_it_in_the_cts_own_voxels(transforme
         inside.append(loaded.TransformPhysicalPointToContinuousIndex(point))
     low, high = np.min(inside, axis=0), np.max(inside, axis=0)
     expected = [round(end) for ends in zip(low, high) for end in ends]
-    extent = ct.part_of(node, roi).extent
+    extent = ct.part_of(node, roi).region
     # The samples do not reach the region's very corners.
     assert all(0 <= (e - x if i % 2 == 0 else x - e) <= 1 for i, (x, e) in enumerate(zip(extent, expected)))
 
 
 def test_a_region_that_reaches_beyond_the_ct_is_cut_to_it():
     part = ct.part_of(add_volume(image()), add_roi((0, 0, 0), (5000, 5000, 5000)))
-    assert part.extent == (0, 10, 0, 8, 0, 6)
+    assert part.region == part.extent == (0, 10, 0, 8, 0, 6)
 
 
 @pytest.mark.parametrize("region", [((900, 0, 0), (10, 10, 10)), ((0, 0, 0), (0, 0, 0))])

@@ -40,6 +40,7 @@ from test_bad_ct import stack, write_series
 run_module = Later("HLFDSegmentationLib.slicer_run")
 report = Later("HLFDSegmentationLib.slicer_report")
 scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
+slicer_ct = Later("HLFDSegmentationLib.slicer_ct")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
 
@@ -265,13 +266,31 @@ def test_only_the_region_of_interest_is_segmented(client, scene_with_ct, untrain
     middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
     roi = add_roi(middle, (size[0] / 2, size[1], size[2]))
     (result,) = Told(client, scene_with_ct, untrained_package, roi_node=roi).drive().finished
-    box = (slice(None), slice(None), slice(16, 48))
-    image = blob_case(0, SLICES)[0][16:48, :, :]
-    expected = np.zeros((SLICES, 64, 64), np.uint8)
-    expected[box] = segmented_by_the_library(untrained_package, image)
+    expected = segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0]).copy()
+    assert expected[:, :, :16].any()
+    expected[:, :, :16] = expected[:, :, 48:] = 0
     for label in TASK.labels:
         if (expected == label.value).any():
             assert np.array_equal(exported(result, label.name), expected == label.value)
+
+
+def test_what_is_found_in_a_region_is_what_is_found_there_in_the_whole_ct(client, scene_with_ct, untrained_package):
+    """Also where the box holds nothing but a piece of an organ: the network sees whole slices."""
+    (whole,) = Told(client, scene_with_ct, untrained_package).drive().finished
+    bounds = np.zeros(6)
+    scene_with_ct.GetRASBounds(bounds)
+    middle, size = bounds.reshape(3, 2).mean(axis=1), np.ptp(bounds.reshape(3, 2), axis=1)
+    roi = add_roi(middle, (size[0] / 4, size[1] / 4, size[2] / 4))
+    told = Told(client, scene_with_ct, untrained_package, roi_node=roi, probabilities=True).drive()
+    (result,) = told.finished
+    part = slicer_ct.part_of(scene_with_ct, roi)
+    box = slicer_ct.box_within(part.region, part.whole)
+    inside = np.zeros(exported(whole, whole.segments[0]).shape, bool)
+    inside[box] = True
+    assert result.segments
+    for segment in result.segments:
+        assert np.array_equal(exported(result, segment), exported(whole, segment) & inside)
+    assert {slicer.util.arrayFromVolume(node).shape for node in result.probabilities} == {inside[box].shape}
 
 
 def test_a_region_within_one_organ_is_not_taken_for_what_is_not_in_hu(client, untrained_package):
@@ -439,7 +458,8 @@ def test_the_report_of_a_region_knows_that_nothing_was_changed(
     roi = add_roi(middle, (size[0] / 2, size[1], size[2]))
     (result,) = Told(client, scene_with_ct, untrained_package, roi_node=roi).drive().finished
     assert result.segments
-    assert report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings == ()
+    warnings = report.report_request(result, [], tmp_path / "report.html", tmp_path).warnings
+    assert warnings == tuple(result.newest_run.cautions)
 
 
 def test_segments_without_voxels_are_not_reported_as_empty(

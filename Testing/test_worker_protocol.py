@@ -66,9 +66,20 @@ MEASURES = SegmentMeasures(
 
 REQUESTS = [
     SegmentRequest(
-        IMAGE, "/models/a", "cuda:0", 0.3, True, False, "/tmp/job", False, True, ("/data/患者/1.dcm", "/data/2.dcm")
+        IMAGE,
+        "/models/a",
+        "cuda:0",
+        0.3,
+        True,
+        False,
+        "/tmp/job",
+        False,
+        (0, 2, 1, 3, 0, 1),
+        IMAGE.grid,
+        True,
+        ("/data/患者/1.dcm", "/data/2.dcm"),
     ),
-    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, False, ()),
+    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, None, IMAGE.grid, False, ()),
     DevicesRequest(),
     ReportRequest(
         IMAGE,

@@ -85,6 +85,12 @@ class AxialVolume:
         self.order.view(own_order)[...] = values
         return image_like(own_order, self._image)
 
+    def within(self, values: np.ndarray, region: tuple[slice, ...]) -> np.ndarray:
+        """Values (Z, Y, X) in axial order, 0 outside of a part [z, y, x] of the image's own array."""
+        inside = np.zeros(self._image.GetSize()[::-1], dtype=bool)
+        inside[region] = True
+        return values * self.order.view(inside)
+
     @cached_property
     def blank(self) -> np.ndarray:
         """Which slices hold one value alone, as those that fill up a CT, beside others: bool (count,)."""

@@ -169,6 +169,17 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     ]
 
 
+def absence_cautions(voxels: np.ndarray, task: Task) -> list[str]:
+    """About organs of which nothing was found, see `class_voxels`: a measure of 0 mL reads as if they were healthy."""
+    absent = [organ.name for organ in task.organs if not voxels[task.values_with_tumors(organ)].any()]
+    if not absent:
+        return []
+    return [
+        f"No {' and no '.join(absent)} was found, so this result says nothing of tumors there. Where the CT shows it, "
+        "the model has missed it."
+    ]
+
+
 def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     """About a CT without contrast medium, where tumors hardly differ from their organ: its kidneys are as dark.
 

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import HLFDError, InputError
+from .worker_protocol import Grid
 
 # Voxels of a CT are between micrometers and centimeters wide; anything else is a header in wrong units.
 SPACING_LIMITS_MM = (0.01, 100.0)
@@ -96,10 +97,10 @@ def check_spacing(spacing: Sequence[float], path: Path) -> None:
         )
 
 
-def untold_grid_cautions(ct: sitk.Image) -> list[str]:
+def untold_grid_cautions(grid: Grid) -> list[str]:
     """About a CT on the grid that programs write which know none. DICOM files tell each part of it."""
-    direction = np.reshape(ct.GetDirection(), (3, 3))
-    plain = ct.GetSpacing() == (1.0, 1.0, 1.0) and not any(ct.GetOrigin())
+    direction = np.reshape(grid.direction, (3, 3))
+    plain = grid.spacing == (1.0, 1.0, 1.0) and not any(grid.origin)
     if not plain or not any(np.array_equal(direction, straight) for straight in NO_TURN):
         return []
     return [

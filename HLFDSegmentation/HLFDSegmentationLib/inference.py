@@ -16,6 +16,7 @@ from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
 from .devices import choose_device, unusable_cards
 from .doubts import (
+    absence_cautions,
     anatomy_doubts,
     class_voxels,
     contrast_cautions,
@@ -89,6 +90,7 @@ class Segmenter:
         self,
         ct: sitk.Image,
         *,
+        region: tuple[slice, ...] | None = None,
         tumor_threshold: float | None = None,
         attention: bool = False,
         signed: bool = False,
@@ -103,6 +105,9 @@ class Segmenter:
 
         Args:
             ct: any orientation, spacing and field of view.
+            region: the part [z, y, x] of the CT's own array that is labeled; without it, all. The network looks at
+                whole slices all the same, which it has learned from, and what makes the result doubtful is looked for
+                in all that it found there.
             tumor_threshold: a voxel is tumor where the probabilities of the tumor labels sum up to at least this
                 value; without it, where a tumor label is the most likely one.
             attention: also make the attention maps of every layer for every label found.
@@ -122,17 +127,20 @@ class Segmenter:
         runner = NetworkRunner(self._network, self.device)
         search = MirroredSearch(slices, self.task)
         segmenting, searching = _shared(_phase(SEGMENTING, progress), slices.count, search.passes)
-        own_labels = slices.to_own(self._classified(runner, slices, tumor_threshold, probabilities, segmenting))
-        own_labels[slices.own.blank] = 0  # they show nothing
-        cleaned = self._cleaned(own_labels, slices.own)
+        seen = slices.to_own(self._classified(runner, slices, tumor_threshold, probabilities, segmenting))
+        seen[slices.own.blank] = 0  # they show nothing
+        cleaned = self._cleaned(seen, slices.own)
+        own_labels = slices.own.within(seen, region) if region else seen
         found = slices.own.image_of(own_labels)
         network_labels = slices.to_canvas(slices.labels_of(found))
         stack = SliceStack(slices.own)
         cautions = self._position_cautions(runner, slices, search, searching)
-        cautions = cautions or self._shape_cautions(slices, own_labels, network_labels)
-        cautions += offset_cautions(sitk.GetArrayViewFromImage(ct))
-        cautions += stack.cautions() + self._contrast_cautions(ct, found) + self._model_cautions(own_labels)
-        notes = _ct_doubts(ct, slices) + stack.doubts() + self._label_doubts(own_labels, slices.own)
+        cautions = cautions or self._shape_cautions(slices, seen)
+        cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
+        cautions += absence_cautions(class_voxels(seen, self.task), self.task)
+        cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
+        notes += self._volume_doubts(seen, slices.own)
         notes += _threshold_notes(tumor_threshold) + cleaned
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += self._device_notes + runner.notes
@@ -185,7 +193,7 @@ class Segmenter:
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices.own)
-        cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels, network_labels)
+        cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
         notes += self._device_notes + runner.notes
@@ -201,15 +209,15 @@ class Segmenter:
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), searching)
         return search.cautions()
 
-    def _shape_cautions(self, slices: AxialSlices, own_labels: np.ndarray, network_labels: np.ndarray) -> list[str]:
+    def _shape_cautions(self, slices: AxialSlices, own_labels: np.ndarray) -> list[str]:
         """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
+        network_labels = slices.to_canvas(slices.labels_of(slices.own.image_of(own_labels)))
         return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
             own_labels[slices.own.between_blank], slices.own.spacing, self.task
         )
 
-    def _contrast_cautions(self, ct: sitk.Image, found: sitk.Image) -> list[str]:
-        hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(found)
-        return contrast_cautions(hu, labels, self.task, float(np.prod(ct.GetSpacing())) / 1000)
+    def _contrast_cautions(self, ct: AxialVolume, labels: np.ndarray) -> list[str]:
+        return contrast_cautions(ct.voxels, labels, self.task, float(np.prod(ct.spacing)) / 1000)
 
     def _cleaned(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         """Cleans labels in the CT's own slices; what is told of that. The CT ends where blank slices begin."""
@@ -223,14 +231,10 @@ class Segmenter:
     def _model_cautions(self, labels: np.ndarray) -> list[str]:
         return model_cautions(class_voxels(labels, self.task), self.task, self._metrics)
 
-    def _label_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
-        """What makes labels doubtful, once they are cleaned: where they end, how large they are."""
+    def _volume_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
+        """How much of an organ or tumor makes labels doubtful, once they are cleaned."""
         voxels, voxel_ml = class_voxels(labels, self.task), float(np.prod(ct.spacing)) / 1000
-        return [
-            *self._cut_doubts(labels, ct),
-            *little_doubts(voxels, self.task, voxel_ml),
-            *anatomy_doubts(voxels, self.task, voxel_ml),
-        ]
+        return little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
 
     def _explain(
         self,
@@ -263,7 +267,7 @@ def _threshold_notes(tumor_threshold: float | None) -> list[str]:
         return []
     return [
         f"As was asked for, a voxel was called tumor from a probability of {tumor_threshold:g} on, in place of "
-        "the most likely label. The model's figures are not of that."
+        "the most likely label, also outside of an organ. The model's figures are not of that."
     ]
 
 

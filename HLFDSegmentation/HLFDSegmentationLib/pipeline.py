@@ -20,6 +20,7 @@ from .measures import SegmentMeasures
 from .model_package import ModelPackage
 from .output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
 from .quantification import measure, write_measures_csv
+from .raw_images import grid_of
 from .report import write_report
 from .segmentation_files import write_image, write_segmentation_nrrd
 from .volumes import AxialSlices
@@ -174,4 +175,4 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     if problem and not force:
         raise InputError(f"{problem} If you are sure that it is a CT, use --force; the report will say so.")
     warnings = [NOT_HU + problem] if problem else []
-    return ct, doubts, warnings if ct.HasMetaDataKey(MODALITY) else warnings + untold_grid_cautions(ct)
+    return ct, doubts, warnings if ct.HasMetaDataKey(MODALITY) else warnings + untold_grid_cautions(grid_of(ct))

@@ -23,7 +23,18 @@ from .worker_protocol import Grid, RawImage, VoxelType
 Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along i, j and k."""
 
+Box = tuple[slice, slice, slice]
+"""A part [k, j, i] of an array."""
+
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+CONTEXT_MM = 10.0
+"""Slices beyond a region of interest are looked at as well, up to here: the network's answers support each other over
+some slices, and what is found in a region's last slice may go on beyond it."""
+
+MAX_TILT_DEGREES = 10.0
+"""The network looks at slices across the patient. Those of a CT that lies askew by more may be cut anew, through many
+of its own: no part of these alone will do."""
 
 # Rounding in files, transforms and regions stays below this; what matters does not.
 TOLERANCE = 1e-3
@@ -34,18 +45,22 @@ RAW_TYPES: dict[str, VoxelType] = {"int8": "int16", "uint8": "uint8", "int16": "
 
 @dataclass(frozen=True, eq=False)
 class CtPart:
-    """A CT volume node, or a box of its voxels, as it was at one moment.
+    """A CT volume node, or those of its slices that hold a region of interest, as it was at one moment.
+
+    The network has learned from whole slices: of a box cut out of them it would find little. So whole slices are
+    handed over, and only the region is labeled.
 
     Slicer may put other voxels into the node while a run goes on, as the browser of a sequence does: what is kept
     here stays.
 
     Attributes:
-        voxels: a view [k, j, i] of the box. Nothing is copied.
-        extent: the box, in the node's voxels.
+        voxels: a view [k, j, i] of the slices. Nothing is copied.
+        extent: the slices, in the node's voxels.
+        region: what is to be labeled of them, in the node's voxels.
         whole: all of the node's voxels.
         voxel_to_own: (4, 4), from the node's voxels to mm in RAS, without its parent transform.
         own_to_world: (4, 4), its parent transform.
-        grid: where the box lies, as the worker is told. Where the parent transform is a rigid movement, it counts:
+        grid: where the slices lie, as the worker is told. Where the parent transform is a rigid movement, it counts:
             it may be what turns the patient upright, and slices must be axial in the patient. What stretches is left
             out, as volumes are measured in the CT that was acquired.
         told_to_own: (4, 4) in RAS, from where the worker believes a point to lie.
@@ -53,6 +68,7 @@ class CtPart:
 
     voxels: np.ndarray
     extent: Extent
+    region: Extent
     whole: Extent
     voxel_to_own: np.ndarray
     own_to_world: np.ndarray
@@ -116,7 +132,8 @@ def part_of(
 
     Args:
         volume_node: the CT.
-        roi_node: only the box of voxels that holds this region of interest; a rotated region gets the box around it.
+        roi_node: only what this region of interest holds is to be labeled; a rotated region gets the box of voxels
+            around it.
 
     Raises:
         InputError: the node cannot be segmented, or the region lies beside it.
@@ -128,16 +145,19 @@ def part_of(
     whole = image.GetExtent()
     own_to_world = _own_to_world(volume_node)
     voxel_to_own = _voxel_to_own(volume_node)
-    extent = _box_around(roi_node, own_to_world @ voxel_to_own, whole) if roi_node is not None else whole
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
     told_to_own = np.linalg.inv(own_to_world) if _is_rigid(own_to_world) else np.eye(4)
+    voxel_to_told = np.linalg.inv(told_to_own) @ voxel_to_own
+    region = _box_around(roi_node, own_to_world @ voxel_to_own, whole) if roi_node is not None else whole
+    extent = _slices_around(region, voxel_to_told, whole)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
     return CtPart(
-        voxels=voxels[_slices(extent, whole)],
+        voxels=voxels[box_within(extent, whole)],
         extent=extent,
+        region=region,
         whole=whole,
         voxel_to_own=voxel_to_own,
         own_to_world=own_to_world,
-        grid=_grid(np.linalg.inv(told_to_own) @ voxel_to_own, extent),
+        grid=_grid(voxel_to_told, extent),
         told_to_own=told_to_own,
     )
 
@@ -209,17 +229,33 @@ def _is_rigid(matrix: np.ndarray) -> bool:
     return np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), rtol=0, atol=TOLERANCE)
 
 
-def _slices(extent: Extent, whole: Extent) -> tuple[slice, ...]:
-    """The box as array slices [k, j, i]."""
-    return tuple(slice(extent[a] - whole[a], extent[a + 1] - whole[a] + 1) for a in (4, 2, 0))
+def box_within(extent: Extent, whole: Extent) -> Box:
+    """Voxels of a larger extent as a part [k, j, i] of its array."""
+    i, j, k = (slice(extent[a] - whole[a], extent[a + 1] - whole[a] + 1) for a in (0, 2, 4))
+    return k, j, i
+
+
+def _slices_around(region: Extent, voxel_to_ras: np.ndarray, whole: Extent) -> Extent:
+    """The axial slices that hold a region, and those up to `CONTEXT_MM` beyond it."""
+    axes = voxel_to_ras[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    cosines = np.abs(axes / spacing)
+    if np.degrees(np.arccos(min(1.0, cosines.max(axis=0).min()))) > MAX_TILT_DEGREES:
+        return whole
+    up = int(cosines[2].argmax())
+    reach = math.ceil(CONTEXT_MM / spacing[up])
+    extent = list(whole)
+    extent[2 * up] = max(whole[2 * up], region[2 * up] - reach)
+    extent[2 * up + 1] = min(whole[2 * up + 1], region[2 * up + 1] + reach)
+    return tuple(extent)
 
 
 def _grid(voxel_to_ras: np.ndarray, extent: Extent) -> Grid:
-    """A box of voxels as the worker is told it.
+    """Voxels as the worker is told them.
 
     Args:
         voxel_to_ras: (4, 4), axes at right angles.
-        extent: the box.
+        extent: which voxels.
     """
     lps = RAS_FROM_LPS @ voxel_to_ras
     spacing = np.linalg.norm(lps[:3, :3], axis=0)

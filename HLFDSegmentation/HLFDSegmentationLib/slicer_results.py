@@ -19,7 +19,7 @@ from .fingerprints import fingerprints
 from .measures import SegmentMeasures, lesion_row, segment_row
 from .raw_voxels import open_voxels
 from .segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
-from .slicer_ct import CtPart
+from .slicer_ct import Box, CtPart, Extent
 from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
     FOCUS_COLUMNS,
@@ -33,9 +33,6 @@ from .slicer_scene_result import (
 )
 from .tasks import Label, Task
 from .worker_protocol import LayerMap, RawImage
-
-Box = tuple[slice, slice, slice]
-"""A part [k, j, i] of an array."""
 
 FOCUS_TYPES = (*[vtk.vtkStringArray] * 2, *[vtk.vtkDoubleArray] * 4, vtk.vtkIntArray)
 """Those of the columns `FOCUS_COLUMNS`."""
@@ -212,18 +209,24 @@ def add_focus(table_node: slicer.vtkMRMLTableNode, names: Mapping[str, str], map
     table.Modified()
 
 
-def new_voxels(image: RawImage) -> vtk.vtkImageData:
-    """An image of the right size for a raw image, to be filled by `fill_voxels`."""
+def cut_rows(table_node: slicer.vtkMRMLTableNode, count: int) -> None:
+    """Leaves the first rows of a table alone, as many as are told."""
+    table_node.GetTable().SetNumberOfRows(count)
+    table_node.GetTable().Modified()
+
+
+def new_voxels(extent: Extent) -> vtk.vtkImageData:
+    """An image as large as an extent, to be filled by `fill_voxels`."""
     voxels = vtk.vtkImageData()
-    voxels.SetDimensions(*image.grid.shape[::-1])
+    voxels.SetDimensions(*(last - first + 1 for first, last in zip(extent[::2], extent[1::2])))
     voxels.AllocateScalars(vtk.VTK_FLOAT, 1)
     return voxels
 
 
-def fill_voxels(voxels: vtk.vtkImageData, image: RawImage) -> None:
-    """Reads a raw image; for a thread of its own, before the voxels are in a scene."""
+def fill_voxels(voxels: vtk.vtkImageData, image: RawImage, box: Box) -> None:
+    """Reads a box of a raw image; for a thread of its own, before the voxels are in a scene."""
     view = vtk_to_numpy(voxels.GetPointData().GetScalars())
-    for plane, read in zip(view.reshape(image.grid.shape), open_voxels(image)):
+    for plane, read in zip(view.reshape(voxels.GetDimensions()[::-1]), open_voxels(image)[box]):
         plane[...] = read
 
 
@@ -234,7 +237,7 @@ def add_probability_node(
     voxels: vtk.vtkImageData,
     segment: str,
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """A new volume with the probability of a segment, 0 to 1, on the CT."""
+    """A new volume with the probability of a segment, 0 to 1, on the region of the CT that was segmented."""
     name = _("{name} {segment} probability").format(name=result.name, segment=segment)
     node = add_node(ct_node, "vtkMRMLScalarVolumeNode", name)
     node.CreateDefaultDisplayNodes()
@@ -244,7 +247,7 @@ def add_probability_node(
     display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     to_first = np.eye(4)
-    to_first[:3, 3] = part.extent[::2]
+    to_first[:3, 3] = part.region[::2]
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(part.voxel_to_own @ to_first))
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     node.SetAndObserveImageData(voxels)
@@ -261,16 +264,15 @@ def show_3d(node: slicer.vtkMRMLSegmentationNode, shown: bool) -> None:
 
 
 def show_alone(result: SceneResult) -> None:
-    """Shows a result's segments, and hides those of its CT's other results, but for what single views alone show.
+    """Shows a result's segments, and hides those of all others, but for what single views alone show.
 
-    Filled segments of two results over each other cannot be told apart.
+    Filled segments of two results over each other cannot be told apart, be they of one CT or of an earlier one.
     """
     for each in SceneResult.all(result.node.GetScene()):
-        if each == result or (each.ct is not None and each.ct is result.ct):
-            for index in range(each.node.GetNumberOfDisplayNodes()):
-                display = each.node.GetNthDisplayNode(index)
-                if each == result or not display.GetViewNodeIDs():
-                    display.SetVisibility(each == result)
+        for index in range(each.node.GetNumberOfDisplayNodes()):
+            display = each.node.GetNthDisplayNode(index)
+            if each == result or not display.GetViewNodeIDs():
+                display.SetVisibility(each == result)
 
 
 def add_node(beside: slicer.vtkMRMLNode, class_name: str, name: str) -> slicer.vtkMRMLNode:

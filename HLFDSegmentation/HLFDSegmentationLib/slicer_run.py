@@ -23,10 +23,9 @@ from .hounsfield import voxels_problem
 from .phases import ADDING, PREPARING
 from .private_folder import remove_tree
 from .slicer_attention_maps import add_map
-from .slicer_ct import CtPart, part_of, write_raw
+from .slicer_ct import Box, CtPart, Extent, box_within, part_of, write_raw
 from .slicer_dicom import dicom_files
 from .slicer_results import (
-    Box,
     add_focus,
     add_focus_table,
     add_measures_table,
@@ -34,6 +33,7 @@ from .slicer_results import (
     add_segmentation_node,
     add_segments,
     box_of_labels,
+    cut_rows,
     fill_voxels,
     fingerprints_of,
     new_voxels,
@@ -52,7 +52,6 @@ from .worker_protocol import (
     LayerMap,
     Probability,
     Progress,
-    RawImage,
     Request,
     SegmentRequest,
     SegmentResult,
@@ -112,7 +111,8 @@ class SegmentationRun:
         tumor_threshold: see `SegmentRequest`.
         attention: also bring the attention maps.
         probabilities: also bring the probability maps.
-        roi_node: segment only the box of voxels around this region of interest.
+        roi_node: label only the box of voxels around this region of interest. The network looks at the whole of its
+            slices all the same.
         output_node: add the segments to this segmentation; without it, a new one is made.
         allow_not_hu: segment an image that does not look like HU without asking. The result is marked all the same.
         on_progress: called with a phase (see `phases`), the share of the whole that is done, 0 to 1, and the seconds
@@ -234,15 +234,22 @@ class SegmentationRun:
     def _run(self) -> Steps[SceneResult]:
         self._on_progress(PREPARING, 0.0, None)
         part = self._look_at_nodes()
-        whole = part_of(self._ct).voxels
-        fingerprint = yield from self._in_thread(voxels_fingerprint, whole)
-        whole_in_hu = self._roi is not None and (yield from self._in_thread(voxels_problem, whole)) is None
-        del whole
+        whole = part_of(self._ct)
+        fingerprint = yield from self._in_thread(voxels_fingerprint, whole.voxels)
+        whole_in_hu = self._roi is not None and (yield from self._in_thread(voxels_problem, whole.voxels)) is None
         folder = self._client.private_folder()
         self._tidy.callback(remove_tree, folder)
         package = yield from self._in_thread(_read_package, Path(self._model))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
-        answer = yield from self._ask(image, folder, whole_in_hu)
+        request = partial(
+            self._request,
+            ct=image,
+            folder=str(folder),
+            region=_region_in(part),
+            whole=whole.grid,
+            whole_in_hu=whole_in_hu,
+        )
+        answer = yield from self._ask(request)
         self._on_progress(ADDING, 1.0, None)
         return (yield from self._add(part, package, answer, fingerprint))
 
@@ -256,18 +263,11 @@ class SegmentationRun:
         self._needed = [node for node in (self._ct, self._output) if node is not None]
         return part
 
-    def _ask(self, image: RawImage, folder: Path, whole_in_hu: bool) -> Steps[SegmentResult]:
+    def _ask(self, request: Callable[..., SegmentRequest]) -> Steps[SegmentResult]:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            request = self._request(
-                ct=image,
-                folder=str(folder),
-                allow_not_hu=allow_not_hu,
-                whole_in_hu=whole_in_hu,
-                dicom_files=dicom_files(self._ct),
-            )
-            self._job = self._client.submit(request)
+            self._job = self._client.submit(request(allow_not_hu=allow_not_hu, dicom_files=dicom_files(self._ct)))
             event = yield from self._end_of_job()
             if isinstance(event, Finished):
                 assert isinstance(event.result, SegmentResult)  # What was asked for.
@@ -346,7 +346,7 @@ class SegmentationRun:
         return result
 
     def _notes(self, part: CtPart) -> list[str]:
-        if self._roi is None or part.extent == part.whole:
+        if self._roi is None or part.region == part.whole:
             return []
         text = _("Only the region '{name}' of the CT was segmented: volumes, lesions and focus are of it alone.")
         return [text.format(name=self._roi.GetName())]
@@ -386,17 +386,25 @@ class SegmentationRun:
     def _add_probability(
         self, result: SceneResult, part: CtPart, told: Probability, names: dict[str, str]
     ) -> Steps[None]:
-        voxels = new_voxels(told.image)
-        yield from self._in_thread(fill_voxels, voxels, told.image)
+        box = box_within(part.region, part.extent)
+        voxels = new_voxels(part.region)
+        yield from self._in_thread(fill_voxels, voxels, told.image, box)
         node = add_probability_node(result, self._ct, part, voxels, names[told.label])
         self._undo.callback(remove_nodes, with_display(node))
         yield from self._pause()
 
     def _add_tables(self, result: SceneResult, part: CtPart, answer: SegmentResult, names: dict[str, str]) -> None:
         note = " ".join(filter(None, (answer.not_hu, *answer.cautions)))
-        add_measures_table(result, self._ct, part, names, answer.measures, note=note)
-        if answer.maps:
-            add_focus(result.focus_table or add_focus_table(result, self._ct), names, answer.maps)
+        self._undo.callback(
+            remove_nodes, [add_measures_table(result, self._ct, part, names, answer.measures, note=note)]
+        )
+        if not answer.maps:
+            return
+        if (table := result.focus_table) is None:
+            table = add_focus_table(result, self._ct)
+            self._undo.callback(remove_nodes, [table])
+        self._undo.callback(cut_rows, table, table.GetNumberOfRows())
+        add_focus(table, names, answer.maps)
 
     def _in_thread(self, work: Callable[..., Value], *arguments: Any) -> Steps[Value]:
         """What a function gives that touches no node, and takes its time beside Slicer."""
@@ -431,6 +439,14 @@ class SegmentationRun:
         self._thread.shutdown(wait=False)
         while not tidied.done():
             yield
+
+
+def _region_in(part: CtPart) -> Extent | None:
+    """What is to be labeled, counted in the voxels that the worker gets; none where it is all of them."""
+    if part.region == part.extent:
+        return None
+    k, j, i = box_within(part.region, part.extent)
+    return i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1
 
 
 def _read_package(folder: Path) -> ModelPackage:

@@ -80,7 +80,7 @@ class Jobs:
             raise NotHUError(not_hu)
         cautions, doubts = series_cautions_and_doubts(request.dicom_files)
         if not request.dicom_files:
-            cautions = [*cautions, *untold_grid_cautions(ct)]
+            cautions = [*cautions, *untold_grid_cautions(request.whole)]
         package, segmenter = self._model.load(request.model, request.device)
         tell(LOADING, 1)
         folder = Path(request.folder)
@@ -88,6 +88,7 @@ class Jobs:
         files = [new_raw(ct, folder / f"probability{label.value}.raw") for label in labels]
         segmentation = segmenter.segment(
             ct,
+            region=_part(request.region) if request.region else None,
             tumor_threshold=request.tumor_threshold,
             attention=request.attention,
             signed=True,
@@ -134,6 +135,11 @@ def _traces(folder: Path) -> list[tuple[str, int, int, int]]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     states = [(str(path), path.stat()) for path in files]
     return [(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in states]
+
+
+def _part(region: tuple[int, ...]) -> tuple[slice, ...]:
+    """A region of the request as a part [z, y, x] of the CT's array."""
+    return tuple(slice(region[axis], region[axis + 1] + 1) for axis in (4, 2, 0))
 
 
 def _read_ct(raw: RawImage) -> sitk.Image:

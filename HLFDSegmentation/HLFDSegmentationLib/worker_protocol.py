@@ -135,8 +135,10 @@ class SegmentRequest:
         probabilities: also make the probability of each label.
         folder: an existing private folder; the results are written there.
         allow_not_hu: segment an image that does not look like CT in HU. Otherwise it fails with kind "not_hu".
-        whole_in_hu: this is a part of a CT that looks like HU as a whole. A part may show nothing but one organ, whose
-            values do not tell.
+        region: the first and last voxel along x, y and z between which the CT is to be labeled; none: all of it. The
+            network looks at the whole of its slices all the same.
+        whole: where the CT lies that these slices are of; its own grid where they are all of it.
+        whole_in_hu: these are slices of a CT that looks like HU as a whole. They may show nothing whose values tell.
         dicom_files: that the CT was loaded from, if they are known; they tell what its voxels do not.
     """
 
@@ -148,6 +150,8 @@ class SegmentRequest:
     probabilities: bool
     folder: str
     allow_not_hu: bool
+    region: tuple[int, int, int, int, int, int] | None
+    whole: Grid
     whole_in_hu: bool
     dicom_files: tuple[str, ...]
 
