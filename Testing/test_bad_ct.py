@@ -375,7 +375,13 @@ def test_missing_data_file(tmp_path, capfd):
 
 
 def test_empty_folder(tmp_path, capfd):
-    assert "holds no files" in refusal(tmp_path, capfd)
+    assert "holds no files. Give" in refusal(tmp_path, capfd)
+
+
+def test_folder_of_folders_as_an_archive_exports_them(tmp_path, capfd):
+    for name in ("S1", "S2"):
+        (tmp_path / name).mkdir()
+    assert "holds no files, only folders (S1, S2). Give the folder that directly holds" in refusal(tmp_path, capfd)
 
 
 def test_folder_without_dicom(tmp_path, capfd):

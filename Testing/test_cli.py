@@ -129,7 +129,9 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     assert volumes["liver tumor"] == pytest.approx((given == 2).sum() * voxel_ml, abs=1e-3)
     report = (output / "report.html").read_text(encoding="utf-8")
     assert "Segmentation from corrected.nii.gz" in report and "Segmented by" not in report
-    assert "encoder1" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "encoder1" in told
+    assert "has no names, so its values were taken: 1 for liver, 2 for liver tumor" in told
 
 
 def test_explain_tells_what_of_a_segmentation_lies_outside_of_the_ct(ct_file, tmp_path, untrained_package):
@@ -221,6 +223,7 @@ def test_explaining_what_the_model_found_is_what_segmenting_shows(ct_file, tmp_p
     assert explain(ct_file, tmp_path / "mine.seg.nrrd", tmp_path / "why", untrained_package) == 0
     found, why = ((tmp_path / name / "attention.csv").read_text() for name in ("found", "why"))
     assert found == why
+    assert "has no names" not in (tmp_path / "why" / "report.html").read_text("utf-8")
 
 
 def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrained_package, capsys):

@@ -20,6 +20,8 @@ SERIES, SERIES_DESCRIPTION = "0020|000e", "0008|103e"
 CT_IMAGE = b"1.2.840.10008.5.1.4.1.1.2"
 """Storage classes of DICOM files with CT images begin like this."""
 
+MOST_FOLDERS_TOLD = 5
+
 SOP_CLASS = b"\x02\x00\x02\x00UI"
 """Begins the entry of a DICOM file's own header that tells its storage class."""
 
@@ -74,8 +76,10 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
     """The files of each series of images in a folder; reports and other DICOM objects without pixels are left out."""
     files = sorted(file for file in folder.iterdir() if file.is_file())
     if not files:
+        below = ", ".join(sorted(path.name for path in folder.iterdir())[:MOST_FOLDERS_TOLD])
         raise InputError(
-            f"The folder {folder} holds no files. Give the folder that directly holds the CT's DICOM files."
+            f"The folder {folder} holds no files{f', only folders ({below})' if below else ''}. Give the folder that "
+            "directly holds the CT's DICOM files."
         )
     series = [
         sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier)

@@ -70,7 +70,14 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
             "made on this CT."
         )
     notes = [f"{1 - share:.0%} of the segmentation lies outside of the CT and does not count."] if share < WHOLE else []
-    return on_ct, _moved_cautions(labels, ct), notes + _resampling_notes(labels, ct)
+    notes += _resampling_notes(labels, ct) + _value_notes(names, shown, task)
+    return on_ct, _moved_cautions(labels, ct), notes
+
+
+def _value_notes(names: Mapping[int, str], shown: list[int], task: Task) -> list[str]:
+    """About values of a file that does not name them: nothing but the order in which they are counted tells them."""
+    taken = [f"{label.value} for {label.name}" for label in task.labels if label.value in shown]
+    return [] if names else [f"The segmentation's file has no names, so its values were taken: {', '.join(taken)}."]
 
 
 def _moved_cautions(labels: sitk.Image, ct: sitk.Image) -> list[str]:

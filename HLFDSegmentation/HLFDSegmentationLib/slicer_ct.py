@@ -244,10 +244,9 @@ def _slices_around(region: Extent, voxel_to_ras: np.ndarray, whole: Extent) -> E
         return whole
     up = int(cosines[2].argmax())
     reach = math.ceil(CONTEXT_MM / spacing[up])
-    extent = list(whole)
-    extent[2 * up] = max(whole[2 * up], region[2 * up] - reach)
-    extent[2 * up + 1] = min(whole[2 * up + 1], region[2 * up + 1] + reach)
-    return tuple(extent)
+    first, last = max(whole[2 * up], region[2 * up] - reach), min(whole[2 * up + 1], region[2 * up + 1] + reach)
+    i, j, k = ((first, last) if axis == up else whole[2 * axis : 2 * axis + 2] for axis in range(3))
+    return i[0], i[1], j[0], j[1], k[0], k[1]
 
 
 def _grid(voxel_to_ras: np.ndarray, extent: Extent) -> Grid:
