@@ -38,6 +38,7 @@ from HLFDTrainingLib.run_events import all_events
 from HLFDTrainingLib.run_state import STOPPED_STATUS
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.stage import Stopped
+from training_runs import take_away
 
 NETWORK = "mobilenetv2-unet"
 PLAN = TrainingPlan(
@@ -251,6 +252,20 @@ def test_the_epochs_of_a_teacher_that_is_given_part_no_comparisons(tmp_path):
     given = replace(PLAN, teacher_weights="/trainings/one")
     folder.begin(given, found, split_by_patient(found))
     folder.begin(replace(given, teacher_epochs=7), found, split_by_patient(found))
+
+
+def test_a_teacher_by_a_path_as_it_was_typed_parts_no_comparisons(tmp_path, monkeypatch):
+    """An earlier version kept it so. Weights that are gone are named as they were typed, too."""
+    found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
+    split = split_by_patient(found)
+    folder = ComparisonFolder(tmp_path / "comparison")
+    monkeypatch.chdir(tmp_path)
+    typed = replace(PLAN, teacher_weights="runs/one")
+    whole = replace(PLAN, teacher_weights=str(tmp_path / "runs" / "one"))
+    for plan in (typed, whole, typed):
+        folder.begin(plan, found, split)
+    with pytest.raises(TrainingError, match=r"its teacher weights is runs/one, and now it is runs/two.*Repeat"):
+        folder.begin(replace(PLAN, teacher_weights="runs/two"), found, split)
 
 
 def test_a_label_that_was_corrected_meanwhile_is_refused(tmp_path):
@@ -510,6 +525,44 @@ def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch
     assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *options]) == STOPPED_STATUS
 
 
+@pytest.fixture
+def teacher_of(command, tmp_path, monkeypatch):
+    """The teacher that a comparison is begun with when these weights are typed."""
+    begun = []
+
+    def begin(_folder, plan, *_arguments, **_options):
+        begun.append(plan.teacher_weights)
+        raise Stopped
+
+    def asked(weights: str) -> str:
+        at = command.index("--teacher-epochs")
+        given = [*command[:at], *command[at + 2 :], "--teacher-weights", weights]
+        assert main([*given, "-o", str(tmp_path / "new"), "--methods", "kd"]) == STOPPED_STATUS
+        return begun[-1]
+
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.compare", begin)
+    return asked
+
+
+def test_workers_that_were_started_in_another_folder_find_the_teacher(teacher_of, finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    assert teacher_of("teacher") == str(finished / "teacher")
+    monkeypatch.chdir(finished / "rows")
+    assert teacher_of("../teacher/teacher/best.pt") == str(finished / "teacher" / "teacher" / "best.pt")
+
+
+def test_an_installed_model_stays_a_name_wherever_the_command_is_given(teacher_of, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    here = tmp_path / "here" / "liver"
+    for folder in (tmp_path / "models" / "liver", here):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here.parent)
+    assert (teacher_of("liver"), teacher_of("no-such-model")) == ("liver", "no-such-model")
+    assert teacher_of("./liver") == str(here)
+    shutil.copytree(finished / "teacher", here, dirs_exist_ok=True)
+    assert teacher_of("liver") == str(here)  # As always, a training comes before a model of its name.
+
+
 def test_table_is_told_where_the_output_knows_few_characters(command, finished, tmp_path, monkeypatch):
     with open(tmp_path / "told.txt", "w", encoding="ascii") as output:
         monkeypatch.setattr(sys, "stdout", output)
@@ -544,6 +597,16 @@ def test_what_cannot_be_compared_is_refused_before_a_case_is_read(command, tmp_p
     assert main([*command, "-o", str(tmp_path / "new"), *wrong]) == 1
     assert told in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_comparison_goes_on_while_its_network_disk_does_not_answer(tmp_path, monkeypatch):
+    folder = ComparisonFolder(tmp_path)
+    course = _Course(folder, [], print, lambda: False)
+    folder.stop_file.touch()
+    with monkeypatch.context() as away:
+        take_away(away, folder.path)
+        assert not course._stopping()
+    assert course._stopping()
 
 
 def test_a_job_that_is_asked_for_again_after_it_was_done_is_not_told_again(tmp_path):

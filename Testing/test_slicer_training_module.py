@@ -614,8 +614,18 @@ def test_a_preparation_that_is_cancelled_leaves_the_panel_as_it_was(preparing):
     assert preparing.ui.estimateButton.text == "Estimate time and memory" and not preparing.ui.estimateLabel.visible
     assert preparing.ui.trainButton.enabled and not preparing.message
     assert preparing.widget.logic.trainings(preparing.runs_folder) == []
-    preparing.widget.cleanup()
+
+
+def test_a_preparation_that_is_cancelled_leaves_no_copies_of_cts(preparing):
+    [draft] = drafts(preparing)
+    assert list(draft.rglob("ct.nrrd"))
+    preparing.ui.estimateButton.click()
     assert drafts(preparing) == []
+    preparing.ui.trainButton.click()
+    preparing.wait(lambda: "Measuring" in preparing.ui.stageLabel.text, 60)
+    assert preparing.ui.trainButton.text == "Cancel" and len(drafts(preparing)) == 1
+    preparing.ui.trainButton.click()
+    assert drafts(preparing) == [] and not preparing.message
 
 
 def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_prepare_is_not(preparing, tmp_path):
@@ -660,6 +670,9 @@ def test_another_plan_ends_a_preparation(preparing):
     assert "Start it again" in preparing.message and preparing.ui.trainButton.enabled
     preparing.parameters.runName = "renamed"
     assert "Start it again" in preparing.message
+    assert len(drafts(preparing)) == 1  # What was written serves the next one,
+    preparing.widget.cleanup()
+    assert drafts(preparing) == []  # and goes with Slicer.
 
 
 def test_closing_the_scene_ends_a_preparation(preparing):

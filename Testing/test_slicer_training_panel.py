@@ -20,6 +20,7 @@ from training_runs import (
     epoch_event,
     plan_event,
     step_event,
+    take_away,
     tell,
     trainer,
     write_preview,
@@ -288,10 +289,10 @@ def test_a_training_whose_folder_was_away_for_a_moment_is_followed_again(panel, 
     started(run)
     panel.panel.set_folder(tmp_path)
     assert panel.panel.running
-    is_dir = Path.is_dir
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "is_dir", lambda path: path != run.path and is_dir(path))
+    with monkeypatch.context() as away:
+        take_away(away, run.path)
         panel.wait(lambda: "no longer there" in panel.message)
+        assert "no longer there" in panel.ui.stageLabel.text and not panel.ui.continueButton.enabled
     panel.wait(lambda: panel.panel.running)
     assert panel.message == "" and panel.ui.trainButton.text == "Stop"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.constant_store import ConstantStore
+from HLFDTrainingLib.constant_store import ConstantStore, _Rows
 from HLFDTrainingLib.distillers import Distiller, build_distiller
 from HLFDTrainingLib.distillers.unified_head import UnifiedHead
 from HLFDTrainingLib.head_learner import HeadLearner
@@ -155,6 +156,26 @@ def test_damaged_constants_are_computed_anew(teacher, teacher_runs, cases_folder
     teacher_runs.clear()
     assert_same(train(tmp_path / "third", cases_folder, plan, tmp_path / "constants"), expected)
     assert teacher_runs == []
+
+
+def test_a_full_disk_keeps_no_more_constants_and_changes_no_bit_of_the_student(
+    teacher, teacher_runs, cases_folder, tmp_path, monkeypatch, caplog
+):
+    """What is kept saves time, and nothing else: a comparison of days must not end by it."""
+    plan = replace(PLAN, method="hlfd", teacher_weights=str(teacher), student_epochs=2)
+    computed = train(tmp_path / "computed", cases_folder, plan)
+    write, written = _Rows.write, []
+
+    def write_until_full(self, *arguments) -> None:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(self)
+        write(self, *arguments)
+
+    monkeypatch.setattr(_Rows, "write", write_until_full)
+    assert_same(train(tmp_path / "full", cases_folder, plan, tmp_path / "constants"), computed)
+    [told] = [record.getMessage() for record in caplog.records if record.name.startswith("HLFD")]
+    assert "the disk is full" in told and str(tmp_path / "constants") in told
 
 
 def test_constants_are_kept_only_where_slices_come_back(cases_folder, tmp_path):

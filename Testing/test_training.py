@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.plan import TrainingPlan
@@ -27,6 +27,7 @@ from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.stop_signal import STOPPING
 from HLFDTrainingLib.trainer import TrainingRun
+from training_runs import take_away
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -177,6 +178,30 @@ def test_teacher_weights_of_another_network_are_refused(finished, cases_folder, 
     plan = replace(PLAN, teacher="resnet50-unet", teacher_weights=str(finished[0].path))
     with pytest.raises(TrainingError, match="is no resnet50-unet"):
         TrainingRun(begin(tmp_path / "run", cases_folder, plan)).run()
+
+
+def test_a_network_disk_that_does_not_answer_does_not_end_a_training(cases_folder, tmp_path, monkeypatch):
+    """After every step it looks whether it is asked to stop."""
+    folder = begin(tmp_path / "run", cases_folder)
+    run = TrainingRun(folder)
+    folder.stop_file.touch()
+    with monkeypatch.context() as away:
+        take_away(away, folder.path)
+        assert not run.stop_requested()
+    assert run.stop_requested()
+
+
+def test_a_case_on_a_disk_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    cases = write_cases(tmp_path / "cases", 4, slices=5)
+    run = TrainingRun(begin(tmp_path / "run", cases))
+
+    def lose_the_disk() -> None:
+        take_away(monkeypatch, cases)
+        raise OSError("the disk does not answer")
+
+    monkeypatch.setattr(run, "read_slices", lose_the_disk)
+    with pytest.raises(CasesError, match=r"Case case\d: .* is no longer there.*Put it back and continue"):
+        run.run()
 
 
 # The command, as a process that is stopped and killed

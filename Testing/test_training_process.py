@@ -23,7 +23,10 @@ from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, ended_by_system
 from HLFDTrainingLib.process_identity import _start_by_ps, computer_name, start_of
 from HLFDTrainingLib.run_lock import RunLock, training_in
+from HLFDTrainingLib.run_state import state_of
 from HLFDTrainingLib.training_process import TrainingProcess
+from HLFDTrainingLib.training_watch import Orders, Watch
+from training_runs import take_away
 
 WAIT = 300
 
@@ -149,6 +152,78 @@ def test_a_trainer_whose_run_is_moved_ends_and_writes_nothing_more(tmp_path, sta
     assert not run.exists()
 
 
+@pytest.fixture
+def watch(tmp_path, monkeypatch) -> Watch:
+    """Of a run whose trainer goes on for a second; in this process, which keeps its own answer to SIGTERM."""
+    monkeypatch.setattr(signal, "signal", lambda *_arguments: None)
+    (tmp_path / "plan.json").write_text("{}")
+    return new_watch(tmp_path)
+
+
+def new_watch(run: Path) -> Watch:
+    return Watch(Orders(RunLock(run).take(), str(run), tuple(python("import time; time.sleep(1)")), 30, 300))
+
+
+def end_of(watch: Watch) -> dict:
+    watch.run()
+    return json.loads(watch.files.end.read_text())
+
+
+def test_a_trainer_is_left_alone_while_its_network_disk_does_not_answer(watch, monkeypatch):
+    take_away(monkeypatch, watch.files.plan, watch.files.stop, watch.files.lock)
+    assert end_of(watch) == {"status": 0, "message": None, "last_line": "", "stop_asked": False}
+
+
+def test_a_single_look_does_not_take_a_run_for_moved(watch, monkeypatch):
+    """As after a night of sleep, when the network is not back yet."""
+    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    watch._look_for_run()
+    time.sleep(0.2)
+    with monkeypatch.context() as away:
+        take_away(away, watch.files.plan)
+        watch._look_for_run()
+        assert not watch.moved
+    time.sleep(0.2)
+    watch._look_for_run()
+    assert not watch.moved
+
+
+def test_a_run_that_was_not_seen_when_its_trainer_began_is_missed_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    (tmp_path / "plan.json").write_text("{}")
+    with monkeypatch.context() as away:
+        take_away(away, tmp_path / "plan.json")
+        watch = new_watch(tmp_path)
+    watch._look_for_run()
+    assert not watch.moved
+    watch.files.plan.unlink()
+    watch._look_for_run()
+    time.sleep(0.2)
+    watch._look_for_run()
+    assert watch.moved
+
+
+def test_only_a_trainer_that_could_not_be_started_is_said_to_need_its_packages(watch, monkeypatch):
+    def fail(*_arguments, **_options) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", fail)
+        assert "could not be started" in end_of(watch)["message"]
+    again = new_watch(watch.files.run)
+    monkeypatch.setattr(again, "_wait", fail)
+    told = end_of(again)["message"]
+    assert "could not be watched any more" in told and "packages" not in told
+
+
+def test_the_state_of_a_run_on_a_disk_that_does_not_answer_is_told(watch, monkeypatch):
+    watch.files.result.write_text("{}")
+    watch.run()
+    assert state_of(watch.files.run).name == "finished"
+    take_away(monkeypatch, watch.files.run)
+    assert state_of(watch.files.run).name == "crashed"
+
+
 def test_given_environment_is_the_trainers(tmp_path, started):
     process = started(
         tmp_path, python("import os; print(os.environ['COLOR'], os.environ.get('HOME'))"), environment={"COLOR": "blue"}
@@ -266,6 +341,16 @@ def test_half_written_checkpoints_of_a_killed_trainer_are_removed(tmp_path):
     (left / "last.pt").write_bytes(b"half")
     with training_in(tmp_path):
         assert not left.exists()
+
+
+def test_a_training_begins_though_what_a_killed_trainer_left_cannot_be_looked_for(tmp_path, monkeypatch):
+    def away(_folder, _pattern):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "glob", away)
+    with training_in(tmp_path):
+        assert RunLock(tmp_path).holder().alive
+    assert RunLock(tmp_path).holder() is None
 
 
 def test_a_process_is_known_by_its_start_until_it_is_reaped():

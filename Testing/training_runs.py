@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
@@ -93,6 +96,19 @@ def step_event(stage: str, epoch: int, step: int, plan: TrainingPlan = PLAN) -> 
         "steps": STEPS,
         "seconds_left_in_epoch": left,
     }
+
+
+def take_away(patch: pytest.MonkeyPatch, *places: Path) -> None:
+    """Makes places look as on a network disk that does not answer: Python raises instead of saying that all is gone."""
+    stat = Path.stat
+
+    def look(path: Path, **options):
+        whole = Path(os.path.abspath(path))
+        if not {whole, *whole.parents}.isdisjoint(places):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return stat(path, **options)
+
+    patch.setattr(Path, "stat", look)
 
 
 def write_step(folder: RunFolder, event: dict) -> None:

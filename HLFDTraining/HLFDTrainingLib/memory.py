@@ -21,8 +21,8 @@ class DeviceMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
-        self.limit = self._held() + free
+        held = self._held()
+        self.limit = held + (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory())
 
     def _held(self) -> int:
         """Bytes that this process holds now."""
@@ -60,7 +60,10 @@ def held_memory() -> int:
 
 
 def available_memory() -> int:
-    """Bytes of this computer's memory that programs can still take; all of it on a Mac, which does not tell."""
+    """Bytes of this computer's memory that programs can still take.
+
+    A Mac does not tell: there, all that this process does not hold.
+    """
     if sys.platform == "win32":
         return _windows_available()
     if sys.platform.startswith("linux"):
@@ -68,7 +71,7 @@ def available_memory() -> int:
             for line in lines:
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") - held_memory()
 
 
 class _MemoryStatus(ctypes.Structure):

@@ -45,6 +45,14 @@ class ProcessFiles:
         self.end = self.folder / "end.json"
 
 
+def there(path: Path) -> bool:
+    """Whether a file or folder is seen now; one on a network disk that does not answer is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _text(path: Path) -> str:
     """Windows refuses for the moment in which the file is replaced."""
     try:

@@ -11,7 +11,7 @@ from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.safe_files import replacing
 
 from .outcome_table import COMPARISON
-from .process_files import ProcessFiles, read_object
+from .process_files import ProcessFiles, read_object, there
 from .run_events import Event, all_events, last_events
 from .run_progress import seconds_left
 from .run_state import StateName, state_of
@@ -78,7 +78,7 @@ def describe_run(folder: Path | str) -> RunRow:
     files = ProcessFiles(folder)
     name, state = run_name(folder), state_of(folder)
     started, changed = _time_of(files.plan), _changed(files)
-    if not files.plan.exists():  # the cases are checked before the plan is written
+    if not there(files.plan):  # the cases are checked before the plan is written
         return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed)
     try:
         details = _details(files, running=state.name == "running", finished=state.name == "finished")
@@ -128,8 +128,8 @@ def _progress(events: Sequence[Event]) -> dict[str, Any]:
 def _is_run(path: Path) -> bool:
     files = ProcessFiles(path)
     # Of a comparison, too, a process may be alive, but it has no plan of its own. Its rows are runs, one folder deeper.
-    is_comparison = (path / COMPARISON).exists()
-    return files.plan.exists() or (files.folder.is_dir() and not is_comparison)
+    is_comparison = there(path / COMPARISON)
+    return there(files.plan) or (there(files.folder) and not is_comparison)
 
 
 def _changed(files: ProcessFiles) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.safe_files import unlink_waiting, waiting, write_json
 
-from .process_files import ProcessFiles, read_object
+from .process_files import ProcessFiles, read_object, there
 from .process_identity import computer_name, start_of
 
 if sys.platform == "win32":
@@ -108,7 +108,7 @@ class RunLock:
 
     def release(self, token: str) -> None:
         """Frees the lock, unless somebody else has taken it over. Raises OutputError where it cannot be removed."""
-        if not self.files.lock.exists():
+        if not there(self.files.lock):
             return
         with self._alone():
             holder = self._owner()
@@ -184,8 +184,9 @@ def training_in(run_folder: Path | str) -> Iterator[None]:
 
 def remove_leftovers(run: Path) -> None:
     """Removes files of checkpoints that a killed trainer had begun to write beside the finished ones."""
-    for part in run.glob("*/.*.part"):
-        shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):  # A network disk that does not answer now; the next start removes them.
+        for part in run.glob("*/.*.part"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _holder_in(content: Any) -> Holder | None:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .process_files import ProcessFiles, read_object
+from .process_files import ProcessFiles, read_object, there
 from .run_events import last_event
 from .run_lock import RunLock
 
@@ -39,7 +39,7 @@ def state_of(run_folder: Path | str) -> RunState:
     if holder is not None and holder.alive:
         place = f" on the computer {holder.computer}" if holder.elsewhere else ""
         return RunState("running", f"Training is going on{place}.")
-    if files.result.is_file():
+    if there(files.result):
         return RunState("finished", "Training is finished.")
     if holder is None and (end := read_object(files.end)) is not None:
         return _state_at(end, files)

@@ -18,7 +18,7 @@ from HLFDSegmentationLib.slicer_texts import time_text
 from slicer.i18n import tr as _
 
 from .event_sentences import readable_log
-from .process_files import ProcessFiles, read_object
+from .process_files import ProcessFiles, read_object, there
 from .run_events import Event
 from .run_folder import RunFolder
 from .run_list import RunRow, describe_run, list_runs, rename_run, run_name
@@ -81,7 +81,7 @@ class ShownRun:
 
     def look(self) -> int:
         """Reads what has changed, and gives the number of new events. Raises HLFDError."""
-        self.away = not self.folder.is_dir()
+        self.away = not there(self.folder)
         if self.away:
             sentence = _(
                 "The folder of this training is no longer there: {folder}. Put it back where it was, or choose "
@@ -358,7 +358,7 @@ class TrainingPanel:
             return _("This training is finished.")
         if run.running and not self._elsewhere:
             return _("This training is going on.")
-        return "" if run.process.run_folder.is_dir() else _("The folder of this training is no longer there.")
+        return "" if there(run.folder) else _("The folder of this training is no longer there.")
 
     @property
     def _elsewhere(self) -> bool:
@@ -380,8 +380,7 @@ class TrainingPanel:
         progress = run.progress()
         if run.running:
             return _stage_text(progress), _remaining_text(progress), progress.fraction
-        row = describe_run(run.folder)
-        if row.state == DAMAGED:
+        if not run.away and (row := describe_run(run.folder)).state == DAMAGED:
             return row.sentence, "", None
         place = _place_text(progress) if progress.epochs else ""
         return "\n".join(filter(None, (run.state.sentence, place))), _left_text(progress), progress.fraction

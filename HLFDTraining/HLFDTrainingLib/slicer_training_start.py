@@ -136,10 +136,9 @@ class TrainingStart:
         self._prepare(train_then=True)
 
     def cancel(self) -> None:
-        """Ends what is being prepared."""
-        if self._work is not None:
-            self._work.cancel()
-        self._end("")
+        """Ends what is being prepared, and removes the copies of CTs that were written for it."""
+        self._break_off()
+        self._remove_draft()
 
     def follow_plan(self) -> None:
         """Ends the preparation of another plan than the panel's, and shows the figures that were measured for this."""
@@ -152,11 +151,9 @@ class TrainingStart:
         """Forgets what was prepared, because cases, task or folder have changed; measured figures hold no more."""
         if self.running:
             self._give_up()
-        self._written = self._measured = None
+        self._measured = None
         self._plan_panel.show_estimate(None)
-        if self._draft:
-            remove_tree(self._draft)
-            self._draft = None
+        self._remove_draft()
 
     # Step by step
 
@@ -279,8 +276,19 @@ class TrainingStart:
         note = _("Keep Slicer open until the training has started.")
         self._on_step(f"{step}\n{note}" if self._train_then else step)
 
+    def _break_off(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+        self._end("")
+
+    def _remove_draft(self) -> None:
+        self._written = None
+        if self._draft:
+            remove_tree(self._draft)
+            self._draft = None
+
     def _give_up(self) -> None:
-        self.cancel()
+        self._break_off()
         self._show_problem(_("Cases or plan have changed, which ended the preparation. Start it again."))
 
     def _end(self, sentence: str) -> None:

@@ -7,12 +7,14 @@ the same in every epoch, and for every method, student and seed that asks the sa
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
 
 import torch
+from HLFDSegmentationLib.errors import OutputError
 from torch import nn
 
 from .constant_store import ConstantStore
@@ -23,12 +25,15 @@ from .partial_labels import Target
 from .slices import SliceDataset
 from .stored_slices import SliceItem
 
+logger = logging.getLogger(__name__)
+
 
 class TeacherConstants:
     """What a distiller's loss needs of its teacher for slices of an epoch, from the store where it is there.
 
     The teacher sees one slice at a time, so that what is computed does not depend on the other slices of a batch or on
-    what is in the store: a run with a store ends bitwise as one without, on the same kind of processor.
+    what is in the store: a run with a store ends bitwise as one without, on the same kind of processor, and so does one
+    whose store cannot be written any more.
 
     Args:
         distiller: with its networks on their device.
@@ -47,6 +52,7 @@ class TeacherConstants:
         self.distiller = distiller
         self.slices = slices
         self.store = store
+        self._keeping = store is not None
         self._places = {(item.case.name, item.index): place for place, item in enumerate(listed)}
         self._needed: dict[Size, tuple[Constant, ...]] = {}
         self._names: dict[Constant, str] = {}
@@ -89,8 +95,17 @@ class TeacherConstants:
         return None if value is None else value[None]
 
     def _write(self, constant: Constant, row: int, source: int, value: torch.Tensor) -> None:
-        if self.store is not None and constant.small:
+        if self.store is None or not self._keeping or not constant.small:
+            return
+        try:
             self.store.write(self._name(constant), row, source, value[0])
+        except OutputError:
+            self._keeping = False
+            logger.warning(
+                "%s cannot be written, as when the disk is full. What the teacher says of further slices is computed "
+                "anew each time: training goes on and takes longer. Free some space.",
+                self.store.folder,
+            )
 
     def _name(self, constant: Constant) -> str:
         """The constant's file. The unified head is not part of the store's folder, because few methods have one."""

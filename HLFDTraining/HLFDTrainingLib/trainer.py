@@ -24,6 +24,7 @@ from .given_weights import keep_given_weights
 from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
+from .process_files import there
 from .processes import Processes
 from .run_events import Report
 from .run_folder import RunFolder
@@ -74,7 +75,7 @@ class TrainingRun:
         self.plan: TrainingPlan = folder.plan()
         self.split: Split = folder.split(self.plan)
         self.report = report
-        self.stop_requested = lambda: stop_requested() or folder.stop_file.exists()
+        self.stop_requested = lambda: stop_requested() or there(folder.stop_file)
         self.processes = processes or Processes()
         self.constants = constants
         self.stage_type: Callable[..., Stage] = Stage
@@ -289,7 +290,7 @@ def _telling_missing_files(split: Split) -> Iterator[None]:
     except (HLFDError, OSError, RuntimeError) as error:
         for case in (*split.train, *split.validation):
             for path in (case.ct, case.label):
-                if not path.exists():
+                if not there(path):
                     raise CasesError(
                         f"Case {case.name}: {path} is no longer there. Training stopped; what was done before is kept. "
                         "Put it back and continue (in a terminal with --resume), or begin a new run without the case."

@@ -19,11 +19,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from HLFDSegmentationLib.errors import HLFDError, OutputError
+from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import end_tree, own_group
 from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, write_json
 
-from .process_files import ProcessFiles
+from .process_files import ProcessFiles, there
 from .run_events import event_of
 from .run_lock import TOKEN_VARIABLE, RunLock, remove_leftovers
 
@@ -105,7 +105,7 @@ class Log:
 
     def _keep_step(self, text: str) -> None:
         # Where the run was moved, no folder is made anew at its old place.
-        if time.monotonic() < self._next_step or not self.files.folder.is_dir():
+        if time.monotonic() < self._next_step or not there(self.files.folder):
             return
         self._next_step = time.monotonic() + SECONDS_BETWEEN_STEPS
         with replacing(self.files.step) as part:
@@ -125,8 +125,8 @@ class Watch:
         self.lock = RunLock(orders.run)
         self.log = Log(self.files)
         self.stop_asked_at: float | None = None
-        self._had_plan = self.files.plan.is_file()
-        self._seen_at = time.monotonic()
+        self._seen = there(self.files.plan)
+        self._missed_at: float | None = None
         self.moved = False
 
     def run(self) -> None:
@@ -138,10 +138,10 @@ class Watch:
         try:
             remove_leftovers(self.files.run)
             end = self._train()
-        except OSError as error:
-            end["message"] = f"The trainer could not be started: {error}. Install the packages for training again."
         except HLFDError as error:
             end["message"] = str(error)
+        except OSError as error:
+            end["message"] = f"Training was ended, as it could not be watched any more: {error}. Continue it."
         if self.moved:
             return
         with suppress(HLFDError):
@@ -152,16 +152,7 @@ class Watch:
             self.lock.release(self.orders.token)
 
     def _train(self) -> dict[str, Any]:
-        trainer = subprocess.Popen(
-            # Not PythonSlicer, which only starts Python: a signal would end it and not reach Python, and by its exit
-            # code nobody could tell what ended Python.
-            [sys.executable, *self.orders.command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, TOKEN_VARIABLE: self.orders.token},
-            **own_group(),
-        )
+        trainer = self._started_trainer()
         reader = threading.Thread(target=self.log.follow, args=(trainer.stdout,), daemon=True)
         reader.start()
         try:
@@ -173,13 +164,30 @@ class Watch:
         reader.join(timeout=5)
         return {"status": trainer.wait(), "message": self.log.error, "last_line": self.log.last}
 
+    def _started_trainer(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                # Not PythonSlicer, which only starts Python: a signal would end it and not reach Python, and by its
+                # exit code nobody could tell what ended Python.
+                [sys.executable, *self.orders.command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, TOKEN_VARIABLE: self.orders.token},
+                **own_group(),
+            )
+        except OSError as error:
+            raise TrainingError(
+                f"The trainer could not be started: {error}. Install the packages for training again."
+            ) from error
+
     def _wait(self, trainer: subprocess.Popen[bytes]) -> None:
         terminated = False
         while True:
             with suppress(subprocess.TimeoutExpired):
                 trainer.wait(timeout=SECONDS_BETWEEN_LOOKS)
                 return
-            if self.stop_asked_at is None and self.files.stop.exists():
+            if self.stop_asked_at is None and there(self.files.stop):
                 self._ask_to_stop()
             waited = 0.0 if self.stop_asked_at is None else time.monotonic() - self.stop_asked_at
             # A second SIGTERM would end the trainer without a checkpoint.
@@ -192,9 +200,12 @@ class Watch:
 
     def _look_for_run(self) -> None:
         """Sees whether the run was moved or deleted: what is written from then on would be found by nobody."""
-        if not self._had_plan or self.files.plan.is_file():
-            self._seen_at = time.monotonic()
-        self.moved = time.monotonic() - self._seen_at > SECONDS_GONE
+        if there(self.files.plan):
+            self._seen, self._missed_at = True, None
+        elif self._seen and self._missed_at is None:
+            # Not when it was seen last: a look at a drive that is away may take a minute, and a computer may sleep.
+            self._missed_at = time.monotonic()
+        self.moved = self._missed_at is not None and time.monotonic() - self._missed_at > SECONDS_GONE
 
     def _ask_to_stop(self, *_signal: object) -> None:
         self.stop_asked_at = time.monotonic()

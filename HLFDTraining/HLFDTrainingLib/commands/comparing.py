@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -168,7 +169,7 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
 
     chosen = {
         "teacher": options.teacher,
-        "teacher_weights": options.teacher_weights,
+        "teacher_weights": options.teacher_weights and _full_path(options.teacher_weights),
         "teacher_epochs": options.teacher_epochs,
         "head_epochs": options.head_epochs,
         "student_epochs": options.epochs,
@@ -183,6 +184,19 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
         check_values_explained(options.cases)
     task = load_task(options.task or DEFAULT_TASK)
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _full_path(source: str) -> str:
+    """Where weights are, for workers that were started in another folder; the name of an installed model as it is."""
+    from HLFDSegmentationLib.model_store import model_folders
+    from HLFDSegmentationLib.package_files import is_package_name
+
+    from ..earlier_runs import run_of_weights
+
+    installed = is_package_name(source) and any((store / source).is_dir() for store in model_folders())
+    if not Path(source).exists() or (installed and run_of_weights(source) is None):
+        return source
+    return os.path.abspath(source)
 
 
 def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[list[Case], Split]:

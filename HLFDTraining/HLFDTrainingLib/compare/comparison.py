@@ -15,6 +15,7 @@ from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
 from ..given_weights import check_patients, check_plan
 from ..plan import TrainingPlan
+from ..process_files import there
 from ..run_events import Report
 from ..run_lock import training_in
 from ..split import Split
@@ -152,7 +153,7 @@ class _Course:
                 stopping=self._stopping,
                 no_workers=no_workers if scheduler else lambda: None,
             )
-        if self.files.stop_file.exists():
+        if there(self.files.stop_file):
             unlink_waiting(self.files.stop_file)
             raise Stopped
         if self.failed:
@@ -172,7 +173,7 @@ class _Course:
     def _stopping(self) -> bool:
         if self.stop_requested():
             self.files.stop_file.touch()
-        return self.files.stop_file.exists()
+        return there(self.files.stop_file)
 
     def _tell(self, name: str, what: str, result: Any) -> None:
         if name in self.done:

@@ -15,6 +15,7 @@ import torch
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.safe_files import write_json
 
+from ..process_files import there
 from ..run_events import all_events
 from ..run_folder import RunFolder
 from ..run_lock import RunLock, training_in
@@ -84,7 +85,7 @@ class Jobs:
         """Yields a function that tells whether the job has to stop, which it has to before it begins, too."""
 
         def stop() -> bool:
-            return folder.stop_file.exists() or folder.token() != self.token
+            return there(folder.stop_file) or folder.token() != self.token
 
         with _ONE_AT_A_TIME:
             if stop():
