@@ -7,7 +7,7 @@ from pathlib import Path
 
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.case_list import CaseList
-from HLFDTrainingLib.cases import Case
+from HLFDTrainingLib.cases import ALL_CASES, Case
 from HLFDTrainingLib.patient_aliases import with_aliases
 from HLFDTrainingLib.scene_cases import case_rows
 from HLFDTrainingLib.scene_pairs import SceneImage, SceneSegmentation
@@ -236,3 +236,31 @@ def test_of_one_segment_name_in_two_spellings_the_last_choice_holds():
     cases.set_role("tumor", "liver tumor")
     add(cases, image(2))
     assert cases.segment_roles()["tumor"] == "liver tumor"
+
+
+def told_together(cases: CaseList) -> str:
+    return " ".join(problem.sentence for problem in cases.problems_together())
+
+
+def test_scans_in_a_scene_that_seem_to_be_of_one_patient_are_told_until_they_share_their_patient():
+    """Of NIfTI and NRRD files a scene does not know the patients; one scan was learned from and the other tested on."""
+    cases = CaseList()
+    add(cases, *(image(number, name=name) for number, name in enumerate(["P01_arterial", "P01_venous", "P02_venous"])))
+    assert "P01_arterial and P01_venous" in told_together(cases) and "P02" not in told_together(cases)
+    for index in (0, 1):
+        cases.set_patient(index, "P01")
+    assert "P01_arterial" not in told_together(cases)
+
+
+def test_scans_whose_patients_the_scene_knows_are_no_news():
+    cases = CaseList()
+    add(cases, image(0, "P01_arterial", "1", name="P01_arterial"), image(1, "P01_venous", "2", name="P01_venous"))
+    assert "last part" not in told_together(cases)
+
+
+def test_what_the_check_of_files_says_of_names_is_told_once():
+    cases = CaseList()
+    cases.add_files([file_case(name, f"{name}/ct.nrrd", f"{name}/label.nrrd") for name in ("P1_pre", "P1_post")])
+    before = told_together(cases)
+    cases.findings = {ALL_CASES: [one for one in cases.problems_together() if "last part" in one.sentence]}
+    assert told_together(cases) == before and before.count("last part") == 1

@@ -16,6 +16,7 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
+from HLFDTrainingLib import comparison_table
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
@@ -161,6 +162,31 @@ def test_a_case_that_the_processor_had_to_finish_is_told(run, monkeypatch):
     found = compare_run(run, "cpu")
     assert found.device == "cuda:0, cpu" and found.models[1].devices == ("cuda:0", "cpu")
     assert "(cuda:0, cpu) |" in comparison_text(found)
+
+
+def test_measuring_that_was_ended_goes_on_with_the_next_case(comparison, run, monkeypatch):
+    """Hours were lost where the last of many cases failed, or the user cancelled."""
+    begun, measure = [], comparison_table.segment_case
+
+    def ending(last: int):
+        def segment(segmenter, case):
+            begun.append(case.name)
+            if len(begun) == last:
+                raise KeyboardInterrupt
+            return measure(segmenter, case)
+
+        return segment
+
+    monkeypatch.setattr(comparison_table, "segment_case", ending(4))
+    with pytest.raises(KeyboardInterrupt):
+        compare_run(run, "cpu")
+    begun.clear()
+    monkeypatch.setattr(comparison_table, "segment_case", ending(9))
+    found = compare_run(run, "cpu")
+    first, second = comparison.cases
+    assert begun == [second, first, second]
+    assert repr([model.cases for model in found.models]) == repr([model.cases for model in comparison.models])
+    assert not (run.path / "measuring").exists()
 
 
 def test_run_without_test_cases_is_told_so(tmp_path):

@@ -1,10 +1,12 @@
 """The distillation methods: their terms against their formulas in numpy, and what they leave untouched."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks import build_network
@@ -21,6 +23,7 @@ from HLFDTrainingLib.distillers import (
 from HLFDTrainingLib.distillers import distiller as distiller_file
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target
+from HLFDTrainingLib.plan import STRIDE, TrainingPlan
 from torch import nn
 from torch.nn import functional as F
 
@@ -572,3 +575,13 @@ def test_real_networks():
     fresh = build_network("mobilenetv2-unet", 5)
     fresh.load_state_dict(student.state_dict())
     assert not any(module._forward_hooks for module in student.modules())
+
+
+@pytest.mark.parametrize("size", [(64, 80), (100, 96)])
+def test_slices_that_networks_pad_are_refused_where_a_teacher_teaches(size):
+    """Layers of the padded slice and logits that were cut back do not lie on each other."""
+    task = replace(TASK, input_size=size)
+    with pytest.raises(TrainingError, match=f"{size[0]}x{size[1]}.* as (64|128)x96.*'none'"):
+        TrainingPlan(task=task)
+    assert TrainingPlan(task=task, method="none").task == task
+    assert build_network(TrainingPlan(task=TASK).student, 2).stride == STRIDE

@@ -77,8 +77,17 @@ def test_estimate_tells_every_stage_of_the_plan(measured):
     assert min(found.seconds.values()) > 0
     assert found.total == pytest.approx(sum(found.seconds.values()))
     assert found.seconds["teacher"] == pytest.approx(3 * found.epoch_seconds["teacher"])
-    assert [event["stage"] for event in events] == ["teacher", "head", "student", "undistilled"]
+    told = [event["stage"] for event in events if event["event"] == "measuring"]
+    assert told == ["reading", "teacher", "head", "student", "undistilled"]
     assert found.warnings == ()
+
+
+def test_the_labels_of_all_cases_are_read_under_the_user_s_eyes(measured):
+    """That takes seconds a case, and minutes where there are hundreds."""
+    _, _, events, _, _ = measured
+    read = [(event["done"], event["of"]) for event in events if event["event"] == "reading"]
+    assert read == [(0, 3), (1, 3), (2, 3)]  # the test case is not read
+    assert [event["event"] for event in events[:4]] == ["measuring", "reading", "reading", "reading"]
 
 
 def test_estimating_leaves_no_trace(measured):
@@ -235,6 +244,12 @@ def test_memory_of_this_computer_is_known():
     taken = torch.ones(more // 4)
     assert peak_memory() > before + 100_000_000
     del taken
+
+
+def test_on_a_mac_training_is_not_offered_more_memory_than_there_is(monkeypatch):
+    """A Mac tells how much it has, and not how much of that is free."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert 0 < DeviceMemory(torch.device("cpu")).limit <= psutil.virtual_memory().total
 
 
 # Epochs for a time budget

@@ -13,7 +13,8 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.given_models import given_models
 from HLFDTrainingLib.given_weights import check_plan
-from training_runs import PLAN, begin_run
+from HLFDTrainingLib.run_folder import RunFolder
+from training_runs import PLAN, begin_run, epoch_event, tell
 
 CALLED_OTHERWISE = tuple(replace(label, name=f"my {label.name}", color=(1, 2, 3)) for label in TASK.labels)
 BOTH = {"teacher", "student"}
@@ -22,7 +23,10 @@ BOTH = {"teacher", "student"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run whose teacher and student have learned an epoch."""
-    run = begin_run(tmp_path_factory.mktemp("runs") / "run", cases=2)
+    return with_networks(begin_run(tmp_path_factory.mktemp("runs") / "run", cases=2))
+
+
+def with_networks(run: RunFolder) -> RunFolder:
     for role in BOTH:
         network = build_network(getattr(PLAN, role), TASK.num_classes)
         run.stage(role).mkdir()
@@ -50,3 +54,23 @@ def test_a_model_is_offered_for_the_tasks_that_it_is_taken_for(run, role, change
     assert (str(run.path) in offered) == (role in suited)
     with nullcontext() if role in suited else pytest.raises(TrainingError, match=f"The {role} in"):
         check_plan(replace(PLAN, task=task, **{f"{role}_weights": str(run.path)}))
+
+
+def test_a_network_that_was_hardly_trained_says_so_before_it_teaches(tmp_path, caplog):
+    """It was taken like any other where its training was stopped in the first of 40 epochs."""
+    run = with_networks(begin_run(tmp_path / "runs" / "run", cases=2))
+    plans = [replace(PLAN, teacher_weights=str(source)) for source in (run.path, run.stage("teacher") / "best.pt")]
+    tell(run, epoch_event("teacher", 1, 0.1))
+    [offered] = given_models("teacher", TASK, run.path.parent)
+    assert offered.title == "run (epoch 1 of 2)"
+    for plan in plans:
+        check_plan(plan)
+        assert f"The teacher in {plan.teacher_weights} has learned until epoch 1 of 2 alone" in caplog.text
+        caplog.clear()
+
+    tell(run, epoch_event("teacher", 2, 0.2), epoch_event("student", 1, 0.2))
+    titles = [given_models(role, TASK, run.path.parent)[0].title for role in ("teacher", "student")]
+    assert titles == ["run", "run (epoch 1 of 4)"]
+    for plan in plans:
+        check_plan(plan)
+    assert not caplog.text

@@ -141,7 +141,8 @@ def test_networks_are_measured_and_stand_beside_each_other(panel, trained, tmp_p
     teacher, student = rows[0], rows[1]
     assert float(teacher[8].removesuffix(" M")) > float(student[8].removesuffix(" M")) > 0.5
     assert 0 <= float(student[2]) <= 1 and float(student[10].split(" ")[0]) > 0
-    assert "student without teacher" in panel.ui.outcomeLabel.text and "test cases: 1" in panel.ui.outcomeLabel.text
+    assert "student without teacher" in panel.ui.outcomeLabel.text
+    assert "test cases that show it: 1" in panel.ui.outcomeLabel.text
     assert (run / "comparison.csv").is_file()
     grab(panel.widget, "training_outcome")
 
@@ -198,8 +199,7 @@ def test_each_figure_stands_below_its_name(panel, measured, tmp_path):
     comparison = json.loads((run / "comparison.json").read_text())
     told = {"dice": 0.11, "hd95_mm": 2.2, "rvd": -0.33, "voe": 0.44, "lesion_sensitivity": 0.55}
     told["false_positive_lesions"] = 0.66
-    for name, value in told.items():
-        comparison["models"][0]["labels"]["liver"][name] = {"mean": value, "sd": None, "n": 1}
+    comparison["models"][0]["cases"][0]["labels"]["liver"] |= told
     (run / "comparison.json").write_text(json.dumps(comparison))
     panel.panel.show(run)
     table = panel.widget.findChild(QtWidgets.QTableWidget, "outcomeTable")
@@ -215,6 +215,58 @@ def test_each_figure_stands_below_its_name(panel, measured, tmp_path):
             "False positives a case": "0.66",
         }.items()
     )
+
+
+NOTHING_DRAWN = {
+    "dice": 1.0,
+    "voe": 0.0,
+    "rvd": None,
+    "absolute_rvd": None,
+    "hd95_mm": None,
+    "lesion_sensitivity": None,
+}
+MISSED = {**NOTHING_DRAWN, "dice": 0.0, "voe": 1.0, "rvd": -1.0, "false_positive_lesions": 0.0}
+RIGHTLY_EMPTY = {**NOTHING_DRAWN, "false_positive_lesions": 0.0}
+MADE_UP = {**NOTHING_DRAWN, "dice": 0.0, "voe": 1.0, "false_positive_lesions": 2.0}
+
+
+def with_figures_of_tumors(measured: Path, tmp_path: Path, *figures: dict) -> Path:
+    """The run as if its student had these figures of tumors, a test case each."""
+    run = own_copy(measured, tmp_path)
+    comparison = json.loads((run / "comparison.json").read_text())
+    student = next(model for model in comparison["models"] if model["stage"] == "student")
+    [case] = student["cases"]
+    student["cases"] = [{**case, "labels": {**case["labels"], "liver tumor": each}} for each in figures]
+    comparison["models"] = [student]
+    (run / "comparison.json").write_text(json.dumps(comparison))
+    return run
+
+
+def test_patients_without_a_tumor_do_not_flatter_a_student_that_never_finds_one(panel, measured, tmp_path):
+    """Of two empty segmentations Dice is 1: the panel told 0.600, and the model's card 0.000."""
+    run = with_figures_of_tumors(measured, tmp_path, MISSED, MISSED, *[RIGHTLY_EMPTY] * 3)
+    panel.panel.show(run)
+    assert "Dice of the liver tumor (test cases that show it: 2): student 0.000." in panel.ui.outcomeLabel.text
+    assert "found there all the same" not in panel.ui.outcomeLabel.text
+    [row] = [row for row in panel.rows() if row[0] == "liver tumor"]
+    assert row[2] == "0.000 ± 0.000" and row[5] == "1.000 ± 0.000"
+
+
+def test_tumors_that_were_made_up_in_patients_without_are_told_apart(panel, measured, tmp_path):
+    found = {**MISSED, "dice": 0.8, "voe": 0.3, "rvd": 0.0}
+    panel.panel.show(with_figures_of_tumors(measured, tmp_path, found, MADE_UP, RIGHTLY_EMPTY, RIGHTLY_EMPTY))
+    said = panel.ui.outcomeLabel.text
+    assert "Dice of the liver tumor (test cases that show it: 1): student 0.800." in said
+    assert "Test cases without liver tumor: 3. It was found there all the same in: student 1." in said
+    [row] = [row for row in panel.rows() if row[0] == "liver tumor"]
+    assert row[2] == "0.800" and row[7] == "0.50 ± 1.00"
+
+
+def test_without_a_tumor_in_the_test_cases_its_dice_is_not_known(panel, measured, tmp_path):
+    panel.panel.show(with_figures_of_tumors(measured, tmp_path, RIGHTLY_EMPTY, RIGHTLY_EMPTY))
+    assert "No test case shows liver tumor, so its Dice is not known." in panel.ui.outcomeLabel.text
+    [row] = [row for row in panel.rows() if row[0] == "liver tumor"]
+    assert row[2] == "–"
 
 
 def test_each_figure_is_explained_by_its_header(panel, measured):

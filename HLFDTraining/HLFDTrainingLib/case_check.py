@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import ALL_CASES, Case, classes_of, target_values
+from .scan_names import ONE_PATIENT, names_alike_problem
 from .segment_roles import guess_roles
 from .split import PARTS, USES, Split, label_gap
 from .stored_segments import stored_segments
@@ -42,15 +42,6 @@ ORIGIN_TOLERANCE = 0.1
 WINDOW_TOLERANCE_HU = 1.0
 LEAST_OF_WINDOW = 0.1
 """Share of a window that values of a CT span at least: it shows air or fat and soft tissue."""
-
-LAST_PART = re.compile(r"[_ -][^_ -]+$")
-OF_A_SCAN = re.compile(r"[_ -][^\W\d_]+\d?$")
-"""Ends of names: any, and one that tells a patient's scans apart, as "arterial" or "fu2". Patients have numbers."""
-
-MOST_SCANS = 6
-"""Of one patient, about. More cases whose names begin alike are a list of patients, as "CT_Adams", "CT_Baker"."""
-
-MOST_PATIENTS = 4
 
 INT32 = (-(2**31), 2**31 - 1)
 
@@ -360,22 +351,8 @@ def _check_patients(cases: Sequence[Case]) -> Iterator[Finding]:
 
 def _check_names_alike(cases: Sequence[Case]) -> Iterator[Finding]:
     """Whether names that stand for patients seem to be those of several scans of one."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in sorted({case.name for case in cases if case.patient == case.name}):
-        alike[LAST_PART.sub("", name).casefold()].append(name)
-    scans = [names for names in alike.values() if 1 < len(names) <= MOST_SCANS and any(map(OF_A_SCAN.search, names))]
-    if scans:
-        shown = [" and ".join(names) for names in scans[:MOST_PATIENTS]]
-        listed = "; ".join(shown + ["..."] * (len(scans) > MOST_PATIENTS))
-        problem = (
-            f"Names differ in their last part alone: {listed}. They are taken for different patients: one may be "
-            "learned from and the other tested on."
-        )
-        remedy = (
-            "Give the scans of one patient the same patient (in files: 'patient' in a cases.json). Nothing, if these "
-            "are different people."
-        )
-        yield Finding(ALL_CASES, "warning", problem, remedy)
+    if problem := names_alike_problem(cases):
+        yield Finding(ALL_CASES, "warning", problem, ONE_PATIENT)
 
 
 def _check_same_ct(seen: _Seen) -> Iterator[Finding]:

@@ -245,7 +245,8 @@ class CaseList:
         Of what the voxels have shown, only what the rows cannot tell: files show what is in them when they are read.
         """
         found = self.findings.get(ALL_CASES, []) if any(map(self.is_file, self.rows)) else []
-        return sorted([*check_rows(self.rows, self.task), *found], key=lambda problem: problem.severity)
+        together = dict.fromkeys([*check_rows(self.rows, self.task), *found])
+        return sorted(together, key=lambda problem: problem.severity)
 
     def _change(self, index: int, **fields: Any) -> None:
         self.rows[index] = replace(self.rows[index], **fields)

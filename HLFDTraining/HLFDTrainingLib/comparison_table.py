@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.safe_files import replacing
 
+from .case_files import Looked
 from .cases import Case
 from .evaluation import check_test_cases, segment_case
 from .figure_tables import summary_table, summary_text, without_nan
+from .kept_figures import MeasuredCase, kept_or_measured
 from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
 from .network_cost import network_cost
 from .packaging import stage_as_package
 from .run_folder import RunFolder
 
 COMPARED = ("teacher", "student", "undistilled")
+
+MEASURING = "measuring"
+"""Folder of a run with the figures of single cases, until all are measured."""
 
 Progress = Callable[[str, float], None]
 
@@ -76,7 +84,8 @@ class Comparison:
 def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None = None) -> Comparison:
     """Measures the networks that a finished run has trained on its test cases.
 
-    Writes `comparison.json` and, a row for each network and label, `comparison.csv` in the run's folder.
+    Writes `comparison.json` and, a row for each network and label, `comparison.csv` in the run's folder. Cases that
+    were measured before this was ended are not measured again.
 
     Args:
         run: the run.
@@ -96,7 +105,7 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
             "The run has no test cases to compare its networks on: it had too few patients to set some aside. "
             "Begin a run with more patients."
         )
-    check_test_cases(run, cases)
+    looked = check_test_cases(run, cases)
     stages = [stage for stage in plan.stages if stage in COMPARED]
     models = []
     for number, stage in enumerate(stages):
@@ -105,15 +114,23 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
             if progress:
                 progress(f"{stage}: {case}", (number + share) / len(stages))
 
-        models.append(_measure_stage(run, stage, cases, device, tell))
+        models.append(_measure_stage(run, stage, cases, looked, device, tell))
     devices = dict.fromkeys(device for model in models for device in model.devices)
     comparison = Comparison(", ".join(devices), tuple(case.name for case in cases), tuple(models))
     run.write(run.comparison.name, comparison.to_dict())
     _write_csv(comparison, run.comparison.with_suffix(".csv"))
+    remove_tree(run.path / MEASURING)
     return comparison
 
 
-def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: str, progress: Progress) -> ModelFigures:
+def _measure_stage(
+    run: RunFolder,
+    stage: str,
+    cases: Sequence[Case],
+    looked: Mapping[str, Looked],
+    device: str,
+    progress: Progress,
+) -> ModelFigures:
     with stage_as_package(run, stage) as package:
         segmenter = Segmenter(package, device)
         cost = network_cost(package.load_network(), *package.task.input_size)
@@ -122,25 +139,26 @@ def _measure_stage(run: RunFolder, stage: str, cases: Sequence[Case], device: st
     measured = []
     for number, case in enumerate(cases):
         progress(case.name, number / len(cases))
-        measured.append(_measure_case(segmenter, case))
-    figures, seconds, devices = zip(*measured)
+        identity = (__version__, package.weights_sha256, device, case.name, case.labels, looked[case.name])
+        measured.append(kept_or_measured(run.path / MEASURING, identity, partial(_measure_case, segmenter, case)))
+    figures = tuple(one.figures for one in measured)
     return ModelFigures(
         stage=stage,
         network=package.network_name,
         method=package.method,
         parameters=cost.parameters,
         gmacs=cost.macs / 1e9,
-        seconds=summary_of(seconds),
-        devices=tuple(dict.fromkeys(devices)),
+        seconds=summary_of([one.seconds for one in measured]),
+        devices=tuple(dict.fromkeys(one.device for one in measured)),
         labels=summarize(figures),
         cases=figures,
     )
 
 
-def _measure_case(segmenter: Segmenter, case: Case) -> tuple[CaseMetrics, float, str]:
-    """Figures, seconds and device. The CT is not kept beside the next one."""
+def _measure_case(segmenter: Segmenter, case: Case) -> MeasuredCase:
+    """The CT is not kept beside the next one."""
     segmented = segment_case(segmenter, case)
-    return segmented.figures(), segmented.seconds, segmented.device
+    return MeasuredCase(segmented.figures(), segmented.seconds, segmented.device)
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -20,6 +20,7 @@ import torch
 from HLFDSegmentationLib.devices import choose_device, is_out_of_memory
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.private_folder import PrivateFolder
+from HLFDSegmentationLib.tasks import Task
 
 from .cases import Case
 from .given_weights import keep_given_weights
@@ -32,7 +33,7 @@ from .slice_loading import helpers_for
 from .slices import collate
 from .split import Split
 from .stage import Result, Stage, StageState
-from .stored_slices import SliceItem, list_slices, training_slices
+from .stored_slices import SliceItem, chosen_slices, list_slices
 from .trainer import TrainingRun, check_slices
 
 MEASURED_STEPS = 3
@@ -90,21 +91,24 @@ class Estimate:
 
 
 def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = lambda event: None) -> Estimate:
-    """Measures a few steps of each stage; takes about as long as reading two cases and ten steps of each stage.
+    """Measures a few steps of each stage.
 
-    Nothing is written in `folder`, and the random numbers of this process stay as they are.
+    Takes about as long as reading the labels of all cases to learn from and to validate on, two of the cases, and ten
+    steps of each stage. Nothing is written in `folder`, and the random numbers of this process stay as they are.
 
     Args:
         plan: what is to be done.
         split: its cases.
         folder: where the run is to be, or is; none of it has to exist yet.
-        report: receives {"event": "measuring", "stage": name} at the start of each stage.
+        report: receives {"event": "measuring", "stage": name} at the start of each stage, "reading" the first, and of
+            this the event `reading` with the labels that are read.
 
     Raises:
         TrainingError, CasesError: the run could not be trained either.
     """
-    training = training_slices(split.train, plan.task, plan.seed)
-    validation = list_slices(split.validation, plan.task)
+    listed = _listed((*split.train, *split.validation), plan.task, report)
+    training = chosen_slices([item for case in split.train for item in listed[case.name]], plan.seed)
+    validation = [item for case in split.validation for item in listed[case.name]]
     check_slices(training, validation)
     sample = _sample(training, split)
     device = choose_device(plan.device)
@@ -129,6 +133,16 @@ def estimate(plan: TrainingPlan, split: Split, folder: Path, report: Report = la
         disk_bytes=disk,
         warnings=tuple(filter(None, problems)),
     )
+
+
+def _listed(cases: Sequence[Case], task: Task, report: Report) -> dict[str, list[SliceItem]]:
+    """The slices of each case by its name; reading all labels takes minutes where they are many."""
+    report({"event": "measuring", "stage": "reading"})
+    listed = {}
+    for number, case in enumerate(cases):
+        report({"event": "reading", "done": number, "of": len(cases)})
+        listed[case.name] = list_slices([case], task)
+    return listed
 
 
 def _sample(training: Sequence[SliceItem], split: Split) -> Split:

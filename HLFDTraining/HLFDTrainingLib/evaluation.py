@@ -16,7 +16,7 @@ from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.tasks import Task
 
 from .case_check import check_geometry, first_error
-from .case_files import look_at
+from .case_files import Looked, look_at
 from .cases import Case, case_groups, classes_of
 from .earlier_runs import known_files
 from .metrics import CaseMetrics, measure_case
@@ -50,12 +50,15 @@ def evaluate(
     return figures
 
 
-def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> None:
+def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> dict[str, Looked]:
     """Refuses a run's test cases where figures of them would not be of what the run was begun with.
 
     Args:
         run: begun, by this version or an older one.
         cases: its test cases.
+
+    Returns:
+        What their files are, by case name.
 
     Raises:
         CasesError: a CT or a label is another one than before; or, where the run does not know what they were, the
@@ -63,13 +66,14 @@ def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> None:
         InputError: such a file cannot be read.
     """
     stored = known_files(run)
-    look_at(cases, stored)
-    known = {name for name, looked in stored.items() if looked.get("ct") and looked.get("label")}
+    looked = look_at(cases, stored)
+    known = {name for name, before in stored.items() if before.get("ct") and before.get("label")}
     for case in cases:
         if case.name not in known:
             findings = list(check_geometry(case, read_ct(case.ct), read_label(case.label)))
             if problem := first_error(findings):
                 raise CasesError(problem)
+    return looked
 
 
 @dataclass(frozen=True)

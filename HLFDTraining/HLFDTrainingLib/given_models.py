@@ -14,6 +14,7 @@ from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .installed_note import noted_model
+from .run_events import last_events
 from .run_folder import RunFolder
 from .run_list import run_folders, run_name
 
@@ -57,7 +58,17 @@ def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
         return None
     if not _fits(role, plan.task, task):
         return None
-    return GivenModel(str(folder), str(folder), run_name(folder), getattr(plan, role))
+    short = epochs_of_unfinished(run, role)
+    title = f"{run_name(folder)} ({short})" if short else run_name(folder)
+    return GivenModel(str(folder), str(folder), title, getattr(plan, role))
+
+
+def epochs_of_unfinished(run: RunFolder, stage: str) -> str:
+    """How long a network has learned that was to learn longer, as "epoch 1 of 40"; "" for all others."""
+    # The stages after it begin when it is finished.
+    last = next((event for event in reversed(last_events(run.events)) if event["event"] == "epoch"), {})
+    unfinished = last.get("stage") == stage and last.get("epoch") != last.get("epochs")
+    return f"epoch {last['epoch']} of {last['epochs']}" if unfinished else ""
 
 
 def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,16 +16,21 @@ from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .distillers import needs_teacher
 from .earlier_runs import parts_of, run_of_weights
+from .given_models import epochs_of_unfinished
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .split import PARTS, Split
 from .weights_files import read_weights, writing
+
+logger = logging.getLogger(__name__)
 
 Weights = Mapping[str, torch.Tensor]
 
 
 def check_plan(plan: TrainingPlan) -> None:
     """Looks whether this computer can do what a plan asks for, before anything is written.
+
+    Warns of weights that have not learned as long as they were to.
 
     Raises:
         TrainingError: there is no such method, or the weights that the plan brings are missing or do not fit.
@@ -34,6 +40,7 @@ def check_plan(plan: TrainingPlan) -> None:
     choose_device(plan.device)
     for role, source in _brought(plan).items():
         _find_weights(source, role, plan)
+        _warn_of_unfinished(Path(source), role)
 
 
 def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> None:
@@ -88,6 +95,18 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
             f"Name its network with --{role}, or choose other weights."
         ) from error
     return weights["network"]
+
+
+def _warn_of_unfinished(source: Path, role: str) -> None:
+    run = run_of_weights(source)
+    stage = source.absolute().parent.name if source.suffix == ".pt" else role
+    if run and (short := epochs_of_unfinished(run, stage)):
+        logger.warning(
+            "The %s in %s has learned until %s alone. Go on with its training first, unless that is meant.",
+            role,
+            source,
+            short,
+        )
 
 
 def _check_own_teacher(run: RunFolder, role: str, file: Path) -> None:

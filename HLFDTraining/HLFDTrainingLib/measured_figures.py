@@ -9,14 +9,12 @@ from typing import Any
 
 from HLFDSegmentationLib.model_figures import PATIENTS
 
+from .counted_cases import Figures, counted_values, shows_label
 from .metrics import METRICS, with_tumors
 from .run_folder import RunFolder
 
 ROW_FIGURES = "figures.json"
 """What `hlfd compare` has measured of a row's student; see `compare.measuring`."""
-
-ON_ALL_CASES = ("false_positive_lesions",)
-"""Those of `METRICS` that tell something of a network in a case without the label, too."""
 
 
 def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
@@ -51,17 +49,10 @@ def _tested(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
     return {label: _means(of_cases) for label, of_cases in by_label.items()}
 
 
-def _means(of_cases: Sequence[tuple[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
-    # RVD has a meaning where the annotation shows the label. Elsewhere, a network that never finds anything would have
-    # a Dice of 1.
-    shown = [(patient, figures) for patient, figures in of_cases if figures["rvd"] is not None]
-    measured = {
-        metric: [figures[metric] for _patient, figures in (of_cases if metric in ON_ALL_CASES else shown)]
-        for metric in METRICS
-    }
-    known = {metric: [value for value in values if value is not None] for metric, values in measured.items()}
-    means = {f"test_{metric}": fmean(values) for metric, values in known.items() if values}
-    patients = {patient for patient, _figures in shown}
+def _means(of_cases: Sequence[tuple[str, Figures]]) -> dict[str, float | None]:
+    values = {metric: counted_values(metric, [figures for _patient, figures in of_cases]) for metric in METRICS}
+    means = {f"test_{metric}": fmean(known) for metric, known in values.items() if known}
+    patients = {patient for patient, figures in of_cases if shows_label(figures)}
     return {"test_dice": None, **means, **({f"test_{PATIENTS}": len(patients)} if patients else {})}
 
 

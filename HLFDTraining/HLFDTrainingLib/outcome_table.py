@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
+from .counted_cases import Figures, counted_values, shows_label
 from .process_files import read_object
 
 COMPARISON = "comparison.json"
@@ -33,7 +35,7 @@ class OutcomeRow:
         stage: "teacher", "student" or "undistilled".
         network: its name.
         label: what is measured.
-        figures: the texts of `FIGURES`: mean ± standard deviation over the test cases.
+        figures: the texts of `FIGURES`: mean ± standard deviation over the test cases that count, see `counted_cases`.
         parameters, gmacs, seconds: what the network costs.
     """
 
@@ -62,16 +64,25 @@ def outcome_rows(comparison: Mapping[str, Any]) -> list[OutcomeRow]:
 
 
 def _row(model: Mapping[str, Any], label: str) -> OutcomeRow:
-    figures = model["labels"][label]
+    of_cases = _of_cases(model, label)
     return OutcomeRow(
         model["stage"],
         model["network"],
         label,
-        tuple(spread_text(figures[name], digits) for name, digits in FIGURES),
+        tuple(spread_text(_summary(counted_values(name, of_cases)), digits) for name, digits in FIGURES),
         f"{model['parameters'] / 1e6:.2f} M",
         f"{model['gmacs']:.2f}",
         spread_text(model["seconds"], 2),
     )
+
+
+def _of_cases(model: Mapping[str, Any], label: str) -> list[Figures]:
+    return [case["labels"][label] for case in model["cases"]]
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    mean, sd = fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+    return {"mean": mean, "sd": sd, "n": len(values)}
 
 
 def spread_text(summary: Mapping[str, Any], digits: int) -> str:
@@ -83,14 +94,27 @@ def spread_text(summary: Mapping[str, Any], digits: int) -> str:
 
 
 def mean_dice(comparison: Mapping[str, Any], label: str) -> dict[str, float]:
-    """Of a label by stage, where it could be measured. Raises KeyError or TypeError where the comparison is damaged."""
-    means = {model["stage"]: model["labels"][label]["dice"]["mean"] for model in comparison["models"]}
-    return {stage: mean for stage, mean in means.items() if mean is not None}
+    """Of a label by stage, over the test cases that show it. Raises KeyError or TypeError where they are damaged."""
+    values = {model["stage"]: counted_values("dice", _of_cases(model, label)) for model in comparison["models"]}
+    return {stage: fmean(known) for stage, known in values.items() if known}
 
 
-def measured_cases(comparison: Mapping[str, Any], label: str) -> int:
-    """In how many test cases a label's Dice could be measured. Raises as `mean_dice`."""
-    return max((model["labels"][label]["dice"]["n"] for model in comparison["models"]), default=0)
+def cases_with(comparison: Mapping[str, Any], label: str) -> int:
+    """How many test cases show a label. Raises as `mean_dice`."""
+    return max((sum(map(shows_label, _of_cases(model, label))) for model in comparison["models"]), default=0)
+
+
+def found_without(comparison: Mapping[str, Any], label: str) -> dict[str, tuple[int, int]]:
+    """Of the test cases in which a label was looked for and is not, by stage: in how many it was found, and all.
+
+    Raises as `mean_dice`.
+    """
+    found = {}
+    for model in comparison["models"]:
+        without = [one["dice"] for one in _of_cases(model, label) if not shows_label(one) and one["dice"] is not None]
+        # It is 1 where nothing was found either.
+        found[model["stage"]] = sum(dice < 1 for dice in without), len(without)
+    return found
 
 
 def dice_of_case(comparison: Mapping[str, Any], case: str) -> dict[str, float]:

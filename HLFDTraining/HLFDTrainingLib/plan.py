@@ -13,6 +13,9 @@ from HLFDSegmentationLib.tasks import Task
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Augmentation = Literal["anatomical", "orientations"]
 
+STRIDE = 32
+"""Input pixels that one pixel of a network's deepest layer stands for, in each direction."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -85,6 +88,14 @@ class TrainingPlan:
                 f"The task '{self.task.name}' has an input size of {height}x{width}, which cannot be turned by a "
                 "quarter. Give it a square one, or use the augmentation 'anatomical'."
             )
+        # Networks pad other slices below and to the right and cut the logits back: a layer would not lie on the logits.
+        if self.method != "none" and (height % STRIDE or width % STRIDE):
+            raise TrainingError(
+                f"The task '{self.task.name}' has an input size of {height}x{width}. A teacher's layers lie on the "
+                f"student's only where rows and columns are multiples of {STRIDE}, as "
+                f"{_multiple(height)}x{_multiple(width)}. Give the task such a size (in 3D Slicer, the crop "
+                "under Advanced), or use the method 'none'."
+            )
         if self.undistilled and self.method == "none":
             raise TrainingError(
                 "The method 'none' is training without distillation already. Choose another method to compare it with."
@@ -123,3 +134,8 @@ class TrainingPlan:
             return cls(**{**data, "task": Task.from_dict(data["task"])})
         except (KeyError, TypeError) as error:
             raise TrainingError(f"The training plan has a wrong or missing entry: {error}.") from error
+
+
+def _multiple(pixels: int) -> int:
+    """The next multiple of `STRIDE`."""
+    return pixels + -pixels % STRIDE

@@ -8,6 +8,8 @@ from typing import Literal
 
 from HLFDSegmentationLib.tasks import Task
 
+from .patient_aliases import with_aliases
+from .scan_names import ONE_PATIENT, names_alike_problem
 from .scene_cases import NOT_USED, CaseRow
 from .scene_pairs import share_inside
 from .scene_patients import known_patient
@@ -170,6 +172,8 @@ def _check_together(rows: Sequence[CaseRow], task: Task) -> Iterator[RowProblem]
             f"All cases are of one patient, '{rows[0].patient}'. Add other patients, or give each row its own patient "
             "if they are different people."
         )
+    if alike := names_alike_problem(with_aliases(rows)):
+        yield _warning(f"{alike} {ONE_PATIENT}")
     yield from _check_labels(rows, task)
     yield from _check_parts(rows)
     yield from _check_labels_of_parts(rows, task)

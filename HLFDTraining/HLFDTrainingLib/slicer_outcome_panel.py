@@ -17,7 +17,15 @@ from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .cases import Case
-from .outcome_table import OutcomeRow, dice_of_case, mean_dice, measured_cases, outcome_rows, read_comparison
+from .outcome_table import (
+    OutcomeRow,
+    cases_with,
+    dice_of_case,
+    found_without,
+    mean_dice,
+    outcome_rows,
+    read_comparison,
+)
 from .plan import TrainingPlan
 from .process_files import ProcessFiles, read_object
 from .run_folder import RunFolder
@@ -370,17 +378,31 @@ def ct_of(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLScalarV
 
 def _found(comparison: dict[str, Any], task: Task) -> list[str]:
     """The networks beside each other on each tumor (without any, on each label), whichever is better."""
-    labels = task.tumors or task.labels
-    sentence = _("Dice of the {label} (test cases: {count}): {figures}.")
     lines = []
-    for label in labels:
-        means = mean_dice(comparison, label.name)
-        figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
-        if figures:
-            lines.append(
-                sentence.format(label=label.name, count=measured_cases(comparison, label.name), figures=figures)
-            )
-    return lines
+    for label in task.tumors or task.labels:
+        lines += [_of_shown(comparison, label.name), _of_others(comparison, label.name)]
+    return [line for line in lines if line]
+
+
+def _of_shown(comparison: dict[str, Any], label: str) -> str:
+    """The Dice of a label in the test cases that show it."""
+    means = mean_dice(comparison, label)
+    if not means:
+        return _("No test case shows {label}, so its Dice is not known.").format(label=label)
+    figures = ", ".join(f"{stage_titles()[stage]} {dice:.3f}" for stage, dice in means.items())
+    sentence = _("Dice of the {label} (test cases that show it: {count}): {figures}.")
+    return sentence.format(label=label, count=cases_with(comparison, label), figures=figures)
+
+
+def _of_others(comparison: dict[str, Any], label: str) -> str:
+    """In how many of the other test cases a label was found; "" where it was in none."""
+    found = found_without(comparison, label)
+    if not any(count for count, _all in found.values()):
+        return ""
+    figures = ", ".join(f"{stage_titles()[stage]} {count}" for stage, (count, _all) in found.items())
+    every = max(number for _count, number in found.values())
+    sentence = _("Test cases without {label}: {count}. It was found there all the same in: {figures}.")
+    return sentence.format(label=label, count=every, figures=figures)
 
 
 def _headers() -> list[tuple[str, str]]:
@@ -388,7 +410,13 @@ def _headers() -> list[tuple[str, str]]:
     return [
         (_("Label"), _("What was segmented.")),
         (_("Network"), _("Teacher, student, or the student without teacher.")),
-        (_("Dice"), _("Overlap with what you drew: 1 is perfect.")),
+        (
+            _("Dice"),
+            _(
+                "Overlap with what you drew: 1 is perfect. As all figures but the false positives, over the test cases "
+                "that show the label."
+            ),
+        ),
         (_("HD95 (mm)"), _("How far the outlines are apart, leaving out the worst 5 %.")),
         (
             _("RVD"),
