@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -18,6 +20,7 @@ import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
 from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
@@ -442,6 +445,41 @@ def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
     for option, value in chosen.items():
         assert getattr(plan, option.removeprefix("--").replace("-", "_")) == value
     assert (plan.teacher_epochs, plan.student_epochs, plan.undistilled) == (7, 7, True)
+
+
+def test_a_training_takes_the_split_that_is_given(tmp_path, monkeypatch, capsys):
+    """As to bring a patient with a tumor into validation; and one that leaves out a case is refused."""
+
+    def stop(_run):
+        raise Stopped
+
+    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+    cases = write_cases(tmp_path / "cases", 3)
+    command = ["train", str(cases), "--task", "liver-tumor", "--device", "cpu", "--epochs", "1", "-o"]
+    assert main([*command, str(tmp_path / "first")]) == STOPPED_STATUS
+    given = json.loads((tmp_path / "first" / "split.json").read_text())
+    given["validation"], given["test"] = given["test"], given["validation"]
+    (tmp_path / "mine.json").write_text(json.dumps(given))
+    assert main([*command, str(tmp_path / "second"), "--split", str(tmp_path / "mine.json")]) == STOPPED_STATUS
+    assert json.loads((tmp_path / "second" / "split.json").read_text()) == given
+    (tmp_path / "mine.json").write_text(json.dumps({**given, "test": []}))
+    assert main([*command, str(tmp_path / "third"), "--split", str(tmp_path / "mine.json")]) == 1
+    assert "The stored split and the cases differ" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_training_takes_the_task_of_a_model(tmp_path, monkeypatch, untrained_package, capsys):
+    """Its slices are those that its network knows as a teacher, whatever a built-in task of the same name has."""
+
+    def stop(_run):
+        raise Stopped
+
+    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
+    command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*command, "--epochs", "1", "--task", "untrained"]) == STOPPED_STATUS
+    assert RunFolder(tmp_path / "run").plan().task == read_package(untrained_package).task
 
 
 def test_a_run_goes_on_where_its_device_is_missing(tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from .errors import OutputError, PackageError
 from .model_package import ModelPackage, read_package
 from .package_files import copy_files, is_package_name, naming
 from .safe_files import make_aside, replace_waiting
+from .tasks import TASKS, Task, load_task
 
 DEFAULT_TASK = "abdomen"
 
@@ -80,6 +81,20 @@ def list_packages() -> list[StoredPackage]:
     shipped, *imported = model_folders()
     found = [_look_at(path, shipped=True) for path in _folders(shipped)]
     return found + [_look_at(path, shipped=False) for store in imported for path in _folders(store)]
+
+
+def find_task(name_or_path: str | Path) -> Task:
+    """A task by its name or its file, see `load_task`, or the one that an installed model was trained for.
+
+    Raises:
+        TaskError: there is no such task.
+        PackageError: the model of this name is damaged.
+    """
+    name = str(name_or_path)
+    installed = is_package_name(name) and any((store / name).is_dir() for store in model_folders())
+    if name in TASKS or not installed:
+        return load_task(name_or_path)
+    return find_package(name).task
 
 
 def find_package(name_or_path: str | Path | None = None) -> ModelPackage:

@@ -174,8 +174,8 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     problem = hu_problem(ct)
     if problem and not force:
         raise InputError(
-            f"{problem} --force uses it all the same, value by value as it is, and the report says so: of values that are "
-            "shifted or multiplied, the result is useless."
+            f"{problem} --force uses it all the same, value by value as it is, and the report says so: of values that "
+            "are shifted or multiplied, the result is useless."
         )
     warnings = [NOT_HU + problem] if problem else []
     return ct, doubts, warnings if ct.HasMetaDataKey(MODALITY) else warnings + untold_grid_cautions(grid_of(ct))

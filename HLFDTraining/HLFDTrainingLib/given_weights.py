@@ -130,7 +130,8 @@ def _check_task(task: Task, source: str, role: str, plan: TrainingPlan) -> None:
     if role == "teacher" and not same_input(task, plan.task):
         raise TrainingError(
             f"The {role} in {source} has learned from slices with {_seen(task)}, and this run has {_seen(plan.task)}. "
-            "Choose another teacher, or the task that it was trained for."
+            "Choose another teacher, or the task that it was trained for: in a terminal, --task takes the name of a "
+            "model, too."
         )
 
 

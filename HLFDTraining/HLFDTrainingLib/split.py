@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from HLFDSegmentationLib.errors import CasesError
@@ -92,6 +94,18 @@ class Split:
             )
         train, validation, test = (tuple(by_name[name] for name in names[part]) for part in PARTS)
         return cls(train, validation, test, seed)
+
+
+def read_split(path: Path, cases: Sequence[Case]) -> Split:
+    """The split of cases that a file holds, as the split.json of a run.
+
+    Raises:
+        CasesError: it cannot be read, or is not of these cases.
+    """
+    try:
+        return Split.from_dict(json.loads(path.read_text(encoding="utf-8-sig")), cases)
+    except (OSError, ValueError) as error:
+        raise CasesError(f"The split {path} cannot be read: {error}. Give the split.json of a training run.") from error
 
 
 def split_by_patient(

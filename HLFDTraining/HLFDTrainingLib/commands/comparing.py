@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from HLFDSegmentationLib.errors import CasesError, TrainingError
+from HLFDSegmentationLib.errors import TrainingError
 
 from ..plan import Augmentation, Precision, TrainingPlan
 from ..run_state import STOPPED_STATUS
@@ -162,8 +161,7 @@ def _tell_of_missing_none(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
-    from HLFDSegmentationLib.model_store import DEFAULT_TASK
-    from HLFDSegmentationLib.tasks import load_task
+    from HLFDSegmentationLib.model_store import DEFAULT_TASK, find_task
 
     from ..cases import check_values_explained
 
@@ -182,7 +180,7 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
     }
     if options.task is None:
         check_values_explained(options.cases)
-    task = load_task(options.task or DEFAULT_TASK)
+    task = find_task(options.task or DEFAULT_TASK)
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -201,18 +199,13 @@ def _full_path(source: str) -> str:
 
 def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[list[Case], Split]:
     from ..cases import find_cases
-    from ..split import Split, split_by_patient
+    from ..split import read_split, split_by_patient
 
     cases = find_cases(options.cases, plan.task)
-    if options.split is None:
-        shares = {"fractions": options.fractions} if options.fractions else {}
-        return cases, split_by_patient(cases, seed=plan.seed, **shares)
-    try:
-        return cases, Split.from_dict(json.loads(options.split.read_text(encoding="utf-8-sig")), cases)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CasesError(
-            f"The split {options.split} cannot be read: {error}. Give the split.json of a training run."
-        ) from error
+    if options.split:
+        return cases, read_split(options.split, cases)
+    shares = {"fractions": options.fractions} if options.fractions else {}
+    return cases, split_by_patient(cases, seed=plan.seed, **shares)
 
 
 def _reporter(options: argparse.Namespace) -> Report:

@@ -53,7 +53,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json (docs/cases.md); not with --resume")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
-    parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
+    parser.add_argument(
+        "--task", help="name or file of a task, or a model whose task it is (default: abdomen; none for your own pairs)"
+    )
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--student", help="network of the student")
     parser.add_argument("--method", help="distillation method, without options (default: hlfd)")
@@ -70,6 +72,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
     parser.add_argument("--precision", choices=get_args(Precision), help="of the networks")
     parser.add_argument("--seed", type=int, help="of weights, order, random changes and split")
+    parser.add_argument("--split", type=Path, metavar="FILE", help="a split.json, in place of a split by the seed")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps; with --resume, from now on")
     parser.add_argument("--json", action="store_true", help="progress as one JSON object a line (docs/training.md)")
 
@@ -262,6 +265,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     from ..earlier_runs import split_for
     from ..given_weights import check_plan
     from ..run_folder import check_unused
+    from ..split import read_split
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
@@ -275,21 +279,20 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
-    split = split_for(plan, cases)
+    split = read_split(options.split, cases) if options.split else split_for(plan, cases)
     check_usable(cases, plan.task, split, None if options.estimate else folder.path / CHECKS)
     return plan, cases, split
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:
-    from HLFDSegmentationLib.model_store import DEFAULT_TASK
-    from HLFDSegmentationLib.tasks import load_task
+    from HLFDSegmentationLib.model_store import DEFAULT_TASK, find_task
 
     from ..distillers import needs_teacher
 
     chosen = {name: getattr(options, name) for name in PLAN_OPTIONS if getattr(options, name) is not None}
     epochs = chosen.pop("epochs", None)
     lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
-    plan = TrainingPlan(task=load_task(chosen.pop("task", DEFAULT_TASK)), **chosen, **lengths)
+    plan = TrainingPlan(task=find_task(chosen.pop("task", DEFAULT_TASK)), **chosen, **lengths)
     if plan.teacher_weights and not needs_teacher(plan.method, plan.method_options):
         raise TrainingError(
             f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "
@@ -307,6 +310,7 @@ def _check_resumed(options: argparse.Namespace) -> None:
     """Refuses what a run that was begun would not follow."""
     kept = [name for name in PLAN_OPTIONS if name != "device"]  # which another computer may not have
     given = [f"--{name.replace('_', '-')}" for name in kept if getattr(options, name) is not None]
+    given += ["--split"] if options.split else []
     given += ["CASES"] if options.cases else []
     given += ["--hours"] if options.hours and not options.estimate else []
     if given:
