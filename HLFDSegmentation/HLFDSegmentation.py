@@ -221,9 +221,11 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def onNodeActivated(self, name: str, node: slicer.vtkMRMLNode | None) -> None:
         """Keeps a chosen node: with Qt 6 Slicer's connection hears nothing where it has the name of the one before."""
-        if self._parameterNode:
-            setattr(self._parameterNode, name, node)
+        if not self._parameterNode:
+            return
+        setattr(self._parameterNode, name, node)
         if name == "result" and (result := SceneResult.of(node)):
+            self.runPanel.show(result)
             show_alone(result)
 
     def onModelChosen(self, name: str) -> None:

@@ -206,6 +206,37 @@ def test_a_background_that_was_deleted_meanwhile_leaves_no_black_views(result, v
     assert composite().GetBackgroundVolumeID() == result.ct.GetID()
 
 
+def red_view() -> tuple:
+    return slice_node().GetSliceOffset(), *slice_node().GetFieldOfView()
+
+
+def test_a_ct_that_lies_far_from_what_the_views_show_is_in_sight(result, view):
+    """Under its map, and so is what comes back after it: the views would be black."""
+    mr = add_ct(seed=1, name="MR")
+    mr.SetOrigin(0, 0, -900)
+    slicer.util.setSliceViewerLayers(background=mr, fit=True)
+    bounds = {}
+    for volume in (mr, result.ct):
+        bounds[volume] = [0.0] * 6
+        volume.GetRASBounds(bounds[volume])
+    view.show(result, SEGMENT, "decoder3")
+    assert bounds[result.ct][4] < slice_node().GetSliceOffset() < bounds[result.ct][5]
+    view.hide()
+    assert bounds[mr][4] < slice_node().GetSliceOffset() < bounds[mr][5]
+
+
+def test_views_stay_where_they_are_where_they_meet_the_ct(result, view):
+    mr = add_ct(seed=1, name="MR")
+    slicer.util.setSliceViewerLayers(background=mr, fit=True)
+    view.jump_to(place_in_result(result, SEGMENT, "decoder3"))
+    slice_node().SetFieldOfView(20, 20, 1)
+    before = red_view()
+    view.show(result, SEGMENT, "decoder3")
+    assert red_view() == before
+    view.hide()
+    assert red_view() == before
+
+
 def test_a_map_of_another_scene_is_not_taken_for_the_shown_one(result, view, tmp_path):
     view.show(result, SEGMENT, "decoder3")
     added = add_reviewed_case(tmp_path, model="added", ct=add_ct(seed=1, name="CT 2"))

@@ -80,6 +80,32 @@ def test_of_two_cts_of_one_name_the_chosen_one_is_taken(quick):
     assert quick.parameters.inputVolume is other
 
 
+def test_the_memory_that_large_probability_volumes_take_is_told_before(quick):
+    """For each label of the model a volume as large as the CT, or as the region of it."""
+    from slicer_cases import add_roi
+
+    image = quick.slicer.vtkOrientedImageData()
+    image.SetDimensions(640, 512, 500)  # Two labels of four bytes: 1.31 GB. Nobody touches these voxels.
+    image.AllocateScalars(3, 1)
+    large = quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Large CT")
+    large.SetAndObserveImageData(image)
+    quick.parameters.inputVolume = large
+    assert not quick.ui.hintLabel.visible
+    quick.parameters.probabilities = True
+    assert quick.ui.hintLabel.text == "The probability volumes will take 1.3 GB of memory."
+    quick.parameters.roi = roi = add_roi((320, 256, 250), (100, 100, 100))
+    assert "GB" not in quick.ui.hintLabel.text
+    roi.SetSize(640, 512, 450)
+    quick.slicer.app.processEvents()
+    assert "1.2 GB" in quick.ui.hintLabel.text
+    roi.SetCenter(320, 256, 400)
+    quick.slicer.app.processEvents()
+    assert "GB" not in quick.ui.hintLabel.text
+    quick.parameters.roi = None
+    quick.parameters.inputVolume = quick.ct
+    assert not quick.ui.hintLabel.visible
+
+
 @pytest.fixture
 def two_cts(quick):
     """The panel with its CT, and another one that the views show, as after loading it."""
@@ -144,6 +170,43 @@ def test_a_result_is_seen_on_its_own_ct_also_when_the_map_of_another_goes(review
     assert backgrounds(panel.slicer) == 3 * [ct] and foreground(panel.slicer) in panel.results()[-1].maps
     panel.ui.showMapCheckBox.click()
     assert backgrounds(panel.slicer) == 3 * [ct]
+
+
+def in_sight(slicer, volume) -> bool:
+    """Whether the middle of every slice view lies in a volume."""
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    nodes = [slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode() for view in ("Red", "Green", "Yellow")]
+    middles = [slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 3] for node in nodes]
+    return all((low < middle).all() and (middle < high).all() for middle in middles)
+
+
+def test_the_views_go_to_a_result_whose_ct_lies_elsewhere(two_cts):
+    """Scanners count from places of their own: the views would stay black."""
+    panel, slicer = two_cts, two_cts.slicer
+    panel.ct.SetOrigin(100, -300, -1200)
+    slicer.util.setSliceViewerLayers(background=panel.other, foreground=panel.other, fit=True)
+    assert in_sight(slicer, panel.other) and not in_sight(slicer, panel.ct)
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    assert in_sight(slicer, panel.ct)
+
+
+@pytest.mark.parametrize("shown", ["its CT", "another volume", "a map", "a map over another volume"])
+def test_a_result_that_the_user_chooses_is_seen_on_its_own_ct(reviewed, tmp_path, shown):
+    from slicer_cases import add_ct
+    from slicer_review_cases import add_reviewed_case
+
+    other = add_reviewed_case(tmp_path, model="b", ct=add_ct(1, "CT 2"))
+    if "another volume" in shown:
+        reviewed.slicer.util.setSliceViewerLayers(background=add_ct(2, "MR"))
+    reviewed.parameters.showMap = "a map" in shown
+    choose_in(reviewed.ui.resultSelector, other.node)
+    assert backgrounds(reviewed.slicer) == 3 * [other.ct]
+    assert reviewed.parameters.showMap == ("a map" in shown) == (foreground(reviewed.slicer) in other.maps)
+    reviewed.parameters.showMap = False
+    assert backgrounds(reviewed.slicer) == 3 * [other.ct] and foreground(reviewed.slicer) is None
 
 
 def test_views_that_show_the_ct_are_left_alone_when_a_run_ends(two_cts):
@@ -373,7 +436,7 @@ def are_seen(*results) -> list[bool]:
     return [bool(result.node.GetDisplayNode().GetVisibility()) for result in results]
 
 
-def test_of_a_cts_results_the_one_that_the_user_chooses_is_seen_alone(quick):
+def test_the_result_that_the_user_chooses_is_seen_alone(quick):
     """Filled segments of two results over each other cannot be told apart. A run hides nothing by itself."""
     from slicer_cases import add_ct
 
@@ -388,9 +451,11 @@ def test_of_a_cts_results_the_one_that_the_user_chooses_is_seen_alone(quick):
     first, second, of_other_ct = quick.results()
     assert are_seen(first, second, of_other_ct) == [True, True, True]
     choose_in(quick.ui.resultSelector, first.node)
-    assert are_seen(first, second, of_other_ct) == [True, False, True] and own.GetDisplayNode().GetVisibility()
+    assert are_seen(first, second, of_other_ct) == [True, False, False] and own.GetDisplayNode().GetVisibility()
     choose_in(quick.ui.resultSelector, second.node)
-    assert are_seen(first, second, of_other_ct) == [False, True, True]
+    assert are_seen(first, second, of_other_ct) == [False, True, False]
+    choose_in(quick.ui.resultSelector, of_other_ct.node)
+    assert are_seen(first, second, of_other_ct) == [False, False, True] and own.GetDisplayNode().GetVisibility()
 
 
 def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -146,8 +147,9 @@ def raw_ct(folder: Path, slices: int = 6) -> RawImage:
 
 
 def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
+    ct = ct or raw_ct(results)
     arguments = {
-        "ct": ct or raw_ct(results),
+        "ct": ct,
         "model": str(package),
         "device": "cpu",
         "tumor_threshold": None,
@@ -155,6 +157,8 @@ def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
         "probabilities": False,
         "folder": str(results),
         "allow_not_hu": False,
+        "region": None,
+        "whole": ct.grid,
         "whole_in_hu": False,
         "dicom_files": (),
     }
@@ -441,6 +445,26 @@ def test_jobs_fail_where_no_new_worker_can_be_started(temporary_folder, monkeypa
     client.close()
 
 
+OF_ANOTHER_VERSION = """
+import json, os, sys
+print(json.dumps({"event": "ready", "pid": os.getpid()}), flush=True)
+for line in sys.stdin:
+    told = {"event": "result", "job": json.loads(line)["job"], "request": "devices", "result": {}}
+    print(json.dumps(told), flush=True)
+"""
+
+
+def test_an_answer_of_another_version_is_told_as_that():
+    """HLFD's files were exchanged while Slicer was open, and the worker has been started since."""
+    client = WorkerClient([sys.executable, "-c", OF_ANOTHER_VERSION])
+    try:
+        failed = failure(client, DevicesRequest())
+        assert "HLFD was changed" in failed.message and "Restart 3D Slicer" in failed.message
+        assert "DevicesResult" in client.log and not client.running
+    finally:
+        client.close()
+
+
 def running_as(code: str) -> list[str]:
     """A command that does something before, or beside, running the worker."""
     run = "import runpy; runpy.run_module('HLFDSegmentationLib.worker', run_name='__main__', alter_sys=True)"
@@ -668,6 +692,43 @@ def test_idle_worker_ends_and_comes_back(temporary_folder):
     finally:
         client.close()
     assert list(temporary_folder.iterdir()) == []
+
+
+@pytest.fixture
+def stranger():
+    """Another program, to which the system has given a process number that was a worker's."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as program:
+        yield program
+        program.kill()
+
+
+def ended_well(stranger) -> list[str]:
+    """A launcher that ended after its worker had, whose number is a stranger's by now."""
+    code = f'print(\'{{"event": "ready", "pid": {stranger.pid}}}\', flush=True)'
+    return [sys.executable, "-c", code]
+
+
+@POSIX
+def test_after_an_idle_worker_no_stranger_is_ended(stranger):
+    client = WorkerClient(ended_well(stranger))
+    client.start()
+    wait_until(lambda: not client.alive, "the worker has ended")
+    client.close()
+    assert stranger.poll() is None
+
+
+@POSIX
+def test_closing_ends_no_stranger_where_nobody_has_heard_of_the_workers_end(stranger, monkeypatch):
+    """Slicer at its end: no thread of Python's has run since."""
+    heard = threading.Event()
+    monkeypatch.setattr(worker_client._Process, "_bury", lambda process, popen, listener: heard.set())
+    client = WorkerClient(ended_well(stranger))
+    client.start()
+    assert heard.wait(PATIENCE_SECONDS)
+    launcher = client._process._popen
+    wait_until(lambda: gone(launcher.pid), "the launcher has ended")
+    client.close()
+    assert stranger.poll() is None and launcher.returncode == 0
 
 
 def test_close_leaves_nothing(temporary_folder, untrained_package):

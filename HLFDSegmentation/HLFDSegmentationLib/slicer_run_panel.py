@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +15,12 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .errors import HLFDError
+from .errors import HLFDError, InputError
 from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
-from .slicer_ct import problem_with
+from .slicer_ct import part_of, problem_with
 from .slicer_double_click import without_double_clicks
 from .slicer_later import later
+from .slicer_layer_view import fit_view
 from .slicer_layout import layout_node
 from .slicer_linked_views import composites_of
 from .slicer_model_panel import ModelPanel
@@ -31,9 +33,12 @@ from .slicer_shown_volumes import shown_volumes
 from .slicer_status_bar import tell
 from .slicer_texts import time_text
 from .slicer_watch import Watch
-from .worker_protocol import Device, DevicesResult
+from .worker_protocol import VOXEL_BYTES, Device, DevicesResult
 
 AUTO = "auto"
+
+LARGE_GB = 1.0
+"""Probability volumes that take more memory are told of before the run."""
 
 PACKAGE_NAMES = {"torch": "PyTorch", "monai": "MONAI", "numpy": "NumPy", "scipy": "SciPy"}
 """As their makers write them, where that is not the name that pip knows."""
@@ -76,6 +81,8 @@ class RunPanel(VTKObservationMixin):
         self._views_timer.setSingleShot(True)
         self._views_timer.setInterval(0)
         self._views_timer.connect("timeout()", self.refresh)
+        # Its handles are dragged.
+        self._region_watch = Watch(self._views_timer.start, vtk.vtkCommand.ModifiedEvent)
         self._devices: list[Device] = []
         self._asked_devices = False
         # Looked up when the panel is opened: it takes too long for every move of a slider.
@@ -123,6 +130,7 @@ class RunPanel(VTKObservationMixin):
     def refresh(self) -> None:
         """Makes the button, its hint and the progress say what can be done now."""
         self._watch.follow(self._parameters.inputVolume if self._parameters else None)
+        self._region_watch.follow(self._parameters.roi if self._parameters else None)
         self._follow_views()
         running = self._run is not None
         problem = None if running else self._problem()
@@ -181,7 +189,22 @@ class RunPanel(VTKObservationMixin):
         if shown and self._parameters.inputVolume not in shown:
             other = _("The slice views show '{name}', not the CT that is chosen here.")
             hints.append(other.format(name=shown[0].GetName()))
+        if (gigabytes := self._probability_gigabytes()) > LARGE_GB:
+            large = _("The probability volumes will take {gigabytes:.1f} GB of memory.")
+            hints.append(large.format(gigabytes=gigabytes))
         return "\n".join(hints)
+
+    def _probability_gigabytes(self) -> float:
+        """How much memory the probability volumes will take in Slicer; 0 where none are asked for."""
+        chosen = self._models.chosen
+        if not self._parameters.probabilities or chosen is None or chosen.package is None:
+            return 0.0
+        try:
+            region = part_of(self._parameters.inputVolume, self._parameters.roi).region
+        except InputError:  # The region lies beside the CT, which the run will tell.
+            return 0.0
+        voxels = math.prod(last - first + 1 for first, last in zip(region[::2], region[1::2]))
+        return len(chosen.package.task.labels) * voxels * VOXEL_BYTES["float32"] / 1e9
 
     # A run
 
@@ -262,16 +285,17 @@ class RunPanel(VTKObservationMixin):
             # Added to the result that is shown: the parameter does not change, and what is shown has to.
             self._parameters.segment = result.newest_like(self._parameters.segment) or self._parameters.segment
             self._parameters.parameterNode.Modified()
-        self._show(self._parameters, result)
+        self.show(result)
 
-    def _show(self, parameters: Any, result: SceneResult) -> None:
-        """Shows a result, and its CT under it, which the views need not show: the panel chose it."""
+    def show(self, result: SceneResult) -> None:
+        """Shows a result, and its CT under it where the views do not show it. While the panel is attached."""
+        parameters = self._parameters
         shows_map = parameters.showMap
         is_open = self.ui.segmentCollapsibleButton.visible
-        if is_open and result.ct is not None and result.ct not in shown_volumes(slicer.mrmlScene):
-            # A map gives back what the views showed before it: the other CT would lie under these segments again.
+        if is_open and result.ct is not None:
+            # A map gives back what the views showed before it: another CT would lie under these segments again.
             parameters.showMap = False
-            slicer.util.setSliceViewerLayers(background=result.ct)
+            _see_to_background(result.ct)
         parameters.result = result.node
         parameters.showMap = shows_map
 
@@ -318,6 +342,15 @@ class RunPanel(VTKObservationMixin):
     def _on_device(self, index: int) -> None:
         if self._parameters and index >= 0:
             self._parameters.device = self._devices[index].name
+
+
+def _see_to_background(ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Shows a CT in the views where none of them shows it. It may lie far from what they showed."""
+    if ct in shown_volumes(slicer.mrmlScene):
+        return
+    slicer.util.setSliceViewerLayers(background=ct)
+    for slice_node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        fit_view(slice_node, ct)
 
 
 def _plain_name(requirement: str) -> str:

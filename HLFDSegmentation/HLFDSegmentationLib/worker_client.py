@@ -45,6 +45,11 @@ END_SECONDS = 2.0
 LOG_LINES = 200
 LOG_LINE_LENGTH = 500
 
+NOT_UNDERSTOOD = (
+    "HLFD was changed while 3D Slicer was open: it no longer understands its segmentation process. Restart 3D Slicer, "
+    "then try again."
+)
+
 
 def worker_command(python: str) -> list[str]:
     """The command that runs the worker with a Python interpreter, such as Slicer's `PythonSlicer`."""
@@ -306,11 +311,15 @@ class _Process:
         self._thread.join(seconds)
 
     def _end_trees(self) -> None:
+        """Ends what is left of it; nothing once it is buried."""
+        if self._popen is None:
+            return
+        # Of one that has ended as it should, another program may have the worker's number by now.
+        ended_well = self._popen.poll() == 0
+        end_tree(self._popen.pid)
         # A launcher, as Slicer's is, can end without the worker and the worker without the launcher.
-        if self._popen and self._popen.returncode is None:
-            end_tree(self._popen.pid)
-            if self._worker_pid not in (None, self._popen.pid):
-                end_tree(self._worker_pid)
+        if not ended_well and self._worker_pid not in (None, self._popen.pid):
+            end_tree(self._worker_pid)
 
     def _run(self, command: list[str], environment: dict[str, str]) -> None:
         try:
@@ -344,6 +353,8 @@ class _Process:
             event = parse_event(line)
         except ProtocolError as error:
             self._log.append(str(error))
+            if error.job is not None:
+                self._events.put(Failed(error.job, "unexpected", NOT_UNDERSTOOD))
             return
         if not isinstance(event, Ready):
             self._events.put(event)
@@ -357,12 +368,11 @@ class _Process:
         with suppress(subprocess.TimeoutExpired):
             popen.wait(END_SECONDS)
         with self._lock:
-            code = popen.returncode
-            self.alive = False
             # Of the worker's children, or of a launcher that hangs.
-            end_tree(popen.pid)
-            if self._worker_pid not in (None, popen.pid):
-                end_tree(self._worker_pid)
+            self._end_trees()
+            code = popen.returncode
+            self._popen = None
+            self.alive = False
         popen.wait()
         self._lines.put(None)
         listener.join(END_SECONDS)
