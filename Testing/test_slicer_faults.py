@@ -34,6 +34,7 @@ FULL_AT_BYTES = 1000
 LITTLE_MEMORY = 1000
 DIED = "segmentation process ended|ended by the system"
 CANCELLED = "Cancelled. Nothing was added."
+GONE = "its CT or its segmentation is no longer in the scene"
 PHASES = (PREPARING, STARTING, LOADING, SEGMENTING, EXPLAINING, MEASURING, WRITING, ADDING)
 IN_WORKER = PHASES[2:4]
 
@@ -277,7 +278,7 @@ def disk_full_in_the_worker(session):
 def ct_deleted(session):
     session.run_until(*PHASES)
     session.delete(session.ct)
-    session.ends_quietly()
+    session.tells(GONE)
     assert session.new_results == 0
     assert not session.panel.ui.segmentButton.enabled
 
@@ -285,14 +286,14 @@ def ct_deleted(session):
 def scene_closed(session):
     session.run_until(*PHASES)
     session.close_scene()
-    session.ends_quietly()
+    session.tells(GONE)
 
 
 def output_deleted(session):
     session.panel.parameters.outputSegmentation = session.drawn
     session.run_until(*PHASES)
     session.delete(session.drawn)
-    session.ends_quietly()
+    session.tells(GONE)
     assert session.new_results == 0
 
 
@@ -327,7 +328,7 @@ def result_deleted_while_it_grows(session):
     session.panel.wait(lambda: not session.panel.running or segmentations() - known)
     for node in segmentations() - known:
         session.delete(node)
-    session.ends_quietly()
+    session.tells(GONE)
 
 
 def model_removed(session):

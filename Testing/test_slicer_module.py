@@ -401,7 +401,8 @@ def test_from_the_click_to_the_report(quick, tmp_path):
     panel.wait(lambda: "Preparing" not in panel.ui.phaseLabel.text)
     panel.slicer.mrmlScene.RemoveNode(panel.ct)
     panel.wait_for_end()
-    assert panel.message == "" and not panel.ui.segmentButton.enabled
+    assert "its CT or its segmentation is no longer in the scene" in panel.message
+    assert not panel.ui.segmentButton.enabled
 
     panel.slicer.mrmlScene.Clear(False)
     assert not panel.ui.resultControls.visible

@@ -306,8 +306,8 @@ class RunPanel(VTKObservationMixin):
     def _on_cancelled(self) -> None:
         by_user = self._cancelling
         self._on_ended()
-        if by_user:
-            self._on_news(_("Cancelled. Nothing was added."))
+        gone = _("The run was ended, as its CT or its segmentation is no longer in the scene. Nothing was added.")
+        self._on_news(_("Cancelled. Nothing was added.") if by_user else gone)
 
     def _on_ended(self) -> None:
         self._run, self._cancelling = None, False
