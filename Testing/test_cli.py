@@ -464,7 +464,7 @@ def test_a_training_takes_the_split_that_is_given(tmp_path, monkeypatch, capsys)
     assert json.loads((tmp_path / "second" / "split.json").read_text()) == given
     (tmp_path / "mine.json").write_text(json.dumps({**given, "test": []}))
     assert main([*command, str(tmp_path / "third"), "--split", str(tmp_path / "mine.json")]) == 1
-    assert "The stored split and the cases differ" in capsys.readouterr().err
+    assert f"The split {tmp_path / 'mine.json'} and the cases differ in 1 cases" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
 
 

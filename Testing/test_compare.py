@@ -254,20 +254,6 @@ def test_the_epochs_of_a_teacher_that_is_given_part_no_comparisons(tmp_path):
     folder.begin(replace(given, teacher_epochs=7), found, split_by_patient(found))
 
 
-def test_a_teacher_by_a_path_as_it_was_typed_parts_no_comparisons(tmp_path, monkeypatch):
-    """An earlier version kept it so. Weights that are gone are named as they were typed, too."""
-    found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
-    split = split_by_patient(found)
-    folder = ComparisonFolder(tmp_path / "comparison")
-    monkeypatch.chdir(tmp_path)
-    typed = replace(PLAN, teacher_weights="runs/one")
-    whole = replace(PLAN, teacher_weights=str(tmp_path / "runs" / "one"))
-    for plan in (typed, whole, typed):
-        folder.begin(plan, found, split)
-    with pytest.raises(TrainingError, match=r"its teacher weights is runs/one, and now it is runs/two.*Repeat"):
-        folder.begin(replace(PLAN, teacher_weights="runs/two"), found, split)
-
-
 def test_a_label_that_was_corrected_meanwhile_is_refused(tmp_path):
     """Rows before and after would be measured against different truths."""
     found = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)
@@ -526,22 +512,22 @@ def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch
 
 
 @pytest.fixture
-def teacher_of(command, tmp_path, monkeypatch):
-    """The teacher that a comparison is begun with when these weights are typed."""
-    begun = []
+def teacher_of(tmp_path, cases, split, monkeypatch):
+    """What the workers are told of a teacher's weights, by what was typed."""
 
-    def begin(_folder, plan, *_arguments, **_options):
-        begun.append(plan.teacher_weights)
+    def stop(*_arguments):
         raise Stopped
 
-    def asked(weights: str) -> str:
-        at = command.index("--teacher-epochs")
-        given = [*command[:at], *command[at + 2 :], "--teacher-weights", weights]
-        assert main([*given, "-o", str(tmp_path / "new"), "--methods", "kd"]) == STOPPED_STATUS
-        return begun[-1]
+    def told(weights: str) -> str:
+        folder = tmp_path / f"new{len(list(tmp_path.iterdir()))}"
+        plan = replace(PLAN, teacher_weights=weights)
+        with pytest.raises(Stopped):
+            compare(folder, plan, cases, split, [Row("kd", NETWORK, 0)])
+        assert ComparisonFolder(folder).plan == plan  # as it was typed: all may be moved together
+        return ComparisonFolder(folder).teacher.plan().teacher_weights
 
-    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.compare", begin)
-    return asked
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison._Course.run", stop)
+    return told
 
 
 def test_workers_that_were_started_in_another_folder_find_the_teacher(teacher_of, finished, monkeypatch):
@@ -549,18 +535,6 @@ def test_workers_that_were_started_in_another_folder_find_the_teacher(teacher_of
     assert teacher_of("teacher") == str(finished / "teacher")
     monkeypatch.chdir(finished / "rows")
     assert teacher_of("../teacher/teacher/best.pt") == str(finished / "teacher" / "teacher" / "best.pt")
-
-
-def test_an_installed_model_stays_a_name_wherever_the_command_is_given(teacher_of, finished, tmp_path, monkeypatch):
-    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
-    here = tmp_path / "here" / "liver"
-    for folder in (tmp_path / "models" / "liver", here):
-        folder.mkdir(parents=True)
-    monkeypatch.chdir(here.parent)
-    assert (teacher_of("liver"), teacher_of("no-such-model")) == ("liver", "no-such-model")
-    assert teacher_of("./liver") == str(here)
-    shutil.copytree(finished / "teacher", here, dirs_exist_ok=True)
-    assert teacher_of("liver") == str(here)  # As always, a training comes before a model of its name.
 
 
 def test_table_is_told_where_the_output_knows_few_characters(command, finished, tmp_path, monkeypatch):

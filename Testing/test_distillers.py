@@ -10,7 +10,7 @@ from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks import build_network
-from HLFDTrainingLib.compare.rows import read_method
+from HLFDTrainingLib.compare.rows import Row, check_rows, read_method
 from HLFDTrainingLib.distillers import (
     DISTILLERS,
     UnifiedHead,
@@ -582,6 +582,6 @@ def test_slices_that_networks_pad_are_refused_where_a_teacher_teaches(size):
     """Layers of the padded slice and logits that were cut back do not lie on each other."""
     task = replace(TASK, input_size=size)
     with pytest.raises(TrainingError, match=f"{size[0]}x{size[1]}.* as (64|128)x96.*'none'"):
-        TrainingPlan(task=task)
-    assert TrainingPlan(task=task, method="none").task == task
+        check_rows([Row("kd", "mobilenetv2-unet", 0)], TrainingPlan(task=task, method="none"))
+    check_rows([Row("none", "mobilenetv2-unet", 0)], TrainingPlan(task=task))
     assert build_network(TrainingPlan(task=TASK).student, 2).stride == STRIDE

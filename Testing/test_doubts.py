@@ -195,13 +195,15 @@ def test_hardly_anything_of_an_organ():
 def test_an_organ_that_was_not_found_is_told():
     """A measure of 0 mL beside "0 lesions" reads as if it were healthy."""
     labels = np.zeros((2, 10, 10), np.uint8)
-    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK)
+    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK, of_region=False)
     assert "No liver and no kidney was found" in caution
     labels[0, 0, 0] = LIVER
-    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK)
-    assert "No kidney was found" in caution and "the model has missed it" in caution
+    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK, of_region=False)
+    assert "No kidney was found, so" in caution and "Where the CT shows it, the model has missed it" in caution
+    (caution,) = absence_cautions(class_voxels(labels, TASK), TASK, of_region=True)
+    assert "No kidney was found in the slices around the region" in caution and "Where these slices show it" in caution
     labels[0, 0, 1] = KIDNEY_TUMOR
-    assert absence_cautions(class_voxels(labels, TASK), TASK) == []
+    assert absence_cautions(class_voxels(labels, TASK), TASK, of_region=False) == []
 
 
 def test_a_few_voxels_of_an_organ_are_not_told_as_none():

@@ -62,15 +62,15 @@ def test_a_network_that_was_hardly_trained_says_so_before_it_teaches(tmp_path, c
     plans = [replace(PLAN, teacher_weights=str(source)) for source in (run.path, run.stage("teacher") / "best.pt")]
     tell(run, epoch_event("teacher", 1, 0.1))
     [offered] = given_models("teacher", TASK, run.path.parent)
-    assert offered.title == "run (epoch 1 of 2)"
+    assert (offered.title, offered.unfinished) == ("run", (1, 2))
     for plan in plans:
         check_plan(plan)
         assert f"The teacher in {plan.teacher_weights} has learned until epoch 1 of 2 alone" in caplog.text
         caplog.clear()
 
     tell(run, epoch_event("teacher", 2, 0.2), epoch_event("student", 1, 0.2))
-    titles = [given_models(role, TASK, run.path.parent)[0].title for role in ("teacher", "student")]
-    assert titles == ["run", "run (epoch 1 of 4)"]
+    told = [given_models(role, TASK, run.path.parent)[0].unfinished for role in ("teacher", "student")]
+    assert told == [None, (1, 4)]
     for plan in plans:
         check_plan(plan)
     assert not caplog.text

@@ -225,7 +225,9 @@ def test_a_region_is_labeled_and_the_rest_is_seen_all_the_same(orientation):
         sitk.GetArrayViewFromImage(found.labels), np.where(inside, sitk.GetArrayViewFromImage(whole.labels), 0)
     )
     assert {layer.label for layer in found.attention} == {"liver tumor"}
-    assert found.cautions == whole.cautions and found.notes == whole.notes
+    assert found.cautions == whole.cautions
+    little = next(note for note in found.notes if "kidney was found" in note)
+    assert little.startswith("In the slices around the region: Only")
 
 
 def test_that_nothing_was_found_is_told():
@@ -251,6 +253,21 @@ def test_pieces_apart_from_the_organ_are_dropped_and_told():
     assert speck.startswith("1 speck called liver tumor was removed, and given to what lies around")
     assert apart.startswith("2.0 mL called liver were removed")
     assert result.notes[-2:] == [speck, apart]  # after what a reader must not miss
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_a_blank_slice_between_others_parts_no_organ(orientation):
+    """Nothing but that slice is missing. Where something was left out is told as it lies in the CT."""
+    body = (*LIVER_WITH_TUMOR, *KIDNEYS)
+    ct = patient(pieces=(*body, (LIVER, 12, 18, 2, 6, 50, 70), (LIVER_TUMOR, 13, 17, 2, 6, 50, 56)))
+    truth = expected(patient(pieces=body))
+    for z in (5, 10):
+        ct[:, :, z] = -1024
+        truth[z] = 0
+    result = segmenter().segment(sitk.DICOMOrient(ct, orientation))
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.DICOMOrient(result.labels, "LPS")), truth)
+    (note,) = [note for note in result.notes if "were removed" in note]
+    assert note.startswith("1.0 mL called liver") and "S 936 mm" in note
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])

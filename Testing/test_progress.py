@@ -83,7 +83,7 @@ def test_log_tells_what_a_terminal_shows_as_a_bar_or_as_a_command():
     assert readable_log("\n".join(["a warning", *map(json.dumps, events)])).splitlines() == [
         "a warning",
         "epochs: student 9",
-        "reading slices: 3 of 8",
+        "reading: 3 of 8",
         "student: epoch 3 of 9, loss 0.2000, validation Dice liver 0.912",
         "stopped; the state is kept",
         "error: The loss is no number.",

@@ -70,7 +70,13 @@ def air(ct, labels):
     ct[:] = -1000
 
 
-@pytest.mark.parametrize("change", [one_kidney, little_of_the_other, both_on_one_side, horseshoe, air])
+def cut_by_a_blank_slice(ct, labels):
+    ct[9], labels[9] = -1024, 0
+
+
+@pytest.mark.parametrize(
+    "change", [one_kidney, little_of_the_other, both_on_one_side, horseshoe, air, cut_by_a_blank_slice]
+)
 def test_nothing_is_told_where_it_is_not_clear(change):
     ct, labels = body()
     change(ct, labels)

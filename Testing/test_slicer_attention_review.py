@@ -237,6 +237,16 @@ def test_views_stay_where_they_are_where_they_meet_the_ct(result, view):
     assert red_view() == before
 
 
+@pytest.mark.parametrize(("dragged_mm", "moves"), [(60.0, False), (3000.0, True)])
+def test_a_view_that_was_dragged_aside_moves_only_where_it_is_black(result, view, dragged_mm, moves):
+    """It keeps in an origin of its own how far it was dragged."""
+    mr = add_ct(seed=1, name="MR")
+    slicer.util.setSliceViewerLayers(background=mr, fit=True)
+    slice_node().SetXYZOrigin(dragged_mm, 0, 0)
+    view.show(result, SEGMENT, "decoder3")
+    assert (slice_node().GetXYZOrigin()[0] != dragged_mm) is moves
+
+
 def test_a_map_of_another_scene_is_not_taken_for_the_shown_one(result, view, tmp_path):
     view.show(result, SEGMENT, "decoder3")
     added = add_reviewed_case(tmp_path, model="added", ct=add_ct(seed=1, name="CT 2"))

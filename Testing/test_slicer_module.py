@@ -193,6 +193,19 @@ def test_the_views_go_to_a_result_whose_ct_lies_elsewhere(two_cts):
     assert in_sight(slicer, panel.ct)
 
 
+def test_the_views_stay_on_what_is_seen_where_the_other_ct_lies_there_too(reviewed, tmp_path):
+    """As two phases of one scan do: a lesion that is looked at is compared in both."""
+    from slicer_cases import add_ct
+    from slicer_review_cases import add_reviewed_case
+
+    other = add_reviewed_case(tmp_path, model="b", ct=add_ct(1, "CT 2"))
+    red = reviewed.slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    red.SetFieldOfView(20, 20, 1)
+    choose_in(reviewed.ui.resultSelector, other.node)
+    assert backgrounds(reviewed.slicer) == 3 * [other.ct]
+    assert red.GetFieldOfView()[:2] == (20, 20)
+
+
 @pytest.mark.parametrize("shown", ["its CT", "another volume", "a map", "a map over another volume"])
 def test_a_result_that_the_user_chooses_is_seen_on_its_own_ct(reviewed, tmp_path, shown):
     from slicer_cases import add_ct

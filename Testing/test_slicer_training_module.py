@@ -456,6 +456,15 @@ def test_the_teacher_of_an_earlier_training_can_be_taken(panel):
     assert "not there any more" in panel.widget.planPanel.problem
 
 
+def test_a_teacher_that_has_hardly_learned_says_so_in_the_list(panel):
+    from training_runs import epoch_event, tell
+
+    tell(begin_run(panel.runs_folder / "first", teacher="raunet"), epoch_event("teacher", 1, 0.1))
+    panel.widget.planPanel.refresh()
+    panel.choose(panel.ui.teacherSourceCombo, "first (epoch 1 of 2)")
+    assert panel.plan["teacher_weights"] == str(panel.runs_folder / "first")
+
+
 def test_an_installed_model_for_other_labels_or_pixels_is_no_teacher(panel, home):
     answer(fill_new_task("Pancreas"))
     panel.ui.newTaskButton.click()

@@ -652,3 +652,18 @@ def test_patients_stay_in_their_part_whatever_their_cases_are_called():
         split = split_onward(cases, before, seed=seed)
         parts = {case.patient: part for part in PARTS for case in getattr(split, part)}
         assert before.items() <= parts.items() and len(parts) == 12
+
+
+def test_a_split_that_judges_a_student_by_whom_it_has_learned_from_begins_no_run(
+    finished, cases_folder, tmp_path, capsys
+):
+    earlier = finished[0]
+    given = earlier.read("split.json")
+    given["train"], given["test"] = given["test"], given["train"]
+    (tmp_path / "mine.json").write_text(json.dumps(given))
+    (tmp_path / "task.json").write_text(json.dumps(TASK.to_dict()))
+    command = ["train", str(cases_folder), "-o", str(tmp_path / "run"), "--task", str(tmp_path / "task.json")]
+    command += ["--method", "none", "--student-weights", str(earlier.path), "--split", str(tmp_path / "mine.json")]
+    assert main(command) == 1
+    assert "has learned from" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

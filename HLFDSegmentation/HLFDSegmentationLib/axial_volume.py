@@ -98,6 +98,13 @@ class AxialVolume:
         return even & ~even.all()
 
     @property
+    def not_blank(self) -> slice | np.ndarray:
+        """The slices that are not blank; a slice where they follow each other, so that nothing needs to be copied."""
+        shown = np.flatnonzero(~self.blank)
+        between = self.between_blank
+        return between if len(shown) == between.stop - between.start else shown
+
+    @property
     def between_blank(self) -> slice:
         """From the first to the last slice that is not blank."""
         shown = np.flatnonzero(~self.blank)

@@ -34,6 +34,9 @@ an early phase it has no more than without."""
 ORGAN_HU = (-30.0, 350.0)
 """Of the median of a liver or kidney: fat brings it to -20 at most, and contrast medium to about 250."""
 
+AROUND_REGION = "in the slices around the region"
+"""What the network looked at where only a region was to be labeled."""
+
 DOUBTFUL_DICE = 0.75
 
 DICE_FIGURES = (("dice_with_tumors",), ("dice",), ("test_dice_with_tumors",), ("test_dice", "validation_dice"))
@@ -169,14 +172,21 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     ]
 
 
-def absence_cautions(voxels: np.ndarray, task: Task) -> list[str]:
-    """About organs of which nothing was found, see `class_voxels`: a measure of 0 mL reads as if they were healthy."""
+def absence_cautions(voxels: np.ndarray, task: Task, *, of_region: bool) -> list[str]:
+    """About organs of which nothing was found, see `class_voxels`: a measure of 0 mL reads as if they were healthy.
+
+    Args:
+        voxels: see `class_voxels`.
+        task: what the classes are.
+        of_region: whether only the slices around a region were looked at. The CT may show the organ elsewhere.
+    """
     absent = [organ.name for organ in task.organs if not voxels[task.values_with_tumors(organ)].any()]
     if not absent:
         return []
+    where, shown_by = (f" {AROUND_REGION}", "these slices show") if of_region else ("", "the CT shows")
     return [
-        f"No {' and no '.join(absent)} was found, so this result says nothing of tumors there. Where the CT shows it, "
-        "the model has missed it."
+        f"No {' and no '.join(absent)} was found{where}, so this result says nothing of tumors there. Where {shown_by} "
+        "it, the model has missed it."
     ]
 
 

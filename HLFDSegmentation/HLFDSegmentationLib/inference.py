@@ -16,6 +16,7 @@ from .body_orientation import MirroredSearch, placement_cautions, side_cautions
 from .cleaning import clean
 from .devices import choose_device, unusable_cards
 from .doubts import (
+    AROUND_REGION,
     absence_cautions,
     anatomy_doubts,
     class_voxels,
@@ -106,8 +107,8 @@ class Segmenter:
         Args:
             ct: any orientation, spacing and field of view.
             region: the part [z, y, x] of the CT's own array that is labeled; without it, all. The network looks at
-                whole slices all the same, which it has learned from, and what makes the result doubtful is looked for
-                in all that it found there.
+                whole slices all the same, which it has learned from. How the patient lies, how much of an organ was
+                found and what was cleaned away is told of all that it found there.
             tumor_threshold: a voxel is tumor where the probabilities of the tumor labels sum up to at least this
                 value; without it, where a tumor label is the most likely one.
             attention: also make the attention maps of every layer for every label found.
@@ -137,11 +138,12 @@ class Segmenter:
         cautions = self._position_cautions(runner, slices, search, searching)
         cautions = cautions or self._shape_cautions(slices, seen)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
-        cautions += absence_cautions(class_voxels(seen, self.task), self.task)
+        cautions += absence_cautions(class_voxels(seen, self.task), self.task, of_region=region is not None)
         cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
-        notes += self._volume_doubts(seen, slices.own)
-        notes += _threshold_notes(tumor_threshold) + cleaned
+        of_seen = self._volume_doubts(seen, slices.own) + cleaned
+        notes += [f"{AROUND_REGION.capitalize()}: {note}" for note in of_seen] if region else of_seen
+        notes += _threshold_notes(tumor_threshold)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += self._device_notes + runner.notes
         return Segmentation(found, self.task, network_labels, cautions, notes, maps, str(runner.device))
@@ -213,17 +215,27 @@ class Segmenter:
         """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
         network_labels = slices.to_canvas(slices.labels_of(slices.own.image_of(own_labels)))
         return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
-            own_labels[slices.own.between_blank], slices.own.spacing, self.task
+            own_labels[slices.own.not_blank], slices.own.spacing, self.task
         )
 
     def _contrast_cautions(self, ct: AxialVolume, labels: np.ndarray) -> list[str]:
         return contrast_cautions(ct.voxels, labels, self.task, float(np.prod(ct.spacing)) / 1000)
 
     def _cleaned(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
-        """Cleans labels in the CT's own slices; what is told of that. The CT ends where blank slices begin."""
-        shown = ct.between_blank
-        start = np.array([shown.start, 0, 0])
-        return clean(labels[shown], self.task, ct.spacing, lambda index: ct.place(index + start))
+        """Cleans labels in the CT's own slices; what is told of that.
+
+        Blank slices are left out: the CT ends where they begin, and one between others parts no organ.
+        """
+        shown = ct.not_blank
+        numbers = np.arange(ct.count)[shown]
+        cleaned = labels[shown]
+
+        def place(index: np.ndarray) -> str:
+            return ct.place(np.array([np.interp(index[0], np.arange(len(numbers)), numbers), *index[1:]]))
+
+        notes = clean(cleaned, self.task, ct.spacing, place)
+        labels[shown] = cleaned
+        return notes
 
     def _cut_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         return cut_doubts(labels[ct.between_blank], ct.spacing, self.task)

@@ -91,10 +91,12 @@ def find_task(name_or_path: str | Path) -> Task:
         PackageError: the model of this name is damaged.
     """
     name = str(name_or_path)
-    installed = is_package_name(name) and any((store / name).is_dir() for store in model_folders())
-    if name in TASKS or not installed:
-        return load_task(name_or_path)
-    return find_package(name).task
+    return find_package(name).task if name not in TASKS and is_installed(name) else load_task(name_or_path)
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a model of this name, usable or not."""
+    return is_package_name(name) and any((store / name).is_dir() for store in model_folders())
 
 
 def find_package(name_or_path: str | Path | None = None) -> ModelPackage:

@@ -18,6 +18,9 @@ NUMBERS: dict[Side, int] = {"right": 1, "left": 2}
 LEAST_ML = 20.0
 """Less is no kidney of an adult, not even a shrunken one, but a part of one, or of something else."""
 
+LEAST_SHARE = 0.9
+"""Of an organ that lies in its two largest pieces. Where a blank slice cuts both, neither side is told as a whole."""
+
 LEAST_MM = 15.0
 """What lies nearer to the middle of the body may be of either side, as a part of a horseshoe kidney."""
 
@@ -48,7 +51,8 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
     """The right and the left piece of an organ, told by its own value and its tumors' ones.
 
     They are its two largest connected pieces (26 neighbors). None where that is not clear: where one has less than
-    20 mL, or they do not lie on both sides of the middle of the body, its center 15 mm from there or more.
+    20 mL, both together less than 0.9 of the organ, or they do not lie on both sides of the middle of the body, its
+    center 15 mm from there or more.
 
     Args:
         labels: label values on the CT's grid.
@@ -61,7 +65,8 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, values: Collection[int], box:
     if len(sizes) < 3:  # with what is outside
         return None
     two = np.argsort(sizes, kind="stable")[-2:]
-    if sizes[two].min() * np.prod(labels.GetSpacing()) / 1000 < LEAST_ML:
+    too_small = sizes[two].min() * np.prod(labels.GetSpacing()) / 1000 < LEAST_ML
+    if too_small or sizes[two].sum() < LEAST_SHARE * organ.sum():
         return None
     starts = [along.start for along in box]
     centers = [np.mean(np.nonzero(pieces == piece), axis=1) + starts for piece in two]

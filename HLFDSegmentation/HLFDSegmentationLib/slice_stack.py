@@ -106,7 +106,7 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
     """About kidneys that are too flat or too tall to be ones, as where the spacing along the patient is wrong.
 
     Args:
-        labels: uint8 (Z, Y, X) in axial order, without the blank slices at the ends.
+        labels: uint8 (Z, Y, X) in axial order, without blank slices.
         spacing: of their voxels (x, y, z) in mm, as the file tells it.
         task: what the classes are.
     """

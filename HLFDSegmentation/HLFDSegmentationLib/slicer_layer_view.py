@@ -198,7 +198,7 @@ class LayerView:
         with each_alone(composites):
             for composite in composites:
                 modifying = composite.StartModify()
-                _set_background(composite, ct)
+                set_background(composite, ct)
                 composite.SetForegroundVolumeID(map_node.GetID())
                 composite.SetForegroundOpacity(self._opacity)
                 composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
@@ -316,14 +316,24 @@ class _ViewContent:
             return
         modifying = composite.StartModify()
         if composite.GetBackgroundVolumeID() == self._ct.id and self._background.node is not None:
-            _set_background(composite, self._background.node)
+            set_background(composite, self._background.node)
         composite.SetForegroundVolumeID(self._foreground.id)
         composite.SetForegroundOpacity(self._opacity)
         composite.SetCompositing(self._compositing)
         composite.EndModify(modifying)
 
 
-def fit_view(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> None:
+def set_background(composite: slicer.vtkMRMLSliceCompositeNode, volume: slicer.vtkMRMLVolumeNode) -> None:
+    """Shows a volume in a view, which goes there only where it would be black."""
+    if composite.GetBackgroundVolumeID() == volume.GetID():
+        return
+    composite.SetBackgroundVolumeID(volume.GetID())
+    slice_node = slicer.vtkMRMLSliceLogic.GetSliceNode(composite)
+    if slice_node is not None and not _meets(slice_node, volume):
+        _fit(slice_node, volume)
+
+
+def _fit(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> None:
     """Makes a slice view show all of a volume.
 
     Slicer's own way fits the foreground as well: where that lies far away, the middle of the view is between both.
@@ -333,26 +343,15 @@ def fit_view(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNo
         logic.FitSliceToVolume(volume, *slice_node.GetDimensions()[:2])
 
 
-def _set_background(composite: slicer.vtkMRMLSliceCompositeNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-    """Shows a volume in a view, which goes there only where it would be black."""
-    if composite.GetBackgroundVolumeID() == volume.GetID():
-        return
-    composite.SetBackgroundVolumeID(volume.GetID())
-    slice_node = slicer.vtkMRMLSliceLogic.GetSliceNode(composite)
-    if slice_node is not None and not _meets(slice_node, volume):
-        fit_view(slice_node, volume)
-
-
 def _meets(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> bool:
-    """Whether any of a volume lies in a slice view."""
-    ras_to_slice = vtk.vtkMatrix4x4()
-    vtk.vtkMatrix4x4.Invert(slice_node.GetSliceToRAS(), ras_to_slice)
+    """Whether any of a volume lies in a slice view, which may have been dragged aside."""
+    ras_to_xy = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(slice_node.GetXYToRAS(), ras_to_xy)
     bounds = [0.0] * 6
-    volume.GetSliceBounds(bounds, ras_to_slice)
-    width, height = slice_node.GetFieldOfView()[:2]
-    # The view's center is the origin.
-    reaches = zip(bounds[::2], bounds[1::2], (width / 2, height / 2, 0.0))
-    return all(low <= reach and high >= -reach for low, high, reach in reaches)
+    volume.GetSliceBounds(bounds, ras_to_xy)
+    width, height = slice_node.GetDimensions()[:2]
+    ends = zip(bounds[::2], bounds[1::2], (width, height, 0))
+    return all(low <= end and high >= 0 for low, high, end in ends)
 
 
 def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: RasPoint) -> bool:

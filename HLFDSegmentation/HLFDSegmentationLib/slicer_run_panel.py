@@ -20,9 +20,9 @@ from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTIN
 from .slicer_ct import part_of, problem_with
 from .slicer_double_click import without_double_clicks
 from .slicer_later import later
-from .slicer_layer_view import fit_view
+from .slicer_layer_view import set_background
 from .slicer_layout import layout_node
-from .slicer_linked_views import composites_of
+from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages
 from .slicer_reasons import Reasons
@@ -346,11 +346,13 @@ class RunPanel(VTKObservationMixin):
 
 def _see_to_background(ct: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Shows a CT in the views where none of them shows it. It may lie far from what they showed."""
-    if ct in shown_volumes(slicer.mrmlScene):
+    scene = slicer.mrmlScene
+    if ct in shown_volumes(scene):
         return
-    slicer.util.setSliceViewerLayers(background=ct)
-    for slice_node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        fit_view(slice_node, ct)
+    composites = [each for each in composites_of(scene) if not each.GetLayoutName().startswith(OWN_VIEWS)]
+    with each_alone(composites):
+        for composite in composites:
+            set_background(composite, ct)
 
 
 def _plain_name(requirement: str) -> str:

@@ -26,6 +26,7 @@ from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
 from .worker_forecast import Forecast
 from .worker_protocol import (
+    OTHER_VERSION,
     Cancelled,
     CancelRequest,
     Event,
@@ -52,8 +53,8 @@ ABANDONED_SECONDS = 1.0
 """How long it may take until the lock of a parent that has died is free."""
 
 OUT_OF_MEMORY = (
-    "The memory does not suffice for this CT. Close other programs, segment a part of it (in 3D Slicer, a Region under "
-    "Advanced), or use a computer with more memory."
+    "The memory does not suffice for this CT. Close other programs, segment fewer slices of it (in 3D Slicer, a low "
+    "Region under Advanced), or use a computer with more memory."
 )
 
 
@@ -120,7 +121,8 @@ class Worker:
             try:
                 number, request = parse_request(line)
             except ProtocolError as error:
-                self._tell(Failed(error.job or 0, "input", str(error)))
+                print(error, file=sys.stderr, flush=True)
+                self._tell(Failed(error.job or 0, "input", str(error) if error.job is None else OTHER_VERSION))
             else:
                 self._take(number, request)
         self._parent_gone()

@@ -22,6 +22,7 @@ from .errors import OutputError
 from .private_folder import PrivateFolder
 from .process_tree import end_tree, ended_by_system, own_group
 from .worker_protocol import (
+    OTHER_VERSION,
     Cancelled,
     CancelRequest,
     Event,
@@ -44,11 +45,6 @@ CANCEL_SECONDS = 0.7
 END_SECONDS = 2.0
 LOG_LINES = 200
 LOG_LINE_LENGTH = 500
-
-NOT_UNDERSTOOD = (
-    "HLFD was changed while 3D Slicer was open: it no longer understands its segmentation process. Restart 3D Slicer, "
-    "then try again."
-)
 
 
 def worker_command(python: str) -> list[str]:
@@ -252,7 +248,8 @@ class _Ended:
             self.kind = "memory"
             self.sentence = (
                 "The segmentation process was ended by the system, most likely because the memory did not suffice. "
-                "Close other programs, choose a Region under Advanced, or use a computer with more memory."
+                "Close other programs, choose a Region under Advanced that meets fewer slices, or use a computer with "
+                "more memory."
             )
         elif not was_ready:
             self.kind = "start"
@@ -354,7 +351,7 @@ class _Process:
         except ProtocolError as error:
             self._log.append(str(error))
             if error.job is not None:
-                self._events.put(Failed(error.job, "unexpected", NOT_UNDERSTOOD))
+                self._events.put(Failed(error.job, "unexpected", OTHER_VERSION))
             return
         if not isinstance(event, Ready):
             self._events.put(event)

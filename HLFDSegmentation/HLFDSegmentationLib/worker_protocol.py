@@ -24,6 +24,13 @@ VOXEL_BYTES: dict[VoxelType, int] = {"uint8": 1, "int16": 2, "float32": 4}
 """The voxel types of raw files, and the bytes that a voxel takes."""
 
 
+OTHER_VERSION = (
+    "HLFD was changed while 3D Slicer was open: it no longer understands its segmentation process. Restart 3D Slicer, "
+    "then try again."
+)
+"""Told of a job whose request or answer cannot be read: both sides write what they read."""
+
+
 class ProtocolError(HLFDError):
     """A line is not what the protocol says.
 

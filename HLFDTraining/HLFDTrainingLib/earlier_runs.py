@@ -122,6 +122,16 @@ def _merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
     return {**one, **other, **both}
 
 
+def check_named_as_met(plan: TrainingPlan, cases: Sequence[Case]) -> None:
+    """Refuses a copy of a CT, under another patient's name, that the plan's student or teacher has learned from.
+
+    Raises:
+        CasesError: there is one.
+    """
+    if patients := patients_met_by_ct([plan.student_weights, plan.teacher_weights]):
+        check_patients_named_alike(cases, ct_fingerprints(cases), patients)
+
+
 def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
     """Divides the cases by patient, as the runs did from which the plan's student and teacher come.
 
@@ -129,9 +139,6 @@ def split_for(plan: TrainingPlan, cases: Sequence[Case]) -> Split:
         CasesError: there are no cases, those of an earlier run are gone, or its patient has another name here.
         TrainingError: an earlier run's folder is damaged.
     """
-    sources = [plan.student_weights, plan.teacher_weights]
-    patients = patients_met_by_ct(sources)
-    if patients:
-        check_patients_named_alike(cases, ct_fingerprints(cases), patients)
-    before = parts_met(sources)
+    check_named_as_met(plan, cases)
+    before = parts_met([plan.student_weights, plan.teacher_weights])
     return split_onward(cases, before, seed=plan.seed) if before else split_by_patient(cases, seed=plan.seed)

@@ -142,6 +142,7 @@ def _listed(cases: Sequence[Case], task: Task, report: Report) -> dict[str, list
     for number, case in enumerate(cases):
         report({"event": "reading", "done": number, "of": len(cases)})
         listed[case.name] = list_slices([case], task)
+    report({"event": "reading", "done": len(cases), "of": len(cases)})
     return listed
 
 

@@ -55,8 +55,12 @@ def _dice(by_label: dict[str, float | None]) -> str:
     return f"validation Dice {measured}" if measured else "validation Dice could not be measured"
 
 
+def _measuring(event: Event) -> str:
+    return f"measuring the {event['stage']} ..."
+
+
 SENTENCES: dict[str, Callable[[Event], str]] = {
-    "measuring": lambda event: f"measuring the {event['stage']} ...",
+    "measuring": lambda event: "reading the cases' labels ..." if event["stage"] == "reading" else _measuring(event),
     "plan": _stages,
     "epoch": _epoch,
     "finished": _finished,
@@ -65,7 +69,7 @@ SENTENCES: dict[str, Callable[[Event], str]] = {
 
 _IN_LOG: dict[str, Callable[[Event], str]] = {
     **SENTENCES,
-    "reading": lambda event: f"reading slices: {event['done']} of {event['of']}",
+    "reading": lambda event: f"reading: {event['done']} of {event['of']}",
     # Whoever reads the log goes on with a button, not with the command of the event.
     "stopped": lambda event: "stopped; the state is kept",
     "error": lambda event: f"error: {event['message']}",

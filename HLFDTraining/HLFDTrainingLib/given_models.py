@@ -31,6 +31,7 @@ class GivenModel:
         title: what the user reads.
         network: its name.
         patients_known: whether the run is known in which it was trained, so that its patients stay in their parts.
+        unfinished: see `epochs_of_unfinished`.
     """
 
     source: str
@@ -38,6 +39,7 @@ class GivenModel:
     title: str
     network: str
     patients_known: bool = True
+    unfinished: tuple[int, int] | None = None
 
 
 def given_models(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
@@ -58,17 +60,16 @@ def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
         return None
     if not _fits(role, plan.task, task):
         return None
-    short = epochs_of_unfinished(run, role)
-    title = f"{run_name(folder)} ({short})" if short else run_name(folder)
-    return GivenModel(str(folder), str(folder), title, getattr(plan, role))
+    unfinished = epochs_of_unfinished(run, role)
+    return GivenModel(str(folder), str(folder), run_name(folder), getattr(plan, role), unfinished=unfinished)
 
 
-def epochs_of_unfinished(run: RunFolder, stage: str) -> str:
-    """How long a network has learned that was to learn longer, as "epoch 1 of 40"; "" for all others."""
+def epochs_of_unfinished(run: RunFolder, stage: str) -> tuple[int, int] | None:
+    """Of a network that was to learn longer, how many epochs it has learned and of how many; none for all others."""
     # The stages after it begin when it is finished.
     last = next((event for event in reversed(last_events(run.events)) if event["event"] == "epoch"), {})
     unfinished = last.get("stage") == stage and last.get("epoch") != last.get("epochs")
-    return f"epoch {last['epoch']} of {last['epochs']}" if unfinished else ""
+    return (last["epoch"], last["epochs"]) if unfinished else None
 
 
 def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]:

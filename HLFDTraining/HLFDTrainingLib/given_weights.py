@@ -33,14 +33,22 @@ def check_plan(plan: TrainingPlan) -> None:
     Warns of weights that have not learned as long as they were to.
 
     Raises:
-        TrainingError: there is no such method, or the weights that the plan brings are missing or do not fit.
+        TrainingError: there is no such method, the slices are not for it, or the weights that the plan brings are
+            missing or do not fit.
         InputError: there is no such device.
         PackageError: see `find_package`.
     """
     choose_device(plan.device)
+    plan.check_input_size()
     for role, source in _brought(plan).items():
         _find_weights(source, role, plan)
         _warn_of_unfinished(Path(source), role)
+
+
+def check_judged(plan: TrainingPlan, split: Split) -> None:
+    """Refuses a split that judges the plan's teacher or student by whom it has learned from, see `check_patients`."""
+    for role, source in _brought(plan).items():
+        check_patients(Path(source), role, split)
 
 
 def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> None:
@@ -100,12 +108,12 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
 def _warn_of_unfinished(source: Path, role: str) -> None:
     run = run_of_weights(source)
     stage = source.absolute().parent.name if source.suffix == ".pt" else role
-    if run and (short := epochs_of_unfinished(run, stage)):
+    if run and (unfinished := epochs_of_unfinished(run, stage)):
         logger.warning(
-            "The %s in %s has learned until %s alone. Go on with its training first, unless that is meant.",
+            "The %s in %s has learned until epoch %d of %d alone. Go on with its training first, unless that is meant.",
             role,
             source,
-            short,
+            *unfinished,
         )
 
 

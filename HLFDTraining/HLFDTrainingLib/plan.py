@@ -88,14 +88,6 @@ class TrainingPlan:
                 f"The task '{self.task.name}' has an input size of {height}x{width}, which cannot be turned by a "
                 "quarter. Give it a square one, or use the augmentation 'anatomical'."
             )
-        # Networks pad other slices below and to the right and cut the logits back: a layer would not lie on the logits.
-        if self.method != "none" and (height % STRIDE or width % STRIDE):
-            raise TrainingError(
-                f"The task '{self.task.name}' has an input size of {height}x{width}. A teacher's layers lie on the "
-                f"student's only where rows and columns are multiples of {STRIDE}, as "
-                f"{_multiple(height)}x{_multiple(width)}. Give the task such a size (in 3D Slicer, the crop "
-                "under Advanced), or use the method 'none'."
-            )
         if self.undistilled and self.method == "none":
             raise TrainingError(
                 "The method 'none' is training without distillation already. Choose another method to compare it with."
@@ -126,6 +118,21 @@ class TrainingPlan:
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it."""
         return asdict(self)
+
+    def check_input_size(self) -> None:
+        """Raises TrainingError where the teacher's layers would not lie on the student's.
+
+        Asked before a run is begun, and not of every plan: those of earlier versions can be read all the same.
+        """
+        height, width = self.task.input_size
+        # Networks pad other slices below and to the right and cut the logits back: a layer would not lie on the logits.
+        if self.method != "none" and (height % STRIDE or width % STRIDE):
+            raise TrainingError(
+                f"The task '{self.task.name}' has an input size of {height}x{width}. A teacher's layers lie on the "
+                f"student's only where rows and columns are multiples of {STRIDE}, as "
+                f"{_multiple(height)}x{_multiple(width)}. Give the task such a size (in 3D Slicer, the crop "
+                "under Advanced), or use the method 'none'."
+            )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainingPlan:

@@ -15,7 +15,7 @@ from HLFDSegmentationLib.safe_files import LONG_WAITS, waiting, write_json
 from .cases import find_cases
 from .outcome_table import COMPARISON
 from .plan import TrainingPlan
-from .process_files import ProcessFiles, there
+from .process_files import ProcessFiles
 from .run_events import Event, Report
 from .split import Split
 from .weights_files import read_weights, writing
@@ -63,12 +63,12 @@ class RunFolder:
     @property
     def started(self) -> bool:
         """Whether a run was begun here."""
-        return there(self._files.plan)
+        return self._files.plan.is_file()
 
     @property
     def finished(self) -> bool:
         """Whether the last stage was finished here."""
-        return there(self._files.result)
+        return self._files.result.is_file()
 
     def plan(self) -> TrainingPlan:
         """The plan that the run was started with."""

@@ -26,8 +26,9 @@ def start_run(
         files: what the cases' files have to be, see `case_files.look_at`, where they were looked at before.
 
     Raises:
-        TrainingError: a run was begun here before.
+        TrainingError: a run was begun here before, or the plan's slices are not for its method.
     """
+    plan.check_input_size()
     if run.started:
         raise TrainingError(
             f"{run.path} holds a training run already. Go on with it by --resume, or choose another folder."

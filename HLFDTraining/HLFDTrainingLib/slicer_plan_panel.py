@@ -147,7 +147,7 @@ class PlanPanel:
             if source and self._is_needed(role) and source not in self._given[role]:
                 return sentence
         try:
-            self.plan()
+            self._plan().check_input_size()
         except HLFDError as error:
             return str(error)
         return ""
@@ -163,6 +163,9 @@ class PlanPanel:
 
     def plan(self) -> dict[str, Any]:
         """The plan, as JSON holds it. Raises HLFDError where it makes no sense."""
+        return self._plan().to_dict()
+
+    def _plan(self) -> TrainingPlan:
         parameters, task = self._parameters, self.task
         if task is None:
             raise TaskError(self.problem)
@@ -187,7 +190,7 @@ class PlanPanel:
             learning_rate=parameters.learningRate,
             seed=parameters.seed,
             device=parameters.device,
-        ).to_dict()
+        )
 
     @property
     def runs_folder(self) -> Path:
@@ -337,7 +340,7 @@ class PlanPanel:
                 found = []
                 self._show_problem(str(error))
             self._given[role] = {model.source: model for model in found}
-            self._combos[f"{role}Source"].fill([("", first), *((model.source, model.title) for model in found)])
+            self._combos[f"{role}Source"].fill([("", first), *((model.source, _titled(model)) for model in found)])
 
     def _on_folder(self) -> None:
         path = self.ui.runFolderEdit.currentPath
@@ -412,3 +415,11 @@ def estimate_text(estimate: Mapping[str, Any]) -> str:
     )
     lines += [_("Warning: {warning}").format(warning=warning) for warning in estimate["warnings"]]
     return "\n".join(lines)
+
+
+def _titled(model: GivenModel) -> str:
+    """What the user reads of a model that can be taken: one that has not learned to its end says so."""
+    if model.unfinished is None:
+        return model.title
+    epoch, epochs = model.unfinished
+    return _("{name} (epoch {epoch} of {epochs})").format(name=model.title, epoch=epoch, epochs=epochs)

@@ -70,8 +70,8 @@ class Split:
         return {"seed": self.seed, **{part: [case.name for case in getattr(self, part)] for part in PARTS}}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], cases: Sequence[Case]) -> Split:
-        """The split that `to_dict` stored, of the same cases.
+    def from_dict(cls, data: dict[str, Any], cases: Sequence[Case], name: str = "The stored split") -> Split:
+        """The split that `to_dict` stored, of the same cases; its name is told where it is not.
 
         Raises:
             CasesError: it is no split, a case is missing, new, or listed twice, or a patient is in two parts.
@@ -82,15 +82,15 @@ class Split:
             seed = int(data["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise CasesError(
-                "The run's split.json is damaged: it must hold a seed and the names of the cases of "
-                f"{', '.join(PARTS)}. Restore the file, or begin a new run."
+                f"{name} is damaged: it must hold a seed and the names of the cases of {', '.join(PARTS)}. Correct or "
+                "restore the file, or begin a new run."
             ) from error
         stored = Counter(name for part in PARTS for name in names[part])
         differing = sorted({*(by_name.keys() ^ stored.keys()), *(name for name, count in stored.items() if count > 1)})
         if differing:
             raise CasesError(
-                f"The stored split and the cases differ in {len(differing)} cases, first {differing[0]}. "
-                "Restore the cases that the run began with, or begin a new run."
+                f"{name} and the cases differ in {len(differing)} cases, first {differing[0]}: every case must stand "
+                "in one part. Restore the cases or the split, or begin a new run."
             )
         train, validation, test = (tuple(by_name[name] for name in names[part]) for part in PARTS)
         return cls(train, validation, test, seed)
@@ -103,7 +103,7 @@ def read_split(path: Path, cases: Sequence[Case]) -> Split:
         CasesError: it cannot be read, or is not of these cases.
     """
     try:
-        return Split.from_dict(json.loads(path.read_text(encoding="utf-8-sig")), cases)
+        return Split.from_dict(json.loads(path.read_text(encoding="utf-8-sig")), cases, f"The split {path}")
     except (OSError, ValueError) as error:
         raise CasesError(f"The split {path} cannot be read: {error}. Give the split.json of a training run.") from error
 

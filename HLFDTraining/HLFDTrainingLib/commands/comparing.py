@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -30,7 +29,9 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--methods", type=words, required=True, help="with commas between: none,kd,hlfd:full:beta=0.5")
     parser.add_argument("--students", type=words, default=[TrainingPlan.student], help="networks, with commas between")
     parser.add_argument("--seeds", type=whole_numbers, default=[0], help="of the students, with commas between")
-    parser.add_argument("--task", help="name or file of a task (default: abdomen; no default for pairs of your own)")
+    parser.add_argument(
+        "--task", help="name or file of a task, or a model whose task it is (default: abdomen; none for your own pairs)"
+    )
     parser.add_argument("--teacher", help="network of the teacher")
     parser.add_argument("--teacher-weights", metavar="RUN|MODEL|FILE", help="take the teacher from there")
     parser.add_argument("--epochs", type=int, help="of the students")
@@ -167,7 +168,7 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
 
     chosen = {
         "teacher": options.teacher,
-        "teacher_weights": options.teacher_weights and _full_path(options.teacher_weights),
+        "teacher_weights": options.teacher_weights,
         "teacher_epochs": options.teacher_epochs,
         "head_epochs": options.head_epochs,
         "student_epochs": options.epochs,
@@ -182,19 +183,6 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
         check_values_explained(options.cases)
     task = find_task(options.task or DEFAULT_TASK)
     return TrainingPlan(task=task, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _full_path(source: str) -> str:
-    """Where weights are, for workers that were started in another folder; the name of an installed model as it is."""
-    from HLFDSegmentationLib.model_store import model_folders
-    from HLFDSegmentationLib.package_files import is_package_name
-
-    from ..earlier_runs import run_of_weights
-
-    installed = is_package_name(source) and any((store / source).is_dir() for store in model_folders())
-    if not Path(source).exists() or (installed and run_of_weights(source) is None):
-        return source
-    return os.path.abspath(source)
 
 
 def _cases_and_split(options: argparse.Namespace, plan: TrainingPlan) -> tuple[list[Case], Split]:

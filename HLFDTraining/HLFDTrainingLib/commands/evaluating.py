@@ -34,7 +34,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = new_command(commands, "evaluate", _evaluate, "Measure a model on annotated cases that it has not seen.")
     parser.add_argument("model", help="name or folder of a model, or a training run (its student)")
     parser.add_argument("cases", type=Path, nargs="?", help="folder or cases.json; a run's own test cases by default")
-    parser.add_argument("--task", help="name or file of the task that label values of your own pairs are of")
+    parser.add_argument(
+        "--task", help="name or file of the task that values of your own pairs are of, or a model with that task"
+    )
     written = parser.add_mutually_exclusive_group(required=True)
     written.add_argument("-o", "--output", type=Path, help="CSV file to write")
     written.add_argument("--all", action="store_true", help="compare all networks of a run; written in its folder")
@@ -101,13 +103,13 @@ def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder
 
 def _named_cases(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
     """The cases; what a run was trained for tells what the values of pairs stand for, but a model's task need not."""
-    from HLFDSegmentationLib.tasks import load_task
+    from HLFDSegmentationLib.model_store import find_task
 
     from ..cases import check_values_explained, find_cases
 
     if options.task is None and not run.started:
         check_values_explained(options.cases)
-    return find_cases(options.cases, task, pairs_task=load_task(options.task) if options.task else None)
+    return find_cases(options.cases, task, pairs_task=find_task(options.task) if options.task else None)
 
 
 def _not_known_again(package: ModelPackage) -> str:

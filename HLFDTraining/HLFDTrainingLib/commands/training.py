@@ -265,7 +265,6 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     from ..earlier_runs import split_for
     from ..given_weights import check_plan
     from ..run_folder import check_unused
-    from ..split import read_split
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
@@ -279,9 +278,21 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     plan = _plan(options)
     check_plan(plan)
     cases = find_cases(options.cases, plan.task)
-    split = read_split(options.split, cases) if options.split else split_for(plan, cases)
+    split = _given_split(options.split, plan, cases) if options.split else split_for(plan, cases)
     check_usable(cases, plan.task, split, None if options.estimate else folder.path / CHECKS)
     return plan, cases, split
+
+
+def _given_split(path: Path, plan: TrainingPlan, cases: list[Case]) -> Split:
+    """The split of a file, where nobody is judged by whom the plan's teacher or student has learned from."""
+    from ..earlier_runs import check_named_as_met
+    from ..given_weights import check_judged
+    from ..split import read_split
+
+    check_named_as_met(plan, cases)
+    split = read_split(path, cases)
+    check_judged(plan, split)
+    return split
 
 
 def _plan(options: argparse.Namespace) -> TrainingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.model_store import is_installed
 from HLFDSegmentationLib.safe_files import unlink_waiting
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
+from ..earlier_runs import run_of_weights
 from ..given_weights import check_patients, check_plan
 from ..plan import TrainingPlan
 from ..process_files import there
@@ -83,13 +86,24 @@ def compare(
         files.begin(plan, cases, split)
         if files.focus_slices() is None:
             files.keep_focus_slices(choose_focus_slices(split.test, plan.task))
-        jobs = _jobs(files, plan, cases, split, rows, threads)
+        jobs = _jobs(files, _for_workers(plan), cases, split, rows, threads)
         report({"event": "comparison", "rows": len(rows), "to_do": [job.name for job in jobs]})
         if jobs:
             _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads, plan.device)
         measure_costs(files, threads)
         write_tables([files.path], files.path)
         report({"event": "compared", "table": str(files.path / "table.md"), "report": str(files.path / "report.html")})
+
+
+def _for_workers(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with the whole path of the teacher's weights: workers may have been started in another folder.
+
+    What is stored is as it was typed, so that all may be moved. The name of an installed model stays a name.
+    """
+    source = plan.teacher_weights
+    if not source or not Path(source).exists() or (is_installed(source) and run_of_weights(source) is None):
+        return plan
+    return replace(plan, teacher_weights=os.path.abspath(source))
 
 
 def _jobs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -102,8 +101,7 @@ class ComparisonFolder:
         before = TrainingPlan.from_dict(stored["plan"])
         # Where the teacher is given, none is trained.
         unused = {"teacher_epochs"} if plan.teacher_weights else set()
-        same = {"teacher_weights"} if _same_path(before.teacher_weights, plan.teacher_weights) else set()
-        names = [field.name for field in fields(plan) if field.name not in unused | same]
+        names = [field.name for field in fields(plan) if field.name not in unused]
         differing = [name for name in names if getattr(before, name) != getattr(plan, name)]
         if differing:
             name = differing[0]
@@ -229,11 +227,6 @@ def _identity(case: Case) -> dict[str, Any]:
         "labels": {str(value): list(names) for value, names in case.labels.items()},
         "repeat": case.repeat,
     }
-
-
-def _same_path(one: str | None, other: str | None) -> bool:
-    """Also where one of them is as it was typed in this folder: by an earlier version, or of weights gone by now."""
-    return one is not None and other is not None and os.path.abspath(one) == os.path.abspath(other)
 
 
 def _told(plan: TrainingPlan, name: str) -> Any:

@@ -96,7 +96,7 @@ def check_rows(rows: Sequence[Row], shared: TrainingPlan) -> None:
             raise TrainingError(f"The method {twice} for {row.student} with seed {row.seed} is there twice.")
         meant[_meaning(row)] = row
     for row in rows:
-        row.plan(shared)
+        row.plan(shared).check_input_size()
     classes = shared.task.num_classes
     teacher = build_network(shared.teacher, classes)
     head = UnifiedHead(teacher, classes)
