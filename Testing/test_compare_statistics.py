@@ -203,17 +203,38 @@ def test_every_further_method_makes_a_p_count_for_less():
     assert among_three.adjusted_p == pytest.approx(3 * 2 / 2**6)
 
 
-def test_star_is_of_the_focus_that_is_shown():
-    """More of the attention lies on the tumor, by a smaller multiple: the tumors are of different sizes."""
-    none = {"focus_ratio": [2.0] * 6, "focus": [0.1] * 6}
-    less = {"focus_ratio": [1.9, 1.8, 1.7, 1.6, 1.5, 1.4], "focus": [0.11, 0.09, 0.11, 0.09, 0.11, 0.09]}
+def focus_line(method: str, of_seeds: dict[str, list[dict[str, list[float]]]]) -> str:
+    """What a table tells of a method's focus, by method and seed."""
     records = [
-        replace(one, values={**dict.fromkeys(FOCUS_FIGURES, 0.0), **one.values})
-        for method, values in (("none", none), ("hlfd", less))
-        for one in of_patients(method, values, layer="encoder1")
+        replace(one, seed=seed, values={**dict.fromkeys(FOCUS_FIGURES, 0.0), **one.values})
+        for of_method, seeds in of_seeds.items()
+        for seed, values in enumerate(seeds)
+        for one in of_patients(of_method, values, layer="encoder1")
     ]
     _, lines = focus_table(summarize_records(records, FOCUS_FIGURES), "liver")
-    assert {line[0]: line[2] for line in lines} == {"none": "2.00", "hlfd": "1.65↓"}
+    return {line[0]: line[2] for line in lines}[method]
+
+
+NONE = {"focus_ratio": [2.0] * 6, "focus": [0.1] * 6}
+LESS = {"focus_ratio": [1.9, 1.8, 1.7, 1.6, 1.5, 1.4]}
+
+
+def test_arrow_is_of_the_focus_that_is_shown():
+    """More of the attention lies on the tumor, by a smaller multiple: the tumors are of different sizes."""
+    less = LESS | {"focus": [0.11, 0.09, 0.11, 0.09, 0.11, 0.09]}
+    assert focus_line("none", {"none": [NONE] * 2, "hlfd": [less] * 2}) == "2.00"
+    assert focus_line("hlfd", {"none": [NONE] * 2, "hlfd": [less] * 2}) == "1.65↓"
+
+
+def test_arrow_is_of_several_seeds_that_agree():
+    """The p over the patients is the same: it does not see that another training looks elsewhere."""
+    much_less = {"focus_ratio": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+    more = {"focus_ratio": [2.1, 2.2, 2.3, 2.4, 2.5, 2.6]}
+    assert focus_line("hlfd", {"none": [NONE], "hlfd": [LESS]}) == "1.65"
+    assert focus_line("hlfd", {"none": [NONE] * 3, "hlfd": [LESS]}) == "1.65"
+    assert focus_line("hlfd", {"none": [NONE] * 2, "hlfd": [much_less, more]}) == "1.35"
+    assert focus_line("hlfd", {"none": [NONE] * 2, "hlfd": [much_less, LESS]}).endswith("↓")
+    assert focus_line("hlfd", {"none": [NONE] * 2, "hlfd": [more] * 2}) == "2.35↑"
 
 
 def test_figure_that_not_all_cases_have_tells_how_many_have_it():

@@ -7,6 +7,8 @@ import re
 import shutil
 import sys
 import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ import torch
 from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.compare.summary import summarize_records
+from HLFDTrainingLib.compare.wording import HOW_TO_READ_FOCUS, SIGNIFICANT
 from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "experiments"))
@@ -24,6 +28,7 @@ sys.path.append(str(Path(__file__).parent / "experiments"))
 import experiments
 import experiments_pictures
 import experiments_results
+import kept_differences
 import limits_of_p
 import where_cells_look
 from experiment_cases import Extent, folds_of, kidney_slices, painted_liver_lesions, stored_cases
@@ -312,12 +317,32 @@ def test_kept_figures_are_not_replaced_by_those_of_fewer_rows(tmp_path):
         experiments_results.keep("kidney_slices", tmp_path / "work", "Small.", tmp_path)
 
 
+DOCS = Path(__file__).parents[1] / "docs"
+KEPT = [
+    name
+    for name, result in experiments_results.RESULTS.items()
+    if experiments_results.kept_file(result.kept, DOCS).is_file()
+]
+
+
+def printed(script, monkeypatch, capsys) -> str:
+    monkeypatch.setattr(sys, "argv", [script.__name__, str(DOCS)])
+    script.main()
+    return capsys.readouterr().out
+
+
 def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_say(monkeypatch, capsys):
-    docs = Path(__file__).parents[1] / "docs"
-    monkeypatch.setattr(sys, "argv", ["limits_of_p.py", str(docs)])
-    limits_of_p.main()
-    told = capsys.readouterr().out
-    assert "all: 26 of 189 pairs of seeds" in told
+    told = printed(limits_of_p, monkeypatch, capsys)
+    assert "Dice, all: 26 of 189 pairs of seeds have a p below 0.05 (14%)" in told
+    assert "focus, all: 413 of 819 pairs of seeds have a p below 0.05 (50%)" in told
+    assert "413 of 819 pairs (50 %; of Dice in 14 %)" in HOW_TO_READ_FOCUS
+    assert "of 81 differences of three seeds with an adjusted p below 0.05, all seeds agree in 36" in told
+    page, of_compare = (
+        " ".join((DOCS / name).read_text(encoding="utf-8").split()) for name in ("experiments.md", "compare.md")
+    )
+    for text in (page, of_compare):
+        assert "26 of 189 pairs" in text and "413 of 819" in text
+    assert "36 of the 81 of three seeds with an adjusted p below 0.05" in page
     for row, p in (
         ("liver_slices, liver, mobilenetv2-unet, hlfd: +0.038", 0.041),
         ("painted_liver_lesions, liver with tumors, mobilenetv2-unet, hlfd: +0.045", 0.047),
@@ -328,13 +353,72 @@ def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_sa
         assert re.search(rf"{re.escape(row)}, .* and {p:.3f} of all 212 differences", told)
 
 
+def table_cells(page: str) -> Iterator[tuple[str, str, str, str]]:
+    """Each cell of a page's tables: the experiment whose section it is in, its row's and column's title, its text."""
+    for section in re.split(r"^#{2,3} ", page, flags=re.MULTILINE):
+        experiment = re.search(r"^Tables: \[experiments/(\w+)\.md\]", section, re.MULTILINE)
+        for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE):
+            heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+            for row in rows:
+                for column, cell in zip(heading, row, strict=True):
+                    yield experiment[1] if experiment else "", row[0], column, cell
+
+
+def test_what_the_docs_say_of_folds_longer_training_and_tumors_is_what_the_figures_say(monkeypatch, capsys):
+    told = printed(kept_differences, monkeypatch, capsys)
+    text = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    folds = 0
+    for experiment, row, column, cell in table_cells(text):
+        if re.fullmatch(r"([+−]\d+\.\d,? ?){5}", cell):
+            assert f"{experiment}, {column}, {row.lower()}, by fold: {cell.replace('−', '-')}\n" in told
+            folds += 1
+        if column == "Dice below 0.1 in":
+            assert re.search(rf"^{row[1:-1]}, .* below 0.1 in {cell.replace(' ', '')};", told, re.MULTILINE)
+        if column == "median Dice":
+            assert re.search(rf"^{row[1:-1]}, .*, median Dice {cell},", told, re.MULTILINE)
+        if column.startswith("standard error of HLFD"):
+            assert re.search(rf"^{row[1:-1]}, .* of HLFD's difference {cell}$", told, re.MULTILINE)
+    assert folds == 18
+    for change, said in (
+        ("longer_training less liver_slices, liver, hlfd: -5.2 ± 1.0, p < 0.001", "5.2 ± 1.0 points (p < 0.001)"),
+        (
+            "longer_painted_lesions less painted_liver_lesions, liver with tumors, hlfd: -3.2 ± 2.7, p 0.229",
+            "(3.2 ± 2.7, p 0.23)",
+        ),
+        ("longer_kidney_slices less kidney_slices, kidney, hlfd: -18.8 ± 7.7, p 0.079", "(−18.8 ± 7.7, p 0.079)"),
+    ):
+        assert change in told and said in " ".join(text.split())
+
+
+def test_differences_in_the_tables_of_the_docs_are_bold_where_their_adjusted_p_is_low():
+    low = defaultdict(set)
+    for name in KEPT:
+        records = limits_of_p.read(experiments_results.RESULTS[name], DOCS)
+        for row in summarize_records(records.cases, ["dice"]):
+            if found := row.difference:
+                for factor, digits in ((1, 3), (100, 1)):
+                    told = f"{factor * found.mean:+.{digits}f} ± {factor * found.standard_error:.{digits}f}"
+                    for of, label in (name, row.label), (name, ""), ("", row.label), ("", ""):
+                        low[of, label, told.replace("-", "−")].add(found.adjusted_p < SIGNIFICANT)
+    checked = 0
+    for experiment, row, column, cell in table_cells((DOCS / "experiments.md").read_text(encoding="utf-8")):
+        # A row or column of another experiment, beside those of the section, tells its steps.
+        if found := re.fullmatch(r"(\*\*)?(?:\w+ )?([+−][\d.]+ ± [\d.]+)(\*\*)?(?: \(one seed\))?", cell):
+            name = "" if "steps:" in row or "600 steps" in column else experiment
+            label = column if column in {"kidney with tumors", "kidney", "kidney tumor", "liver with tumors"} else ""
+            expected = low.get((name, label, found[2])) or low[name, "", found[2]]
+            assert expected, f"{experiment}: no difference {cell} of {row}, {column} is kept"
+            assert bool(found[1]) in expected, f"{experiment}: {row}, {column}: {cell}"
+            checked += len(expected) == 1
+    assert checked > 200
+
+
 def test_pages_and_charts_of_the_docs_are_those_of_the_figures_that_are_kept(tmp_path):
-    docs = Path(__file__).parents[1] / "docs"
     for folder in ("experiments", "images/experiments"):
         (tmp_path / folder).mkdir(parents=True)
-    for name in experiments_results.RESULTS:
-        experiments_results.write_result(name, docs, tmp_path)
+    for name in KEPT:
+        experiments_results.write_result(name, DOCS, tmp_path)
     for pattern in ("experiments/*.md", "images/experiments/*.svg"):
-        written, in_docs = ({path.name: path.read_bytes() for path in one.glob(pattern)} for one in (tmp_path, docs))
+        written, in_docs = ({path.name: path.read_bytes() for path in one.glob(pattern)} for one in (tmp_path, DOCS))
         assert sorted(written) == sorted(in_docs)
         assert [name for name in written if written[name] != in_docs[name]] == []

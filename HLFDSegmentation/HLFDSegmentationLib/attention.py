@@ -122,12 +122,12 @@ class Focus:
 
     @property
     def segment_ratio(self) -> float:
-        """How many times more attention the segment gets than its area would by chance."""
+        """How many times more attention the segment gets than if it were spread evenly over the body."""
         return self.segment / self.segment_share_of_body
 
     @property
     def organ_ratio(self) -> float:
-        """How many times more attention the organ gets than its area would by chance."""
+        """How many times more attention the organ gets than if it were spread evenly over the body."""
         return self.organ / self.organ_share_of_body
 
 

@@ -71,7 +71,7 @@ class FocusChart:
             name = result.model if len(results) == 1 else f"{number}: {result.model}"
             self._add_series(chart, name, table, FOCUS, *style)
         if self._focus:
-            self._add_series(chart, _("1 = chance"), table, CHANCE, GRAY, "LineStyleDot", "MarkerStyleNone")
+            self._add_series(chart, _("1 = even over the body"), table, CHANCE, GRAY, "LineStyleDot", "MarkerStyleNone")
         self._mark = self._add_series(chart, layer, None, FOCUS, BLACK, "LineStyleNone", "MarkerStyleDiamond")
         self._mark.SetMarkerSize(16)
         self.mark(layer)

@@ -3,7 +3,9 @@
     python Testing/experiments/limits_of_p.py docs
 
 It tells what other patients would change. This prints how often the same test takes two seeds of one method for two
-methods, and what is left of the differences once p is adjusted for all tables together, in place of each by itself.
+methods, by Dice and by focus, in how many of the layers whose focus has a low p all seeds have the same sign, and what
+is left of the differences once p is adjusted for all tables together, in place of each by itself. Experiments without
+kept figures are left out.
 """
 
 from __future__ import annotations
@@ -16,31 +18,44 @@ from pathlib import Path
 
 from experiments_results import RESULTS, Result, kept_file, of_rows, read_kept
 from HLFDTrainingLib.compare.jobs import TEACHER
-from HLFDTrainingLib.compare.records import Record
+from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
+from HLFDTrainingLib.compare.records import Record, Records
 from HLFDTrainingLib.compare.statistics import adjusted, by_seed, difference
 from HLFDTrainingLib.compare.summary import TableRow, summarize_records
 from HLFDTrainingLib.compare.wording import SIGNIFICANT
 
+MOST_SEEDS = 3
 
-def seed_differences(cases: Sequence[Record]) -> Iterator[float]:
-    """The p of each label, student, method and pair of its seeds."""
-    patients = {one.case: one.patient for one in cases}
+
+def seed_differences(records: Sequence[Record], figure: str) -> Iterator[float]:
+    """The p of each label, layer, student, method and pair of its seeds."""
+    patients = {one.case: one.patient for one in records}
     groups = defaultdict(list)
-    for one in cases:
+    for one in records:
         if one.method != TEACHER:
-            groups[one.label, one.student, one.method].append(one)
+            groups[one.label, one.layer, one.student, one.method].append(one)
     for group in groups.values():
-        values = by_seed(group, "dice")
+        values = by_seed(group, figure)
         for first, second in combinations(sorted(values), 2):
             yield difference({0: values[first]}, {0: values[second]}, patients).p
 
 
-def _tell_seeds(cases: Mapping[str, Sequence[Record]]) -> None:
-    told = {name: list(seed_differences(found)) for name, found in cases.items()}
+def _tell_seeds(title: str, records: Mapping[str, Sequence[Record]], figure: str) -> None:
+    told = {name: list(seed_differences(found, figure)) for name, found in records.items()}
     told["all"] = [p for found in told.values() for p in found]
     for name, found in told.items():
         if found:
-            print(f"{name}: {sum(p < SIGNIFICANT for p in found)} of {len(found)} pairs of seeds have a p below 0.05")
+            low = sum(p < SIGNIFICANT for p in found)
+            print(f"{title}, {name}: {low} of {len(found)} pairs of seeds have a p below 0.05 ({low / len(found):.0%})")
+
+
+def _tell_agreement(tables: Mapping[str, Sequence[TableRow]]) -> None:
+    found = [row.difference for table in tables.values() for row in table if row.difference]
+    low = [one for one in found if one.seeds == MOST_SEEDS and one.adjusted_p < SIGNIFICANT]
+    agreeing = sum(one.seeds_agree for one in low)
+    print(
+        f"focus: of {len(low)} differences of three seeds with an adjusted p below 0.05, all seeds agree in {agreeing}"
+    )
 
 
 def _tell_all_tables(tables: Mapping[str, Sequence[TableRow]]) -> None:
@@ -54,8 +69,9 @@ def _tell_all_tables(tables: Mapping[str, Sequence[TableRow]]) -> None:
             )
 
 
-def _read(result: Result, docs: Path) -> Sequence[Record]:
-    return of_rows(read_kept(kept_file(result.kept, docs))[1], result.rows).cases
+def read(result: Result, docs: Path) -> Records:
+    """The kept figures that a result shows."""
+    return of_rows(read_kept(kept_file(result.kept, docs))[1], result.rows)
 
 
 def main() -> None:
@@ -63,11 +79,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("docs", type=Path)
     docs = parser.parse_args().docs
-    cases = {name: _read(result, docs) for name, result in RESULTS.items()}
-    _tell_seeds(cases)
+    kept = {name: read(result, docs) for name, result in RESULTS.items() if kept_file(result.kept, docs).is_file()}
+    leading = FOCUS_FIGURES[0]
+    _tell_seeds("Dice", {name: found.cases for name, found in kept.items()}, "dice")
+    _tell_seeds("focus", {name: found.focus for name, found in kept.items()}, leading)
     # That at 128 pixels shows a part of the ablation's rows again.
-    tables = {name: found for name, found in cases.items() if name != "painted_kidney_volumes_128"}
-    _tell_all_tables({name: summarize_records(found, ["dice"]) for name, found in tables.items()})
+    kept.pop("painted_kidney_volumes_128", None)
+    _tell_agreement({name: summarize_records(found.focus, [leading]) for name, found in kept.items()})
+    _tell_all_tables({name: summarize_records(found.cases, ["dice"]) for name, found in kept.items()})
 
 
 if __name__ == "__main__":

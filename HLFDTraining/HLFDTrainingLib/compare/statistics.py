@@ -52,6 +52,7 @@ class Difference:
         median: over the cases; one case that differs much does not move it.
         p: of the two-sided Wilcoxon signed-rank test over the patients' means.
         patients, cases, seeds: those that both have.
+        seeds_agree: whether there are several seeds, and with each alone the median has the sign of `median`.
         adjusted_p: for the number of tests in a table, see `adjusted`; NaN for a difference alone.
     """
 
@@ -62,6 +63,7 @@ class Difference:
     patients: int
     cases: int
     seeds: int
+    seeds_agree: bool
     adjusted_p: float = NAN
 
 
@@ -109,17 +111,20 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
     seeds = values.keys() & base.keys()
     differences = _differences(values, base)
     if not differences:
-        return Difference(NAN, NAN, NAN, NAN, 0, 0, len(seeds))
+        return Difference(NAN, NAN, NAN, NAN, 0, 0, len(seeds), False)
     patients = _by_patient(differences, patient_of)
     of_patients = np.array([np.mean(cases) for cases in patients])
+    median = float(np.median(list(differences.values())))
+    of_seeds = [one for seed in sorted(seeds) if (one := _differences({seed: values[seed]}, base))]
     return Difference(
         mean=float(np.mean(list(differences.values()))),
         standard_error=_standard_error(patients),
-        median=float(np.median(list(differences.values()))),
+        median=median,
         p=_signed_rank_p(of_patients[of_patients != 0]),
         patients=len(patients),
         cases=len(differences),
         seeds=len(seeds),
+        seeds_agree=len(of_seeds) > 1 and all(np.median(list(one.values())) * median > 0 for one in of_seeds),
     )
 
 

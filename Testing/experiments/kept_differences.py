@@ -1,0 +1,122 @@
+"""What docs/experiments.md tells of folds, of longer training and of tumors, by the figures that are kept there.
+
+    python Testing/experiments/kept_differences.py docs
+
+Prints, in points of Dice, the differences to the student alone in each fold of the experiments that have folds; how
+much HLFD's difference changes from an experiment to the same with more steps, over the cases that both have; and how
+little of the tumors is found without distillation. Experiments without kept figures are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from experiments import STUDENT
+from experiments_results import RESULTS, comparisons, kept_file
+from HLFDTrainingLib.compare.jobs import TEACHER
+from HLFDTrainingLib.compare.records import Record, read_records
+from HLFDTrainingLib.compare.rows import BASELINE
+from HLFDTrainingLib.compare.statistics import BySeed, Difference, by_seed, case_means, difference
+from HLFDTrainingLib.compare.wording import p_text
+from limits_of_p import read
+
+LONGER = (
+    ("liver_slices", "longer_training"),
+    ("painted_liver_lesions", "longer_painted_lesions"),
+    ("kidney_slices", "longer_kidney_slices"),
+)
+TUMORS = ("liver tumor", "kidney tumor")
+LITTLE = 0.1
+
+
+def records_by_fold(kept: Path) -> list[list[Record]]:
+    """The figures of each comparison of an experiment; more than one where it has folds."""
+    with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
+        with zipfile.ZipFile(kept) as archive:
+            archive.extractall(folder)
+        return [read_records([one]).cases for one in comparisons(Path(folder))]
+
+
+def dice(records: Iterable[Record], label: str, method: str) -> BySeed:
+    """The Dice of a method with the student of the experiments."""
+    return by_seed([one for one in records if (one.label, one.method) == (label, method)], "dice")
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(one.label for one in records))
+
+
+def tell_folds(name: str, folds: Sequence[Sequence[Record]]) -> Iterator[str]:
+    """For each label and method, the difference in each fold."""
+    for label in _labels(folds[0]):
+        for method in dict.fromkeys(one.method for one in folds[0]):
+            if method not in (TEACHER, BASELINE):
+                found = [_to_student_alone(one, label, method).mean for one in folds]
+                yield f"{name}, {label}, {method}, by fold: {', '.join(f'{100 * mean:+.1f}' for mean in found)}"
+
+
+def _to_student_alone(records: Sequence[Record], label: str, method: str) -> Difference:
+    patients = {one.case: one.patient for one in records}
+    return difference(dice(records, label, method), dice(records, label, BASELINE), patients)
+
+
+def tell_longer(names: tuple[str, str], shorter: Sequence[Record], longer: Sequence[Record]) -> Iterator[str]:
+    """For each label, how much less HLFD's difference is after more steps."""
+    patients = {one.case: one.patient for one in (*shorter, *longer)}
+    for label in _labels(shorter):
+        before, after = ({0: _differences(records, label)} for records in (shorter, longer))
+        found = difference(after, before, patients)
+        yield (
+            f"{names[1]} less {names[0]}, {label}, hlfd: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
+            f"p {p_text(found.p)}"
+        )
+
+
+def _differences(records: Sequence[Record], label: str) -> dict[str, float]:
+    alone = dice(records, label, BASELINE)
+    found: BySeed = {
+        seed: {case: value - alone[seed][case] for case, value in cases.items()}
+        for seed, cases in dice(records, label, "hlfd").items()
+    }
+    return case_means(found)
+
+
+def tell_tumors(name: str, records: Sequence[Record]) -> Iterator[str]:
+    """How well the student alone finds tumors, in the test cases that have one."""
+    shown = [one for one in records if not math.isnan(one.values["lesion_sensitivity"])]
+    for label in TUMORS:
+        found = np.array(list(case_means(dice(shown, label, BASELINE)).values()))
+        if len(found):
+            error = _to_student_alone(records, label, "hlfd").standard_error
+            yield (
+                f"{name}, {label}, student alone: {len(found)} cases, median Dice {np.median(found):.2f}, below "
+                f"{LITTLE} in {(found < LITTLE).mean():.0%}; standard error of HLFD's difference {100 * error:.1f}"
+            )
+
+
+def main() -> None:
+    """Prints everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("docs", type=Path)
+    docs = parser.parse_args().docs
+    kept = {name: result for name, result in RESULTS.items() if kept_file(result.kept, docs).is_file()}
+    for name, result in kept.items():
+        folds = records_by_fold(kept_file(result.kept, docs))
+        if len(folds) > 1:
+            print(*tell_folds(name, folds), sep="\n")
+    cases = {name: [one for one in read(result, docs).cases if one.student == STUDENT] for name, result in kept.items()}
+    for shorter, longer in LONGER:
+        if shorter in cases and longer in cases:
+            print(*tell_longer((shorter, longer), cases[shorter], cases[longer]), sep="\n")
+    for name, records in cases.items():
+        print(*(f"{line}\n" for line in tell_tumors(name, records)), sep="", end="")
+
+
+if __name__ == "__main__":
+    main()
