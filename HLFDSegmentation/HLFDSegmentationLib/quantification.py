@@ -182,8 +182,10 @@ def _longest_axial_diameter(
     column_mm, row_mm, _ = axial.GetSpacing()
     longest = 0.0
     longest_ends: list[tuple[float, ...]] = []
-    for z, piece in _pieces_in_slices(mask):
-        outline = _outline(piece)
+    for z, begin, piece in _pieces_in_slices(mask):
+        if np.hypot(*np.multiply(piece.shape, (row_mm, column_mm))) <= longest:
+            continue  # of many small pieces, as noise makes them
+        outline = _outline(piece) + begin
         scaled = outline * (row_mm, column_mm)
         corners = ConvexHull(scaled).vertices  # the two points farthest apart are corners of the hull
         distances = cdist(scaled[corners], scaled[corners])
@@ -195,15 +197,15 @@ def _longest_axial_diameter(
     return longest, (first, second)
 
 
-def _pieces_in_slices(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each connected piece `(y, x)` of each slice of a lesion's mask `(z, y, x)`, with its slice.
+def _pieces_in_slices(mask: np.ndarray) -> Iterator[tuple[int, tuple[int, int], np.ndarray]]:
+    """Each connected piece of each slice of a lesion's mask `(z, y, x)`: its slice, and where `(y, x)` its box begins.
 
     A lesion that is one in space may show as several in a slice, and what lies between them is no lesion.
     """
     for z, pixels in enumerate(mask):
-        pieces, count = ndimage.label(pixels, structure=NEIGHBORS[1])
-        for number in range(1, count + 1):
-            yield z, pieces == number
+        pieces, _ = ndimage.label(pixels, structure=NEIGHBORS[1])
+        for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
+            yield z, (rows.start, columns.start), pieces[rows, columns] == number
 
 
 def _outline(pixels: np.ndarray) -> np.ndarray:
