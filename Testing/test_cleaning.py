@@ -48,6 +48,16 @@ def test_a_lesion_stays_from_the_smallest_diameter_on(labels, diameter_mm, stays
     assert (labels == LIVER_TUMOR).any() == stays
 
 
+@pytest.mark.parametrize(("pixel_mm", "stays"), [(1.0, True), (0.7, False)])
+def test_a_lesion_is_judged_by_its_volume_whatever_the_voxels(labels, pixel_mm, stays):
+    """Of 18 voxels, 90 or 44 mm³; a ball of 5 mm has 65 mm³."""
+    labels[20:22, 20:23, 20:23] = LIVER_TUMOR
+
+    clean(labels, TASK, (pixel_mm, pixel_mm, 5.0))
+
+    assert (labels == LIVER_TUMOR).sum() == 18 * stays
+
+
 def test_pieces_that_touch_at_a_corner_count_together(labels):
     for step in range(7):
         labels[10 + step, 10:14, 10 + step : 14 + step] = LIVER_TUMOR

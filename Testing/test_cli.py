@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -20,6 +21,7 @@ import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
 from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
@@ -91,10 +93,45 @@ def test_maps_lie_on_the_ct(ct_file, tmp_path, untrained_package):
         assert layer.GetSize()[2] == ct.GetSize()[2]
 
 
+def smallest_attention(output: Path) -> float:
+    files = (output / "attention").iterdir()
+    return min(sitk.GetArrayFromImage(sitk.ReadImage(str(file))).min() for file in files)
+
+
 def test_signed_maps_on_request(ct_file, tmp_path, untrained_package):
     segment(ct_file, tmp_path / "result", untrained_package, "--attention", "--signed")
-    maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "result" / "attention").iterdir()]
-    assert min(map_.min() for map_ in maps) < 0
+    assert smallest_attention(tmp_path / "result") < 0
+
+
+def test_the_files_hold_what_the_library_gives(ct_file, tmp_path, untrained_package, capsys):
+    output = tmp_path / "result"
+    assert segment(ct_file, output, untrained_package, "--attention") == 0
+    library = Segmenter(read_package(untrained_package), "cpu").segment(sitk.ReadImage(str(ct_file)), attention=True)
+    with open(output / "attention.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for row, layer in zip(rows, library.attention, strict=True):
+        written = sitk.GetArrayFromImage(sitk.ReadImage(str(output / row["file"])))
+        assert np.allclose(written, layer.maps, atol=1e-5)
+        assert (row["label"], row["layer"]) == (layer.label, layer.layer)
+        assert row["empty"] == ("yes" if layer.empty else "no")
+        for column in ("segment", "organ"):
+            for name in (f"focus_{column}", f"{column}_share_of_body", f"{column}_ratio"):
+                value = getattr(layer.focus, name.removeprefix("focus_")) if layer.focus else None
+                assert row[name] == ("" if value is None else f"{value:.4f}")
+    assert any(layer.focus and layer.focus.segment < layer.focus.organ for layer in library.attention)
+    with open(output / "segments.csv", encoding="utf-8") as stream:
+        volumes = {row["segment"]: float(row["volume_mL"]) for row in csv.DictReader(stream) if not row["lesion"]}
+    printed = dict(re.findall(r"^(liver|liver tumor) +([\d.]+) mL", capsys.readouterr().out, re.MULTILINE))
+    assert printed == {name: f"{volume:.1f}" for name, volume in volumes.items()}
+
+
+def test_the_tumor_threshold_is_used_and_told(ct_file, tmp_path, untrained_package, capsys):
+    assert segment(ct_file, tmp_path / "result", untrained_package, "--tumor-threshold", "0.1") == 0
+    one, ct = Segmenter(read_package(untrained_package), "cpu"), sitk.ReadImage(str(ct_file))
+    asked, usual = (sitk.GetArrayFromImage(one.segment(ct, tumor_threshold=p).labels) for p in (0.1, None))
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "result" / "segmentation.nii.gz")))
+    assert np.array_equal(written, asked) and not np.array_equal(written, usual)
+    assert "Note: As was asked for, a voxel was called tumor from a probability of 0.1 on" in capsys.readouterr().out
 
 
 def test_second_place_of_a_ct_is_told(tmp_path, untrained_package, capsys):
@@ -125,6 +162,7 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     with open(output / "attention.csv", encoding="utf-8") as stream:
         rows = [(row["label"], row["layer"]) for row in csv.DictReader(stream)]
     assert rows == [(name, layer) for name in ("liver", "liver tumor") for layer in LAYERS]
+    assert smallest_attention(output) == 0
     given = sitk.GetArrayFromImage(blob_case(0)[1])
     voxel_ml = np.prod(blob_case(0)[1].GetSpacing()) / 1000
     with open(output / "segments.csv", encoding="utf-8") as stream:
@@ -135,6 +173,12 @@ def test_explain_shows_the_layers_for_the_users_own_segmentation(ct_file, tmp_pa
     told = capsys.readouterr().out
     assert "encoder1" in told
     assert "has no names, so its values were taken: 1 for liver, 2 for liver tumor" in told
+
+
+def test_explain_gives_signed_maps_on_request(ct_file, tmp_path, untrained_package):
+    sitk.WriteImage(blob_case(0)[1], str(tmp_path / "mine.nii.gz"))
+    assert explain(ct_file, tmp_path / "mine.nii.gz", tmp_path / "why", untrained_package, "--signed") == 0
+    assert smallest_attention(tmp_path / "why") < 0
 
 
 def test_explain_tells_what_of_a_segmentation_lies_outside_of_the_ct(ct_file, tmp_path, untrained_package):

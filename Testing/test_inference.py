@@ -27,6 +27,8 @@ HU = {0: 0, LIVER: 110, KIDNEY: 170, LIVER_TUMOR: 60, KIDNEY_TUMOR: 230}
 class NearestTissue(nn.Module):
     """The class whose HU is nearest, as a 1x1 convolution would find it; the deep layers see it, too."""
 
+    deep_share = 1e-4
+
     def __init__(self) -> None:
         super().__init__()
         low, high = TASK.window
@@ -41,7 +43,13 @@ class NearestTissue(nn.Module):
         deep = images
         for level in (*self.levels, *self.ups):
             deep = level(deep)
-        return self.classes(images + 1e-4 * deep)
+        return self.classes(images + self.deep_share * deep)
+
+
+class DeepLayersAgainst(NearestTissue):
+    """What the deep layers see of a label speaks against it, and hardly counts."""
+
+    deep_share = -1e-4
 
 
 class OutOfMemory(NearestTissue):
@@ -321,6 +329,16 @@ def test_nothing_found():
 def test_signed_attention():
     result = segmenter().segment(patient(pieces=LIVER_WITH_TUMOR), attention=True, signed=True)
     assert all(layer.signed for layer in result.attention)
+
+
+def test_attention_against_a_label_is_in_signed_maps_alone():
+    one, ct = segmenter(DeepLayersAgainst()), patient(pieces=LIVER_WITH_TUMOR)
+    for signed, extremes in ((True, (-1, 0)), (False, (0, 0))):
+        attention = one.segment(ct, attention=True, signed=signed).attention
+        # The first layer is the image itself, which speaks for the label.
+        against = [layer for layer in attention if layer.layer != LAYERS[0]]
+        assert len(against) == 2 * (len(LAYERS) - 1)
+        assert all((layer.maps.min(), layer.maps.max()) == extremes and layer.empty for layer in against)
 
 
 # Probabilities

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -136,6 +137,13 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
 
+    @property
+    def rows(self):
+        """The texts of the cells of the table of measures, by the first of each row."""
+        (table,) = re.findall("<table>.*?</table>", self.source, re.DOTALL)
+        rows = [["".join(cell.itertext()) for cell in row] for row in ElementTree.fromstring(table).iter("tr")]
+        return {name: cells for name, *cells in rows}
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -180,6 +188,40 @@ def test_report_holds_the_measures(page):
     assert f"{liver.volume_with_tumors_ml:.0f}" in page.texts
     assert f"{tumor.lesions[0].longest_axial_diameter_mm:.1f}" in page.texts
     assert "liver tumor (2 lesions)" in page.texts
+
+
+def test_every_measure_stands_in_its_row_and_column(tmp_path):
+    ct, labels = body()
+    hu = sitk.GetArrayFromImage(ct) + np.random.default_rng(20261127).normal(0, 30, ct.GetSize()[::-1])
+    ct = on_grid(hu.astype(np.float32))
+    rows = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False)).rows
+    liver, _, tumor, _ = measure(labels, ct, TASK)
+    lesion = tumor.lesions[0]
+    assert rows["Segment"] == [
+        "Volume mL",
+        "With tumors mL",
+        "Mean ± SD HU",
+        "Longest axial diameter mm",
+        "Center R, A, S mm",
+        "CT slice axial, from 0",
+    ]
+    assert rows["liver"] == [
+        f"{liver.volume_ml:.0f}",
+        f"{liver.volume_with_tumors_ml:.0f}",
+        f"{liver.mean_hu:.0f} ± {liver.sd_hu:.0f}",
+        *[""] * 3,
+    ]
+    hu_of_tumor = f"{tumor.mean_hu:.0f} ± {tumor.sd_hu:.0f}"
+    assert rows["liver tumor (2 lesions)"] == [f"{tumor.volume_ml:.2f}", "", hu_of_tumor, *[""] * 3]
+    assert rows["lesion 1"] == [
+        f"{lesion.volume_ml:.2f}",
+        "",
+        f"{lesion.mean_hu:.0f} ± {lesion.sd_hu:.0f}",
+        f"{lesion.longest_axial_diameter_mm:.1f}",
+        # Its middle is voxel (50, 50, 6), in a CT that begins at R 150, A 110, S 300 mm.
+        "50, 10, 336",
+        "6",
+    ]
 
 
 def test_a_volume_keeps_its_whole_name(tmp_path):

@@ -184,7 +184,8 @@ def test_a_run_brings_what_the_library_finds_and_changes_nothing_else(client, sc
     (result,) = told.finished
     assert nothing_is_left(client)
 
-    labels = segmented_by_the_library(untrained_package, blob_case(0, SLICES)[0])
+    library = Segmenter(read_package(untrained_package)).segment(blob_case(0, SLICES)[0], attention=True)
+    labels = sitk.GetArrayFromImage(library.labels)
     found = [label for label in TASK.labels if (labels == label.value).any()]
     assert found
     assert result.segments == [label.name for label in found]
@@ -208,6 +209,10 @@ def test_a_run_brings_what_the_library_finds_and_changes_nothing_else(client, sc
     )
     rows = scene_result.rows_of(result.focus_table)
     assert [(row["Segment"], row["Layer"]) for row in rows] == [(x.name, layer) for x in found for layer in LAYERS]
+    for row, focus in zip(rows, (layer.focus for layer in library.attention), strict=True):
+        shown = [float(row[column]) for column in ("Focus", "FocusRatio", "OrganFocus", "OrganRatio")]
+        numbers = focus and (focus.segment, focus.segment_ratio, focus.organ, focus.organ_ratio)
+        assert shown == pytest.approx(numbers or [np.nan] * 4, rel=1e-3, nan_ok=True)
     volumes = {
         row["segment"]: row["volume_mL"] for row in scene_result.rows_of(result.measures_table) if not row["lesion"]
     }

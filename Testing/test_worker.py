@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
 from HLFDSegmentationLib import worker_client
+from HLFDSegmentationLib.color_maps import AttentionColors
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
@@ -33,6 +35,7 @@ from HLFDSegmentationLib.worker_protocol import (
     DevicesRequest,
     Failed,
     Finished,
+    LayerMap,
     Progress,
     RawImage,
     Reading,
@@ -40,6 +43,7 @@ from HLFDSegmentationLib.worker_protocol import (
     SegmentRequest,
     request_line,
 )
+from test_report import Page, color_in, decoded
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
 PATIENCE_SECONDS = 120
@@ -178,7 +182,8 @@ def test_segments_as_the_library_does(client, folder, untrained_package):
         ),
     )
     package = read_package(untrained_package)
-    expected = Segmenter(package, "cpu").segment(ct, attention=True, signed=True)
+    expected_shares = [np.zeros(ct.GetSize()[::-1], np.float32) for _ in TASK.labels]
+    expected = Segmenter(package, "cpu").segment(ct, attention=True, signed=True, probabilities=expected_shares)
     labels = read_raw(result.labels)
     assert sitk.Hash(labels) == sitk.Hash(expected.labels) and sitk.GetArrayViewFromImage(labels).any()
     assert labels.GetDirection() == ct.GetDirection() and labels.GetSpacing() == ct.GetSpacing()
@@ -196,11 +201,16 @@ def test_segments_as_the_library_does(client, folder, untrained_package):
         assert not one.maps[:first].any() and not one.maps[last:].any()
         assert np.allclose(image.GetOrigin(), layer_image.TransformIndexToPhysicalPoint((0, 0, first)))
         assert told.empty == one.empty
-        assert told.focus_segment == (pytest.approx(one.focus.segment) if one.focus else None)
-        assert told.organ_ratio == (pytest.approx(one.focus.organ_ratio) if one.focus else None)
+        focus = one.focus
+        numbers = focus and [focus.segment, focus.organ, focus.segment_ratio, focus.organ_ratio]
+        told_numbers = [told.focus_segment, told.focus_organ, told.segment_ratio, told.organ_ratio]
+        assert told_numbers == (pytest.approx(numbers) if numbers else [None] * 4)
+    assert any(one.focus and one.focus.segment < one.focus.organ for one in expected.attention)
     assert [one.label for one in result.probabilities] == [label.name for label in TASK.labels]
     shares = np.stack([sitk.GetArrayFromImage(read_raw(one.image)) for one in result.probabilities])
     assert shares.min() >= 0 and shares.sum(axis=0).max() <= 1.0001 and shares.max() > 0.3
+    for told, share in zip(shares, expected_shares, strict=True):
+        assert np.allclose(told, share, atol=1e-5)
     assert stat.S_IMODE(folder.parents[1].stat().st_mode) == 0o700 or sys.platform == "win32"
 
 
@@ -284,6 +294,39 @@ def test_report_with_readings(client, folder, untrained_package, tmp_path):
     assert "<script" not in page and "http" not in page
     assert page.count('<tr class="segment') == 1  # Of what the user deleted, "none" would be said of the patient.
     assert [path.name for path in tmp_path.iterdir()] == [destination.name]
+
+
+def test_a_report_shows_what_speaks_for_a_label_and_not_what_speaks_against_it(
+    client, folder, untrained_package, tmp_path
+):
+    """In a map that is -1 on the left of the picture and 0.5 on the right, the right has the strongest color."""
+    ct, label = blob_case(1)
+    signed = np.tile(np.float32([-1, -1, 0.5, 0.5]), (6, 4, 1))
+    image = write_raw(AxialSlices(ct, TASK).layer_image(signed), folder / "map.raw")
+    layer_map = LayerMap("liver tumor", "encoder5", image, False, 0.32, 0.5, 3.2, 2.5)
+    report = ReportRequest(
+        write_raw(ct, folder / "ct.raw"),
+        write_raw(label, folder / "labels.raw"),
+        (layer_map,),
+        str(untrained_package),
+        "cpu",
+        "CT 3",
+        (),
+        (),
+        (),
+        (),
+        str(tmp_path / "report.html"),
+    )
+    answer(client, report)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert {"32% in liver tumor (3.2×)", "50% in liver with tumors (2.5×)"} <= set(page.texts)
+    (picture,) = [image for image in page.all("img") if image["alt"].startswith("Attention of encoder5")]
+    pixels = decoded(base64.b64decode(picture["src"].partition(",")[2]))
+    third = pixels.shape[1] // 3
+    assert color_in(pixels[:, :third]).max() < 5
+    strongest = AttentionColors().rgb[-1]
+    grays = pixels[:, -third:] - 0.65 * strongest  # the CT shows through
+    assert np.median(np.ptp(grays, axis=-1)) < 3
 
 
 # What goes wrong is told in sentences, and the worker stays
