@@ -151,9 +151,12 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
     dropped[_cut_from(pieces, box, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
     dropped[0] = False
-    lost = np.bincount(labels[box][dropped[pieces]], minlength=task.num_classes) * voxel_ml
-    tumor = np.where(dropped[pieces] & (labels[box] != organ.value), pieces, 0)
-    labels[box][dropped[pieces]] = BACKGROUND
+    if not dropped.any():
+        return None
+    apart = dropped[pieces]
+    lost = np.bincount(labels[box][apart], minlength=task.num_classes) * voxel_ml
+    tumor = np.where(apart & (labels[box] != organ.value), pieces, 0)
+    labels[box][apart] = BACKGROUND
     if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
