@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -22,6 +23,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
+from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import _Course, compare
@@ -29,9 +31,11 @@ from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import Jobs, RowRun
+from HLFDTrainingLib.compare.measuring import measure_network
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.compare.wording import trained_by
+from HLFDTrainingLib.evaluation import SegmentedCase
 from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.run_events import all_events
@@ -156,6 +160,20 @@ def test_focus_is_measured_on_the_tumor_in_every_layer_of_every_network(finished
     assert {row["label"] for row in rows} == {"liver tumor"}
     assert {(row["method"], row["layer"]) for row in rows} >= {(m, "encoder1") for m in ("teacher", "none", "hlfd")}
     assert len({row["layer"] for row in rows}) == 9
+
+
+def test_surface_distances_on_slices_are_in_the_ct_s_mm(tmp_path, monkeypatch):
+    (case,) = find_cases(write_cases(tmp_path, 1, slices=3), TASK)
+    ct = sitk.Image(40, 30, 8, sitk.sitkInt16)
+    ct.SetSpacing((1.0, 1.0, 5.0))
+    truth = np.zeros((8, 30, 40), np.uint8)
+    truth[3, 5:25, 5:35] = 1
+    moved = SegmentedCase(case, TASK, ct, np.roll(truth, 2, axis=2), truth, 0.0, "cpu")
+    monkeypatch.setattr("HLFDTrainingLib.compare.measuring.segment_case", lambda _segmenter, _case: moved)
+    network = build_network(NETWORK, TASK.num_classes).eval()
+    measured = measure_network(network, NETWORK, TASK, [case], {}, device="cpu", before_each=lambda: None)
+    (liver,) = [one for one in measured["cases"] if one["label"] == "liver"]
+    assert liver["slices_hd95_mm"] == pytest.approx(2.0)
 
 
 def test_teacher_and_head_are_trained_once_for_all_rows(finished):

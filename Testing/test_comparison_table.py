@@ -212,3 +212,14 @@ def test_surface_distance_of_a_case_is_in_its_ct_s_mm():
     case = Case("one", "P1", Path("ct"), Path("label"), {1: ("liver",), 2: ("liver tumor",)})
     found = SegmentedCase(case, TASK, ct, np.roll(truth, 1, axis=0), truth, 0.0, "cpu").figures()
     assert found.labels["liver"].hd95_mm == pytest.approx(5.0)
+
+
+def test_too_much_that_is_segmented_is_told_of_the_segmentation_and_not_of_the_annotation():
+    ct = sitk.Image(40, 30, 8, sitk.sitkInt16)
+    truth = np.zeros((8, 30, 40), np.uint8)
+    truth[2:5, 5:10, 5:10] = 2
+    prediction = truth.copy()
+    prediction[2:5, 5:10, 25:30] = 2  # a lesion of the same size, which nobody has annotated
+    case = Case("one", "P1", Path("ct"), Path("label"), {1: ("liver",), 2: ("liver tumor",)})
+    tumor = SegmentedCase(case, TASK, ct, prediction, truth, 0.0, "cpu").figures().labels["liver tumor"]
+    assert (tumor.rvd, tumor.false_positive_lesions, tumor.lesion_sensitivity) == (1.0, 1, 1)

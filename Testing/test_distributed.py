@@ -15,14 +15,13 @@ from HLFDSegmentationLib.errors import InputError
 from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.epoch_batches import EpochBatches
-from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.processes import Processes, joined_processes
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.slices import SliceDataset, collate
-from HLFDTrainingLib.stage import Stage
 from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.validation import count_overlaps, mean_dice
 from torch import distributed, multiprocessing, nn
+from training_runs import small_stage
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 12])
@@ -97,33 +96,13 @@ class Pixelwise(nn.Module):
         return logits, {"brightness": images.mean() + 0 * logits.mean()}
 
 
-def pixelwise_stage(cases: Path, folder: Path, batch: int, processes: Processes) -> Stage:
-    """Of one epoch with five slices, and with two to validate on."""
-    items = list_slices(find_cases(cases, TASK), TASK)
-    training, validation = (SliceDataset(part, TASK, folder / "cache") for part in (items[:5], items[1:3]))
-    return Stage(
-        "student",
-        folder / "student",
-        Pixelwise(),
-        training,
-        validation,
-        epochs=1,
-        plan=TrainingPlan(task=TASK, batch=batch, device="cpu"),
-        device=torch.device("cpu"),
-        processes=processes,
-        report=lambda event: None,
-        stop_requested=lambda: False,
-        shown=0,
-    )
-
-
 def _in_process(rank: int, cases: Path, folder: Path, port: int) -> None:
     torch.set_num_threads(1)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
     with joined_processes() as processes:
         torch.save(gradients(cases, folder / f"cache{rank}", 2, processes), folder / f"gradients{rank}.pt")
-        pixelwise_stage(cases, folder, 2, processes).run()
+        small_stage(Pixelwise(), cases, folder, 2, processes=processes).run()
 
 
 def free_port() -> int:
@@ -154,7 +133,7 @@ def test_two_processes_give_the_gradient_of_one_with_the_doubled_batch(two, tmp_
 
 def test_terms_of_an_epoch_are_those_of_one_process_with_the_doubled_batch(two, tmp_path):
     terms = torch.load(two / "student" / "last.pt", weights_only=True)["state"]["history"][0]["terms"]
-    alone = pixelwise_stage(two / "cases", tmp_path, 4, Processes()).run()
+    alone = small_stage(Pixelwise(), two / "cases", tmp_path, 4).run()
     assert terms == pytest.approx(alone.history[0]["terms"])
 
 
@@ -235,7 +214,8 @@ def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypat
         return count_overlaps(network, *arguments)
 
     monkeypatch.setattr(stage_file, "count_overlaps", counting)
-    stage = pixelwise_stage(write_cases(tmp_path / "cases", 1), tmp_path, 2, SecondOfTwo())
+    cases = write_cases(tmp_path / "cases", 1)
+    stage = small_stage(Pixelwise(), cases, tmp_path, 2, processes=SecondOfTwo())
     stage.run()
     assert done == [("shared", stage.learner.student), ("validated", stage.learner.student)]
 

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.layouts import labels_of_pairs
 from HLFDTrainingLib.metrics import METRICS
-from HLFDTrainingLib.packaging import package_run
+from HLFDTrainingLib.packaging import package_run, stage_as_package
 from HLFDTrainingLib.run_folder import RunFolder
 
 TOLD = ("--title", "Livers of our own", "--license", "CC0-1.0")
@@ -140,6 +140,14 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
     said = capsys.readouterr().out
     assert "| liver with tumors |" in said and HOW_TO_READ in said
+    folder = RunFolder(run)
+    with stage_as_package(folder, "student") as package:
+        measured = {one.case: one.labels for one in evaluate(package, folder.split(folder.plan()).test, device="cpu")}
+    assert len(rows) == 3 * len(measured)
+    for row in rows:
+        figures = asdict(measured[row["case"]][row["label"]])
+        told = {metric: float(row[metric] or "nan") for metric in METRICS}
+        assert told == pytest.approx(figures, abs=1e-5, nan_ok=True)
 
 
 def test_evaluate_leaves_a_file_that_appeared_while_it_measured(run, tmp_path, capsys, monkeypatch):

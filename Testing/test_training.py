@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
 from HLFDTrainingLib.stop_signal import STOPPING
 from HLFDTrainingLib.trainer import TrainingRun
-from training_runs import take_away
+from torch import nn
+from training_runs import small_stage, take_away
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -115,17 +116,25 @@ def test_saved_student_holds_the_student_alone(finished):
     assert all(name.startswith("body.") for name in names)
 
 
-@pytest.mark.parametrize("stop_at", [2, 5, 9])
-def test_resumed_run_ends_bitwise_as_an_uninterrupted_one(finished, cases_folder, tmp_path, stop_at):
-    folder = begin(tmp_path / "run", cases_folder)
-    steps = []
+def place(event: dict) -> tuple[str | None, str]:
+    """Where a run is that has told this last: after the last step of an epoch it validates."""
+    validates = event["event"] == "step" and event["step"] == event["steps"]
+    return event.get("stage"), "validation" if validates else event["event"]
 
-    def stop_requested() -> bool:
-        steps.append(1)
-        return len(steps) >= stop_at
 
+def stop_at(wanted: tuple[str, str], folder: RunFolder) -> None:
+    """Goes on with a run until it is there."""
+    told = []
     with pytest.raises(Stopped):
-        TrainingRun(folder, stop_requested=stop_requested).run()
+        TrainingRun(folder, report=told.append, stop_requested=lambda: bool(told) and place(told[-1]) == wanted).run()
+
+
+def test_run_that_was_stopped_everywhere_ends_bitwise_as_an_uninterrupted_one(finished, cases_folder, tmp_path):
+    folder = begin(tmp_path / "run", cases_folder)
+    everywhere = [(stage, what) for stage in ("teacher", "head", "student") for what in ("step", "validation", "epoch")]
+    everywhere.remove(("head", "epoch"))  # it has only one
+    for wanted in everywhere:
+        stop_at(wanted, folder)
     TrainingRun(folder).run()
     assert_same_weights(folder, finished[0])
 
@@ -234,7 +243,7 @@ def read_until(process: subprocess.Popen, wanted) -> list[dict]:
 
 
 def start_arguments(cases_folder: Path, run: Path, task_file: Path) -> list:
-    options = ["--method", "none", "--epochs", 6, "--batch", 2, "--device", "cpu"]
+    options = ["--method", "none", "--epochs", 3, "--batch", 2, "--device", "cpu"]
     return [cases_folder, "-o", run, "--task", task_file, *options]
 
 
@@ -279,12 +288,11 @@ def test_second_signal_ends_at_once(number):
 def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path, capsys):
     run = tmp_path / "run"
     process = train_command(*start_arguments(cases_folder, run, task_file))
-    read_until(process, lambda event: event["event"] == "epoch" and event["epoch"] == 2)
-    time.sleep(0.2)
+    read_until(process, lambda event: event["event"] == "step" and event["epoch"] == 2)
     process.kill()
     process.wait()
     first = next(event for event in finish(run, capsys) if event["event"] == "step")
-    assert first["epoch"] >= 3
+    assert first["epoch"] >= 2
 
 
 def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_file, tmp_path, capsys):
@@ -311,17 +319,13 @@ def test_finished_run_is_not_trained_again(finished):
     assert result == finished[0].result()
 
 
-def test_bad_cases_are_told_in_a_table_before_any_training(cases_folder, task_file, tmp_path):
+def test_bad_cases_are_told_in_a_table_before_any_training(task_file, tmp_path, capsys):
     folder = write_cases(tmp_path / "cases", 2)
     (folder / "case0" / "ct.nii.gz").write_bytes(b"no image")
-    process = subprocess.run(
-        [sys.executable, "-m", "HLFDTrainingLib.cli", "train", folder, "-o", tmp_path / "run", "--task", task_file],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 1
-    assert "case0" in process.stderr and "start again" in process.stderr
-    assert "Traceback" not in process.stderr
+    assert main(["train", str(folder), "-o", str(tmp_path / "run"), "--task", str(task_file)]) == 1
+    told = capsys.readouterr().err
+    assert "case0" in told and "start again" in told
+    assert "Traceback" not in told
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
@@ -340,3 +344,73 @@ def test_the_best_epoch_is_kept_and_not_the_last(cases_folder, tmp_path, monkeyp
     last = torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
     best = folder.best("student")["network"]
     assert any(not torch.equal(value, last[f"student.{name}"]) for name, value in best.items())
+
+
+def test_the_best_teacher_and_the_best_head_teach_and_not_the_last(cases_folder, tmp_path, monkeypatch):
+    dice = iter((0.9, 0.2) * 2)
+    monkeypatch.setattr("HLFDTrainingLib.stage.mean_dice", lambda counts: np.full(3, next(dice)))
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, teacher="mobilenetv2-unet", head_epochs=2))
+    run = TrainingRun(folder)
+    slices = run.read_slices()
+    teacher = run.trained_teacher(*slices)
+    head = run.trained_head(teacher, *slices)
+    for stage, taken in {"teacher": teacher.state_dict(), "head": head.state_dict(prefix="head.")}.items():
+        best = folder.best(stage)
+        last = torch.load(folder.stage(stage) / "last.pt", weights_only=True)["learner"]
+        assert best["epoch"] == 1 and best["network"].keys() == taken.keys()
+        assert all(torch.equal(value, taken[name]) for name, value in best["network"].items())
+        assert any(not torch.equal(value, last[f"student.{name}"]) for name, value in taken.items())
+
+
+# A learner of two weights, of which one is drawn to 1 by the labels and one by the teacher
+
+
+class TwoWeights(nn.Module):
+    def __init__(self, strength: float = 1.0):
+        super().__init__()
+        self.student = nn.Conv2d(1, TASK.num_classes, 1)
+        self.weights = nn.Parameter(torch.zeros(2))
+        self.strength = strength
+
+    def trainable_parameters(self):
+        return [self.weights]
+
+    def forward(self, images, _target):
+        labels, teacher = self.strength * (self.weights - 1) ** 2
+        return self.student(images), {"segmentation": labels, "taught": teacher}
+
+
+@pytest.fixture
+def stage_of(cases_folder, tmp_path):
+    """A stage of two epochs with five steps each."""
+    return lambda learner: small_stage(learner, cases_folder, tmp_path, 1, epochs=2)
+
+
+def test_a_student_follows_its_labels_and_its_teacher(stage_of):
+    learner = TwoWeights()
+    stage_of(learner).run()
+    from_labels, from_teacher = learner.weights.tolist()
+    assert 0 < from_labels < 1 and 0 < from_teacher < 1
+
+
+def test_the_learning_rate_rises_to_the_plans_and_falls_to_nearly_nothing(stage_of):
+    stage, rates = stage_of(TwoWeights()), []
+
+    def note(event: dict) -> None:
+        if event["event"] == "step":
+            rates.append(stage.optimizer.param_groups[0]["lr"] / stage.plan.learning_rate)
+
+    stage.report = note
+    stage.run()
+    assert rates[:3] == pytest.approx([0.5, 1, 1]) and len(rates) == 10
+    assert rates[2:] == sorted(rates[2:], reverse=True) and rates[6] == pytest.approx(0.5) and 0 < rates[-1] < 0.05
+
+
+@pytest.mark.parametrize(("strength", "length"), [(1, math.sqrt(8)), (1e6, 5)])
+def test_a_step_that_would_throw_the_network_far_is_shortened(stage_of, strength, length):
+    """The gradient of the first step, of both weights: -2 of (w - 1)^2 at w = 0, times the strength."""
+    learner, lengths = TwoWeights(strength), []
+    stage = stage_of(learner)
+    stage.report = lambda event: lengths.append(float(learner.weights.grad.norm()))
+    stage.run()
+    assert lengths[0] == pytest.approx(length)

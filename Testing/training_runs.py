@@ -1,4 +1,4 @@
-"""Folders of training runs for the tests of HLFD Training's panel, and programs that stand in for the trainer."""
+"""Folders of training runs for the tests of HLFD Training's panel, programs in the trainer's place, a small stage."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.processes import Processes
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import split_by_patient
+from HLFDTrainingLib.stage import Stage
+from HLFDTrainingLib.stored_slices import list_slices
+from torch import nn
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -49,6 +55,28 @@ def begin_run(path: Path, plan: TrainingPlan = PLAN, cases: int = 4) -> RunFolde
     found = find_cases(write_cases(path / "cases", cases, slices=5), plan.task)
     start_run(folder, plan, found, split_by_patient(found, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
     return folder
+
+
+def small_stage(
+    learner: nn.Module, cases: Path, folder: Path, batch: int, *, epochs: int = 1, processes: Processes | None = None
+) -> Stage:
+    """With five slices to learn from, and with two to validate on."""
+    items = list_slices(find_cases(cases, TASK), TASK)
+    training, validation = (SliceDataset(part, TASK, folder / "cache") for part in (items[:5], items[1:3]))
+    return Stage(
+        "student",
+        folder / "student",
+        learner,
+        training,
+        validation,
+        epochs=epochs,
+        plan=TrainingPlan(task=TASK, batch=batch, device="cpu"),
+        device=torch.device("cpu"),
+        processes=processes or Processes(),
+        report=lambda event: None,
+        stop_requested=lambda: False,
+        shown=0,
+    )
 
 
 def trainer(folder: RunFolder) -> list[str]:

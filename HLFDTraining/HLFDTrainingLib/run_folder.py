@@ -80,7 +80,8 @@ class RunFolder:
 
     def split(self, plan: TrainingPlan) -> Split:
         """The cases, as they were split at the start."""
-        return Split.from_dict(self.read("split.json"), find_cases(self.path / "cases.json", plan.task))
+        cases = find_cases(self.path / "cases.json", plan.task)
+        return Split.from_dict(self.read("split.json"), cases, f"The split {self.path / 'split.json'}")
 
     def logging(self, report: Report) -> Report:
         """The report that also appends each event to `events.jsonl`, single steps left out."""
