@@ -3,11 +3,12 @@
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
 EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, longer_kidney_slices,
-painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the
-folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the
-experiment; run again with the same WORK to go on after an interruption. The sizes below are those for two processor
-cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds.
-`--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
+repeated_kidney_slices, painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and
+ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
+in a folder of the experiment; run again with the same WORK to go on after an interruption. The sizes below are those
+for two processor cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps
+4000 --all-seeds. `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is
+compared, and how.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ PAYABLE = (
 )
 # Each patient is tested on with one seed: what differs from fold to fold is more than what differs from seed to seed.
 OF_A_FOLD = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+REPEATED_OF_A_FOLD = tuple(rows_of(("none", "hlfd"), [STUDENT], SEEDS[1:2]))
 MAIN_OF_A_FOLD = tuple(rows_of(MAIN_METHODS, [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
@@ -105,6 +107,7 @@ class Experiment:
         extent: how much of the data.
         budget: how much work.
         folder: below the one to work in; experiments with the same one share cases, teacher and rows.
+        teacher_seed: of its first weights, the order of its slices and their random changes.
     """
 
     task: Task
@@ -112,6 +115,7 @@ class Experiment:
     extent: Extent
     budget: Budget
     folder: str
+    teacher_seed: int = SEED
 
 
 FULL_PIXELS = (256, 256)
@@ -156,6 +160,15 @@ EXPERIMENTS = {
         Extent(folds=5),
         Budget(128, 1200, 1200, MAIN_OF_A_FOLD, teacher="resnet18-unet"),
         "longer_kidney_slices",
+    ),
+    # The first student and HLFD's of longer_kidney_slices once more, with other teachers and other first weights.
+    "repeated_kidney_slices": Experiment(
+        KIDNEY_SLICES_TASK,
+        kidney_slices,
+        Extent(folds=5),
+        Budget(128, 1200, 1200, REPEATED_OF_A_FOLD, teacher="resnet18-unet"),
+        "repeated_kidney_slices",
+        teacher_seed=SEED + 1,
     ),
     "painted_liver_lesions": Experiment(
         LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 900, 1200), "painted_liver_lesions"
@@ -202,7 +215,7 @@ def plan_of(experiment: Experiment, split: Split, device: str, precision: str) -
         method="none",
         batch=8,
         learning_rate=2e-3,
-        seed=SEED,
+        seed=experiment.teacher_seed,
         device=device,
         precision=precision,
         augmentation="orientations",
