@@ -3,8 +3,9 @@
     python Testing/experiments/kept_differences.py docs
 
 Prints, in points of Dice, the differences to the student alone in each fold of the experiments that have folds; how
-much HLFD's difference changes from an experiment to the same with more steps, over the cases that both have; and how
-little of the tumors is found without distillation. Experiments without kept figures are left out.
+much HLFD's difference changes from an experiment to the same with more steps, over the cases that both have; its mean
+over an experiment and its repeat; and how little of the tumors is found without distillation. Experiments without kept
+figures are left out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LONGER = (
     ("painted_liver_lesions", "longer_painted_lesions"),
     ("kidney_slices", "longer_kidney_slices"),
 )
+REPEATED = "longer_kidney_slices", "repeated_kidney_slices"
 TUMORS = ("liver tumor", "kidney tumor")
 LITTLE = 0.1
 
@@ -78,6 +80,19 @@ def tell_longer(names: tuple[str, str], shorter: Sequence[Record], longer: Seque
         )
 
 
+def tell_repeated(names: tuple[str, str], first: Sequence[Record], second: Sequence[Record]) -> Iterator[str]:
+    """For each label, HLFD's difference as the mean of two trainings of everything, teachers included."""
+    patients = {one.case: one.patient for one in first}
+    for label in _labels(first):
+        one, other = (_differences(records, label) for records in (first, second))
+        both = {case: (one[case] + other[case]) / 2 for case in one.keys() & other.keys()}
+        found = difference({0: both}, {0: dict.fromkeys(both, 0.0)}, patients)
+        yield (
+            f"{names[0]} and {names[1]}, {label}, hlfd: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
+            f"p {p_text(found.p)}"
+        )
+
+
 def _differences(records: Sequence[Record], label: str) -> dict[str, float]:
     alone = dice(records, label, BASELINE)
     found: BySeed = {
@@ -114,6 +129,8 @@ def main() -> None:
     for shorter, longer in LONGER:
         if shorter in cases and longer in cases:
             print(*tell_longer((shorter, longer), cases[shorter], cases[longer]), sep="\n")
+    if set(REPEATED) <= cases.keys():
+        print(*tell_repeated(REPEATED, *(cases[name] for name in REPEATED)), sep="\n")
     for name, records in cases.items():
         print(*(f"{line}\n" for line in tell_tumors(name, records)), sep="", end="")
 
