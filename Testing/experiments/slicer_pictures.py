@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,9 @@ def take_panel(path: Path, result, segment: str) -> None:
     parameters.segment, parameters.layer, parameters.showMap = segment, LAYERS[-1], True
     widget.ui.mosaicButton.click()
     panel, window = slicer.modules.hlfdsegmentation.widgetRepresentation(), slicer.util.mainWindow()
+    # The picture of all layers is drawn anew, and the panel gets higher, a moment after the panel got its width.
     for _attempt in range(5):
+        time.sleep(0.2)
         slicer.app.processEvents()
         window.resize(PANEL_WIDTH, panel.heightForWidth(PANEL_WIDTH) + window.statusBar().height + 8)
     shutil.copyfile(grab(panel, "panel_of_the_docs"), path)
