@@ -133,6 +133,14 @@ LIVER_TUMOR_TASK = replace(TASKS["liver-tumor"], window=SLICE_WINDOW, input_size
 KIDNEY_SLICES_TASK = replace(TASKS["kidney-tumor"], window=SLICE_WINDOW, input_size=FULL_PIXELS, spacing=400 / 256)
 KIDNEY_VOLUMES_TASK = replace(TASKS["kidney-tumor"], window=(-100.0, 250.0), input_size=FULL_PIXELS, spacing=320 / 256)
 
+# The slices, folds and networks kept of kidney_slices; students learn four times as long.
+LONGER_KIDNEY_SLICES = Experiment(
+    KIDNEY_SLICES_TASK,
+    kidney_slices,
+    Extent(folds=5),
+    Budget(128, 1200, 1200, MAIN_OF_A_FOLD, teacher="resnet18-unet"),
+    "longer_kidney_slices",
+)
 VOLUMES = Experiment(
     KIDNEY_VOLUMES_TASK, painted_kidney_volumes, Extent(), Budget(128, 900, 1200), "painted_kidney_volumes"
 )
@@ -153,21 +161,12 @@ EXPERIMENTS = {
     "kidney_slices": Experiment(
         KIDNEY_SLICES_TASK, kidney_slices, Extent(folds=5), Budget(128, 400, 500, OF_A_FOLD), "kidney_slices"
     ),
-    # The slices, folds and networks kept of kidney_slices; students learn four times as long.
-    "longer_kidney_slices": Experiment(
-        KIDNEY_SLICES_TASK,
-        kidney_slices,
-        Extent(folds=5),
-        Budget(128, 1200, 1200, MAIN_OF_A_FOLD, teacher="resnet18-unet"),
-        "longer_kidney_slices",
-    ),
-    # The first student and HLFD's of longer_kidney_slices once more, with other teachers and other first weights.
-    "repeated_kidney_slices": Experiment(
-        KIDNEY_SLICES_TASK,
-        kidney_slices,
-        Extent(folds=5),
-        Budget(128, 1200, 1200, REPEATED_OF_A_FOLD, teacher="resnet18-unet"),
-        "repeated_kidney_slices",
+    "longer_kidney_slices": LONGER_KIDNEY_SLICES,
+    # The student alone and HLFD's once more, with other teachers and other first weights.
+    "repeated_kidney_slices": replace(
+        LONGER_KIDNEY_SLICES,
+        budget=replace(LONGER_KIDNEY_SLICES.budget, rows=REPEATED_OF_A_FOLD),
+        folder="repeated_kidney_slices",
         teacher_seed=SEED + 1,
     ),
     "painted_liver_lesions": Experiment(
