@@ -41,7 +41,8 @@ from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
-from HLFDTrainingLib.metrics import with_tumors
+from HLFDSegmentationLib.pieces import find_pieces
+from HLFDTrainingLib.metrics import agreement, with_tumors
 from HLFDTrainingLib.split import split_by_patient
 
 LIVER, KIDNEYS = (1, 3), (2, 4)
@@ -180,12 +181,19 @@ def dice_of_masks(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def dice_in_ct(segmenter: Segmenter, folder: Path, labels: dict[str, tuple[Sequence[int], Sequence[int]]]) -> None:
-    """Prints the Dice in a CT."""
-    found = sitk.GetArrayFromImage(segmenter.segment(read_ct(folder / "ct.nii.gz")).labels)
+    """Prints the Dice in a CT, its HD95, and how large the largest piece is that was wrongly called so."""
+    labels_found = segmenter.segment(read_ct(folder / "ct.nii.gz")).labels
+    found = sitk.GetArrayFromImage(labels_found)
+    spacing = labels_found.GetSpacing()[::-1]
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
     for name, (values, true_values) in labels.items():
         one, other = np.isin(found, values), np.isin(truth, true_values)
-        print(f"{folder.name}, {name}: Dice {dice_of_masks(one, other):.3f}")
+        figures = agreement(one, other, spacing, across=None, lesions=False)
+        wrong_ml = find_pieces(one & ~other)[1].max() * np.prod(spacing) / 1000
+        print(
+            f"{folder.name}, {name}: Dice {figures.dice:.3f}, HD95 {figures.hd95_mm:.1f} mm, the largest wrong piece "
+            f"{wrong_ml:.0f} mL"
+        )
 
 
 def empty_volume(part: str, seed: int) -> sitk.Image:
