@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 LARGEST_FIGURE = 1e9
+LONGEST_NAME = 64
+"""What errors show of a stranger's text."""
+
 LONGEST_LINE = 1000
 """Of a student that goes on again and again, all methods are told."""
 
@@ -231,7 +234,8 @@ def _name(name: str) -> str:
 def _network_name(name: str) -> str:
     if name not in NETWORKS:
         raise PackageError(
-            f"it needs the network '{name}', and this HLFD has {', '.join(NETWORKS)}. Update HLFD or use another model."
+            f"it needs the network {name[:LONGEST_NAME]!r}, and this HLFD has {', '.join(NETWORKS)}. Update HLFD or "
+            "use another model."
         )
     return name
 
@@ -256,6 +260,8 @@ def _training_data(data: list[Any]) -> list[dict[str, Any]]:
     for item in data:
         if not isinstance(item, dict) or not all(isinstance(item.get(key), kind) for key, kind in kinds.items()):
             raise PackageError("each of its training data must have a name, source, license and number of patients.")
+        for key in ("name", "source", "license"):
+            _line(item, key)
     return data
 
 
@@ -266,9 +272,20 @@ def _metrics(metrics: dict[str, Any], task: Task) -> dict[str, dict[str, float |
             raise PackageError(f"it has figures for '{label}', which is none of its labels ({', '.join(labels)}).")
         if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
             raise PackageError(f"its figures for '{label}' must be numbers.")
+        for name, value in figures.items():
+            if value is not None and not _is_possible(name, value):
+                raise PackageError(f"its figures for '{label}' hold a {name!r} of {value}, which cannot be.")
     return metrics
 
 
 def _is_figure(value: Any) -> bool:
     """JSON knows whole numbers of any length, which no text could be made of."""
-    return value is None or (isinstance(value, float | int) and not abs(value) > LARGEST_FIGURE)
+    return value is None or (type(value) in (float, int) and abs(value) <= LARGEST_FIGURE)
+
+
+def _is_possible(name: str, value: float) -> bool:
+    """A Dice in percent would pass for a good one, and silence the warnings of a weak model."""
+    if "dice" in name:
+        return 0 <= value <= 1
+    counts = name.endswith(("patients", "slices"))
+    return not counts or (isinstance(value, int) and value >= 1)

@@ -34,7 +34,7 @@ class StoredPackage:
     Attributes:
         name: the folder's name, which is the package's.
         path: the folder.
-        shipped: whether it came with HLFD; such a package cannot be removed.
+        shipped: whether it came with HLFD, or else cannot be removed.
         package: none where there is a problem.
         problem: none where there is a package.
     """
@@ -77,10 +77,22 @@ def user_folder() -> Path:
 
 
 def list_packages() -> list[StoredPackage]:
-    """All packages, the shipped ones first, each group by name. A damaged one is listed with its problem."""
+    """All packages, the shipped ones first, each group by name.
+
+    A damaged one is listed with its problem; so is a user's folder that cannot be read.
+    """
     shipped, *imported = model_folders()
     found = [_look_at(path, shipped=True) for path in _folders(shipped)]
-    return found + [_look_at(path, shipped=False) for store in imported for path in _folders(store)]
+    for store in imported:
+        try:
+            found += [_look_at(path, shipped=False) for path in _folders(store)]
+        except OSError as error:
+            problem = (
+                f"Your models in {store} cannot be read: {error.strerror or error}. Ask who looks after this computer, "
+                "or set the environment variable HLFD_MODELS to a folder that you may read."
+            )
+            found.append(StoredPackage(store.name, store, True, None, problem))
+    return found
 
 
 def find_task(name_or_path: str | Path) -> Task:
@@ -96,7 +108,7 @@ def find_task(name_or_path: str | Path) -> Task:
 
 def is_installed(name: str) -> bool:
     """Whether there is a model of this name, usable or not."""
-    return is_package_name(name) and any((store / name).is_dir() for store in model_folders())
+    return bool(_folders_named(name))
 
 
 def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
@@ -119,7 +131,11 @@ def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
         raise PackageError(
             f"{path} is a file. Run `hlfd models import {quoted(path)}` once, then use the model by its name."
         )
-    names = ", ".join(stored.name for stored in list_packages()) or "none yet"
+    installed = list_packages()
+    for stored in installed:
+        if stored.problem and stored.path in model_folders():
+            raise PackageError(stored.problem)
+    names = ", ".join(stored.name for stored in installed) or "none yet"
     raise PackageError(f"There is no model '{name_or_path}'. These are installed: {names}.")
 
 
@@ -143,14 +159,23 @@ def import_package(source: str | Path) -> ModelPackage:
             copy_files(source, copy)
         package = read_package(copy)
         package.load_network()
-        if existing := _folders_named(package.name):
-            raise PackageError(
-                f"A model named '{package.name}' is installed already ({existing[0]}). Remove it first, in HLFD "
-                f"Segmentation or with `hlfd models remove {package.name}`; a model that ships with HLFD stays, so "
-                "package yours under another name."
-            )
-        replace_waiting(copy, store / package.name)
+        _refuse_second(package.name)
+        try:
+            replace_waiting(copy, store / package.name)
+        except OSError:
+            _refuse_second(package.name)  # Another import was first.
+            raise
     return read_package(store / package.name)
+
+
+def _refuse_second(name: str) -> None:
+    """Raises PackageError where a model of this name is installed."""
+    if existing := _folders_named(name):
+        raise PackageError(
+            f"A model named '{name}' is installed already ({existing[0]}). Remove it first, in HLFD Segmentation or "
+            f"with `hlfd models remove {name}`; a model that ships with HLFD stays, so package yours under another "
+            "name."
+        )
 
 
 def _refuse_training(path: Path) -> None:
@@ -179,7 +204,7 @@ def remove_package(name: str) -> None:
     """
     store = user_folder()
     found = _folders_named(name)
-    if store / name in found:
+    if store in model_folders()[1:] and store / name in found:
         with _workshop(store) as workshop:
             replace_waiting(store / name, workshop / name)
     elif found:
@@ -221,9 +246,12 @@ def _default_package() -> ModelPackage:
 
 def model_folders() -> list[Path]:
     """The folders in which packages lie: the shipped ones, and the user's, where there is a place for them."""
+    shipped = shipped_folder()
     with suppress(OutputError):
-        return [shipped_folder(), user_folder()]
-    return [shipped_folder()]
+        own = user_folder()
+        # Whoever names the shipped folder as their own must not be told to remove what ships.
+        return [shipped] if own.resolve() == shipped.resolve() else [shipped, own]
+    return [shipped]
 
 
 def _folders(store: Path) -> list[Path]:
@@ -236,8 +264,15 @@ def _folders(store: Path) -> list[Path]:
 def _folders_named(name: str) -> list[Path]:
     if not is_package_name(name):
         return []
-    paths = (store / name for store in model_folders())
-    return [path for path in paths if path.is_dir()]
+    return [path for store in model_folders() if _is_folder(path := store / name)]
+
+
+def _is_folder(path: Path) -> bool:
+    """Nothing is there where nobody may look: what ships can be used all the same."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _look_at(path: Path, *, shipped: bool) -> StoredPackage:

@@ -108,8 +108,9 @@ def _fingerprint(content: bytes) -> dict[str, int | str]:
 def check_schema(version: Any) -> None:
     """Raises PackageError where a package was made for another version of this layout."""
     if version != SCHEMA_VERSION:
+        told = version if isinstance(version, int) else "unknown"
         raise PackageError(
-            f"it has schema version {version}, and this HLFD reads version {SCHEMA_VERSION}. Update HLFD, or get a "
+            f"it has schema version {told}, and this HLFD reads version {SCHEMA_VERSION}. Update HLFD, or get a "
             "package that was made for this version."
         )
 

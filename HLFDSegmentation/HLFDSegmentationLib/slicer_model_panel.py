@@ -133,7 +133,7 @@ class ModelPanel:
         self._on_problem = on_problem
         self._stored: list[StoredPackage] = []
         self._reasons = Reasons()
-        self._lock = ""
+        self._lock = self._importing = ""
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
         ui.importZipButton.connect("clicked(bool)", self._on_import_zip)
         ui.importFolderButton.connect("clicked(bool)", self._on_import_folder)
@@ -176,8 +176,6 @@ class ModelPanel:
     def lock(self, reason: str) -> None:
         """Greys what changes the models, as during a run, and says why; "" enables it."""
         self._lock = reason
-        for button in (self.ui.importZipButton, self.ui.importFolderButton):
-            self._reasons.set(button, reason)
         self._enable()
 
     def _default(self) -> str:
@@ -193,12 +191,19 @@ class ModelPanel:
 
     def _enable(self) -> None:
         combo = self.ui.modelComboBox
-        self._reasons.set(combo, self._lock)
-        if self.chosen and not self._lock:
+        lock = self._lock or self._importing
+        for widget in (self.ui.importZipButton, self.ui.importFolderButton, combo):
+            self._reasons.set(widget, lock)
+        if self.chosen and not lock:
             combo.setToolTip(html.escape(combo.currentText))  # Which may be too long for a narrow panel.
-        shipped = _("A model that ships with HLFD stays. Models that you import can be removed.")
-        removable = self.chosen is not None and not self.chosen.shipped
-        self._reasons.set(self.ui.removeModelButton, self._lock or ("" if removable else shipped))
+        self._reasons.set(self.ui.removeModelButton, lock or self._why_it_stays())
+
+    def _why_it_stays(self) -> str:
+        if self.chosen is None or self.chosen.path == Path(self.chosen.name):
+            return _("No model that is installed here is chosen.")
+        if self.chosen.shipped:
+            return _("A model that ships with HLFD stays. Models that you import can be removed.")
+        return ""
 
     def _on_index_changed(self, index: int) -> None:
         self._tell_chosen()
@@ -222,12 +227,17 @@ class ModelPanel:
     def _import(self, source: str) -> None:
         if not source:
             return
+        self._importing = _("A model is being imported.")  # Slicer goes on drawing and takes clicks meanwhile.
+        self._enable()
         try:
             with slicer.util.WaitCursor():
                 name = import_model(source)
         except HLFDError as error:
             self._on_problem(str(error))
             return
+        finally:
+            self._importing = ""
+            self._enable()
         self._on_problem("")
         self.refresh()
         self.choose(name)

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .errors import InputError
+from .errors import InputError, PackageError
 from .fingerprints import VERSION, fingerprints
 from .readings import Reading
 from .slicer_changes import Changes, are_parted, other_ct, parted
@@ -40,7 +40,7 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
 
     Raises:
         InputError: the CT is gone, or cannot be used; or nothing is known of the run.
-        PackageError: the model is not installed.
+        PackageError: the model is not installed, or what is installed under its name has other labels.
         OutputError: a file cannot be written.
     """
     if not result.exists or result.ct is None:
@@ -52,6 +52,7 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     from .model_store import find_package
 
     package = find_package(result.model)
+    _check_labels(result, package)
     part = part_of(result.ct)
     result.lay_on_ct()
     segments = dict(segments_by_id(result.node))
@@ -72,6 +73,20 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         readings=kept,
         destination=str(destination),
     )
+
+
+def _check_labels(result: SceneResult, package: ModelPackage) -> None:
+    """Raises PackageError where the report would leave segments out, or tell of organs that nobody looked for."""
+    run = result.newest_run
+    installed = [label.name for label in package.task.labels]
+    found = {*run.fingerprints, *result.newest_segments()}
+    if run.labels != installed if run.labels else not found <= set(installed):
+        raise PackageError(
+            _(
+                "The model '{model}' that is installed here has other labels ({labels}) than the one that made this "
+                "result. Import that one in place of it, or segment again."
+            ).format(model=package.name, labels=", ".join(installed))
+        )
 
 
 def _warnings(

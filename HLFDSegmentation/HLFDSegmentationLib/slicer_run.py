@@ -332,6 +332,7 @@ class SegmentationRun:
             weights=package.weights_sha256,
             key=uuid.uuid4().hex,
             ct_fingerprint=ct_fingerprint,
+            labels=[label.name for label in task.labels],
         )
         if box is not None:
             self._add_segments(result, part, task, answer, names, box, run)

@@ -66,6 +66,7 @@ class SceneRun:
         not_hu: why the CT does not look like HU; empty where it does.
         fingerprints: of the segments as the model made them, by label; see `fingerprints`.
         segments: the names that the segments got, by label.
+        labels: the names of all labels of the model's task, found or not; empty in older scenes.
     """
 
     model: str
@@ -78,6 +79,7 @@ class SceneRun:
     key: str = ""
     ct_fingerprint: str = ""
     cautions: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
 
 
 class SceneResult:

@@ -79,6 +79,10 @@ FORBIDDEN = set('/\\:*?"<>|~^')
 """In names of labels: no file can be named so everywhere, or Slicer's terminology strings have another use for it."""
 
 
+LONGEST_LABEL = 110
+"""In bytes: files are named after it and more, and a file's name has 255 bytes at most."""
+
+
 NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of control characters, halves of letters and ends of lines."""
 
@@ -139,6 +143,11 @@ class Task:
                     f"'{label.name}' cannot be the name of a label, after which files are named. Leave out "
                     f"{' '.join(sorted(FORBIDDEN))} and what cannot be printed."
                 )
+            if len(label.name.encode()) > LONGEST_LABEL:
+                raise self._wrong(
+                    f"the name '{label.name[:20]}...' of a label is too long: files are named after it. Take at most "
+                    f"{LONGEST_LABEL} letters."
+                )
         if len({file_name(label.name).casefold() for label in self.labels}) != len(self.labels):
             raise self._wrong(
                 "two labels have the same name, or names that differ in spaces or capitals only, and files are named "
@@ -153,9 +162,12 @@ class Task:
             raise self._wrong(f"the codes of '{label.name}' must be texts of one line that can be printed.")
         if not all(0 <= value <= 255 for value in label.color):
             raise self._wrong(f"the color of '{label.name}' must hold values from 0 to 255.")
-        if label.parts is not None and not (isinstance(label.parts, int) and label.parts >= 1):
+        if label.parts is not None and not (type(label.parts) is int and label.parts >= 1):
             raise self._wrong(f"'{label.name}' must have 1 part or more.")
-        if label.role == "tumor" and label.organ not in [organ.value for organ in self.organs]:
+        if label.role == "organ" and (label.organ is not None or label.region is not None):
+            raise self._wrong(f"'{label.name}' is an organ, and only a tumor has the entries 'organ' and 'region'.")
+        is_value = type(label.organ) is int  # `true` and 1.0 equal 1, and find no label.
+        if label.role == "tumor" and not (is_value and label.organ in [organ.value for organ in self.organs]):
             raise self._wrong(f"tumor '{label.name}' must name the value of its organ.")
 
     def _wrong(self, what: str) -> TaskError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def keep_task(task: Task, folder: Path) -> Path:
         OutputError: it cannot be written.
     """
     path = folder / f"{task.name}.json"
-    if task.name in TASKS or (path.is_file() and load_task(path) != task):
+    if task.name in TASKS or (path.is_file() and not _holds(path, task)):
         raise TaskError(
             f"There is a task '{task.name}' already. Choose it in the list, or give the organ another name."
         )
@@ -103,12 +104,28 @@ def keep_task(task: Task, folder: Path) -> Path:
     return path
 
 
-def kept_tasks(folder: Path) -> dict[str, Task]:
-    """The tasks in a folder by the path of their files; files that hold none are left out."""
-    tasks = {}
+def free_name(task: Task, folder: Path) -> Task:
+    """The task, under another name where another one has its name already."""
+    number, named = 1, task
+    while named.name in TASKS or ((path := folder / f"{named.name}.json").is_file() and not _holds(path, named)):
+        number += 1
+        named = replace(task, name=f"{task.name}-{number}")
+    return named
+
+
+def _holds(path: Path, task: Task) -> bool:
+    try:
+        return load_task(path) == task
+    except TaskError:
+        return False
+
+
+def kept_tasks(folder: Path) -> tuple[dict[str, Task], list[str]]:
+    """The tasks in a folder by the path of their files, and a sentence for each file that holds none."""
+    tasks, problems = {}, []
     for path in sorted(folder.glob("*.json")):
         try:
             tasks[str(path)] = load_task(path)
-        except TaskError:
-            continue
-    return tasks
+        except TaskError as error:
+            problems.append(str(error))
+    return tasks, problems

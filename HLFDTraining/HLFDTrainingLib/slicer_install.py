@@ -9,7 +9,7 @@ from typing import Any
 
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, OutputError, PackageError
-from HLFDSegmentationLib.model_store import find_package, model_folders
+from HLFDSegmentationLib.model_store import find_package, is_installed
 from HLFDSegmentationLib.package_files import is_package_name
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from slicer.i18n import tr as _
@@ -34,7 +34,7 @@ def name_problem(name: str) -> str:
         return _(
             "Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter or a digit."
         )
-    if any((folder / name).is_dir() for folder in model_folders()):
+    if is_installed(name):
         return _(
             "A model named '{name}' is installed already. Choose another name, or remove that model in HLFD "
             "Segmentation first."

@@ -45,6 +45,7 @@ class NewTaskDialog:
         self.organ = _organ_edit()
         self.tumors = _tumors_check()
         self.parts = _parts_spin()
+        self._suggested = self.parts.value
         self.organ.connect("textChanged(QString)", self._on_organ)
         self.window = _window_combo()
         self.spacing = _spacing_spin()
@@ -68,8 +69,9 @@ class NewTaskDialog:
     def _on_organ(self, name: str) -> None:
         self._ok.setEnabled(bool(name.strip()))
         self._ok.setToolTip("" if name.strip() else _("Name the organ first."))
-        if (parts := parts_in_body(name)) > 1:  # What the user has chosen for another organ stays.
-            self.parts.setValue(parts)
+        if self.parts.value == self._suggested:  # What the user has chosen stays.
+            self._suggested = parts_in_body(name)
+            self.parts.setValue(self._suggested)
 
     def _on_ok(self) -> None:
         try:

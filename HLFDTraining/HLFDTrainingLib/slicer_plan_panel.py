@@ -20,7 +20,7 @@ from HLFDSegmentationLib.tasks import TASKS, Task
 from slicer.i18n import tr as _
 
 from .given_models import GivenModel, Role, given_models
-from .new_task import MOST_NAME_BYTES, keep_task, kept_tasks
+from .new_task import MOST_NAME_BYTES, free_name, keep_task, kept_tasks
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slicer_choice_combo import ChoiceCombo
@@ -327,7 +327,10 @@ class PlanPanel:
         setattr(self._parameters, name, value)
 
     def _list_tasks(self) -> None:
-        self._tasks = {**TASKS, **kept_tasks(self.runs_folder / TASKS_FOLDER)}
+        kept, problems = kept_tasks(self.runs_folder / TASKS_FOLDER)
+        if problems:
+            self._show_problem(problems[0])
+        self._tasks = {**TASKS, **kept}
         self._combos["task"].fill([(key, task.title) for key, task in self._tasks.items()])
 
     def _list_given(self) -> None:
@@ -365,7 +368,8 @@ class PlanPanel:
         for key, known in self._tasks.items():
             if known == task:
                 return key
-        return str(keep_task(task, self.runs_folder / TASKS_FOLDER))
+        folder = self.runs_folder / TASKS_FOLDER
+        return str(keep_task(free_name(task, folder), folder))
 
 
 def _folder(path: str) -> Path:
