@@ -131,6 +131,58 @@ def test_card_and_package_tell_all_methods_of_a_student_that_went_on(run, tmp_pa
     assert "trained by hlfd, then labels alone." in package.card and "trained on the labels alone" not in package.card
 
 
+DATA = [
+    {"name": "KiTS19", "source": "https://kits19.grand-challenge.org", "license": "CC-BY-NC-SA-4.0", "patients": 210}
+]
+
+
+@pytest.fixture
+def kits(run, tmp_path, monkeypatch):
+    """A model of others that is installed, with its license and data."""
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    package_run(
+        RunFolder(run),
+        tmp_path / "kits",
+        name="kits",
+        license="CC-BY-NC-SA-4.0",
+        training_data=DATA,
+        method="hlfd:full",
+    )
+    assert main(["models", "import", str(tmp_path / "kits")]) == 0
+    return "kits"
+
+
+def train_more(run, folder, *options):
+    """A run of one epoch on the cases of another one."""
+    common = ["--task", str(run.parent / "task.json"), "--epochs", "1", "--batch", "2", "--device", "cpu", "--json"]
+    assert main(["train", str(run.parent / "cases"), "-o", str(folder), *common, *map(str, options)]) == 0
+    return folder
+
+
+def test_a_student_that_went_on_from_a_package_names_its_data_license_and_method(run, kits, tmp_path):
+    first = train_more(run, tmp_path / "first", "--student-weights", kits, "--method", "none")
+    second = train_more(run, tmp_path / "second", "--student-weights", first, "--method", "none")
+    for folder in (first, second):
+        package = read_package(package_run(RunFolder(folder), tmp_path / f"{folder.name}-model", name="went-on"))
+        assert [data["name"] for data in package.training_data] == ["own cases", "KiTS19"]
+        assert package.license == "not stated (it comes from: CC-BY-NC-SA-4.0 of kits)"
+        assert package.method == "hlfd:full, then labels alone"
+        assert "went on from the model kits (license CC-BY-NC-SA-4.0)" in package.card
+        assert "is not known" in package.card
+    told = package_run(RunFolder(first), tmp_path / "told", name="told", license="CC0-1.0", training_data=DATA[:0])
+    assert read_package(told).license == "CC0-1.0"
+
+
+def test_a_student_that_a_package_taught_names_it(run, kits, tmp_path):
+    teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
+    folder = train_more(run, tmp_path / "taught", *teacher, "--method", "kd", "--undistilled")
+    package = read_package(package_run(RunFolder(folder), tmp_path / "student", name="taught"))
+    assert "Taught by the model kits" in package.card and package.method == "kd"
+    assert [data["name"] for data in package.training_data] == ["own cases", "KiTS19"]
+    alone = read_package(package_run(RunFolder(folder), tmp_path / "alone", name="alone", stage="undistilled"))
+    assert alone.license == "not stated" and "kits" not in alone.card
+
+
 def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert main(["evaluate", str(run), "-o", str(tmp_path / "figures.csv"), "--device", "cpu"]) == 0
     with open(tmp_path / "figures.csv", encoding="utf-8") as stream:

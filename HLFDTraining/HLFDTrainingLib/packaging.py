@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from HLFDSegmentationLib.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .measured_figures import measured_figures
+from .origins import Origins, origins_of
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 
@@ -20,6 +24,11 @@ Metrics = Mapping[str, Mapping[str, float | None]]
 
 WENT_ON = "- It went on from an earlier student, which had learned from its cases before."
 """What a card says of a student whose first weights were given."""
+
+MET_BEFORE = (
+    "- Whether patients who chose it, or whom it was tested on, were among those that these models had learned from is "
+    "not known. If so, the figures below flatter it."
+)
 
 
 def package_run(
@@ -29,7 +38,7 @@ def package_run(
     name: str,
     stage: str = "student",
     title: str | None = None,
-    license: str = "not stated",
+    license: str | None = None,
     license_text: str | None = None,
     training_data: Sequence[Mapping[str, Any]] | None = None,
     metrics: Metrics | None = None,
@@ -45,13 +54,14 @@ def package_run(
         name: of the model.
         stage: "student", "teacher" or "undistilled".
         title: what users read; from the task by default.
-        license: of the model.
+        license: of the model; by default, that of the packages that it comes from is told to be theirs.
         license_text: its text.
-        training_data: see `ModelPackage`; the number of training patients by default.
+        training_data: see `ModelPackage`; by default the number of training patients, and what the packages that it
+            comes from had learned from.
         metrics: measured figures; by default the validation Dice, and the means over the test cases where the run's
             networks were compared.
         card: the model card; one filled in from the run by default.
-        method: by which the network learned; the run's by default. Of a student that went on, tell all of them.
+        method: by which the network learned; by default the run's, after those of the students that it went on from.
         authors: who made the model.
 
     Raises:
@@ -62,8 +72,9 @@ def package_run(
     run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
     metrics = metrics or measured_figures(run, stage)
+    origins = _origins(run, stage)
     network_name, run_method = _made(plan, stage)
-    method = method or run_method
+    method = method or _in_order([*origins.methods, run_method])
     title = title or f"{plan.task.title} ({network_name}, {method})"
     return write_package(
         destination,
@@ -72,10 +83,13 @@ def package_run(
         task=plan.task,
         name=name,
         title=title,
-        license=license,
+        license=license or _license(origins),
         license_text=license_text,
         training_data=training_data
-        or [{"name": "own cases", "source": "not stated", "license": "not stated", "patients": patients}],
+        or [
+            {"name": "own cases", "source": "not stated", "license": "not stated", "patients": patients},
+            *_data_before(origins),
+        ],
         metrics=metrics,
         card=card or model_card(run, title, metrics, stage, method),
         method=method,
@@ -87,6 +101,43 @@ def package_run(
 def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     """Name of a stage's network, and the method by which it learned."""
     return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
+
+
+def _origins(run: RunFolder, stage: str) -> Origins:
+    """Where a stage's network comes from. The teacher, and the student alone, are taught by none."""
+    known = origins_of(run)
+    if stage == "teacher":
+        return Origins([origin for origin in known.packages if origin.taught])
+    if stage == "undistilled":
+        return replace(known, packages=[origin for origin in known.packages if not origin.taught])
+    return known
+
+
+def _in_order(methods: Sequence[str]) -> str:
+    """Methods as a reader takes them, those of one kind in a row once."""
+    told = [method for method, _ in groupby(methods)]
+    if len(told) > 1:
+        told = ["labels alone" if method == "none" else method for method in told]
+    return ", then ".join(told)
+
+
+def _license(origins: Origins) -> str:
+    theirs = [f"{origin.license} of {origin.name}" for origin in origins.packages]
+    return f"not stated (it comes from: {', '.join(theirs)})" if theirs else "not stated"
+
+
+def _data_before(origins: Origins) -> list[dict[str, Any]]:
+    """What the packages had learned from that a network comes from, each data set once."""
+    data = {json.dumps(item, sort_keys=True): item for origin in origins.packages for item in origin.training_data}
+    return list(data.values())
+
+
+def _told_origins(origins: Origins) -> list[str]:
+    lines = [
+        f"- {'Taught by' if origin.taught else 'It went on from'} the model {origin.name} (license {origin.license})."
+        for origin in origins.packages
+    ]
+    return [*lines, MET_BEFORE] if lines else []
 
 
 def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str, method: str) -> str:
@@ -115,6 +166,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str, method:
             "",
             f"- Network: {network_name}, {origin}.",
             *([WENT_ON] if went_on else []),
+            *_told_origins(_origins(run, stage)),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
             f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",

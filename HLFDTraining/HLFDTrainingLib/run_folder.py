@@ -30,10 +30,10 @@ PREVIEW = "preview.npz"
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json`, `split.json`, `software.json`, `earlier.json` and `fingerprints.json` are written at the
-    start, see `run_start`; `given` holds the weights that the plan brings; `teacher`, `head`, `student` and
-    `undistilled` hold a stage's `last.pt`, `best.pt` and `preview.npz`; `events.jsonl` is the progress; `cache` holds
-    the slices and is removed at the end; `result.json` is written when the last stage is finished.
+    `plan.json`, `cases.json`, `split.json`, `software.json`, `earlier.json`, `origins.json` and `fingerprints.json`
+    are written at the start, see `run_start`; `given` holds the weights that the plan brings; `teacher`, `head`,
+    `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and `preview.npz`; `events.jsonl` is the progress;
+    `cache` holds the slices and is removed at the end; `result.json` is written when the last stage is finished.
 
     Attributes:
         comparison: figures of all networks on the test cases, written by `comparison_table`.

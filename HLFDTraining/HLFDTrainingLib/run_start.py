@@ -9,6 +9,7 @@ from HLFDSegmentationLib.errors import TrainingError
 from .case_files import Looked
 from .cases import Case, write_cases_json
 from .earlier_runs import EARLIER, FINGERPRINTS, parts_met, patients_met_by_ct
+from .origins import ORIGINS, origins_for
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .software import software_versions
@@ -27,6 +28,7 @@ def start_run(
 
     Raises:
         TrainingError: a run was begun here before, or the plan's slices are not for its method.
+        PackageError: the plan's weights are of a package that cannot be read.
     """
     plan.check_input_size()
     if run.started:
@@ -38,5 +40,6 @@ def start_run(
     run.write("software.json", software_versions())
     sources = [plan.student_weights, plan.teacher_weights]
     run.write(EARLIER, parts_met(sources))
+    run.write(ORIGINS, origins_for(plan).to_dict())
     run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources), "files": dict(files or {})})
     run.write_plan(plan)

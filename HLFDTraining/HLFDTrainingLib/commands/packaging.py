@@ -17,7 +17,7 @@ def add_package(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="new .zip file or folder")
     parser.add_argument("--name", help="of the model: lowercase letters, digits, - and _ (default: from the output)")
     parser.add_argument("--title", help="what users read")
-    parser.add_argument("--license", default="not stated", help="of the model")
+    parser.add_argument("--license", help="of the model")
 
 
 def _package(options: argparse.Namespace) -> int:
