@@ -334,6 +334,15 @@ def test_what_file_managers_leave_does_no_harm(package, store):
         ({"title": "\x1b[2J\rabdomen: official"}, "title must be one line"),
         ({"license": "\x1b[2Jfree"}, "license must be one line"),
         ({"method": "x" * 1001}, "at most 1000 characters"),
+        ({"network": "\x1b[31mAll fine"}, r"\x1b[31mAll fine"),
+        ({"training_data": [{"name": "\x1b[2J", "source": "", "license": "", "patients": 1}]}, "name must be one line"),
+        ({"schema_version": "\x1b[2J"}, "version unknown"),
+        # In percent it would pass for a good model.
+        ({"metrics": {"liver": {"dice": 53.7}}}, "'dice' of 53.7, which cannot be"),
+        ({"metrics": {"liver": {"test_dice": -0.1}}}, "'test_dice' of -0.1"),
+        ({"metrics": {"liver": {"dice": 0.9, "patients": -3}}}, "'patients' of -3"),
+        ({"metrics": {"liver": {"dice": 0.9, "slices": 2.5}}}, "'slices' of 2.5"),
+        ({"metrics": {"liver": {"dice": True}}}, "must be numbers"),
     ],
 )
 def test_wrong_metadata_is_refused(package, entries, words):
@@ -803,6 +812,54 @@ def test_a_damaged_model_is_listed_with_its_problem_and_can_be_removed(made, sto
         find_package("small-abdomen")
     remove_package("small-abdomen")
     assert list_packages() == []
+
+
+def test_a_folder_of_models_that_may_not_be_read_leaves_the_shipped_ones(shipped, store, monkeypatch):
+    real_iterdir, real_is_dir = Path.iterdir, Path.is_dir
+
+    def refusing(real):
+        def ask(path, *arguments):
+            if (path == store and real is real_iterdir) or path.parent == store:
+                raise PermissionError(13, "Permission denied")
+            return real(path, *arguments)
+
+        return ask
+
+    store.mkdir()
+    monkeypatch.setattr(Path, "iterdir", refusing(real_iterdir))
+    monkeypatch.setattr(Path, "is_dir", refusing(real_is_dir))
+    assert find_package().name == find_package("small-abdomen").name == "small-abdomen"
+    assert [stored.name for stored in list_packages() if stored.package] == ["small-abdomen"]
+    (problem,) = [stored for stored in list_packages() if stored.problem]
+    assert problem.shipped and "Permission denied" in problem.problem and str(store) in problem.problem
+    with pytest.raises(PackageError) as error:
+        find_package("mine")
+    assert_sentence(error, "cannot be read", "HLFD_MODELS")
+
+
+def test_the_shipped_models_are_not_removed_where_their_folder_is_named_as_the_users(shipped, monkeypatch):
+    for named in (shipped, shipped / ".." / "Models"):
+        monkeypatch.setenv("HLFD_MODELS", str(named))
+        assert [(stored.name, stored.shipped) for stored in list_packages()] == [("small-abdomen", True)]
+        find_package("small-abdomen")
+        with pytest.raises(PackageError) as error:
+            remove_package("small-abdomen")
+        assert_sentence(error, "ships with HLFD")
+    assert (shipped / "small-abdomen").is_dir()
+
+
+def test_of_two_imports_at_once_the_second_is_told_of_the_first(made, store, monkeypatch):
+    real = model_store.replace_waiting
+
+    def second(source, destination):
+        shutil.copytree(made / "small-abdomen", destination)
+        real(source, destination)
+
+    monkeypatch.setattr(model_store, "replace_waiting", second)
+    with pytest.raises(PackageError) as error:
+        import_package(made / "model.zip")
+    assert_sentence(error, "is installed already")
+    assert everything_in(store)[0] == "small-abdomen" and list_packages()[0].package
 
 
 def test_a_renamed_folder_is_a_problem(package, store):

@@ -330,6 +330,27 @@ def test_a_model_is_imported_and_a_damaged_one_refused(panel, untrained_package,
     panel.picture("panel_model_refused")
 
 
+def test_nothing_else_is_imported_or_removed_while_a_model_is_imported(
+    panel, small_model, untrained_package, models, monkeypatch
+):
+    panel.open_again()
+    panel.choose_model(small_model)
+    buttons = panel.ui.importZipButton, panel.ui.importFolderButton, panel.ui.removeModelButton, panel.ui.modelComboBox
+    seen = []
+
+    def importing(source):
+        panel.widget.runPanel.refresh()  # As when a view changes meanwhile.
+        seen.extend((button.enabled, button.toolTip) for button in buttons)
+        return small_model
+
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_model_panel.import_model", importing)
+    answer(str(untrained_package))
+    panel.ui.importFolderButton.click()
+    assert [enabled for enabled, _ in seen] == [False] * 4
+    assert all("being imported" in told for _, told in seen)
+    assert all(button.enabled for button in buttons)
+
+
 def test_a_model_cannot_be_checked_where_no_program_starts(panel, untrained_package, monkeypatch):
     from slicer_shell.packaging_stand_ins import packages
 

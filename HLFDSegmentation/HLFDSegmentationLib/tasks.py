@@ -119,6 +119,8 @@ class Task:
     spacing: float
 
     def __post_init__(self) -> None:
+        if not is_line(self.name):
+            raise TaskError("The name of a task must be one line that can be printed.")
         if not is_line(self.title):
             raise self._wrong("the title must be one line that can be printed.")
         self._check_labels()
