@@ -848,6 +848,20 @@ def test_the_shipped_models_are_not_removed_where_their_folder_is_named_as_the_u
     assert (shipped / "small-abdomen").is_dir()
 
 
+def test_a_zip_that_a_mac_made_again_is_imported_as_a_folder(package, store, tmp_path):
+    entries = {**contents(package), "__MACOSX/small-abdomen/._LICENSE": b"x"}
+    with pytest.raises(PackageError) as error:
+        import_package(zip_of(tmp_path / "mac.zip", entries))
+    assert_sentence(error, "Finder", "import the folder")
+    assert import_package(package).name == "small-abdomen"
+
+
+def test_no_name_is_no_model(store):
+    with pytest.raises(PackageError) as error:
+        find_package("")
+    assert_sentence(error, "choose one")
+
+
 def test_of_two_imports_at_once_the_second_is_told_of_the_first(made, store, monkeypatch):
     real = model_store.replace_waiting
 

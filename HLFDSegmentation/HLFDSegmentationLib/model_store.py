@@ -121,6 +121,8 @@ def find_package(name_or_path: str | Path | None = None) -> ModelPackage:
     """
     if name_or_path is None:
         return _default_package()
+    if not str(name_or_path):  # It would be the current folder.
+        raise PackageError("No model is named. It may have been removed meanwhile; choose one.")
     if found := _folders_named(str(name_or_path)):
         return _read_stored(found[0])
     path = Path(name_or_path)

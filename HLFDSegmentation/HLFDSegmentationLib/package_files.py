@@ -151,6 +151,8 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _stranger(name: str) -> PackageError:
+    if name.startswith("__MACOSX/"):
+        return PackageError("it was zipped by a Mac's Finder, which adds files. Unpack it, and import the folder.")
     return PackageError(
         f"it holds {name!r}, which is no file of a model package that this HLFD reads. {GET_AGAIN} If it was made by a "
         "newer HLFD, update yours."
