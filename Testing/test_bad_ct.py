@@ -83,6 +83,16 @@ def with_distance(file: Path, mm: bytes) -> None:
     file.write_bytes(before + tag + struct.pack("<I", len(mm)) + mm + content[place:])
 
 
+def with_entry(file: Path, key: str, value: str) -> None:
+    """Writes another value into a DICOM file, where the writer of ITK would make a right one of it."""
+    group, element = (int(part, 16) for part in key.split("|"))
+    content, tag = file.read_bytes(), struct.pack("<HH", group, element)
+    start = content.index(tag) + len(tag)
+    end = start + 4 + struct.unpack_from("<I", content, start)[0]
+    told = value.encode() + b" " * (len(value) % 2)
+    file.write_bytes(content[:start] + struct.pack("<I", len(told)) + told + content[end:])
+
+
 def stack(*heights: float) -> list[tuple[float, float, float]]:
     return [(-120.0, -80.0, height) for height in heights]
 
@@ -398,6 +408,15 @@ def test_two_series(tmp_path, capfd):
     assert "'Lung thin' (2 images, such as slice010.dcm)" in text
 
 
+def test_the_description_of_a_series_keeps_its_letters(tmp_path, capfd):
+    """Few archives write UTF-8."""
+    folder = write_series(tmp_path / "both", stack(0, 2.5, 5), description="Leber venoes")
+    write_series(folder, stack(0, 5), uid=SERIES + ".9", description="Lung thin", first=10)
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"Leber venoes", "Leber venös ".encode("latin-1")))
+    assert "'Leber venös' (3 images" in refusal(folder, capfd)
+
+
 @pytest.mark.parametrize("missing", [1, 4, 8])
 def test_slice_gap(tmp_path, capfd, missing):
     folder = write_series(tmp_path / "gap", stack(*np.arange(10) * 2.5))
@@ -464,6 +483,23 @@ def test_an_interrupted_copy_of_slices_without_endings(tmp_path, capfd):
     assert "A7 is empty" in refusal(folder, capfd)
 
 
+@pytest.mark.parametrize("left", [bytes(5000), b"\x08\x00" * 50], ids=["zeros", "start"])
+def test_an_interrupted_copy_of_slices_with_hexadecimal_names(tmp_path, capfd, left):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5, 7.5))
+    for file, name in zip(sorted(folder.iterdir()), ("0C9D18EF", "5553A7D2", "A1B2C3D4", "77FF0012")):
+        file.rename(folder / name)
+    (folder / "decade").write_bytes(b"a word of the same letters")
+    assert read_ct(folder).GetSize()[2] == 4
+    (folder / "E00F6A31").write_bytes(left)
+    assert "E00F6A31 is no DICOM file" in refusal(folder, capfd)
+
+
+def test_zeros_that_lost_their_ending_too(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5, 7.5))
+    (folder / "download").write_bytes(bytes(5000))
+    assert "download is no DICOM file" in refusal(folder, capfd)
+
+
 def test_other_files_beside_the_slices_are_left_out(tmp_path):
     folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
     (folder / "._slice000.dcm").write_bytes(b"\0\5\x16\7" + bytes(4000))  # as of a Mac
@@ -491,11 +527,7 @@ def test_impossible_pixel_spacing_in_dicom(tmp_path, capfd, spacing, told):
     """ITK takes 1 mm for it."""
     folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
     path = folder / "slice001.dcm"
-    tag, content = b"\x28\x00\x30\x00", path.read_bytes()
-    place = content.index(tag) + len(tag)
-    end = place + 4 + struct.unpack_from("<I", content, place)[0]
-    value = spacing.encode() + b" " * (len(spacing) % 2)
-    path.write_bytes(content[:place] + struct.pack("<I", len(value)) + value + content[end:])
+    with_entry(path, "0028|0030", spacing)
     text = refusal(folder, capfd)
     assert told in text and "slice001.dcm" in text
 
@@ -535,6 +567,82 @@ def test_voxels_in_a_file_that_is_longer_than_they_are(tmp_path, capfd, suffix, 
         assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_compressed_voxels_that_are_more_than_the_header_tells(tmp_path, capfd, suffix, place):
+    """Of those before, ITK takes the first ones for the CT's."""
+    more = {"before": np.zeros((1, 12, 16), np.int16), "behind": np.zeros((0, 12, 16), np.int16)}[place]
+    values = np.concatenate([more, sitk.GetArrayFromImage(volume()), np.zeros((1 - len(more), 12, 16), np.int16)])
+    ct = sitk.GetImageFromArray(values)
+    ct.SetSpacing(volume().GetSpacing())
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(ct, str(path), useCompression=True)
+    assert read_ct(path).GetSize()[2] == 6
+    content = path.read_bytes()
+    size = b"sizes: 16 12 %d\n" if suffix in (".nrrd", ".nhdr") else b"DimSize = 16 12 %d\n"
+    assert content.count(size % 6) == 1
+    path.write_bytes(content.replace(size % 6, size % 5))
+    assert "is 384 bytes longer than the voxels that" in refusal(path, capfd)
+    with pytest.raises(InputError, match="384 bytes longer"):
+        read_label(path)
+
+
+def test_compressed_voxels_in_several_streams_are_whole(tmp_path):
+    path = tmp_path / "ct.nrrd"
+    sitk.WriteImage(volume(), str(path), useCompression=True)
+    header = path.read_bytes().partition(b"\n\n")[0]
+    voxels = sitk.GetArrayFromImage(volume()).tobytes()
+    path.write_bytes(header + b"\n\n" + gzip.compress(voxels[:700]) + gzip.compress(voxels[700:]))
+    assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
+
+
+@pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
+@pytest.mark.parametrize("listed", [False, True], ids=["numbered", "listed"])
+def test_one_file_of_voxels_among_several_that_is_longer(tmp_path, capfd, suffix, listed):
+    path = written(volume(), tmp_path / f"ct{suffix}")
+    voxels = sitk.GetArrayFromImage(volume())
+    names = [f"slice{number:02d}.raw" for number in range(5)]
+    for name, plane in zip(names, voxels):
+        (tmp_path / name).write_bytes(plane.tobytes())
+    several = "\n".join(["LIST", *names]) if listed else "slice%02d.raw 0 4 1"
+    path.write_text(path.read_text().replace("ct.raw", several))
+    assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
+    longer = tmp_path / names[3]
+    longer.write_bytes(bytes(100) + longer.read_bytes())
+    assert f"{longer} is 100 bytes longer than the voxels that {path} tells of" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_nrrd_with_a_list_of_one_volume(tmp_path, place):
+    """ITK takes it for vectors of one number, which other parts of it refuse."""
+    path = tmp_path / "ct.nrrd"
+    sitk.WriteImage(volume(), str(path))
+
+    def with_list(header: bytes) -> bytes:
+        one = {"sizes": b"1", "space directions": b"none", "kinds": b"list"}
+        for name, value in one.items():
+            both = rb"\1 " + value + rb" \2" if place == "before" else rb"\1 \2 " + value
+            header = re.sub(rb"(?m)^(" + name.encode() + rb":) (.*)$", both, header)
+        return header.replace(b"dimension: 3", b"dimension: 4")
+
+    ct = read_ct(with_header(path, with_list))
+    assert ct.GetPixelID() == sitk.sitkInt16 and sitk.Hash(ct) == sitk.Hash(volume())
+    assert ct.GetSpacing() == volume().GetSpacing()
+
+
+@pytest.mark.parametrize("offset", [0.0, 348.0])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_whose_voxels_begin_in_its_header(tmp_path, capfd, offset, suffix):
+    """ITK reads them shifted by two."""
+    content = bytearray(written(volume(), tmp_path / "good.nii").read_bytes())
+    struct.pack_into("<f", content, 108, offset)
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    assert f"begin within its header (vox_offset {offset:.0f})" in refusal(path, capfd)
+    with pytest.raises(InputError, match="vox_offset"):
+        read_label(path)
+
+
 @pytest.mark.parametrize(("suffix", "right"), [(".nii", ".nii.gz"), (".nii.gz", ".nii")])
 def test_nifti_under_the_name_of_the_other_kind(tmp_path, capfd, suffix, right):
     good, path = written(volume(), tmp_path / f"good{right}"), tmp_path / f"ct{suffix}"
@@ -559,10 +667,18 @@ def without(*names: bytes):
     )
 
 
+def directions(told: bytes):
+    """Tells a NRRD file's axes otherwise."""
+    return lambda header: re.sub(rb"space directions: .*", b"space directions: " + told, header)
+
+
 @pytest.mark.parametrize(
     ("suffix", "change", "told"),
     [
         (".nrrd", without(b"space directions", b"space origin"), "does not say how large its voxels are"),
+        (".nrrd", directions(b"none none none"), "'space directions' of fewer than three axes"),
+        (".nrrd", directions(b"(0.7,0,0) (0,0.8,0) none"), "does not say how large its voxels are"),
+        (".nrrd", directions(b"(0.7,0,0) (0,0.8,0) (nan,nan,nan)"), "does not say how large its voxels are"),
         (".nrrd", lambda header: header.replace(b"left-posterior-superior", b"scanner-xyz"), "how the patient lies"),
         (".nrrd", lambda header: header + b'\nspace units: "cm" "cm" "cm"', "spacing in cm"),
         (".mha", without(b"ElementSpacing"), "does not say how large its voxels are"),
@@ -732,6 +848,45 @@ def test_file_of_many_slices(tmp_path, capfd):
     path = tmp_path / "enhanced.dcm"
     written(sitk.Cast(volume() + 1024, sitk.sitkUInt16), path)
     assert "Enhanced CT" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"])
+def test_enhanced_ct_with_one_slice_a_file(tmp_path, capfd, kind):
+    """It tells sizes and places elsewhere, and an export makes nothing better."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5), each=[{"0008|0016": kind}] * 3)
+    path = min(folder.iterdir())
+    assert sitk.ReadImage(str(path)).GetMetaData("0008|0016").strip("\0 ") == kind
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"\x28\x00\x30\x00", b"\x28\x00\x31\x00"))
+    assert "Enhanced CT" in refusal(folder, capfd) and "Enhanced CT" in refusal(path, capfd)
+
+
+UNTOLD_PLACES = {
+    "zeros": ("0020|0037", "0\\0\\0\\0\\0\\0"),
+    "one axis": ("0020|0037", "-1\\0\\0"),
+    "no second axis": ("0020|0037", "-1\\0\\0\\0\\0\\0"),
+    "parallel": ("0020|0037", "1\\0\\0\\1\\0\\0"),
+    "no length of 1": ("0020|0037", "1\\0\\0\\0\\0.7\\0"),
+    "two numbers": ("0020|0032", "-120\\-80"),
+    "no number": ("0020|0032", "-120\\-80\\nan"),
+}
+
+
+@pytest.mark.parametrize(("entry", "value"), UNTOLD_PLACES.values(), ids=UNTOLD_PLACES.keys())
+@pytest.mark.parametrize("single", [False, True], ids=["series", "file"])
+def test_slices_whose_place_cannot_be_understood_are_refused(tmp_path, capfd, entry, value, single):
+    """ITK takes the patient for one on the back, head first."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    path = max(folder.iterdir())
+    with_entry(path, entry, value)
+    assert "does not say where its slice lies" in refusal(path if single else folder, capfd)
+
+
+def test_rounded_axes_of_a_tilted_slice_are_read(tmp_path):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    for file in folder.iterdir():
+        with_entry(file, "0020|0037", "0.966\\0.259\\0\\-0.259\\0.966\\0")
+    assert read_ct(folder).GetDirection()[0] == pytest.approx(0.966, abs=1e-3)
 
 
 def test_single_slice_is_as_thick_as_it_says_and_not_as_far_from_the_next(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_what_the_task_does_not_see_or_keep_of_a_drawing_is_told(kits):
     single = dataclasses.replace(TASK, labels=(dataclasses.replace(TASK.labels[0], parts=1), *TASK.labels[1:]))
     (left_out,) = told(single)
     assert left_out.startswith("50% of the kidney lies apart")
+
+
+def test_an_organ_of_which_nothing_but_its_tumor_is_drawn_is_told(kits):
+    """As where a segment of the organ without its tumor was taken for the tumor."""
+    case = find_cases(kits, TASK)[0]
+    label = sitk.ReadImage(str(case.label))
+    sitk.WriteImage(sitk.Cast(label > 0, sitk.sitkUInt8) * 2, str(case.label))
+    (told,) = [finding for finding in check(kits) if "itself has no voxel" in finding.problem]
+    assert (told.case, told.severity) == (case.name, "warning") and "the kidney itself" in told.problem
 
 
 def test_a_segment_whose_value_is_no_number_is_told_of_its_case_alone(kits):
@@ -229,6 +239,16 @@ def test_a_ct_that_was_cut_within_the_tasks_window_is_refused(window, fits, kits
     assert all("cut to 0 to 250 HU" in one.problem and "within 0 to 250 HU" in one.remedy for one in findings)
 
 
+def test_a_ct_that_was_cut_within_the_tasks_window_and_does_not_say_so_is_refused(kits):
+    """It has fat and soft tissue where they lie in HU, and nothing else tells it."""
+    rewrite(kits / "case_00001" / "imaging.nii.gz", lambda ct: sitk.Clamp(ct, lowerBound=-120, upperBound=55))
+    finding = only(check(kits))
+    assert (finding.case, finding.severity) == ("case_00001", "error")
+    assert "cut to -120 to 55 HU, and the model distinguishes -200 to 300 HU" in finding.problem
+    assert "'window' in a cases.json" in finding.remedy
+    assert check(kits, dataclasses.replace(TASK, window=(-120.0, 55.0))) == []
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [(lambda ct: ct + 300, "beyond"), (lambda ct: ct * 0 + 7, "little of")],
@@ -322,6 +342,7 @@ def test_a_slice_that_is_missing_in_a_dicom_folder(tmp_path):
     write_series(case / "ct", stack(0, 2.5, 7.5, 10))
     label = sitk.Image(16, 12, 4, sitk.sitkUInt8)
     label[5:9, 5:9, 1:3] = 2
+    label[9:11, 5:9, 1:3] = 1
     sitk.WriteImage(label, str(case / "label.nii.gz"))
     finding = only([finding for finding in check(tmp_path / "cases") if finding.case == "one"])
     assert finding.severity == "error"
@@ -348,6 +369,17 @@ def test_segments_in_another_order_than_the_task(tmp_path):
     findings = check(tmp_path)
     assert {(finding.case, finding.severity) for finding in findings} == {("berta", "error")}
     assert findings[0].problem == "The segment 'kidney tumor' has the value 1 in the file, which is taken for kidney."
+
+
+def test_segments_whose_values_are_not_told(tmp_path):
+    """As of old versions of Slicer: their order may be another than the task's."""
+    write_slicer_segmentation(tmp_path / "anna", {1: "kidney", 2: "kidney tumor"})
+    write_slicer_segmentation(tmp_path / "berta", {1: "kidney", 2: "kidney tumor"})
+    file = tmp_path / "berta" / "label.seg.nrrd"
+    file.write_bytes(re.sub(rb"Segment\d_LabelValue:=.*\n", b"", file.read_bytes()))
+    finding = only(check(tmp_path))
+    assert (finding.case, finding.severity) == ("berta", "error")
+    assert "does not say which value its segment 'kidney' has" in finding.problem
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,31 @@ def test_own_pair_with_a_dicom_folder(tmp_path):
     assert [case.ct.name for case in find_cases(tmp_path, ABDOMEN)] == ["ct"]
 
 
+def test_own_pairs_in_capital_letters(tmp_path):
+    write(tmp_path / "anna" / "CT.nii.gz")
+    write(tmp_path / "anna" / "Label.nii.gz")
+    write(tmp_path / "bert" / "label.nii.gz")
+    (tmp_path / "bert" / "CT").mkdir()
+    assert [(case.ct.name, case.label.name) for case in find_cases(tmp_path, ABDOMEN)] == [
+        ("CT.nii.gz", "Label.nii.gz"),
+        ("CT", "label.nii.gz"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["image.nii.gz", "ct.mhd", "CT.nhdr", "IM0001.DCM"])
+def test_images_beside_own_pairs_that_are_none_are_named(tmp_path, name):
+    """They would be missing in the training without a word."""
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").touch()
+    assert len(find_cases(tmp_path, ABDOMEN)) == 1
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / name).touch()
+    with pytest.raises(CasesError, match=rf"bert has no 'ct' and no 'label' file \({name}\)"):
+        find_cases(tmp_path, ABDOMEN)
+
+
 def test_own_pair_that_is_incomplete_or_double_is_named(tmp_path):
     write(tmp_path / "anna" / "ct.nii.gz")
     write(tmp_path / "bert" / "label.nii.gz")
@@ -311,6 +336,22 @@ def test_cases_json_with_one_name_and_without_patient(tmp_path):
 def test_wrong_entries_are_named(tmp_path, entry, message):
     with pytest.raises(CasesError, match=message):
         find_cases(write_json(tmp_path, **entry), ABDOMEN)
+
+
+@pytest.mark.parametrize(
+    ("once", "twice", "message"),
+    [
+        ('"1": "liver"', '"1": "liver", "1": "liver tumor"', "the entry '1' is there twice"),
+        ('"1": "liver"', '"1": "liver", "01": "liver tumor"', "the voxel value 1 is there twice under 'labels'"),
+        ('"name": "one"', '"name": "one", "patient": "P1", "patient": "P2"', "the entry 'patient' is there twice"),
+    ],
+)
+def test_entries_that_are_there_twice_are_named(tmp_path, once, twice, message):
+    file = write_json(tmp_path) / "cases.json"
+    assert file.read_text().count(once) == 1
+    file.write_text(file.read_text().replace(once, twice))
+    with pytest.raises(CasesError, match=message):
+        find_cases(tmp_path, ABDOMEN)
 
 
 @pytest.mark.parametrize("text", ["not JSON", "[]", "{}", '{"cases": []}', '{"cases": [3]}', "[" * 100_000])

@@ -1,4 +1,4 @@
-"""A CT whose values are shifted, scaled or padded with what is no air is told beside the result, or refused."""
+"""A CT whose values are shifted, scaled, cut or padded with what is no air is told beside the result, or refused."""
 
 import re
 
@@ -7,13 +7,16 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.hounsfield import voxels_problem
-from HLFDSegmentationLib.hounsfield_offset import offset_cautions
+from HLFDSegmentationLib.hounsfield_offset import offset_cautions, window_cautions
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.phantom import make_phantom
+from HLFDSegmentationLib.tasks import TASKS
 from scipy.ndimage import gaussian_filter
 
 SHAPE = (20, 100, 100)
+WINDOWS = [task.window for task in TASKS.values()]
+ABDOMEN = TASKS["abdomen"].window
 
 
 def body(air: float = -1000, air_noise: float = 15, fat: float = -100) -> np.ndarray:
@@ -104,14 +107,52 @@ def test_a_ct_of_one_value_has_no_peaks():
     assert offset_cautions(np.zeros(SHAPE)) == []
 
 
-def test_the_offset_is_told_with_the_result():
-    ct = sitk.GetImageFromArray(body() + 50)
+@pytest.fixture(scope="module")
+def phantom() -> np.ndarray:
+    return sitk.GetArrayFromImage(make_phantom(size=(96, 96, 20), spacing=(4.0, 4.0, 6.0)).ct)
+
+
+CUT_WITHIN = [(-75, 175), (-50, 150), (-30, 170), (-100, 200), (-160, 240), (-1024, 150), (20, 400)]
+
+
+@pytest.mark.parametrize("limits", CUT_WITHIN)
+def test_a_ct_that_was_cut_within_the_models_window_is_told(phantom, limits):
+    """Bone, contrast medium and tissue look the same to the network then, and nothing else tells it."""
+    (caution,) = window_cautions(phantom.clip(*limits), ABDOMEN)
+    highest = min(limits[1], phantom.max())
+    assert f"cut to {limits[0]} to {highest} HU, and the model distinguishes 0 to 250 HU" in caution
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_a_ct_that_holds_the_models_window_is_not_told(phantom, kind):
+    for padding in (-1024, -2000, -3024):
+        padded = np.where(phantom < -900, padding, phantom).astype(kind)
+        assert [window_cautions(padded, window) for window in WINDOWS] == [[], [], []]
+    for limits in ((0, 250), (-200, 300), (-1024, 251)):
+        assert window_cautions(phantom.clip(*limits).astype(kind), ABDOMEN) == []
+    organ = phantom[6:14, 40:56, 20:40]  # neither air nor bone
+    assert window_cautions(organ, (-2000.0, 3000.0)) == []
+    assert window_cautions(np.zeros(SHAPE), ABDOMEN) == []
+
+
+@pytest.mark.parametrize("changed", [lambda hu: hu.clip(-128, 127), lambda hu: hu.astype(np.int8)])
+def test_hu_in_8_bits_are_refused(phantom, changed):
+    """Cut off, or counted anew from the other end."""
+    assert "from -128 to 127, all that 8 bits can tell" in voxels_problem(changed(phantom))
+    assert voxels_problem(phantom) is None
+
+
+@pytest.mark.parametrize(
+    ("ct", "told"), [(body() + 50, "too high"), (body().clip(-30, 60), "cut to -30 to 60 HU")], ids=["offset", "cut"]
+)
+def test_what_was_done_to_the_values_is_told_with_the_result(ct, told):
+    ct = sitk.GetImageFromArray(ct)
     ct.SetSpacing((4.0, 4.0, 4.0))
     labels = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
     labels.CopyInformation(ct)
     segmenter = Segmenter(find_package(), "cpu")
     for result in (segmenter.segment(ct), segmenter.explain(ct, labels)):
-        assert any("too high" in caution for caution in result.cautions)
+        assert any(told in caution for caution in result.cautions)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +180,15 @@ def test_real_ct_is_told_when_it_is_scaled_and_not_as_it_is_or_in_parts(data, na
         assert offset_cautions(fine) == []
 
 
-def test_a_generated_ct_is_not_doubted():
-    hu = sitk.GetArrayFromImage(make_phantom(size=(96, 96, 20), spacing=(4.0, 4.0, 6.0)).ct)
-    assert voxels_problem(hu) is None and offset_cautions(hu) == []
+@pytest.mark.parametrize("name", ["hcc_011_acq1", "totalseg_dicom20", "totalseg_example_3mm"])
+def test_real_ct_is_told_when_it_is_cut_and_not_as_it_is_or_in_parts(data, name):
+    hu = sitk.GetArrayFromImage(read_ct(data / "volumes" / name / "ct.nii.gz"))
+    for limits in CUT_WITHIN:
+        assert window_cautions(hu.clip(*limits), ABDOMEN) != []
+    slabs, rows, columns = (slice(size // 4, size // 2) for size in hu.shape)
+    for fine in (hu, hu[slabs], hu[:, rows, columns], hu[slabs, rows, columns]):
+        assert [window_cautions(fine, window) for window in WINDOWS] == [[], [], []]
+
+
+def test_a_generated_ct_is_not_doubted(phantom):
+    assert voxels_problem(phantom) is None and offset_cautions(phantom) == []

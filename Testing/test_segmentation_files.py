@@ -11,7 +11,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.errors import InputError, OutputError
+from HLFDSegmentationLib.given_segmentation import read_segmentation
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
@@ -67,6 +68,19 @@ def test_header_of_a_slicer_segmentation(tmp_path):
     assert found["Segmentation_ContainedRepresentationNames"] == "Binary labelmap|"
     assert found["Segmentation_MasterRepresentation"] == "Binary labelmap"
     assert found["Segmentation_ReferenceImageExtentOffset"] == "0 0 0"
+
+
+def test_a_slicer_segmentation_is_read_by_its_names_and_refused_where_they_have_no_values(tmp_path):
+    """As old versions of Slicer write it: values could be taken for other labels than those of their names."""
+    path = tmp_path / "segmentation.seg.nrrd"
+    write_segmentation_nrrd(labels(), TASK, path)
+    content = path.read_bytes().replace(b"Segment0_Name:=liver\n", b"Segment0_Name:=kidney tumor\n")
+    path.write_bytes(content.replace(b"Segment3_Name:=kidney tumor\n", b"Segment3_Name:=liver\n"))
+    on_ct, _cautions, notes = read_segmentation(path, labels(), TASK)
+    assert set(np.unique(sitk.GetArrayViewFromImage(on_ct))) == {0, 2, 4} and notes == []
+    path.write_bytes(re.sub(rb"Segment\d_LabelValue:=.*\n", b"", path.read_bytes()))
+    with pytest.raises(InputError, match=r"its segment 'kidney tumor' has.*Load it in 3D Slicer and save it again"):
+        read_segmentation(path, labels(), TASK)
 
 
 def test_writing_leaves_the_labels_without_metadata(tmp_path):

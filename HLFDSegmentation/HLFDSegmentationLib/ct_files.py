@@ -103,6 +103,8 @@ def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     if kind == "GDCMImageIO":
         tell_thickness(ct, path)
         return ct, lone_slice_doubts(path)
+    if "vector" in ct.GetPixelIDTypeAsString():  # Of one component, as of a NRRD file with a list of one volume.
+        ct = sitk.VectorIndexSelectionCast(ct, 0)
     return ct[:, :, :, 0] if ct.GetDimension() == 4 else ct, place_doubts(path) if kind == "NiftiImageIO" else []
 
 

@@ -113,11 +113,11 @@ def _check_left_out(file: Path, known: set[str]) -> None:
 
 
 def _is_named_as(file: Path, known: set[str]) -> bool:
-    """Whether its name is like those of files that are known to be DICOM, or, where it is empty, has no ending."""
+    """Whether its name is like those of files that are known to be DICOM, or has no ending, and the file no content."""
     if file.name.startswith("."):  # what file managers leave behind
         return False
     ending = _ending(file.name)
-    if not ending and file.stat().st_size == 0:
+    if not ending and not any(_head(file)):
         return True
     endings, patterns = {_ending(name) for name in known}, {_pattern(name) for name in known}
     return (ending != "" and ending in endings) or _pattern(file.name) in patterns
@@ -130,7 +130,8 @@ def _ending(name: str) -> str:
 
 
 def _pattern(name: str) -> str:
-    return re.sub(r"\d+", "0", name.lower())
+    """A name without its numbers, decimal or hexadecimal."""
+    return re.sub(r"[a-f]*\d[\da-f]*", "0", name.lower())
 
 
 def _is_ct_slice(file: Path) -> bool:

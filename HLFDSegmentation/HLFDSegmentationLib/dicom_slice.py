@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header
 
-IMAGE_TYPE = "0008|0008"
+IMAGE_TYPE, KIND = "0008|0008", "0008|0016"
 PIXEL_SPACING = "0028|0030"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
 PHOTOMETRIC = "0028|0004"
@@ -34,6 +34,12 @@ COMPARED = (
     KERNEL,
 )
 """Entries that are kept of each slice, for most of which the slices of a series are compared."""
+
+ENHANCED_CT = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
+"""Kinds of DICOM files that hold many slices, or one, and tell their places where ITK does not look."""
+
+AXES_TOLERANCE = 0.02
+"""Of the products of a slice's axes. Those of length 1 that are at right angles have 1 and 0."""
 
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 """Words of an image type, in DICOM and of makers (as in "CSA MIP"), for the brightest or darkest of many slices. An
@@ -88,15 +94,15 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
     These are a file of many slices, one without pixel size, position or orientation, one of inverted values, a scout
     view and a projection.
     """
-    if header.GetDimension() > 2 and header.GetSize()[2] > 1:
+    if entry(header, KIND) in ENHANCED_CT or (header.GetDimension() > 2 and header.GetSize()[2] > 1):
         raise InputError(
-            f"{path} is a DICOM file of many slices (Enhanced CT), whose places cannot be read here. Load it in 3D "
-            "Slicer and give the volume saved there."
+            f"{path} is a DICOM file of the kind that holds many slices (Enhanced CT), whose places cannot be read "
+            "here. Load the CT in 3D Slicer and give the volume saved there."
         )
     _check_image_type(entry(header, IMAGE_TYPE), path)
     if header.GetNumberOfComponents() == 1:
         _check_pixel_spacing(entry(header, PIXEL_SPACING), path)
-    if header.GetNumberOfComponents() == 1 and not (entry(header, POSITION) and entry(header, ORIENTATION)):
+    if header.GetNumberOfComponents() == 1 and not _tells_place(entry(header, POSITION), entry(header, ORIENTATION)):
         raise InputError(
             f"{path} does not say where its slice lies in the patient, so left and right could be exchanged. Export "
             "the series again from its source."
@@ -111,6 +117,15 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
             f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
             "MONOCHROME2, as scanners store CT."
         )
+
+
+def _tells_place(position: str, orientation: str) -> bool:
+    """ITK takes a patient on the back, head first, for what is no orientation."""
+    place, axes = _numbers(position), _numbers(orientation)
+    if len(place) != 3 or len(axes) != 6 or not np.isfinite(place + axes).all():
+        return False
+    x_and_y = np.reshape(axes, (2, 3))
+    return np.allclose(x_and_y @ x_and_y.T, np.eye(2), atol=AXES_TOLERANCE)
 
 
 def _check_pixel_spacing(told: str, path: Path) -> None:
@@ -169,5 +184,10 @@ def tag(path: Path, key: str) -> str:
 
 
 def entry(header: sitk.ImageFileReader, key: str) -> str:
-    """What stands under a tag of a header, "" where nothing does."""
-    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
+    """What stands under a tag of a header, "" where nothing does. What is no UTF-8 is taken for Latin-1."""
+    value = header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode(errors="surrogateescape").decode("latin-1")
+    return value

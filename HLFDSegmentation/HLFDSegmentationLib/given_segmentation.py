@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ PLACE_TOLERANCE = 0.05
 WHOLE = 0.995
 """Of a segmentation of which less lies on the CT, that is told."""
 
-VALUE = "_LabelValue"
+NAME, VALUE = "_Name", "_LabelValue"
 
 
 def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sitk.Image, list[str], list[str]]:
@@ -147,10 +148,16 @@ def segment_keys(labels: sitk.Image, path: Path) -> dict[int, str]:
         path: of the file.
 
     Raises:
-        InputError: a segment's value is no whole number.
+        InputError: a segment's value is no whole number, or is not told.
     """
-    keys = [key for key in sorted(labels.GetMetaDataKeys()) if key.startswith("Segment") and key.endswith(VALUE)]
-    return {_whole_number(labels.GetMetaData(key), path): key.removesuffix(VALUE) for key in keys}
+    keys = [key for key in sorted(labels.GetMetaDataKeys()) if re.fullmatch(rf"Segment\d+({NAME}|{VALUE})", key)]
+    segments = list(dict.fromkeys(key.rpartition("_")[0] for key in keys))
+    if untold := [segment for segment in segments if f"{segment}{VALUE}" not in keys]:
+        raise InputError(
+            f"{path} does not say which value its segment '{segment_entry(labels, untold[0], 'Name')}' has, as files "
+            "of old versions of 3D Slicer do not. Load it in 3D Slicer and save it again."
+        )
+    return {_whole_number(labels.GetMetaData(f"{segment}{VALUE}"), path): segment for segment in segments}
 
 
 def segment_entry(labels: sitk.Image, segment: str, name: str) -> str:

@@ -61,6 +61,8 @@ AIR_OR_LUNG = (-1100.0, -760.0)
 # Between these, `hounsfield_offset` tells it beside the result.
 SURELY_SCALED = (0.6, 1.4)
 
+INT8 = (-128.0, 127.0)
+
 MOST_LABELS = 20
 
 ADVICE = "Give the CT in HU, where air is about -1000, fat -100 and water 0."
@@ -87,6 +89,9 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
     """
     if voxels.size < FEW_VOXELS:
         return None
+    low, high = float(voxels.min()), float(voxels.max())
+    if (low, high) == INT8:
+        return f"{_range(low, high)}, all that 8 bits can tell, and HU do not fit into them. {ADVICE}"
     sample = sample_of(voxels)
     # Fat and soft tissue of the opposite sign stand in for each other.
     if _reaches_tissue(sample) and _share(sample, INVERTED_AIR) > max(MIN_INVERTED_AIR, _share(sample, AIR)):
@@ -101,7 +106,6 @@ def voxels_problem(voxels: np.ndarray) -> str | None:
         )
     if _has_tissue(sample):
         return None
-    low, high = float(voxels.min()), float(voxels.max())
     if any(_has_tissue(sample - shift) for shift in SHIFTS):
         return _shifted(sample) or _tissue_elsewhere(low, high)
     # A phantom has no fat.

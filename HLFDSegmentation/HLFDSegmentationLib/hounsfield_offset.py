@@ -1,4 +1,4 @@
-"""Are a CT's values shifted by some ten HU, scaled, or padded with what is taken for tissue?
+"""Are a CT's values shifted by some ten HU, scaled, cut to a window, or padded with what is taken for tissue?
 
 What is taken for tumor depends on less than that.
 """
@@ -35,6 +35,13 @@ FAT_TOO_LOW = -130.0
 HIGHEST_HU = 3071.0
 MAX_HIGHEST = 0.02
 
+# Of three real CTs, 0.0001 or less lie at the highest value or, of parts without air, at the lowest one. 0.01 or more
+# lie above 290 HU, and heap up where a CT is cut there; of parts without bone less does, which may not be found.
+MIN_AT_END = 0.003
+AT_END_HU = 0.5
+BESIDE_END_HU = 5.5
+END_TOLERANCE_HU = 1.0
+
 
 def offset_cautions(voxels: np.ndarray) -> list[str]:
     """About values (Z, Y, X) in HU that a conversion has changed; the first of what was found.
@@ -46,6 +53,27 @@ def offset_cautions(voxels: np.ndarray) -> list[str]:
     if factor := scale_factor(sample):
         return _scale_cautions(factor)
     return _padding_cautions(sample) or _shift_cautions(sample)
+
+
+def window_cautions(voxels: np.ndarray, window: tuple[float, float]) -> list[str]:
+    """About values (Z, Y, X) that were cut to fewer HU than a window of a task, (lowest, highest), shows."""
+    sample = sample_of(voxels)
+    (low, high), lowest, highest = window, float(sample.min()), float(sample.max())
+    below = lowest > low + END_TOLERANCE_HU and _is_cut(sample - lowest)
+    above = highest < high - END_TOLERANCE_HU and _is_cut(highest - sample)
+    if lowest == highest or not (below or above):
+        return []
+    return [
+        f"The CT looks cut to {lowest:g} to {highest:g} HU, and the model distinguishes {low:g} to {high:g} HU: what "
+        "lies beyond looks the same to it, so that it may take one for another, and miss tumors. Give the CT as the "
+        "scanner stored it."
+    ]
+
+
+def _is_cut(from_end: np.ndarray) -> bool:
+    """Whether values, by how far they are from the lowest or highest one, heap up there."""
+    at_end, with_beside = (float(np.mean(from_end < limit)) for limit in (AT_END_HU, BESIDE_END_HU))
+    return at_end > max(MIN_AT_END, with_beside - at_end)
 
 
 def _scale_cautions(factor: float) -> list[str]:

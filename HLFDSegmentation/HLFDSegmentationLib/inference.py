@@ -28,7 +28,7 @@ from .doubts import (
     tilt_doubts,
 )
 from .errors import InputError
-from .hounsfield_offset import offset_cautions
+from .hounsfield_offset import offset_cautions, window_cautions
 from .neighboring_slices import NeighboringSlices
 from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
@@ -138,6 +138,7 @@ class Segmenter:
         cautions = self._position_cautions(runner, slices, search, searching)
         cautions = cautions or self._shape_cautions(slices, seen)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
+        cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
         cautions += absence_cautions(class_voxels(seen, self.task), self.task, of_region=region is not None)
         cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
@@ -197,6 +198,7 @@ class Segmenter:
         stack = SliceStack(slices.own)
         cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
+        cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
         notes += self._device_notes + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))

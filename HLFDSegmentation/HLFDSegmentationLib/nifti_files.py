@@ -14,7 +14,11 @@ from .errors import InputError
 from .image_headers import AS_AIR, check_spacing, no_numbers, unreadable
 from .nifti_header import HEADER_BYTES, NiftiHeader
 
-MAGIC = b"n+1\0", b"ni1\0"
+IN_ONE_FILE = b"n+1\0"
+MAGIC = IN_ONE_FILE, b"ni1\0"
+FIRST_VOXEL = 352
+"""At least so many bytes come before the voxels that follow their header."""
+
 MAGIC_AT = 344
 NIFTI2_MAGIC = b"n+2", b"ni2"
 
@@ -55,10 +59,10 @@ def check_nifti_version(path: Path) -> None:
 def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -> None:
     """What ITK passes over in silence in a NIfTI file.
 
-    It reads voxels that are missing or no number as 0, does not look at the checksum of a compressed file, takes a
-    spacing of 0 or NaN for 1 mm, and a file that does not say how the patient lies as if it did. Of two ways to say
-    it that contradict each other it takes one: the sform where its code is the scanner's, otherwise the qform. It
-    forgets an sform that is sheared beside a qform.
+    It reads voxels that are missing or no number as 0, begins to read them within the header where the file says so,
+    does not look at the checksum of a compressed file, takes a spacing of 0 or NaN for 1 mm, and a file that does not
+    say how the patient lies as if it did. Of two ways to say it that contradict each other it takes one: the sform
+    where its code is the scanner's, otherwise the qform. It forgets an sform that is sheared beside a qform.
 
     Args:
         path: the file.
@@ -80,6 +84,12 @@ def check_nifti(path: Path, *, orientation: bool = True, remedy: str = AS_AIR) -
         raise InputError(
             f"{path} is an Analyze 7.5 file, which does not say how the patient lies in it, so left and right may be "
             "mistaken. Export the CT again, as NIfTI or NRRD."
+        )
+    if header.magic == IN_ONE_FILE and header.offset < FIRST_VOXEL:
+        raise InputError(
+            f"{path} says that its voxels begin within its header (vox_offset {header.offset}), so where they begin is "
+            "not known: read from the wrong place, they are shifted. Export it again from its source, or save it again "
+            "with the program that made it."
         )
     check_spacing(header.spacing, path)
     if orientation and len(header.spacing) == 3:

@@ -1,14 +1,16 @@
 """What ITK passes over in silence in NRRD and MetaImage files.
 
 It takes 1 mm for what their headers leave out or spell otherwise, does not look at the checksum of compressed voxels,
-and reads those of a file of their own from its first byte, however long it is.
+and reads these, and those of a file of their own, from the first byte, however many there are.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Mapping
+from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,9 @@ BLOCK_BYTES = 1 << 16
 
 GZIP_OR_ZLIB = 47
 """What zlib calls a stream of either format, which it tells apart by itself."""
+
+GZIP = b"\x1f\x8b"
+"""Begins a stream of that format, of which several may follow each other in a file."""
 
 BYTES_OF_ELEMENTS = {
     "MET_CHAR": 1,
@@ -54,6 +59,17 @@ UNIT = ("DistanceUnits",)
 HERE = "local"
 """What a MetaImage file calls the file of its voxels where they follow its header."""
 
+LIST = "LIST"
+"""What stands for a file of voxels where the names of several follow."""
+
+NUMBERED = re.compile(r"([^%]*%\d*d[^%]*) (-?\d+) (-?\d+) (-?\d+)(?: \d+)?")
+"""Stands for several files: their name with a place for a number, the first and the last of these, and the step."""
+
+SPATIAL_AXES = 3
+
+DIRECTION = re.compile(r"\([-+.,\deE\s]+\)")
+"""Of an axis in a NRRD file. One of a list has "none", or numbers that are none, in its place."""
+
 # In other spaces of a NRRD file, such as a scanner's, ITK takes the axes for left, posterior and superior.
 PATIENT_SPACES = {
     space + time
@@ -79,83 +95,101 @@ def check_text_header(path: Path, reader: str) -> None:
         reader: ITK's name of its reader; a file that is neither NRRD nor MetaImage is left to others.
 
     Raises:
-        InputError: it does not, its unit is not the millimeter, or the file of its voxels is longer than they are.
+        InputError: it does not, its unit is not the millimeter, or a file of its voxels is longer than they are.
     """
     if reader not in ("NrrdImageIO", "MetaImageIO"):
         return
     try:
         if reader == "NrrdImageIO":
-            fields = _read_header(path, ":").fields
-            _check_nrrd(fields, path)
-            voxels = _raw_nrrd(fields, path)
+            header = _read_header(path, ":")
+            _check_nrrd(header.fields, path)
+            voxels = _raw_nrrd(header, path)
         else:
             header = _read_header(path, "=")
             _check_meta_image(header, path)
-            voxels = _raw_meta_image(header.fields, path)
+            voxels = _raw_meta_image(header, path)
     except ValueError as error:  # A header may hold anything in place of a number.
         raise unreadable(path) from error
-    if voxels:
-        _check_length(voxels, path)
+    for place in voxels:
+        # ITK passes over what a header tells it to, and says itself that a file is not there.
+        if place.file.is_file() and not place.start:
+            _check_length(place, place.file.stat().st_size, path)
 
 
 def check_checksum(path: Path, reader: str) -> None:
-    """Raises InputError where the compressed voxels of a NRRD or MetaImage file were damaged, as by a bad copy.
+    """Raises InputError where the compressed voxels of a NRRD or MetaImage file were damaged, as by a bad copy, or are
+    more than its header tells of.
 
     Args:
         path: the file.
         reader: see `check_text_header`.
     """
-    unpacker, count = zlib.decompressobj(GZIP_OR_ZLIB), 0
     try:
         place = _compressed_voxels(path, reader)
         if place is None:
             return
         with open(place.file, "rb") as file:
             file.seek(place.start)
-            while not unpacker.eof and (block := file.read(BLOCK_BYTES)):
-                count += len(unpacker.decompress(block))
+            count = _unpacked_bytes(file)
     except (OSError, ValueError, zlib.error) as error:  # A header may hold anything in place of a number.
         raise unreadable(path) from error
-    if not unpacker.eof or count < place.least_bytes:
+    if count is None or count < place.bytes:
         raise unreadable(path)
+    _check_length(place, count, path)
+
+
+def _unpacked_bytes(file: BufferedIOBase) -> int | None:
+    """How many there are; none where the file ends before them."""
+    unpacker, count, packed = zlib.decompressobj(GZIP_OR_ZLIB), 0, b""
+    while packed or (packed := file.read(BLOCK_BYTES)):
+        if unpacker.eof:
+            if not packed.startswith(GZIP):
+                break
+            unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
+        count += len(unpacker.decompress(packed))
+        packed = unpacker.unused_data
+    return count if unpacker.eof else None
 
 
 class _Place(NamedTuple):
-    """Where voxels begin, and how many bytes there are, unpacked, where that is known here."""
+    """Where voxels begin in a file, and how many bytes they have, unpacked; 0 where that is not known here."""
 
     file: Path
     start: int
-    least_bytes: int = 0
+    bytes: int
 
 
 class _Header(NamedTuple):
-    """The entries, their names in lower case, and as they are spelled, and where the header ends."""
+    """The entries, their names in lower case, and as they are spelled, where they end, and the files of a list."""
 
     fields: Mapping[str, str]
     spelled: frozenset[str]
     end: int
+    listed: list[str]
 
 
 def _compressed_voxels(path: Path, reader: str) -> _Place | None:
     """Where they begin; none where they are not compressed, or lie in several files."""
     if reader == "NrrdImageIO":
-        fields, _, end = _read_header(path, ":")
+        fields, _, end, _ = _read_header(path, ":")
         if fields.get("encoding", "").lower() not in ("gzip", "gz") or "line skip" in fields:
             return None
-        name, start, least = _nrrd_data_file(fields), 0, 0
+        # What is to be passed over is so after unpacking.
+        size = 0 if _nrrd_skip(fields) else _nrrd_bytes(fields)
+        name, start = _nrrd_data_file(fields), 0
     elif reader == "MetaImageIO":
-        fields, _, end = _read_header(path, "=")
+        fields, _, end, _ = _read_header(path, "=")
         if not _is_compressed(fields):
             return None
-        name, start, least = fields.get("elementdatafile"), int(fields.get("headersize", 0)), _meta_image_bytes(fields)
+        name, start, size = fields.get("elementdatafile"), int(fields.get("headersize", 0)), _meta_image_bytes(fields)
         if name and name.lower() == HERE and "compresseddatasize" not in fields:
             raise unreadable(path)  # ITK would not know how much to read, and takes what lies in memory.
     else:
         return None
     if name is None or name.lower() == HERE:
-        return _Place(path, end, least)
+        return _Place(path, end, size)
     beside = path.parent / name
-    return _Place(beside, max(0, start), least) if beside.is_file() else None
+    return _Place(beside, max(0, start), size) if beside.is_file() else None
 
 
 def _is_compressed(fields: Mapping[str, str]) -> bool:
@@ -176,31 +210,46 @@ def _nrrd_bytes(fields: Mapping[str, str]) -> int:
     return size * math.prod(int(side) for side in fields.get("sizes", "0").split())
 
 
-def _raw_nrrd(fields: Mapping[str, str], path: Path) -> _Place | None:
-    """Where voxels lie in a file of their own, as they are; none otherwise."""
+def _nrrd_skip(fields: Mapping[str, str]) -> int:
+    """How many bytes come before its voxels."""
+    return int(fields.get("byte skip", fields.get("byteskip", 0)))
+
+
+def _raw_nrrd(header: _Header, path: Path) -> list[_Place]:
+    """Where voxels lie in files of their own, as they are; nothing otherwise."""
+    fields = header.fields
     name = _nrrd_data_file(fields)
     if fields.get("encoding", "").lower() != "raw" or {"line skip", "lineskip"} & fields.keys() or not name:
-        return None
-    return _Place(path.parent / name, int(fields.get("byte skip", fields.get("byteskip", 0))), _nrrd_bytes(fields))
+        return []
+    return _places(name, header, path, _nrrd_skip(fields), _nrrd_bytes(fields))
 
 
-def _raw_meta_image(fields: Mapping[str, str], path: Path) -> _Place | None:
+def _raw_meta_image(header: _Header, path: Path) -> list[_Place]:
     """As `_raw_nrrd`."""
+    fields = header.fields
     name = fields.get("elementdatafile", HERE)
     if _is_compressed(fields) or not _is_true(fields.get("binarydata", "")) or name.lower() == HERE:
-        return None
-    return _Place(path.parent / name, int(fields.get("headersize", 0)), _meta_image_bytes(fields))
+        return []
+    return _places(name, header, path, int(fields.get("headersize", 0)), _meta_image_bytes(fields))
 
 
-def _check_length(voxels: _Place, path: Path) -> None:
-    """Raises InputError where a file of voxels alone is longer than a header at this path says."""
-    # What stands for several files, as "LIST" and "ct%03d.raw 0 23 1", is no file.
-    if voxels.start or not voxels.least_bytes or not voxels.file.is_file():
-        return
-    more = voxels.file.stat().st_size - voxels.least_bytes
-    if more > 0:
+def _places(name: str, header: _Header, path: Path, start: int, size: int) -> list[_Place]:
+    """Where voxels lie in the one file, or the several alike, that a name stands for."""
+    if match := NUMBERED.fullmatch(name):
+        first, last, step = map(int, match.groups()[1:])
+        names = [match[1] % number for number in range(first, last + 1, step)]
+    else:
+        names = header.listed or [name]
+    return [_Place(path.parent / name, start, size // len(names)) for name in names]
+
+
+def _check_length(voxels: _Place, there: int, path: Path) -> None:
+    """Raises InputError where more bytes are there than the voxels have by a header at this path."""
+    more = there - voxels.bytes
+    if voxels.bytes and more > 0:
+        whose = "its header" if voxels.file == path else path
         raise InputError(
-            f"{voxels.file} is {more} bytes longer than the voxels that {path} tells of, so where these begin is not "
+            f"{voxels.file} is {more} bytes longer than the voxels that {whose} tells of, so where these begin is not "
             "known: read from the wrong place, the CT is shifted. Export it again, or say in the header how many bytes "
             "come before them (byte skip in NRRD, HeaderSize in MetaImage)."
         )
@@ -225,15 +274,25 @@ def _read_header(path: Path, separator: str) -> _Header:
                 name, value = text.split(separator, 1)
                 spelled.add(name.strip())
                 fields[name.strip().lower()] = value.strip()
-            if text.lower().startswith("elementdatafile"):
+            if text.lower().startswith("elementdatafile") or _is_list(fields):
                 break
-        return _Header(fields, frozenset(spelled), file.tell())
+        end = file.tell()
+        listed = file.read(LONGEST_HEADER).decode("utf-8", "replace").split("\n") if _is_list(fields) else []
+        return _Header(fields, frozenset(spelled), end, [name.strip() for name in listed if name.strip()])
+
+
+def _is_list(fields: Mapping[str, str]) -> bool:
+    """Whether names of files of voxels follow."""
+    name = fields.get("elementdatafile", _nrrd_data_file(fields)) or ""
+    return name.split()[:1] == [LIST]
 
 
 def _check_nrrd(fields: Mapping[str, str], path: Path) -> None:
     space = fields.get("space", "").lower()
     if "space directions" not in fields or space not in PATIENT_SPACES:
         raise _untold(path, "no 'space directions' in one of the patient's spaces")
+    if len(DIRECTION.findall(fields["space directions"])) < SPATIAL_AXES:
+        raise _untold(path, "'space directions' of fewer than three axes")
     units = fields.get("space units", "").replace('"', " ").split()
     if wrong := sorted({unit for unit in units if unit.lower() not in ("mm", "millimeter", "s", "ms", "")}):
         raise _not_in_mm(path, wrong[0])

@@ -16,11 +16,11 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.doubts import WIDEST_SLICES_MM
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
-from HLFDSegmentationLib.hounsfield_offset import offset_cautions
+from HLFDSegmentationLib.hounsfield_offset import offset_cautions, window_cautions
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
-from HLFDSegmentationLib.tasks import BACKGROUND, Task
+from HLFDSegmentationLib.tasks import BACKGROUND, Label, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from .cases import ALL_CASES, Case, classes_of, target_values
@@ -31,6 +31,11 @@ from .stored_segments import stored_segments
 from .task_fit import MOST_LEFT_OUT, MOST_UNSEEN, left_out_share, unseen_share
 
 LEAVE_OUT = "Or leave the case out: what is wrong in it is learned."
+
+NARROWER_TASK = (
+    "Or say with 'window' in a cases.json what it was cut to, and take a task or model whose window lies within that "
+    "(a task of your own: docs/tasks.md)."
+)
 
 MOST_NUMBERS = 12
 
@@ -173,6 +178,8 @@ def _check_ct(case: Case, ct: sitk.Image, task: Task) -> Iterator[Finding]:
         yield from _check_window(case.name, case.window, ct)
         yield from _check_task_window(case.name, case.window, task)
     else:
+        for problem in window_cautions(sitk.GetArrayViewFromImage(ct), task.window):
+            yield Finding(case.name, "error", problem, NARROWER_TASK)
         for problem in offset_cautions(sitk.GetArrayViewFromImage(ct)):
             yield Finding(case.name, "warning", problem, LEAVE_OUT)
     across_slices = int(np.argmax(np.abs(np.reshape(ct.GetDirection(), (3, 3))[2])))
@@ -306,6 +313,17 @@ def _check_values(case: Case, label: sitk.Image, task: Task, seen: _Seen) -> Ite
     if values and values_of_tumors and not values & values_of_tumors:
         remedy = "Nothing, if the patient has none; otherwise annotate the tumor."
         yield Finding(case.name, "warning", "The label file shows no tumor.", remedy)
+    for organ in task.organs:
+        own = {value for value, names in case.labels.items() if names == (organ.name,)}
+        of_tumors = {value for value in values_of_tumors if case.labels[value][0] in _names_of_tumors(organ, task)}
+        if own and values & of_tumors and not values & own:
+            problem = f"All that is drawn of the {organ.name} is its tumor: the {organ.name} itself has no voxel."
+            remedy = f"Check that the {organ.name} is drawn, and which segment or value is the tumor."
+            yield Finding(case.name, "warning", problem, remedy)
+
+
+def _names_of_tumors(organ: Label, task: Task) -> set[str]:
+    return {tumor.name for tumor in task.tumors_of(organ)}
 
 
 def _check_segment_names(case: Case, label: sitk.Image, task: Task) -> Iterator[Finding]:

@@ -173,7 +173,7 @@ def read_cases_json(path: Path) -> list[Case]:
         CasesError: the file cannot be read, or an entry is missing or wrong.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
     except (OSError, ValueError, RecursionError) as error:
         why = "it is no text" if isinstance(error, UnicodeDecodeError) else error
         raise CasesError(
@@ -184,6 +184,14 @@ def read_cases_json(path: Path) -> list[Case]:
     if not isinstance(entries, list) or not entries:
         raise CasesError(f"{path} lists no cases. It must hold one object with a list 'cases'; see docs/cases.md.")
     return [_case_from_json(path, number, entry) for number, entry in enumerate(entries, start=1)]
+
+
+def _without_repeats(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file. Raises ValueError where an entry is there twice, of which one would be lost."""
+    names = [name for name, _ in entries]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"the entry '{repeated[0]}' is there twice in one object: leave one of them")
+    return dict(entries)
 
 
 def _case_from_json(path: Path, number: int, entry: Any) -> Case:
@@ -227,11 +235,13 @@ def _check_entry(entry: Any) -> None:
 
 
 def _labels_from_json(data: dict[str, Any]) -> LabelNames:
-    labels = {}
+    labels: LabelNames = {}
     for value, names in data.items():
         listed = (names,) if isinstance(names, str) else names
         if not value.isdecimal() or int(value) < 1:
             raise ValueError(f"'{value}' under 'labels' must be a voxel value, a whole number from 1 on")
+        if int(value) in labels:
+            raise ValueError(f"the voxel value {int(value)} is there twice under 'labels'")
         if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
             raise ValueError(f"'{value}' under 'labels' must have the name of a label, or a list of names")
         labels[int(value)] = tuple(listed)

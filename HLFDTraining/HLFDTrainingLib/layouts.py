@@ -19,6 +19,9 @@ LabelNames = dict[int, tuple[str, ...]]
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
 
+ALL_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, ".mhd", ".nhdr", ".hdr", ".img", ".dcm")
+"""Also of files that are not understood in pairs of one's own, and are not passed over there."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,22 +113,32 @@ def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> lis
 
 
 def _pair_files(folder: Path) -> list[Files]:
-    found, halves = [], []
+    found, halves, others = [], [], []
     for child in sorted(path for path in folder.iterdir() if path.is_dir()):
         ct, label = _image(child, "ct"), _image(child, "label")
         if ct and label:
             found.append(Files(child.name, ct, label))
         elif ct or label:
             halves.append(f"{child.name} has no '{'label' if ct else 'ct'}' file")
-    if halves:
-        raise CasesError(f"{folder}: {', '.join(halves)}. Add what is missing, or move these folders elsewhere.")
+        elif images := _images(child):
+            others.append(f"{child.name} has no 'ct' and no 'label' file ({images[0]})")
+    if halves or (found and others):
+        raise CasesError(
+            f"{folder}: {', '.join(halves + others)}. Add what is missing, or rename it (docs/cases.md tells how files "
+            "are called), or move these folders elsewhere."
+        )
     return found
 
 
+def _images(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(ALL_IMAGE_SUFFIXES))
+
+
 def _image(folder: Path, stem: str) -> Path | None:
-    """The only image `stem.*` of a folder, or its DICOM folder `stem`."""
-    found = [path for path in folder.iterdir() if path.name == stem and path.is_dir()]
-    found += [path for suffix in IMAGE_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    """The only image `stem.*` of a folder, or its DICOM folder `stem`, in capital letters or not."""
+    files = {f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES}
+    found = [path for path in sorted(folder.iterdir()) if path.name.lower() == stem and path.is_dir()]
+    found += [path for path in sorted(folder.iterdir()) if path.name.lower() in files and path.is_file()]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise CasesError(f"{folder} has more than one '{stem}': {names}. Leave one of them.")
