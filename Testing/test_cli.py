@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import struct
@@ -22,6 +23,7 @@ from generated_cases import blob_case, write_cases
 from HLFDSegmentationLib import output_folder
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_import import REFUSED
 from HLFDSegmentationLib.model_package import read_package
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
@@ -467,6 +469,16 @@ def test_workers_beside_a_scheduler_that_has_its_own_are_refused(tmp_path, capsy
     assert "--workers would not be used" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("absent", "options"), [("distributed", ["--scheduler", "tcp://a:1"]), ("cryptography", [])])
+def test_a_comparison_whose_packages_are_missing_is_not_begun(absent, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("HLFDTrainingLib.compare.engine.find_spec", lambda name: None if name == absent else name)
+    command = ["compare", str(tmp_path), "-o", str(tmp_path / "compared"), "--methods", "none", *options]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"-m pip install {absent}" in said and sys.executable in said
+    assert not (tmp_path / "compared").exists()
+
+
 def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
     def stop(_run):
         raise Stopped
@@ -798,6 +810,14 @@ def test_demo_takes_the_current_folder_for_one_that_is_there(tmp_path, monkeypat
     assert segmenting._unused(Path(".").absolute()) == tmp_path / "here-2"
 
 
+def test_a_command_whose_streams_are_closed_does_its_work(ct_file, tmp_path, untrained_package):
+    """As a service's are."""
+    command = [sys.executable, "-m", "HLFDTrainingLib.cli", "segment", ct_file, "-o", tmp_path / "result"]
+    quoted = shlex.join(map(str, [*command, "--model", untrained_package, "--device", "cpu"]))
+    assert subprocess.run(["sh", "-c", f"{quoted} >&- 2>&-"], check=False).returncode == 0
+    assert (tmp_path / "result" / "report.html").is_file()
+
+
 def test_a_name_that_the_output_cannot_show_is_no_failure(ct_file, tmp_path, untrained_package):
     command = ["segment", ct_file, "-o", tmp_path / "结果", "--model", untrained_package, "--device", "cpu"]
     done = subprocess.run(
@@ -819,6 +839,46 @@ def test_a_reader_of_the_output_that_goes_away_is_no_fault_of_a_file(tmp_path):
         told = process.stderr.read().decode().splitlines()
     assert told == ["hlfd: the command ended early, because the program that read its output did."]
     assert process.returncode == 1
+
+
+@pytest.fixture
+def with_broken_torch(tmp_path):
+    """Runs a module under a PyTorch that raises what it raises on a Windows without the Visual C++ runtime."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "torch.py").write_text("raise OSError('[WinError 126] Not found. Error loading c10.dll')\n")
+    folders = os.pathsep.join([str(broken), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": folders, "HLFD_MODELS": str(tmp_path / "models")}
+
+    def run(*command: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *map(str, command)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["train", "CASES", "-o", "RUN"], ["evaluate", "RUN", "--all"], ["models", "import"], ["models", "verify"]],
+    ids=" ".join,
+)
+def test_a_pytorch_that_does_not_load_is_no_fault_of_a_file(command, with_broken_torch, untrained_package):
+    package = [untrained_package] if command[0] == "models" else []
+    done = with_broken_torch("HLFDTrainingLib.cli", *command, *package)
+    assert done.returncode == 1
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("hlfd: PyTorch is installed, but cannot be loaded ([WinError 126] Not found.")
+    assert "c10.dll" in sentence and "Visual C++" in sentence
+
+
+def test_a_pytorch_that_does_not_load_is_no_fault_of_the_models_folder(with_broken_torch, untrained_package):
+    done = with_broken_torch("HLFDSegmentationLib.model_import", untrained_package)
+    assert done.returncode == REFUSED
+    assert done.stdout.startswith("PyTorch is installed, but cannot be loaded")
+
+
+def test_models_are_listed_without_pytorch(with_broken_torch):
+    assert with_broken_torch("HLFDTrainingLib.cli", "models", "list").returncode == 0
 
 
 @pytest.mark.parametrize("own", [None, "7"])

@@ -68,7 +68,8 @@ def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, pa
     accept()
     ensure()
     (question,) = shown()
-    assert "HLFD needs" in question and "torch" in question and "monai" in question
+    assert "Not installed yet: PyTorch 2.10 or newer, MONAI 1.5 or newer." in question
+    assert "replaced" not in question
     assert [text.split(">")[0] for text in packages.installed] == ["torch", "monai"]
 
 
@@ -99,14 +100,82 @@ def test_torch_is_never_given_to_pip(ensure, packages, monkeypatch):
     assert packages.installed == ["torch>=2.10"] and not given
 
 
-def test_too_old_a_version_is_missing(packages, monkeypatch):
+def installed(packages, monkeypatch, name: str, told: str | None) -> None:
+    """Makes Python tell this version of a package, until one is installed."""
     import importlib.metadata
 
     from HLFDSegmentationLib import slicer_packages
 
-    old = {"torch": "2.9.1+cu128"}
-    monkeypatch.setattr(slicer_packages, "version", lambda name: old.get(name) or importlib.metadata.version(name))
-    assert slicer_packages.missing_packages() == ["torch>=2.10"]
+    real = importlib.metadata.version
+
+    def version(asked: str) -> str | None:
+        return told if asked == name and not packages.installed else real(asked)
+
+    for module in (importlib.metadata, slicer_packages):
+        monkeypatch.setattr(module, "version", version)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "sentence"),
+    [
+        ("torch", "2.9.1+cu128", "PyTorch 2.9.1 is installed, but HLFD needs PyTorch 2.10 or newer."),
+        ("monai", "1.3.0", "MONAI 1.3.0 is installed, but HLFD needs MONAI 1.5 or newer."),
+    ],
+)
+def test_too_old_a_version_is_replaced_when_the_user_knows_it(ensure, packages, monkeypatch, name, version, sentence):
+    """Another extension may need the old one."""
+    installed(packages, monkeypatch, name, version)
+    accept()
+    ensure()
+    (question,) = shown()
+    assert sentence in question and "replaced for all extensions" in question
+    assert "Not installed yet" not in question
+    assert ("not safe" in question) == (name == "torch")
+    assert [text.split(">")[0] for text in packages.installed] == [name]
+
+
+@pytest.mark.parametrize("version", [None, "unknown"])
+def test_a_package_without_a_version_is_missing_and_in_the_way(packages, failing, monkeypatch, version):
+    """As an interrupted installation leaves it: pip says that it is installed."""
+    from HLFDSegmentationLib.slicer_packages import missing_packages
+
+    installed(packages, monkeypatch, "monai", version)
+    assert missing_packages() == ["monai>=1.5"]
+    assert "monai-*.dist-info" in failing()
+    assert not shown()
+
+
+def test_a_folder_without_metadata_is_a_package_without_a_version(slicer_shell, monkeypatch, tmp_path):
+    from HLFDSegmentationLib.slicer_packages import missing_packages
+
+    (tmp_path / "monai-1.5.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert missing_packages() == ["monai>=1.5"]
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is_asked(failing, packages, monkeypatch, tmp_path):
+    """As where an administrator has installed Slicer."""
+    from HLFDSegmentationLib import slicer_packages
+
+    def refuse(folder: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(slicer_packages, "make_aside", refuse)
+    packages.absent = {"torch"}
+    sentence = failing()
+    assert "site-packages cannot be written (Permission denied)" in sentence
+    assert "Ask who installed Slicer to install PyTorch 2.10 or newer" in sentence
+    assert not shown() and not packages.installed
+
+
+def test_asking_for_the_right_to_write_leaves_nothing(ensure, packages, monkeypatch, tmp_path):
+    import sysconfig
+
+    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
+    packages.absent = {"monai"}
+    accept()
+    ensure()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
@@ -116,18 +185,78 @@ def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
     assert not packages.installed
 
 
-def test_offline(failing, packages):
+@pytest.fixture
+def no_other_way(slicer_shell, monkeypatch):
+    """A network without a proxy or a mirror, wherever the tests run."""
+    from HLFDSegmentationLib import slicer_packages
+
+    monkeypatch.setattr(slicer_packages, "getproxies", dict)
+    for name in slicer_packages.OTHER_WAYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_offline(failing, packages, no_other_way):
     packages.absent, packages.outcome = {"torch"}, "offline"
     accept()
     sentence = failing()
-    assert "does not reach pypi.org" in sentence and "internet" in sentence
+    assert "does not reach pypi.org" in sentence and "internet" in sentence and "download.pytorch.org" in sentence
+
+
+def test_behind_a_proxy_pypi_need_not_be_reached(failing, packages, no_other_way, monkeypatch):
+    from HLFDSegmentationLib import slicer_packages
+
+    monkeypatch.setattr(slicer_packages, "getproxies", lambda: {"https": "http://proxy.hospital:8080"})
+    assert_all_causes_are_told(failing, packages)
+
+
+def test_with_a_mirror_pypi_need_not_be_reached(failing, packages, no_other_way, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.hospital/simple")
+    assert_all_causes_are_told(failing, packages)
+
+
+def assert_all_causes_are_told(failing, packages) -> None:
+    packages.absent, packages.outcome = {"torch"}, "offline"
+    accept()
+    sentence = failing()
+    assert "does not reach" not in sentence
+    for cause in ("proxy", "certificates", "files.pythonhosted.org", "download.pytorch.org", "disk", "Error Log"):
+        assert cause in sentence
 
 
 def test_a_failed_installation(failing, packages):
     packages.absent, packages.outcome = {"monai"}, "fails"
     accept()
     sentence = failing()
-    assert "monai" in sentence and "Error Log" in sentence
+    assert "MONAI" in sentence and "Error Log" in sentence
+
+
+def test_a_pytorch_that_was_installed_and_does_not_load(ensure, packages, monkeypatch, tmp_path):
+    """Its extension imports it at the end, in Slicer. The disk is not to blame."""
+    from HLFDSegmentationLib.torch_loading import MissingError
+    from slicer_shell.packaging_stand_ins import PyTorchUtilsLogic
+
+    (tmp_path / "torch.py").write_text("raise OSError('[WinError 126] Error loading c10.dll')")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(PyTorchUtilsLogic, "_module", staticmethod(lambda: __import__("torch")))
+    packages.absent = {"torch"}
+    accept()
+    with pytest.raises(MissingError, match="Visual C") as raised:
+        ensure()
+    assert "c10.dll" in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_slicers_own_check_of_a_damaged_package_ends_in_a_sentence(failing, packages, monkeypatch, error):
+    from slicer_shell import packaging_stand_ins
+
+    def stumble(_requirement: object) -> bool:
+        raise error("'NoneType' object is not iterable")
+
+    monkeypatch.setattr(packaging_stand_ins, "_is_satisfied", stumble)
+    packages.absent = {"monai"}
+    accept()
+    assert "MONAI could not be installed" in failing()
 
 
 @pytest.mark.parametrize("name", ["torch", "monai"])

@@ -10,6 +10,7 @@ import sys
 
 from .errors import HLFDError
 from .model_store import import_package
+from .torch_loading import explaining_torch
 
 REFUSED = 3
 
@@ -17,7 +18,8 @@ REFUSED = 3
 def main() -> int:
     """Imports the package, zip or folder, that the command line names."""
     try:
-        print(import_package(sys.argv[1]).name)
+        with explaining_torch():
+            print(import_package(sys.argv[1]).name)
     except HLFDError as error:
         print(error)
         return REFUSED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ from .slicer_layer_view import set_background
 from .slicer_layout import layout_node
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_model_panel import ModelPanel
-from .slicer_packages import ensure_packages, missing_packages
+from .slicer_packages import ensure_packages, missing_packages, missing_sentences
 from .slicer_reasons import Reasons
 from .slicer_results import problem_with_output
 from .slicer_run import SegmentationRun
@@ -39,9 +38,6 @@ AUTO = "auto"
 
 LARGE_GB = 1.0
 """Probability volumes that take more memory are told of before the run."""
-
-PACKAGE_NAMES = {"torch": "PyTorch", "monai": "MONAI", "numpy": "NumPy", "scipy": "SciPy"}
-"""As their makers write them, where that is not the name that pip knows."""
 
 
 class RunPanel(VTKObservationMixin):
@@ -180,8 +176,7 @@ class RunPanel(VTKObservationMixin):
         """What to know before one segments."""
         hints = []
         if self._missing:
-            hint = _("Not installed yet: {names}. Segment asks before it installs.")
-            hints.append(hint.format(names=", ".join(map(_plain_name, self._missing))))
+            hints.append(" ".join([*missing_sentences(self._missing), _("Segment asks before it installs.")]))
         if self._parameters.roi:
             region = _("Only the region '{name}' will be segmented (Advanced).")
             hints.append(region.format(name=self._parameters.roi.GetName()))
@@ -353,12 +348,6 @@ def _see_to_background(ct: slicer.vtkMRMLScalarVolumeNode) -> None:
     with each_alone(composites):
         for composite in composites:
             set_background(composite, ct)
-
-
-def _plain_name(requirement: str) -> str:
-    """The name of a package as a user knows it, of what pip reads."""
-    name = re.split(r"[^\w.-]", requirement)[0]
-    return PACKAGE_NAMES.get(name, name)
 
 
 def phases() -> dict[str, str]:

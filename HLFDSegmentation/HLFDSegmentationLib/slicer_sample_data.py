@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import OutputError
+from .slicer_double_click import without_double_clicks
 from .slicer_python import run_python
 
 CATEGORY = "HLFD"
@@ -36,7 +37,8 @@ def register_sample_data(icon: Path) -> None:
         uris=_file().as_uri(),
         fileNames=FILE,
         nodeNames=NAME,
-        customDownloader=_on_chosen,
+        # Clicks are delivered while the CT is generated.
+        customDownloader=without_double_clicks(_on_chosen),
     )
 
 

@@ -24,6 +24,7 @@ from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputE
 from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 from .private_folder import is_abandoned, remove_tree
 from .process_tree import end_tree, lead_own_group
+from .torch_loading import MissingError, explaining_torch
 from .worker_forecast import Forecast
 from .worker_protocol import (
     OTHER_VERSION,
@@ -60,10 +61,6 @@ OUT_OF_MEMORY = (
 
 class JobStoppedError(Exception):
     """The job that is being done is no longer wanted."""
-
-
-class MissingError(HLFDError):
-    """A Python package that the work needs is not there, or cannot be loaded."""
 
 
 class Worker:
@@ -185,7 +182,8 @@ class Worker:
         """The jobs, with all that takes seconds to import."""
         if self._jobs is None:
             try:
-                from .worker_jobs import Jobs
+                with explaining_torch():
+                    from .worker_jobs import Jobs
             except (ImportError, OSError) as error:
                 raise MissingError(
                     f"What the segmentation needs is not installed completely: {error}. Install it and try again."

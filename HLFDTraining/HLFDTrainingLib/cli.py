@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.busy_processor import wait_asleep
 from HLFDSegmentationLib.errors import HLFDError, InputError
+from HLFDSegmentationLib.torch_loading import explaining_torch
 
 from .commands.comparing import add_compare
 from .commands.evaluating import add_evaluate
@@ -27,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The sentence of an error goes to standard error.
     """
-    _print_any_name()
+    _see_to_streams()
     wait_asleep()
     try:
         _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
-        with ending_as_interrupted():
+        with ending_as_interrupted(), explaining_torch():
             status = options.run(options)
         sys.stdout.flush()
         return status
@@ -76,8 +77,13 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
         )
 
 
-def _print_any_name() -> None:
-    """A name that a redirected output's code page does not have, as on Windows, is written with escapes."""
+def _see_to_streams() -> None:
+    """A name that a redirected output's code page does not have, as on Windows, is written with escapes.
+
+    A service may close both streams, which Python then has none of.
+    """
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -38,6 +38,7 @@ NOT_HERE = {
     "test_reloading_one_module_leaves_neither_with_classes_of_before": RELOAD,
     "test_sample_data_are_registered_and_taken_from_the_cache": SAMPLES,
     "test_a_generated_ct_that_cannot_be_made_is_told": SAMPLES,
+    "test_a_second_click_while_the_ct_is_generated_starts_nothing": SAMPLES,
 }
 """Tests, whole or with one parameter, of what this program has not."""
 
