@@ -22,6 +22,7 @@ from comparison_runs import KillsWorkerOnce, epochs, figures
 from distributed import Client, LocalCluster
 from distributed.security import Security
 from generated_cases import TASK, write_cases
+from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.cases import Case, find_cases
@@ -29,9 +30,10 @@ from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
-from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.folder import ComparisonFolder, check_folds
 from HLFDTrainingLib.compare.jobs import Jobs, RowRun
 from HLFDTrainingLib.compare.measuring import measure_network
+from HLFDTrainingLib.compare.records import read_records
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.compare.wording import trained_by
@@ -382,6 +384,50 @@ def test_rows_that_learned_with_other_arithmetic_are_told(finished, tmp_path):
     assert "same arithmetic" not in (finished / "table.md").read_text(encoding="utf-8")
 
 
+def test_rows_of_other_versions_are_told(finished, tmp_path):
+    """As where HLFD or torch is updated before further rows are added, or before a row goes on."""
+    folder, row = tmp_path / "copy", "none_mobilenetv2-unet_seed0"
+    shutil.copytree(finished, folder)
+    files = [folder / "rows" / row / name for name in ("events.jsonl", "figures.json", "software.json")]
+    before = {path: path.read_text(encoding="utf-8") for path in files}
+    ours = f"HLFD {__version__} with torch {torch.__version__.partition('+')[0]}"
+
+    def told(**changed) -> str:
+        for path, text in before.items():
+            path.write_text(changed.get(path.stem, lambda text: text)(text), encoding="utf-8")
+        write_tables([folder], folder)
+        texts = [(folder / name).read_text(encoding="utf-8") for name in ("table.md", "report.html")]
+        assert ("same versions" in texts[0]) == ("same versions" in texts[1])
+        return texts[0]
+
+    def of_another(text: str) -> str:
+        return re.sub(r'("hlfd": )"[^"]*"', r'\1"0.0.9"', text)
+
+    def of_none(text: str) -> str:
+        return text.replace('"software"', '"other"')
+
+    assert "same versions" not in told()
+    trained, measured = told(events=of_another), told(figures=of_another)
+    for one in (trained, measured):
+        assert re.search(rf"HLFD 0\.0\.9 with torch [0-9.]+ \({row}\); {re.escape(ours)} \(.*\bteacher\b.*\)", one)
+    # An earlier version told in software.json alone by what a row was begun.
+    assert f"({row}); {ours} (" in told(events=of_none, figures=of_none, software=of_another)
+    assert "same versions" not in told(events=of_none, figures=of_none, software=lambda text: "")
+
+
+def test_learning_is_that_of_the_network_that_is_measured(finished, tmp_path):
+    """A row whose checkpoint was deleted begins anew; it may have had more epochs before, as of a longer comparison."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    path = ComparisonFolder(folder).row(NONE).events
+    events = all_events(path)
+    earlier = [{**event, "criterion": 0.99} for event in events if event["event"] == "epoch"]
+    path.write_text("".join(json.dumps(event) + "\n" for event in [*earlier, *events[:-2]]), encoding="utf-8")
+    learned = [event["criterion"] for event in events[:-2] if event["event"] == "epoch"]
+    assert [dice for [dice] in read_records([folder]).learning[NONE].values()] == learned
+    assert len(learned) < len(earlier)
+
+
 def test_given_teacher_is_measured_and_not_trained(finished, tmp_path, compare_here):
     folder = tmp_path / "given"
     given = replace(PLAN, teacher_weights=str(finished / "teacher"), student_epochs=1)
@@ -455,6 +501,47 @@ def test_folds_are_told_as_one(finished, tmp_path):
         path.write_text(path.read_text().replace('"case": "case', '"case": "other'))
     write_tables([finished, second], tmp_path / "folds")
     assert {row["dice_cases"] for row in read_csv(tmp_path / "folds" / "table.csv")} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"student_epochs": 5, "teacher_epochs": 3, "head_epochs": 2}, None),
+        ({"device": "cuda", "precision": "bfloat16"}, None),
+        ({"learning_rate": 0.1}, "learning rate is 0.005 in the first, and 0.1 in the second"),
+        ({"batch": 2}, "batch"),
+        ({"augmentation": "anatomical"}, "augmentation"),
+        ({"teacher": "unet++"}, "teacher"),
+        ({"teacher_weights": "teacher.pt"}, "teacher weights is None"),
+        ({"seed": 5}, "seed"),
+    ],
+)
+def test_comparisons_of_different_trainings_are_not_told_as_one(changed, told, finished, tmp_path):
+    """The tables tell one training for all."""
+    second = tmp_path / "second"
+    shutil.copytree(finished, second)
+    for path in [*second.glob("rows/*/figures.json"), second / "teacher" / "figures.json"]:
+        path.write_text(path.read_text().replace('"case": "case', '"case": "other'))
+    stored = json.loads((second / "comparison.json").read_text())
+    stored["plan"] |= changed
+    (second / "comparison.json").write_text(json.dumps(stored))
+    if told is None:
+        write_tables([finished, second], tmp_path)
+        assert (tmp_path / "table.md").exists()
+        return
+    with pytest.raises(TrainingError, match=told) as error:
+        write_tables([finished, second], tmp_path)
+    assert str(finished) in str(error.value) and str(second) in str(error.value)
+    assert not (tmp_path / "table.md").exists()
+
+
+def test_folds_with_a_given_teacher_of_their_own_are_told_as_one(finished, tmp_path):
+    folders = [ComparisonFolder(shutil.copytree(finished, tmp_path / name)) for name in ("first", "second")]
+    for folder in folders:
+        stored = json.loads((folder.path / "comparison.json").read_text())
+        stored["plan"]["teacher_weights"] = f"{folder.path.name}.pt"
+        (folder.path / "comparison.json").write_text(json.dumps(stored))
+    check_folds(folders)
 
 
 def test_scheduler_that_is_not_there_is_told(monkeypatch):

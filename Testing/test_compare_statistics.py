@@ -300,6 +300,20 @@ def test_a_focus_of_nothing_is_drawn_at_the_bottom():
     nothing = replace(record("none", 0, "a", 0.0), layer="encoder1", values=dict.fromkeys(FOCUS_FIGURES, 0.0))
     (chart,) = focus_charts(summarize_records([nothing], FOCUS_FIGURES))
     assert "nan" not in "".join(one.get("points", "") for one in chart.iter())
+    assert "≤ 0.03125" in [one.text for one in chart.iter()]
+
+
+def test_the_line_of_a_layer_without_focus_is_broken_and_ends_at_the_smallest_ratio_that_is_drawn():
+    ratios = {"encoder1": 1.0, "encoder2": 2.0, "encoder3": NAN, "encoder4": 0.0, "encoder5": 0.001}
+    records = [
+        replace(record("none", 0, "a", 0.0), layer=layer, values=dict.fromkeys(FOCUS_FIGURES, ratio))
+        for layer, ratio in ratios.items()
+    ]
+    (chart,) = focus_charts(summarize_records(records, FOCUS_FIGURES))
+    lines = [one.get("points").split() for one in chart.iter() if one.tag == "polyline"]
+    assert [len(points) for points in lines] == [2, 2]
+    ticks = [one.text for one in chart.iter() if one.tag == "text" and one.text[0] in "≤0123456789"]
+    assert "0.015625" not in ticks and any(tick.startswith("≤") for tick in ticks)
 
 
 def test_records_are_kept_case_by_case(tmp_path):

@@ -216,6 +216,8 @@ def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypat
     monkeypatch.setattr(stage_file, "count_overlaps", counting)
     cases = write_cases(tmp_path / "cases", 1)
     stage = small_stage(Pixelwise(), cases, tmp_path, 2, processes=SecondOfTwo())
+    stage.folder.mkdir()
+    torch.save({"network": {}}, stage.best)  # what the first one has written
     stage.run()
     assert done == [("shared", stage.learner.student), ("validated", stage.learner.student)]
 

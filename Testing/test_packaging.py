@@ -215,6 +215,15 @@ def test_evaluate_leaves_a_file_that_appeared_while_it_measured(run, tmp_path, c
     assert figures.read_text() == "mine" and "there already" in said.err and "| liver with tumors |" in said.out
 
 
+def test_evaluate_keeps_figures_that_cannot_be_printed(run, tmp_path, monkeypatch):
+    def nowhere(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("HLFDTrainingLib.commands.evaluating.print", nowhere, raising=False)
+    assert main(["evaluate", str(run), "-o", str(tmp_path / "figures.csv"), "--device", "cpu"]) == 1
+    assert len((tmp_path / "figures.csv").read_text(encoding="utf-8").splitlines()) > 1
+
+
 @pytest.mark.parametrize("written", [["--all"], ["-o", "figures.csv"]], ids=["all", "student"])
 def test_evaluate_refuses_test_cases_that_are_no_longer_those_of_the_run(written, run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

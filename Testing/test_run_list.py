@@ -13,6 +13,7 @@ from HLFDTrainingLib.process_identity import computer_name, start_of
 from HLFDTrainingLib.run_events import LAST_BYTES
 from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run
 from HLFDTrainingLib.run_progress import progress_of, seconds_left
+from HLFDTrainingLib.training_curves import curves_of
 
 PLAN = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "hlfd"}
 STAGES = [
@@ -169,6 +170,14 @@ def test_time_left_in_the_first_epoch_is_told_by_its_steps():
 def test_step_of_an_epoch_that_is_over_counts_nothing():
     events = [BEGUN, epoch("teacher", 1)]
     assert seconds_left(events, step("teacher", 10, of_epoch=1)) == seconds_left(events)
+
+
+def test_curves_are_those_of_the_network_that_is_trained_now():
+    """Not of one whose checkpoint was deleted, nor of an epoch that was lost in a crash."""
+    events = [{**epoch("student", number), "terms": {"loss": place}} for place, number in enumerate((1, 2, 3, 3, 1, 2))]
+    repeated, anew = (curves_of([BEGUN, *events[:count]])["student"] for count in (4, 6))
+    assert (repeated.epochs, repeated.terms["loss"]) == ([1, 2, 3], [0, 1, 3])
+    assert (anew.epochs, anew.terms["loss"], anew.seconds) == ([1, 2], [4, 5], 20)
 
 
 def test_progress_is_told_by_the_last_epoch_of_a_stage():

@@ -58,6 +58,40 @@ def test_a_stored_slice_that_is_cut_short_is_read_again(kept, case, tmp_path):
     assert len(stored.read_bytes()) == len(whole)
 
 
+def test_a_stored_slice_that_was_damaged_is_read_again(case, tmp_path):
+    """As by a disk that lost a block or a byte. Torch does not see changed voxels, and has many words for the rest."""
+    first, _ = dataset(case, tmp_path)[0, 2]
+    (stored,) = tmp_path.iterdir()
+    whole = stored.read_bytes()
+    lost = [(place, bytes(512)) for place in range(0, len(whole), 512)]
+    turned = [(place, bytes([whole[place] ^ 255])) for place in range(0, 700, 7)]
+    for place, damage in lost + turned:
+        stored.write_bytes((whole[:place] + damage + whole[place + len(damage) :])[: len(whole)])
+        image, target = dataset(case, tmp_path)[0, 2]
+        assert torch.equal(image, first) and target.classes.any()
+
+
+def test_a_slice_is_not_taken_for_damaged_where_memory_runs_out(case, tmp_path, monkeypatch):
+    slices = dataset(case, tmp_path)
+    slices[0, 2]
+
+    def fill_the_memory(*arguments, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", fill_the_memory)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        slices[0, 2]
+
+
+def test_slices_that_an_earlier_version_kept_are_not_read_again(case, tmp_path, monkeypatch):
+    first, _ = dataset(case, tmp_path)[0, 2]
+    (stored,) = tmp_path.iterdir()
+    kept = torch.load(stored, weights_only=True)
+    torch.save({name: kept[name] for name in ("image", "label")}, stored)
+    monkeypatch.setattr(stored_slices, "read_ct", None)
+    assert torch.equal(dataset(case, tmp_path)[0, 2][0], first)
+
+
 @pytest.mark.parametrize("kept", [0, 5, None])
 def test_which_slices_have_labels_is_looked_for_once(kept, case, tmp_path, monkeypatch):
     """Reading all annotations again takes minutes whenever a training goes on. What is cut short is read again."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
+from HLFDTrainingLib import constant_store
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.constant_store import ConstantStore, _Rows
 from HLFDTrainingLib.distillers import Distiller, build_distiller
@@ -42,6 +44,12 @@ PLAN = TrainingPlan(
     seed=3,
     device="cpu",
 )
+
+
+@pytest.fixture(autouse=True)
+def any_disk(monkeypatch):
+    """These tests leave no checkpoints that need space."""
+    monkeypatch.setattr(constant_store, "KEPT_FREE", 0)
 
 
 @pytest.fixture(scope="module")
@@ -158,24 +166,29 @@ def test_damaged_constants_are_computed_anew(teacher, teacher_runs, cases_folder
     assert teacher_runs == []
 
 
+@pytest.mark.parametrize("free", [0, 5_000_000_000])
 def test_a_full_disk_keeps_no_more_constants_and_changes_no_bit_of_the_student(
-    teacher, teacher_runs, cases_folder, tmp_path, monkeypatch, caplog
+    free, teacher, teacher_runs, cases_folder, tmp_path, monkeypatch, caplog
 ):
-    """What is kept saves time, and nothing else: a comparison of days must not end by it."""
+    """What is kept saves time, and nothing else: a comparison of days must not end by it, nor for want of the space."""
     plan = replace(PLAN, method="hlfd", teacher_weights=str(teacher), student_epochs=2)
     computed = train(tmp_path / "computed", cases_folder, plan)
     write, written = _Rows.write, []
 
     def write_until_full(self, *arguments) -> None:
-        if len(written) == 3:
+        if free == 0 and len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(self)
         write(self, *arguments)
 
     monkeypatch.setattr(_Rows, "write", write_until_full)
+    # Three more fill the disk as far as it may be filled.
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free - len(written) * 400_000_000))
+    monkeypatch.setattr(constant_store, "KEPT_FREE", 4_000_000_000 if free else -5_000_000_000)
     assert_same(train(tmp_path / "full", cases_folder, plan, tmp_path / "constants"), computed)
+    assert len(written) == 3
     [told] = [record.getMessage() for record in caplog.records if record.name.startswith("HLFD")]
-    assert "the disk is full" in told and str(tmp_path / "constants") in told
+    assert "Free some space" in told and str(tmp_path / "constants") in told
 
 
 def test_constants_are_kept_only_where_slices_come_back(cases_folder, tmp_path):
@@ -220,7 +233,9 @@ def test_a_file_of_other_values_is_replaced(tmp_path):
 
 FILL = """
 import sys, torch
+from HLFDTrainingLib import constant_store
 from HLFDTrainingLib.constant_store import ConstantStore
+constant_store.KEPT_FREE = 0
 store = ConstantStore(sys.argv[1], 400)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -380,6 +380,14 @@ class TwoWeights(nn.Module):
         return self.student(images), {"segmentation": labels, "taught": teacher}
 
 
+class InfinitelySteep(TwoWeights):
+    """Where its weights are 0, as at first: the loss is 0 and its gradient infinite."""
+
+    def forward(self, images, _target):
+        labels, teacher = self.weights.sqrt()
+        return self.student(images), {"segmentation": labels, "taught": teacher}
+
+
 @pytest.fixture
 def stage_of(cases_folder, tmp_path):
     """A stage of two epochs with five steps each."""
@@ -414,3 +422,20 @@ def test_a_step_that_would_throw_the_network_far_is_shortened(stage_of, strength
     stage.report = lambda event: lengths.append(float(learner.weights.grad.norm()))
     stage.run()
     assert lengths[0] == pytest.approx(length)
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_is_learned_from(stage_of):
+    learner = InfinitelySteep()
+    stage = stage_of(learner)
+    with pytest.raises(TrainingError, match=r"gradient of the student is no longer a number .* lower learning rate"):
+        stage.run()
+    assert learner.weights.tolist() == [0, 0] and not stage.last.exists()
+
+
+def test_a_step_of_float16_whose_gradient_is_no_number_is_passed_over(stage_of):
+    """The scaler tries steps that are too large, and takes smaller ones from then on."""
+    learner = InfinitelySteep()
+    stage = stage_of(learner)
+    stage.scaler = torch.amp.GradScaler("cpu")
+    stage.run()
+    assert learner.weights.tolist() == [0, 0]

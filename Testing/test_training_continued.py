@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shutil
 import weakref
 from contextlib import contextmanager
@@ -220,6 +221,50 @@ def test_a_damaged_checkpoint_is_named_and_deleting_it_helps(damage, cases_folde
     last.unlink()
     assert main(["train", "-o", str(folder.path), "--resume"]) == 0
     assert folder.finished
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("lose", [remove, damage])
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_a_lost_best_network_is_named_and_deleting_what_depends_on_it_helps(
+    stage, lose, cases_folder, tmp_path, capsys
+):
+    """The student would go on with another teacher, or end without the network that its figures are told of."""
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="kd", student_epochs=2))
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=(folder.stage("student") / "best.pt").is_file).run()
+    last = folder.stage("student") / "last.pt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["state"]["best"] = 2.0  # No later epoch comes up to it.
+    torch.save(checkpoint, last)
+    lose(folder.stage(stage) / "best.pt")
+    for _ in range(2):
+        assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+        told = capsys.readouterr().err
+        assert str(folder.stage(stage) / "best.pt") in told and "--resume" in told and "Traceback" not in told
+    named = [name for name in ("teacher", "student") if re.search(f"{re.escape(str(folder.stage(name)))}[, ]", told)]
+    assert named == {"teacher": ["teacher", "student"], "student": ["student"]}[stage]
+    for name in named:
+        shutil.rmtree(folder.stage(name))
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 0
+    assert folder.network("student") and len(folder.best("student")["dice"])
+
+
+def test_a_best_network_that_is_lost_while_its_stage_goes_on_is_told_at_the_end(cases_folder, tmp_path, monkeypatch):
+    dice = iter((0.9, 0.2))
+    monkeypatch.setattr(stage_file, "mean_dice", lambda counts: np.full(3, next(dice)))
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    best = folder.stage("student") / "best.pt"
+    with pytest.raises(TrainingError, match=rf"{re.escape(str(best))}.* is lost or damaged"):
+        TrainingRun(folder, report=lambda event: best.unlink(missing_ok=True)).run()
+    assert not folder.finished
 
 
 def test_checkpoints_of_the_head_hold_no_teacher(finished):

@@ -31,7 +31,7 @@ from .slice_loading import Requests, SliceLoader, helpers_for
 from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
-from .weights_files import writing
+from .weights_files import read_weights, writing
 
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100
@@ -156,8 +156,8 @@ class Stage:
 
         Raises:
             Stopped: stopping was asked for; `last.pt` holds the state.
-            TrainingError: the loss became infinite or no number, the memory does not suffice, or `last.pt` is damaged
-                or another network's.
+            TrainingError: the loss or its gradient became infinite or no number, the memory does not suffice,
+                `last.pt` is damaged or another network's, or `best.pt` is damaged or lost.
             OutputError: a file cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -169,6 +169,7 @@ class Stage:
             self._finish_epoch()
             if self.state.epoch < self.epochs and self._stop_wanted():
                 raise Stopped
+        self._check_best()
         return self.state
 
     def train_step(
@@ -194,10 +195,13 @@ class Stage:
             group["lr"] = rate
         terms = self.when_there_is_memory(lambda: self._gradients(parallel, requests, images, target, share, step))
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
+        norm = nn.utils.clip_grad_norm_(self.learner.trainable_parameters(), LARGEST_GRADIENT_NORM)
+        # All at once, when everything is under way: a GPU stands still while somebody waits for a number.
+        *values, length = torch.stack([*terms.values(), norm.float()]).tolist()
+        self._check(dict(zip(terms, values)), length, step)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        for name, term in terms.items():
+        for name, term in zip(terms, values):
             self.state.terms[name] = self.state.terms.get(name, 0.0) + share * term
 
     def overlaps(self, numbers: Iterable[int]) -> Counts:
@@ -258,7 +262,7 @@ class Stage:
         target: Target,
         share: float,
         step: int,
-    ) -> dict[str, float]:
+    ) -> dict[str, torch.Tensor]:
         """The terms of the loss, whose gradients are left with the parameters."""
         # Methods that draw random numbers draw the same ones after a resume.
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
@@ -269,10 +273,7 @@ class Stage:
         stacked = torch.stack([term.float() for term in terms.values()])
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(stacked.sum() * share).backward()
-        # All at once, when everything is under way: a GPU stands still while somebody waits for a number.
-        values = dict(zip(terms, stacked.detach().tolist()))
-        self._check(values, step)
-        return values
+        return dict(zip(terms, stacked.detach()))
 
     def _move_learner(self) -> None:
         self.learner.to(device=self.device)
@@ -304,12 +305,14 @@ class Stage:
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
 
-    def _check(self, terms: dict[str, float], step: int) -> None:
-        if math.isfinite(sum(terms.values())):
+    def _check(self, terms: dict[str, float], gradient: float, step: int) -> None:
+        what = "gradient" if math.isfinite(sum(terms.values())) else "loss"
+        # The scaler of float16 passes over steps whose gradient is no number.
+        if what == "gradient" and (math.isfinite(gradient) or self.scaler.is_enabled()):
             return
         values = ", ".join(f"{name} {term:.4g}" for name, term in terms.items())
         raise TrainingError(
-            f"The loss of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: "
+            f"The {what} of the {self.name} is no longer a number (epoch {self.state.epoch + 1}, step {step + 1}: loss "
             f"{values}). Training stopped; the state after the last whole epoch is kept. Start again with a lower "
             f"learning rate than {self.plan.learning_rate:g}, or in a terminal with --precision float32."
         )
@@ -416,6 +419,27 @@ class Stage:
         # The figures of an earlier version cannot be compared with those of the epochs to come.
         if checkpoint.get("chosen_by") != CRITERION and self.state.epoch < self.epochs:
             self.state.best, self.state.best_epoch = -math.inf, -1
+        self._check_best()
+
+    def _check_best(self) -> None:
+        """Raises TrainingError where the best epoch's network is lost, which no later epoch may replace."""
+        if self.state.best_epoch < 0:
+            return
+        try:
+            read_weights(self.best)
+        except TrainingError as error:
+            raise TrainingError(
+                f"{self.best}, the network of the best epoch so far, is lost or damaged. Put it back, or delete "
+                f"{' and '.join(map(str, self._depending()))}, and continue (in a terminal with --resume): what is "
+                "deleted begins anew, and the rest is kept."
+            ) from error
+
+    def _depending(self) -> list[Path]:
+        """The folder of this stage, and of those that have learned from its network."""
+        names = list(self.plan.stages)
+        place = names.index(self.name)
+        after = [self.folder.parent / name for name in names[place + 1 : names.index("student") + 1]]
+        return [self.folder, *(folder for folder in after if folder.is_dir())]
 
     def _report(self, **event: Any) -> None:
         self.report({"stage": self.name, **event})

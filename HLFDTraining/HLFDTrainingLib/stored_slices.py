@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
+from zlib import crc32
 
 import numpy as np
 import torch
 from HLFDSegmentationLib.ct_files import read_ct
+from HLFDSegmentationLib.devices import is_out_of_memory
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.safe_files import replacing, write_json
@@ -158,11 +159,7 @@ class StoredSlices:
         """
         item = self.items[number]
         path = self._path(item)
-        try:
-            return torch.load(path, weights_only=True)
-        # Not there, or damaged by a disk or a power failure.
-        except (OSError, EOFError, RuntimeError, UnpicklingError):
-            return self._keep(item, path)
+        return _kept(path) or self._keep(item, path)
 
     def fill(self, number: int) -> None:
         """Reads a slice that is not in the folder yet. Raises as `__getitem__`."""
@@ -183,7 +180,7 @@ class StoredSlices:
             self._check_unchanged(item.case)
         slice_ = self.read(item)
         with replacing(path) as part, writing(path):
-            torch.save(slice_, part)
+            torch.save({**slice_, "check": _check(slice_)}, part)
         return slice_
 
     def _path(self, item: SliceItem) -> Path:
@@ -201,6 +198,25 @@ class StoredSlices:
                 "from now on could not be compared with what was before. Restore the files and continue (in a terminal "
                 "with --resume), or begin a new run."
             )
+
+
+def _kept(path: Path) -> dict[str, torch.Tensor] | None:
+    """The slice in a file, unless it is not there, or damaged by a disk or a power failure."""
+    try:
+        kept = torch.load(path, weights_only=True)
+        slice_ = {name: kept[name] for name in ("image", "label")}
+        check = _check(slice_)
+    except Exception as error:  # torch raises many kinds for damaged files
+        if is_out_of_memory(error):
+            raise
+        return None
+    # A slice that an earlier version kept has no check.
+    return slice_ if kept.get("check", check) == check else None
+
+
+def _check(slice_: dict[str, torch.Tensor]) -> int:
+    """CRC-32 of the voxels: torch does not see where those of a file were changed."""
+    return crc32(slice_["label"].contiguous().numpy().data, crc32(slice_["image"].contiguous().numpy().data))
 
 
 def _digest(value: object) -> str:

@@ -17,7 +17,7 @@ import torch
 from HLFDSegmentationLib.errors import OutputError
 from torch import nn
 
-from .constant_store import ConstantStore
+from .constant_store import KEPT_FREE, ConstantStore
 from .distillers import Distiller
 from .distillers.constants import Constant, Size
 from .orientations import ORIENTATIONS
@@ -33,7 +33,7 @@ class TeacherConstants:
 
     The teacher sees one slice at a time, so that what is computed does not depend on the other slices of a batch or on
     what is in the store: a run with a store ends bitwise as one without, on the same kind of processor, and so does one
-    whose store cannot be written any more.
+    whose store takes no more.
 
     Args:
         distiller: with its networks on their device.
@@ -102,9 +102,11 @@ class TeacherConstants:
         except OutputError:
             self._keeping = False
             logger.warning(
-                "%s cannot be written, as when the disk is full. What the teacher says of further slices is computed "
-                "anew each time: training goes on and takes longer. Free some space.",
+                "%s is not filled any more: it cannot be written, or less than %g GB of its disk are free, which are "
+                "left to the checkpoints. What the teacher says of further slices is computed anew each time: training "
+                "goes on and takes longer. Free some space.",
                 self.store.folder,
+                KEPT_FREE / 1e9,
             )
 
     def _name(self, constant: Constant) -> str:

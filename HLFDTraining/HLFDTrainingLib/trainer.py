@@ -29,6 +29,7 @@ from .processes import Processes
 from .run_events import Report
 from .run_folder import RunFolder
 from .slices import SliceDataset
+from .software import software_versions
 from .split import Split
 from .stage import CRITERION, Stage, StageState, Stopped, autocast_type, load_trained_state
 from .stored_slices import chosen_slices, list_slices
@@ -183,6 +184,7 @@ class TrainingRun:
             "device_title": device_title(str(self.device)),
             "precision": str(precision).removeprefix("torch."),
             "unusable": unusable_cards() if self.plan.device == "auto" and self.device.type == "cpu" else None,
+            "software": software_versions(),
         }
         self.report({"event": "plan", "stages": stages, **computed})
 

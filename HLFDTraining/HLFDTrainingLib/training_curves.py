@@ -39,12 +39,25 @@ def curves_of(events: Iterable[Event]) -> dict[str, StageCurves]:
 
     Raises KeyError or TypeError where events are damaged.
     """
-    by_stage: dict[str, dict[int, Event]] = {}
+    return {stage: _curves(stage, epochs) for stage, epochs in epochs_of(events).items()}
+
+
+def epochs_of(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """The epochs that each stage's network has behind it, in their order.
+
+    Where an epoch was repeated after a crash, or a stage was begun anew, what came before from that epoch on is left
+    out: another network has learned it.
+
+    Raises KeyError or TypeError where events are damaged.
+    """
+    by_stage: dict[str, list[Event]] = {}
     for event in events:
         if event["event"] == "epoch":
-            # Where an epoch was repeated after a crash, the later one counts.
-            by_stage.setdefault(event["stage"], {})[event["epoch"]] = event
-    return {stage: _curves(stage, [epochs[key] for key in sorted(epochs)]) for stage, epochs in by_stage.items()}
+            epochs = by_stage.setdefault(event["stage"], [])
+            while epochs and epochs[-1]["epoch"] >= event["epoch"]:
+                epochs.pop()
+            epochs.append(event)
+    return by_stage
 
 
 def _curves(stage: str, events: Sequence[Event]) -> StageCurves:

@@ -36,12 +36,18 @@ def read_weights(path: Path) -> dict[str, Any]:
     """A stage's best.pt, with its "network": tensors and numbers, never code. Raises TrainingError where it is none."""
     # Here, as a run can be started and watched by a program that does without it.
     import torch
+    from HLFDSegmentationLib.devices import is_out_of_memory
 
     if not path.is_file():
-        raise TrainingError(f"{path} is missing: this stage of the run has not finished an epoch yet.")
+        raise TrainingError(
+            f"{path} is missing: this stage of the run has not finished an epoch yet, or the file was lost. Go on with "
+            "the run, or put the file back."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
+        if is_out_of_memory(error):
+            raise
         raise TrainingError(
             f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
         ) from error

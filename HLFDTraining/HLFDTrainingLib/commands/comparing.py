@@ -130,9 +130,11 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
     from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..checked_cases import CHECKS, check_usable
+    from ..compare.engine import check_installed
     from ..compare.folder import ComparisonFolder, check_test_part
     from ..compare.rows import check_rows, rows_of
 
+    check_installed(options.scheduler)
     folder = ComparisonFolder(options.output)
     if options.teacher_weights and options.teacher_epochs and not folder.begun:
         raise TrainingError(

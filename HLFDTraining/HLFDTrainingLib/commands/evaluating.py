@@ -65,11 +65,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         cases = _cases_to_measure_on(options, package.task, run)
         with closing(ProgressBar()) as bar:
             figures = evaluate(package, cases, device=options.device, progress=bar)
-    # First, so that they are not lost where the file cannot be written.
-    print(summary_table(summarize(figures)))
-    print(f"\n{HOW_TO_READ}")
-    _check_new(options.output)  # again: measuring may have taken hours
-    write_metrics_csv(figures, options.output)
+    # Where one of both cannot be written, the other is: measuring may have taken hours.
+    try:
+        _check_new(options.output)
+        write_metrics_csv(figures, options.output)
+    finally:
+        print(summary_table(summarize(figures)))
+        print(f"\n{HOW_TO_READ}")
     return 0
 
 

@@ -127,7 +127,7 @@ def _begun(folder: RunFolder, options: argparse.Namespace) -> Iterator[Report]:
     report = _reporter(options)
     # Reading the cases takes minutes, and where they are refused, nothing is left of the run, its lock included.
     begin = _resumption(folder, options) if options.resume else _beginning(folder, options, report)
-    with training_in(folder.path):
+    with training_in(folder.path, new=not options.resume):
         begin()
         yield folder.logging(report)
 

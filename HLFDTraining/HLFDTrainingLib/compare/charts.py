@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -29,7 +30,7 @@ Charts = list[Element]
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a chart."""
+    """A line of a chart; it is broken where a point has no y (NaN)."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -115,8 +116,7 @@ def _mean_by_epoch(rows: Sequence[Mapping[int, Sequence[float]]]) -> list[tuple[
 
 
 def _series(method: str, methods: Sequence[str], points: Iterable[tuple[float, float]]) -> Series:
-    known = [(x, y) for x, y in points if not math.isnan(y)]
-    return Series(method, known, _color(method, methods), dashed=_number(method, methods) >= len(COLORS))
+    return Series(method, list(points), _color(method, methods), dashed=_number(method, methods) >= len(COLORS))
 
 
 def _number(method: str, methods: Sequence[str]) -> int:
@@ -163,31 +163,44 @@ def _line_chart(
     x_ticks: Sequence[tuple[float, str]],
     powers_of_two: bool = False,
 ) -> Element:
-    values = [y for one in series for _, y in one.points] or [0.0]
+    values = [y for one in series for _, y in one.points if not math.isnan(y)] or [0.0]
     ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
     left, right, bottom = 70, WIDTH - 220, TOP + PLOT_HEIGHT
     chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
     for tick in ticks:
         y = _place(tick, ticks, bottom, TOP)
         _line(chart, left, y, right, y, "#d8dee4")
-        _text(chart, f"{2**tick if powers_of_two else tick:g}", left - 6, y, "end", QUIET)
+        _text(chart, _power_text(tick) if powers_of_two else f"{tick:g}", left - 6, y, "end", QUIET)
     places = [x for x, _ in x_ticks]
     for x, name in x_ticks:
         _text(chart, name, _place(x, places, left + 12, right - 12), bottom + ROW / 2, "middle", QUIET, size=10)
     for number, one in enumerate(series):
-        at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in one.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-        line = SubElement(chart, "polyline", points=path, fill="none", stroke=one.color)
-        line.set("stroke-width", "1.8")
-        if one.dashed:
-            line.set("stroke-dasharray", DASHES)
-        if len(at) < 20:
-            for x, y in at:
-                _dot(chart, x, y, 2.2, one.color)
+        for missing, run in groupby(one.points, lambda point: math.isnan(point[1])):
+            if missing:
+                continue
+            at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in run]
+            _polyline(chart, at, one)
         y = TOP + ROW * (number + 0.5)
         _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashed=one.dashed)
         _text(chart, one.name, right + 40, y, "start")
     return chart
+
+
+def _polyline(chart: Element, at: Sequence[tuple[float, float]], one: Series) -> None:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    line = SubElement(chart, "polyline", points=path, fill="none", stroke=one.color)
+    line.set("stroke-width", "1.8")
+    if one.dashed:
+        line.set("stroke-dasharray", DASHES)
+    if len(one.points) < 20:
+        for x, y in at:
+            _dot(chart, x, y, 2.2, one.color)
+
+
+def _power_text(power: float) -> str:
+    """The ratio at a tick. All that are smaller than the smallest one that is drawn, also 0, lie there."""
+    smallest = power_of(0)
+    return f"{2**power:g}" if power > smallest else f"≤ {2**smallest:g}"
 
 
 def _ticks(low: float, high: float, finest: float = 0) -> list[float]:

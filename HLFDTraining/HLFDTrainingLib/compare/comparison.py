@@ -24,7 +24,7 @@ from ..run_lock import training_in
 from ..split import Split
 from ..stage import Stopped
 from .costs import measure_costs
-from .engine import Job, cluster, run_jobs, sentence_of
+from .engine import Job, check_installed, cluster, run_jobs, sentence_of
 from .focus import choose_focus_slices
 from .folder import ComparisonFolder
 from .jobs import HEAD, TEACHER, Jobs
@@ -69,12 +69,13 @@ def compare(
         stop_requested: asked several times a second; when true, every row stops with a checkpoint.
 
     Raises:
-        InputError: this computer has no such device.
+        InputError: this computer has no such device, or packages are missing, see `engine.check_installed`.
         TrainingError: the rows or the plan cannot be used, the given teacher has learned from a test patient, or rows
             failed; the others are finished then.
         CasesError: a case cannot be used.
         Stopped: stopping was asked for.
     """
+    check_installed(scheduler)
     check_rows(rows, plan)
     if scheduler is None:
         choose_device(plan.device)

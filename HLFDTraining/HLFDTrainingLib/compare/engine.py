@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from HLFDSegmentationLib.command_text import quoted
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import HLFDError, InputError, TrainingError
+from HLFDSegmentationLib.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -47,6 +50,17 @@ class Job:
     needs: tuple[str, ...] = ()
 
 
+def check_installed(scheduler: str | None) -> None:
+    """Raises InputError where packages are missing that the processes need, see `cluster`."""
+    # The owner's processes on this computer keep others out by encryption.
+    needed = ["distributed"] if scheduler else ["distributed", "cryptography"]
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise InputError(
+            f"Comparing methods needs {' and '.join(missing)} (of dask), not installed here. Install them as "
+            f"docs/compare.md tells, or: {quoted(Path(sys.executable))} -m pip install {' '.join(missing)}"
+        )
+
+
 @contextmanager
 def cluster(scheduler: str | None, workers: int | None, threads: int, device: str = "auto") -> Iterator[Client]:
     """The processes that do the jobs: those of a scheduler, or new ones on this computer, which end with the block.
@@ -59,15 +73,9 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         device: of each job, see `choose_device`.
 
     Raises:
-        InputError: dask.distributed is not installed, or nobody answers at the address.
+        InputError: see `check_installed`; or nobody answers at the address.
     """
-    try:
-        import_module("distributed")
-    except ImportError as error:
-        raise InputError(
-            "Comparing methods needs dask.distributed, which is not installed. Install it: "
-            "python -m pip install distributed cryptography"
-        ) from error
+    check_installed(scheduler)
     with _of_scheduler(scheduler) if scheduler else _here(workers, threads, device) as client:
         yield client
 
@@ -90,18 +98,15 @@ def _here(workers: int | None, threads: int, device: str) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    if find_spec("cryptography") is None:
-        raise InputError(
-            "Comparing methods on this computer needs cryptography, which keeps others out of its processes and is not "
-            "installed. Install it: python -m pip install cryptography"
-        )
     with (
+        PrivateFolder() as folder,  # What dask leaves there goes with it.
         dask.config.set(MEMORY_KEPT),
         LocalCluster(
             security=True,  # Without it, every user of this computer could run programs as whoever compares.
             n_workers=workers or workers_here(threads, device),
             threads_per_worker=1,
             processes=True,
+            local_directory=str(folder.path),
             memory_limit=None,  # A job takes what memory it needs; the operating system is the judge of it.
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,

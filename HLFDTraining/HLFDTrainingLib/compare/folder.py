@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from .rows import Row
 
 ALLOWED = (CHECKS, PROCESS)
 """What may be in the folder before anything was begun: the findings in the cases, and the lock."""
+
+OF_A_FOLD = ("teacher_epochs", "head_epochs", "student_epochs", "device", "precision")
+"""What the plans of an experiment's folds may differ in: the tables tell it."""
 
 
 def check_test_part(split: Split) -> None:
@@ -101,10 +104,7 @@ class ComparisonFolder:
         before = TrainingPlan.from_dict(stored["plan"])
         # Where the teacher is given, none is trained.
         unused = {"teacher_epochs"} if plan.teacher_weights else set()
-        names = [field.name for field in fields(plan) if field.name not in unused]
-        differing = [name for name in names if getattr(before, name) != getattr(plan, name)]
-        if differing:
-            name = differing[0]
+        if name := _first_difference(before, plan, unused):
             raise TrainingError(
                 f"{self.path} holds a comparison with another plan: its {name.replace('_', ' ')} is "
                 f"{_told(before, name)}, and now it is {_told(plan, name)}. Repeat the command that it was begun "
@@ -195,6 +195,20 @@ class ComparisonFolder:
         return read_json(self.figures_file(run), made_anew=True)
 
 
+def check_folds(folders: Sequence[ComparisonFolder]) -> None:
+    """Raises TrainingError where comparisons are no folds of one experiment, by their plans."""
+    # Each fold may be given a teacher of its own, which has not learned from its test patients.
+    plans = [replace(one.plan, teacher_weights=one.plan.teacher_weights and "given") for one in folders]
+    for folder, plan in zip(folders[1:], plans[1:]):
+        if name := _first_difference(plans[0], plan, OF_A_FOLD):
+            raise TrainingError(
+                f"{folders[0].path} and {folder.path} hold comparisons with different plans: the "
+                f"{name.replace('_', ' ')} is {_told(plans[0], name)} in the first, and {_told(plan, name)} in the "
+                "second. What is told as one may differ in its epochs, device and precision alone: write the tables of "
+                "each by itself."
+            )
+
+
 def read_json(path: Path, *, made_anew: bool = False) -> dict[str, Any]:
     """The JSON object in a file of a comparison.
 
@@ -227,6 +241,12 @@ def _identity(case: Case) -> dict[str, Any]:
         "labels": {str(value): list(names) for value, names in case.labels.items()},
         "repeat": case.repeat,
     }
+
+
+def _first_difference(one: TrainingPlan, other: TrainingPlan, aside: Collection[str]) -> str | None:
+    """The name of the first entry in which two plans differ, beside those that are left aside."""
+    names = (field.name for field in fields(one) if field.name not in aside)
+    return next((name for name in names if getattr(one, name) != getattr(other, name)), None)
 
 
 def _told(plan: TrainingPlan, name: str) -> Any:

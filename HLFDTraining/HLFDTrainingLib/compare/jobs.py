@@ -19,6 +19,7 @@ from ..process_files import there
 from ..run_events import all_events
 from ..run_folder import RunFolder
 from ..run_lock import RunLock, training_in
+from ..software import software_versions
 from ..stage import Stopped
 from .engine import TOPIC
 from .folder import ComparisonFolder
@@ -126,7 +127,8 @@ class Jobs:
         started = time.monotonic()
         figures = measure_network(network, name, plan.task, test, chosen, device=plan.device, before_each=before_each)
         seconds = round(time.monotonic() - started, 1)
-        write_json(folder.figures_file(run), {**about, "measuring_seconds": seconds, **figures})
+        measured = {**about, "measuring_seconds": seconds, "software": software_versions(), **figures}
+        write_json(folder.figures_file(run), measured)
 
     def _seconds(self, run: RunFolder) -> float:
         return sum(event["seconds"] for event in all_events(run.events) if event["event"] == "epoch")

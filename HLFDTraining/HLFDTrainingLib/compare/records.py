@@ -15,7 +15,10 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from ..distillers import DISTILLERS
 from ..metrics import METRICS, NAN
+from ..process_files import read_object
 from ..run_events import all_events
+from ..run_folder import RunFolder
+from ..training_curves import epochs_of
 from .folder import ComparisonFolder
 from .jobs import TEACHER
 from .label_slices import SLICE_METRICS
@@ -65,6 +68,7 @@ class Records:
         arithmetic: by row, and of the teacher and the head where they were trained, in what precision and on what kind
             of device they learned; more than one where it went on elsewhere, none where an earlier version did not
             note it.
+        versions: by the same, of HLFD and torch that trained or measured it; none where they are not known.
     """
 
     cases: list[Record]
@@ -72,6 +76,7 @@ class Records:
     learning: dict[Row, dict[int, list[float]]]
     costs: dict[str, dict[str, Any]]
     arithmetic: dict[str, set[str]]
+    versions: dict[str, set[str]]
 
 
 def read_records(folders: Sequence[Path]) -> Records:
@@ -80,7 +85,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     Raises:
         TrainingError: a file is damaged, or two folders have the same case.
     """
-    found = Records([], [], {}, {}, {})
+    found = Records([], [], {}, {}, {}, {})
     for folder in map(ComparisonFolder, folders):
         found.costs.update({name: cost for name, cost in folder.costs().items() if name not in found.costs})
         for run in folder.measured_runs():
@@ -92,8 +97,10 @@ def read_records(folders: Sequence[Path]) -> Records:
                 epochs = found.learning.setdefault(Row(**about), {})
                 for epoch, dice in _learning(run.events).items():
                     epochs.setdefault(epoch, []).append(dice)
+            found.versions.setdefault(run.path.name, set()).update(_versions([figures.get("software")]))
         for run in folder.trained_runs():
             found.arithmetic.setdefault(run.path.name, set()).update(_arithmetic(run.events))
+            found.versions.setdefault(run.path.name, set()).update(_versions(_software_of_starts(run)))
     twice = [key for key, count in Counter((one.row, one.case, one.label) for one in found.cases).items() if count > 1]
     if twice:
         raise TrainingError(
@@ -112,14 +119,26 @@ def _record(about: dict[str, Any], entry: dict[str, Any], figures: Sequence[str]
 
 
 def _learning(events: Path) -> dict[int, float]:
-    """The criterion of each epoch of the student; where an epoch was repeated after a crash, the later one counts."""
-    epochs = (event for event in all_events(events) if event["event"] == "epoch" and event["stage"] == "student")
+    """The criterion of each epoch of the student."""
+    epochs = epochs_of(all_events(events)).get("student", [])
     return {event["epoch"]: event["criterion"] for event in epochs if event["criterion"] is not None}
 
 
 def _arithmetic(events: Path) -> set[str]:
     plans = (event for event in all_events(events) if event["event"] == "plan" and "precision" in event)
     return {f"{event['precision']} on {event['device'].partition(':')[0]}" for event in plans}
+
+
+def _software_of_starts(run: RunFolder) -> list[Any]:
+    """The software of each start; an earlier version noted that of the first one alone, in software.json."""
+    begun = read_object(run.path / "software.json")
+    return [event.get("software", begun) for event in all_events(run.events) if event["event"] == "plan"]
+
+
+def _versions(software: Iterable[Any]) -> set[str]:
+    """Of HLFD and torch. For which kind of device torch was built ("+cpu") is told with the arithmetic."""
+    known = (one for one in software if isinstance(one, dict) and {"hlfd", "torch"} <= one.keys())
+    return {f"HLFD {one['hlfd']} with torch {str(one['torch']).partition('+')[0]}" for one in known}
 
 
 def _order(record: Record) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from HLFDSegmentationLib.safe_files import replacing
 
 from .charts import dice_charts, focus_charts, learning_charts, write_svg
-from .folder import ComparisonFolder
+from .folder import ComparisonFolder, check_folds
 from .jobs import TEACHER
 from .markdown import markdown
 from .measuring import FOCUS_FIGURES
@@ -20,7 +20,7 @@ from .page import write_page
 from .records import CASE_FIGURES, read_records, write_records
 from .statistics import Difference
 from .summary import TableRow, summarize_records
-from .wording import different_arithmetic, measured_on, trained_by
+from .wording import different_arithmetic, different_versions, measured_on, trained_by
 
 
 def write_tables(folders: Sequence[Path], output: Path) -> None:
@@ -35,9 +35,12 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
         output: where to write.
 
     Raises:
-        TrainingError: a file is damaged, or two comparisons have the same case.
+        TrainingError: a file is damaged, or two comparisons have the same case, or plans that differ in more than
+            `folder.OF_A_FOLD`.
         OutputError: the files cannot be written.
     """
+    comparisons = [ComparisonFolder(one) for one in folders]
+    check_folds(comparisons)
     records = read_records(folders)
     if not records.cases:
         return
@@ -49,8 +52,8 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([_cells(row) for row in focus], output / "focus_table.csv")
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
     taught = any(one.method == TEACHER for one in records.cases)
-    about = f"{measured_on(records.cases)} {trained_by([ComparisonFolder(one).plan for one in folders], taught=taught)}"
-    about += different_arithmetic(records.arithmetic)
+    about = f"{measured_on(records.cases)} {trained_by([one.plan for one in comparisons], taught=taught)}"
+    about += different_arithmetic(records.arithmetic) + different_versions(records.versions)
     text = markdown(table, focus, records.costs, about)
     with replacing(output / "table.md") as part:
         part.write_text(text, encoding="utf-8")

@@ -74,7 +74,7 @@ def trained_by(plans: Sequence[TrainingPlan], *, taught: bool) -> str:
     """How the networks of a comparison learned.
 
     Args:
-        plans: of the comparison, or of each of its folds, which differ by their epochs alone.
+        plans: of the comparison, or of each of its folds, of which only the epochs may differ.
         taught: whether there is a teacher.
     """
     plan = plans[0]
@@ -92,11 +92,24 @@ def different_arithmetic(arithmetic: Mapping[str, Collection[str]]) -> str:
     Args:
         arithmetic: see `Records`.
     """
-    kinds = sorted(set().union(*arithmetic.values()))
+    return _told_where_different("Not all learned with the same arithmetic", arithmetic)
+
+
+def different_versions(versions: Mapping[str, Collection[str]]) -> str:
+    """What a reader must know where not all networks were trained and measured by the same versions; else empty.
+
+    Args:
+        versions: see `Records`.
+    """
+    return _told_where_different("Not all networks were trained and measured by the same versions", versions)
+
+
+def _told_where_different(sentence: str, by_row: Mapping[str, Collection[str]]) -> str:
+    kinds = sorted(set().union(*by_row.values()))
     if len(kinds) < 2:
         return ""
-    of_kinds = (f"{kind} ({', '.join(row for row, own in arithmetic.items() if kind in own)})" for kind in kinds)
-    return f" Not all learned with the same arithmetic, by which rows may differ, too: {'; '.join(of_kinds)}."
+    of_kinds = (f"{kind} ({', '.join(row for row, own in by_row.items() if kind in own)})" for kind in kinds)
+    return f" {sentence}, by which rows may differ, too: {'; '.join(of_kinds)}."
 
 
 def _epochs(numbers: Iterable[int]) -> str:
