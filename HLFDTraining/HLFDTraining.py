@@ -19,7 +19,7 @@ from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.earlier_runs import parts_met, split_for
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.run_folder import RunFolder, check_unused
 from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run, run_name
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slicer_cases_panel import CasesPanel
@@ -323,7 +323,7 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         Args:
             cases: folder with annotated cases, or a cases.json (docs/cases.md).
             plan: a TrainingPlan, or what it is made of; "task" may also be the name or file of a task.
-            runFolder: new folder of the run.
+            runFolder: new folder of the run; nothing else may be in it.
             split: of the cases; without it, they are divided by patient, and where the plan goes on from the student
                 of an earlier run, its patients stay where they were.
             name: what the user reads.
@@ -332,12 +332,17 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
             HLFDError: why nothing was started.
         """
         require_packages()
-        from HLFDTrainingLib.case_check import check_cases, first_error  # it reads the files with SimpleITK
+        # They read the files with SimpleITK, and the weights with torch.
+        from HLFDTrainingLib.case_check import check_cases, first_error
+        from HLFDTrainingLib.given_weights import check_judged, check_plan
 
-        plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
-        found = find_cases(Path(cases), plan.task)
         run = RunFolder(Path(runFolder))
+        check_unused(run.path)
+        plan = plan if isinstance(plan, TrainingPlan) else _planFrom(plan)
+        check_plan(plan)
+        found = find_cases(Path(cases), plan.task)
         split = split or split_for(plan, found)
+        check_judged(plan, split)
         if wrong := first_error(check_cases(found, plan.task, split=split)):
             raise CasesError(wrong)
         start_run(run, plan, found, split)

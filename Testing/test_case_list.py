@@ -145,6 +145,16 @@ def test_drawing_and_renaming_a_ct_leave_the_patients_as_they_are():
     assert before[0] == before[1] == ("Anna (1)", "test")
 
 
+def test_a_segmentation_that_is_found_later_for_a_ct_of_the_table_may_be_a_guess():
+    cases = CaseList()
+    assert cases.add(case_rows([image(0, name="Smith")], [], TASK)) == 1
+    later = replace(segmentation(0), name="Smith seg", reference_image_id=None)
+    assert cases.add(case_rows([image(0, name="Smith")], [later], TASK)) == 1
+    assert "similar name" in warnings(cases, 0)
+    cases.set_image(0, cases.rows[0].image)
+    assert "similar name" not in warnings(cases, 0)
+
+
 def test_a_renamed_case_lends_its_patient_to_no_other_one():
     cases = CaseList()
     add(cases, image(0, name="CT"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDTrainingLib.case_files import look_at
+from HLFDTrainingLib.case_files import look_at, unchanged
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, patients_by_ct, run_of_weights
@@ -37,6 +37,18 @@ def test_a_file_that_holds_no_network_is_told(run, content):
     run.stage("student").mkdir()
     torch.save(content, run.stage("student") / "best.pt")
     with pytest.raises(TrainingError, match="holds no network"):
+        run.best("student")
+
+
+def test_weights_are_not_taken_for_damaged_where_memory_runs_out(run, monkeypatch):
+    run.stage("student").mkdir()
+    torch.save({"network": {}}, run.stage("student") / "best.pt")
+
+    def fill_the_memory(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", fill_the_memory)
+    with pytest.raises(MemoryError):
         run.best("student")
 
 
@@ -101,6 +113,17 @@ def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
     keep_patients_by_ct(run, split)
     monkeypatch.setattr("HLFDTrainingLib.case_files.image_fingerprint", lambda path: 1 / 0)
     keep_patients_by_ct(run, split)
+
+
+def test_a_look_at_files_tells_at_once_whether_one_has_changed(run):
+    split = run.split(run.plan())
+    before = look_at(split.train, {})
+    assert unchanged(split.train, before)
+    assert not unchanged(split.validation, before)
+    split.train[0].label.write_bytes(b"another")
+    assert not unchanged(split.train, before)
+    split.train[0].label.unlink()
+    assert not unchanged(split.train, before)
 
 
 def test_what_a_file_manager_leaves_in_a_dicom_folder_is_no_change(tmp_path):

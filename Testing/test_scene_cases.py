@@ -68,8 +68,27 @@ def test_another_patient_excludes():
 
 
 def test_place_decides_between_equal_names_and_excludes_what_lies_elsewhere():
-    images = [ct("a", "scan", bounds=FAR), ct("b", "scan", bounds=BOX)]
-    assert paired(images, [seg("s", "annotation", bounds=INNER)]) == [("a", None), ("b", "s")]
+    images = [ct("a", "Smith scan", bounds=FAR), ct("b", "Smith scan", bounds=BOX)]
+    assert paired(images, [seg("s", "Smith annotation", bounds=INNER)]) == [("a", None), ("b", "s")]
+
+
+def test_place_alone_pairs_nobody_as_bodies_lie_in_one_place():
+    """The CT of another patient may be the only one that is left."""
+    images = [ct("a", "Miller", bounds=BOX)]
+    *_, open_ = suggest_pairs(images, [seg("s", "Smith annotation", bounds=INNER)])
+    assert (open_.image_id, open_.segmentation_id) == (None, "s")
+    assert "Choose the one that it was drawn on" in open_.reason
+
+
+def test_numbers_that_slicer_adds_in_the_order_of_loading_pair_nobody():
+    images = [ct(name, name, bounds=BOX) for name in ("ct", "ct_1", "ct_2")]
+    segmentations = [seg(name, name, bounds=INNER) for name in ("label", "label_1", "label_2")]
+    assert all(None in pair for pair in paired(images, segmentations))
+
+
+def test_numbers_of_patients_pair_also_where_slicer_has_added_one():
+    images = [ct("a", "liver_0"), ct("b", "liver_1")]
+    assert paired(images, [seg("s", "liver_1_1"), seg("t", "liver_0_1")]) == [("a", "t"), ("b", "s")]
 
 
 def test_cts_that_fit_equally_well_are_left_to_the_user():
@@ -125,8 +144,22 @@ def role(name: str, task: Task = ABDOMEN, terminology: str = "", beside: tuple[s
         ("liver mets", "liver tumor"),
         ("Hepatic metastases 2", "liver tumor"),
         ("kidney cyst", "kidney"),
+        ("HCC liver lesion seg 4", "liver tumor"),
+        ("liver tumor 2", "liver tumor"),
+        ("left kidney tumor", "kidney tumor"),
+        ("HCC VII", "liver tumor"),
+        ("liver lesion A (final)", "liver tumor"),
         ("liver without tumor", "liver"),
         ("non-tumor liver", "liver"),
+        ("liver w/o tumor", "liver"),
+        ("Liver W/O Tumor", "liver"),
+        ("tumor-free liver", "liver"),
+        ("liver, not tumor", "liver"),
+        ("liver w/ tumor", None),
+        ("liver + tumor", None),
+        ("liver tumor bed", None),
+        ("ablation margin of liver tumor", None),
+        ("liver tumor old", None),
         ("Segment_1", None),
         ("hepatic vein", None),
         ("renal artery", None),
@@ -148,6 +181,20 @@ def test_tumor_without_organ_belongs_to_the_only_organ_shown():
     assert role("tumor", beside=("kidney",)) == "kidney tumor"
     assert role("lesion 1", beside=("liver", "left kidney")) is None
     assert role("tumor", task=LIVER) == "liver tumor"
+
+
+@pytest.mark.parametrize(
+    "name", ["not a tumor", "Leber ohne Tumor", "tumor bed", "tumor margin 5 mm", "sin tumor", "peritumoral edema"]
+)
+def test_what_only_speaks_of_a_tumor_is_none(name):
+    assert role(name, task=LIVER, beside=("liver",)) is None
+
+
+def test_what_may_be_a_tumor_must_be_said_and_what_is_without_one_need_not():
+    rows = case_rows(*scene(segments=drawn("Liver", "Lesion A", "tumor bed", "Leber ohne Tumor")), LIVER)
+    errors = sentences(check_row(rows[0], rows, LIVER), "error")
+    assert "'tumor bed'" in errors and "ohne" not in errors
+    assert "'Leber ohne Tumor'" in sentences(check_row(rows[0], rows, LIVER), "warning")
 
 
 def test_tumor_of_an_organ_that_the_task_does_not_have_is_none_of_its_labels():
@@ -229,6 +276,18 @@ def test_fine_cases_have_nothing_to_mend():
     rows = fine_rows()
     assert [check_row(row, rows, LIVER) for row in rows] == [[]] * 10
     assert check_rows(rows, LIVER) == []
+
+
+def test_a_pair_that_is_a_guess_is_to_be_looked_at_until_the_reference_says_the_same():
+    images, segmentations = scene()
+    loaded = [replace(segmentations[0], reference_image_id=None), *segmentations[1:]]
+    rows = case_rows(images, loaded, LIVER)
+    [problem] = check_row(rows[0], rows, LIVER)
+    assert problem.severity == "warning"
+    assert "similar name" in problem.sentence and "was drawn on this CT" in problem.sentence
+    assert check_row(rows[1], rows, LIVER) == []
+    rows[0] = replace(rows[0], segmentation=segmentations[0])
+    assert check_row(rows[0], rows, LIVER) == []
 
 
 def test_a_role_is_remembered_for_all_rows():

@@ -79,7 +79,11 @@ class Panel:
         told = []
         shares = []
         self.cases.write_cases(
-            folder, TASK, lambda *written: told.append(written), lambda text: told.append((text,)), shares.append
+            folder,
+            TASK,
+            lambda written: told.append((written.file, written.split)),
+            lambda text: told.append((text,)),
+            shares.append,
         )
         wait_until(lambda: told)
         self.settle()
@@ -259,6 +263,31 @@ def test_a_ct_that_several_segmentations_claim_gets_the_chosen_one(panel):
     assert panel.text(0, CHECK) == "Fine"
 
 
+def test_a_guess_is_shown_as_one_until_it_is_chosen(panel):
+    """As of segmentations that were loaded from files of their own."""
+    for number in range(2):
+        _ct, node, _labels = add_case(number, f"CT {number}")
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Fine", "Look"] and panel.cases.problem == ""
+    assert panel.column(SEGMENTATION) == ["CT 0 segmentation", "CT 1 segmentation (guess)"]
+    panel.ui.casesTable.selectRow(1)
+    assert "It fits this CT: similar name" in panel.ui.casesSummaryLabel.text
+    panel.choose(1, SEGMENTATION, "CT 1 segmentation")
+    assert panel.column(CHECK) == ["Fine", "Fine"]
+    assert panel.column(SEGMENTATION) == ["CT 0 segmentation", "CT 1 segmentation"]
+
+
+def test_a_segmentation_whose_ct_was_deleted_is_not_given_to_the_only_ct_that_is_left(panel):
+    ct, _node, _labels = add_case(0, "Smith")
+    add_case(1, "Jones")
+    add_ct(2, "Miller")
+    slicer.mrmlScene.RemoveNode(ct)
+    panel.click("addFromSceneButton")
+    assert panel.column(SEGMENTATION) == ["Jones segmentation", "Smith segmentation"]
+    assert panel.column(CT) == ["Jones", "Choose..."] and "Choose the one" in panel.cases.problem
+
+
 def test_the_check_reads_the_voxels_and_names_the_case(panel):
     add_case(0, "CT 1")
     add_case(1, "CT 2")
@@ -297,6 +326,43 @@ def test_writing_can_be_cancelled(panel, tmp_path):
     work.cancel()
     assert panel.ui.addFromSceneButton.enabled and not panel.cases.problem
     assert not told and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def begin_check_of_two(panel, voxels):
+    """A check goes on; gives the CT of the second case, and its voxels that a CT has."""
+    add_case(0, "CT 1")
+    ct, _node, _labels = add_case(1, "CT 2")
+    good = slicer.util.arrayFromVolume(ct).copy()
+    slicer.util.updateVolumeFromArray(ct, voxels(good))
+    panel.click("addFromSceneButton")
+    panel.ui.checkButton.click()
+    assert panel.ui.checkButton.text == "Cancel"
+    return ct, good
+
+
+def test_a_check_ends_where_a_case_is_mended_meanwhile(panel):
+    ct, good = begin_check_of_two(panel, lambda good: good * 0 + 100)
+    slicer.util.updateVolumeFromArray(ct, good)
+    panel.cases.refresh()
+    assert panel.ui.checkButton.text == "Check" and "have changed while they were checked" in panel.problem
+    panel.settle()
+    assert panel.column(CHECK) == ["Fine", "Fine"] and panel.cases.problem == ""
+    panel.check()
+    assert panel.column(CHECK) == ["Fine", "Fine"] and panel.problem == ""
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_check_tells_nothing_of_a_case_that_changed_unnoticed(panel, mended):
+    ct, good = begin_check_of_two(panel, lambda good: good * 0 + 100 if mended else good)
+    changes = panel.changes
+    wait_until(lambda: "Writing and checking the cases: 7" in panel.ui.casesSummaryLabel.text)
+    slicer.util.updateVolumeFromArray(ct, good if mended else good * 0 + 100)
+    wait_until(lambda: panel.ui.checkButton.text == "Check")
+    panel.settle()
+    assert "have changed while they were checked" in panel.problem and panel.changes > changes
+    assert panel.column(CHECK) == ["Fine", "Fine"] and panel.cases.problem == ""
+    panel.check()
+    assert panel.column(CHECK) == ["Fine", "Fine" if mended else "Wrong"]
 
 
 def test_a_check_can_be_cancelled(panel):
@@ -357,6 +423,21 @@ def test_a_deleted_ct_is_told_and_the_case_can_be_removed(panel):
     panel.click("removeCaseButton")
     assert panel.column(NAME) == ["CT 0", "CT 2"]
     assert panel.cases.problem == ""
+
+
+@pytest.mark.parametrize("name", ["CT 1", "CT 1 segmentation"])
+def test_what_is_deleted_makes_written_files_old_once(panel, name):
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    panel.cases.refresh()
+    changes = panel.changes
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode(name))
+    panel.settle()
+    assert panel.changes > changes
+    changes = panel.changes
+    panel.cases.refresh()
+    assert panel.changes == changes
 
 
 def test_a_closed_scene_leaves_the_table_empty(panel):

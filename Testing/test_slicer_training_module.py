@@ -17,7 +17,7 @@ from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
-from HLFDTrainingLib.earlier_runs import parts_met, parts_of
+from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, known_files, parts_met, parts_of
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.process_identity import computer_name
 from HLFDTrainingLib.run_folder import RunFolder
@@ -393,10 +393,39 @@ def test_a_task_of_a_paired_organ_keeps_both_and_pixels_of_any_size_show_a_body(
 
 
 def test_a_task_of_a_very_long_name_is_kept(panel):
-    answer(fill_new_task("Nebenschilddrüse " * 20))
+    answer(fill_new_task("Nebenschilddrüse " * 5 + "Epithelkörper"))
     panel.ui.newTaskButton.click()
     assert panel.plan["task"]["name"].startswith("nebenschilddrüse") and not panel.message
     assert len(list((panel.runs_folder / "tasks").iterdir())) == 1
+
+
+def test_how_many_in_a_body_follows_the_name_until_the_user_says_it(panel):
+    seen = []
+
+    def fill(dialog):
+        from qt import QLineEdit, QSpinBox
+
+        organ, parts = dialog.findChild(QLineEdit, "organEdit"), dialog.findChild(QSpinBox, "partsSpin")
+        for name in ("kid", "Kidney", "pancreas", "adrenal  glands"):
+            organ.setText(name)
+            seen.append(parts.value)
+        parts.setValue(3)
+        organ.setText("kidney")
+        seen.append(parts.value)
+        return 0
+
+    answer(fill)
+    panel.ui.newTaskButton.click()
+    assert seen == [1, 2, 1, 2, 3]
+
+
+def test_a_task_file_with_a_mistake_is_told(panel):
+    file = panel.runs_folder / "tasks" / "spleen.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    panel.widget.planPanel.refresh()
+    assert str(file) in panel.message
+    assert len(texts(panel.ui.taskCombo)) == len(TASKS)
 
 
 def test_a_task_that_cannot_be_made_is_told_in_the_dialog_which_stays_open(panel):
@@ -510,6 +539,14 @@ def test_the_next_training_goes_on_from_a_student(panel):
     assert panel.ui.studentCombo.toolTip == "It is that of the student that is gone on from."
 
 
+def test_the_task_of_a_student_is_kept_under_a_free_name_where_another_one_has_its_name(panel):
+    other = replace(TASKS["abdomen"], spacing=2.5)
+    panel.widget.onContinueFrom(begin_run(panel.runs_folder / "first", task=other).path)
+    assert "The plan now goes on from 'first'" in panel.message
+    assert panel.plan["task"]["name"] == "abdomen-2" and panel.plan["task"]["spacing"] == 2.5
+    assert load_task(panel.runs_folder / "tasks" / "abdomen-2.json").labels == other.labels
+
+
 def test_what_the_plan_goes_on_from_is_told_and_the_plan_is_seen(panel):
     run = begin_run(panel.runs_folder / "first")
     panel.ui.planCollapsibleButton.collapsed = True
@@ -541,7 +578,7 @@ def logic(panel):
 
 
 def test_scripts_are_told_which_packages_are_missing(panel, tmp_path):
-    with pytest.raises(HLFDError, match="torch"):
+    with pytest.raises(HLFDError, match="PyTorch"):
         panel.widget.logic.startTraining(tmp_path, {"task": "liver-tumor"}, tmp_path / "run")
 
 
@@ -564,6 +601,41 @@ def test_a_script_trains_only_with_cases_that_were_checked(logic, tmp_path):
     (cases / "case2" / "label.nii.gz").write_bytes(b"no image")
     with pytest.raises(CasesError, match=r"Case case2: .*label.nii.gz cannot be read .* or leave the case out"):
         logic.startTraining(cases, {"task": "liver-tumor"}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_script_trains_in_an_empty_folder_only(logic, tmp_path):
+    cases, mine = write_cases(tmp_path / "cases", 4), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "split.json").write_text("by hand")
+    with pytest.raises(OutputError, match=r"already holds split.json. Choose a new folder"):
+        logic.startTraining(cases, {"task": TASK.to_dict()}, mine)
+    assert [path.name for path in mine.iterdir()] == ["split.json"] and (mine / "split.json").read_text() == "by hand"
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [({"method": "hlfdd"}, "no distillation method 'hlfdd'"), ({"student_weights": "nobody"}, "nobody")],
+    ids=["method", "weights"],
+)
+def test_a_script_is_told_at_once_what_cannot_be_carried_out(logic, tmp_path, plan, told):
+    cases = write_cases(tmp_path / "cases", 4)
+    with pytest.raises(HLFDError, match=told):
+        logic.startTraining(cases, {"task": TASK.to_dict(), "device": "cpu", **plan}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_script_cannot_judge_a_student_by_whom_it_has_learned_from(logic, tmp_path, monkeypatch):
+    from HLFDTrainingLib import given_weights
+
+    first = begin_run(tmp_path / "first", task=TASK)
+    monkeypatch.setattr(given_weights, "_find_weights", lambda *_arguments: {})
+    cases = tmp_path / "files of cases"
+    split = split_by_patient(find_cases(cases, TASK))
+    other = replace(split, train=split.test, test=split.train)
+    plan = {"task": TASK.to_dict(), "device": "cpu", "student_weights": str(first.path)}
+    with pytest.raises(TrainingError, match="has learned from patient"):
+        logic.startTraining(cases, plan, tmp_path / "run", split=other)
     assert not (tmp_path / "run").exists()
 
 
@@ -643,10 +715,12 @@ def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_pre
     [own] = drafts(preparing)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
+    of_this_slicer = own.name.removeprefix(".preparing-").rpartition("-")[0]
     kinds = {
-        "crashed": f"{computer_name()}-{ended.pid}-1",
-        "elsewhere": f"far-away-{ended.pid}-1",
-        "alive": f"{computer_name()}-{os.getpid()}-1",
+        "crashed": f"{computer_name()}-{ended.pid}-0123abcd-1",
+        "number used again": f"{computer_name()}-{os.getpid()}-0123abcd-1",
+        "elsewhere": f"far-away-{ended.pid}-0123abcd-1",
+        "alive": f"{of_this_slicer}-1",
         "other": "notes",
     }
     made = {kind: preparing.runs_folder / f".preparing-{name}" for kind, name in kinds.items()}
@@ -663,6 +737,13 @@ def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_pre
     made["crashed"].mkdir()
     preparing.parameters.runsFolder = str(preparing.runs_folder)
     assert not made["crashed"].exists()
+
+
+def test_a_deleted_segmentation_ends_a_preparation(preparing):
+    preparing.slicer.mrmlScene.RemoveNode(preparing.slicer.util.getNode("CT 1 segmentation"))
+    preparing.wait(lambda: preparing.ui.estimateButton.text == "Estimate time and memory", 10)
+    assert "Start it again" in preparing.message and drafts(preparing) == []
+    assert "gone" in preparing.ui.trainHintLabel.text
 
 
 def test_another_case_ends_a_preparation(preparing):
@@ -887,6 +968,60 @@ def test_cases_that_were_written_and_are_gone_are_written_again(measured):
         shutil.rmtree(draft)
     train(measured)
     assert len(measured.started) == 1 and not measured.message
+
+
+def add_files(panel, folder: Path) -> Path:
+    """Two more cases, which are files of other patients."""
+    cases = write_cases(folder / "cases", 6)
+    for number in range(4):
+        shutil.rmtree(cases / f"case{number}")
+    answer(str(cases))
+    panel.ui.addFolderButton.click()
+    return cases
+
+
+def test_a_label_file_that_is_changed_after_the_estimate_is_read_again(measured, tmp_path):
+    """Corrected, it must be learned from as it is; spoiled, it must be refused."""
+    cases = add_files(measured, tmp_path)
+    measured.wait(lambda: measured.ui.estimateButton.enabled, 30)
+    estimate(measured)
+    assert not measured.message
+    (cases / "case5" / "label.nii.gz").write_bytes(b"no image")
+    train(measured)
+    assert measured.started == [] and "Case case5:" in measured.message and "label.nii.gz" in measured.message
+    assert not measured.ui.estimateLabel.visible
+
+
+def test_a_training_goes_by_the_files_that_were_checked(measured, tmp_path):
+    """Whatever is changed between the check and the trainer's first look is refused by the trainer."""
+    cases = add_files(measured, tmp_path)
+    measured.wait(lambda: measured.ui.trainButton.enabled, 30)
+    train(measured)
+    run = RunFolder(measured.started[0])
+    split = run.split(run.plan())
+    assert set(known_files(run)) == {"CT 0", "CT 1", "CT 2", "CT 3", "case4", "case5"}
+    keep_patients_by_ct(run, split)
+    shutil.copy(cases / "case4" / "label.nii.gz", cases / "case5" / "label.nii.gz")
+    with pytest.raises(CasesError, match="Case case5: the label in"):
+        keep_patients_by_ct(run, split)
+
+
+def test_a_folder_of_trainings_that_vanishes_while_steps_are_measured_is_told_in_words(measured, monkeypatch, tmp_path):
+    from HLFDTrainingLib import slicer_training_start
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    measured.parameters.runsFolder = str(disk)
+
+    def unplugged(*arguments):
+        shutil.rmtree(disk)
+        return MeasuredAtOnce(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slicer_training_start, "Child", unplugged)
+        train(measured)
+    assert measured.started == []
+    assert f"The folder for the trainings is no longer there: {disk}." in measured.message
 
 
 def test_a_mistake_while_preparing_is_told_and_the_panel_is_free_again(measured, monkeypatch):

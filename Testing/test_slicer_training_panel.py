@@ -283,6 +283,15 @@ def test_a_folder_that_is_removed_is_told(panel, tmp_path, started):
     assert not panel.ui.continueButton.enabled and panel.texts() == []
 
 
+def test_a_training_without_its_plan_cannot_be_continued(panel, tmp_path):
+    run = begin_run(tmp_path / "run")
+    (run.path / "process").mkdir(exist_ok=True)
+    (run.path / "plan.json").unlink()
+    panel.panel.set_folder(tmp_path)
+    assert panel.panel.shown == run.path
+    assert not panel.ui.continueButton.enabled and "plan.json is missing" in panel.ui.continueButton.toolTip
+
+
 def test_a_training_whose_folder_was_away_for_a_moment_is_followed_again(panel, tmp_path, started, monkeypatch):
     monkeypatch.setattr("HLFDTrainingLib.slicer_training_panel.AWAY_MS", 50)
     run = begin_run(tmp_path / "run")
@@ -354,7 +363,7 @@ def test_without_the_packages_continuing_says_what_is_missing(panel, tmp_path):
     panel.panel.set_folder(tmp_path)
     dialogs.answer(qt.QMessageBox.Cancel)
     panel.ui.continueButton.click()
-    assert "torch" in panel.message and not panel.panel.running
+    assert "PyTorch" in panel.message and not panel.panel.running
 
 
 # Charts

@@ -335,6 +335,27 @@ def test_a_start_that_cannot_tidy_up_keeps_no_lock(tmp_path):
     assert RunLock(tmp_path).holder() is None
 
 
+def test_a_trainer_whose_run_is_moved_before_it_began_makes_no_run_at_the_old_place(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "plan.json").write_text("{}")
+    watch = new_watch(run)
+    run.rename(tmp_path / "moved")
+    watch.run()
+    monkeypatch.setenv("HLFD_RUN_LOCK", watch.orders.token)
+    with pytest.raises(OutputError, match="run"), training_in(run, new=False):
+        pass
+    assert not run.exists()
+
+
+def test_a_trainer_that_fails_because_its_run_was_moved_leaves_no_run_at_the_old_place(tmp_path, watch, monkeypatch):
+    moved = tmp_path.with_name(f"{tmp_path.name} moved")
+    monkeypatch.setattr(watch, "_wait", lambda _trainer: tmp_path.rename(moved))
+    watch.run()
+    assert not tmp_path.exists() and (moved / "plan.json").is_file()
+    moved.rename(tmp_path)
+
+
 def test_half_written_checkpoints_of_a_killed_trainer_are_removed(tmp_path):
     left = tmp_path / "student" / ".last.pt.abc.part"
     left.mkdir(parents=True)

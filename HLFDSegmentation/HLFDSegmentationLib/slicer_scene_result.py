@@ -243,17 +243,39 @@ class SceneResult:
         """The labels of segments that the newest run found, and that were deleted since."""
         return [label for label in self.newest_run.fingerprints if label not in self.newest_segments()]
 
-    def newest_like(self, segment: str) -> str | None:
-        """The name of the newest run's segment of the same label as a segment's; None where it found none."""
-        labels = {tag(each, SEGMENT): tag(each, LABEL_TAG) for _, each in self._own_segments()}
+    def added_segments(self) -> list[str]:
+        """The names of segments that no run made: a user painted, split or copied them. Not told without `runs`."""
+        own = [key for key, _ in self._own_segments()]
+        return [each.GetName() for key, each in segments_by_id(self.node) if key not in own] if self.runs else []
+
+    def newest_like(self, segment: str, other: SceneResult | None = None) -> str | None:
+        """The name of the newest run's segment of the same label as a segment's; None where it found none.
+
+        Args:
+            segment: the name of a segment.
+            other: whose segment that is, where it is not of this result.
+        """
+        labels = {tag(each, SEGMENT): tag(each, LABEL_TAG) for _, each in (other or self)._own_segments()}
         key = self.newest_segments().get(labels.get(segment, ""))
         return tag(self.node.GetSegmentation().GetSegment(key), SEGMENT) if key else None
 
+    def counterpart(self, segment: str, other: SceneResult) -> str:
+        """`newest_like` of another result's segment; the name as it is where there is none, and in that result."""
+        return segment if other == self else self.newest_like(segment, other) or segment
+
+    def model_of(self, segment: str) -> str:
+        """The name of the model that made a segment, also a deleted one; of the newest where that is not known."""
+        tags = {tag(each, SEGMENT): tag(each, RUN_TAG) for _, each in self._own_segments()}
+        for key, run in zip(reversed(self._run_tags()), reversed(self.runs)):
+            if tags.get(segment) == key or segment in run.segments.values():
+                return run.model
+        return self.model
+
     def _own_segments(self) -> list[tuple[str, slicer.vtkSegment]]:
         """ID and segment of each that a run of this node made. Others may carry the tags of another segmentation."""
-        runs = self._run_tags()
-        segments = segments_by_id(self.node)
-        return [(key, each) for key, each in segments if tag(each, SEGMENT) and tag(each, RUN_TAG) in runs]
+        runs = range(1, len(self.runs) + 1)
+        made = {key for number in runs for key in self.segments_of_run(number).values()}
+        return [(key, each) for key, each in segments_by_id(self.node) if key in made]
 
     def _run_tags(self) -> list[str]:
         """What the segments of each run have as `RUN_TAG`."""

@@ -1,7 +1,7 @@
 """The program that checks written cases beside Slicer: `python -m HLFDTrainingLib.case_findings CASES TASK SPLIT`.
 
 Its arguments are JSON files. It prints the share of the cases that is done, line by line, and at the end, in one line,
-what was found: a list of [case, severity, sentence].
+an object: what was `found`, a list of [case, severity, sentence], and what the `files` were (`case_files.Looked`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from HLFDSegmentationLib.tasks import load_task
 
 from .case_check import check_cases
+from .case_files import Looked, look_at
 from .cases import find_cases
 from .split import Split
 
@@ -21,10 +22,17 @@ def main() -> None:
     """Checks the cases that the command line names."""
     cases_file, task_file, split_file = map(Path, sys.argv[1:])
     task = load_task(task_file)
-    cases = find_cases(cases_file, task)
-    split = Split.from_dict(json.loads(split_file.read_text(encoding="utf-8")), cases)
-    findings = check_cases(cases, task, lambda _name, share: print(share), split=split)
-    print(json.dumps([[one.case, one.severity, f"{one.problem} {one.remedy}"] for one in findings]))
+    cases = {case.name: case for case in find_cases(cases_file, task)}
+    split = Split.from_dict(json.loads(split_file.read_text(encoding="utf-8")), list(cases.values()))
+    files: dict[str, Looked] = {}
+
+    def next_case(name: str, share: float) -> None:
+        print(share)
+        files.update(look_at([cases[name]], {}))
+
+    findings = check_cases(list(cases.values()), task, next_case, split=split)
+    found = [[one.case, one.severity, f"{one.problem} {one.remedy}"] for one in findings]
+    print(json.dumps({"found": found, "files": files}))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ class CaseList:
             return True
         waiting = len(there) == 1 and self.rows[there[0]].segmentation is None and row.segmentation is not None
         if waiting:
-            self._change(there[0], segmentation=row.segmentation, roles=row.roles)
+            found = {name: getattr(row, name) for name in ("segmentation", "roles", "reason", "sure")}
+            self._change(there[0], **found)
         return waiting
 
     def add_files(self, cases: Iterable[Case]) -> int:
@@ -156,11 +157,12 @@ class CaseList:
     def set_image(self, index: int, image: SceneImage) -> None:
         """Chooses another CT, and with it its patient, unless the user has said whose case it is."""
         self._change_image(index, image)
+        self._change(index, sure=True)
         self.split()
 
     def set_segmentation(self, index: int, segmentation: SceneSegmentation) -> None:
         """Chooses another segmentation."""
-        self._change(index, segmentation=segmentation, roles=self._guess(segmentation))
+        self._change(index, segmentation=segmentation, roles=self._guess(segmentation), sure=True)
         self._recall_roles()
 
     def update(self, index: int, image: SceneImage | None, segmentation: SceneSegmentation | None) -> bool:

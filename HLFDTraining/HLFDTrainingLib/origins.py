@@ -9,7 +9,6 @@ from typing import Any
 
 from HLFDSegmentationLib.model_store import find_package
 
-from .distillers import needs_teacher
 from .earlier_runs import run_of_weights
 from .plan import TrainingPlan
 from .run_folder import RunFolder
@@ -70,8 +69,7 @@ def origins_for(plan: TrainingPlan) -> Origins:
         TrainingError: the folder of an earlier run is damaged.
     """
     student = _of_weights(plan.student_weights, "student")
-    uses_teacher = needs_teacher(plan.method, plan.method_options)
-    teacher = _of_weights(plan.teacher_weights if uses_teacher else None, "teacher")
+    teacher = _of_weights(plan.teacher_weights if plan.method != "none" else None, "teacher")
     taught = [replace(origin, taught=True) for origin in teacher.packages]
     once = {(origin.name, origin.taught): origin for origin in (*student.packages, *taught)}
     return Origins(list(once.values()), student.methods)

@@ -80,14 +80,17 @@ class RunLock:
             return None  # Emptied by a power failure: nobody is at work any more.
         return _holder_in(content)
 
-    def take(self) -> str:
+    def take(self, *, new: bool = True) -> str:
         """Takes the lock for this process, forgets how the one before ended, and returns the token.
+
+        Args:
+            new: the run folder is made where it is missing. One that was there before may have been moved.
 
         Raises:
             TrainingError: a trainer is at work here.
             OutputError: the run folder cannot be read or written.
         """
-        with self._alone():
+        with self._alone(make=new):
             holder = self._owner()
             if holder is not None and holder.alive:
                 raise TrainingError(_busy(self.files, holder))
@@ -127,6 +130,8 @@ class RunLock:
                 unlink_waiting(self.files.lock)
 
     def _change(self, token: str, change: Callable[[HoldingProcesses], HoldingProcesses]) -> bool:
+        if not there(self.files.run):
+            return False  # It was moved or deleted.
         with self._alone():
             holder = self._owner()
             if holder is None or holder.token != token:
@@ -138,10 +143,14 @@ class RunLock:
         write_json(self.files.lock, asdict(holder))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Only one process at a time gets in; the operating system lets go of the guard of one that is killed."""
+    def _alone(self, *, make: bool = False) -> Iterator[None]:
+        """Only one process at a time gets in; the operating system lets go of the guard of one that is killed.
+
+        Args:
+            make: make the run folder where it is missing.
+        """
         try:
-            self.files.folder.mkdir(parents=True, exist_ok=True)
+            self.files.folder.mkdir(parents=make, exist_ok=True)
             guard = open(self.files.guard, "a+b")  # noqa: SIM115  closed below
         except OSError as error:
             raise OutputError(
@@ -162,8 +171,12 @@ class RunLock:
 
 
 @contextmanager
-def training_in(run_folder: Path | str) -> Iterator[None]:
+def training_in(run_folder: Path | str, *, new: bool = True) -> Iterator[None]:
     """What a trainer does in this block, it does alone in its run folder.
+
+    Args:
+        run_folder: of the run.
+        new: see `RunLock.take`.
 
     Raises:
         TrainingError: another trainer is at work here.
@@ -174,7 +187,7 @@ def training_in(run_folder: Path | str) -> Iterator[None]:
         # Whoever started this trainer took the lock, and frees it.
         yield
         return
-    token = lock.take()
+    token = lock.take(new=new)
     try:
         remove_leftovers(Path(run_folder))
         yield

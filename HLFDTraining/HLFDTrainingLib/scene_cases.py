@@ -28,6 +28,7 @@ class CaseRow:
         roles: label name, `NOT_USED` or none by segment id.
         part: "train", "validation" or "test"; none before the split.
         reason: why CT and segmentation belong together, or why one is missing.
+        sure: whether the segmentation was drawn on the CT when they were found, or the user has paired them.
         patient_by_user: whether the user has said whose case it is; otherwise the CT's patient is followed.
     """
 
@@ -38,7 +39,15 @@ class CaseRow:
     roles: dict[str, str | None] = field(default_factory=dict)
     part: str | None = None
     reason: str = ""
+    sure: bool = False
     patient_by_user: bool = False
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nothing but a guess says that CT and segmentation belong together."""
+        if self.image is None or self.segmentation is None or self.image.of_file:
+            return False
+        return not self.sure and self.segmentation.reference_image_id != self.image.id
 
     def segments_of(self, label: str) -> list[SceneSegment]:
         """The segments that are taken for a label."""
@@ -64,7 +73,8 @@ def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegment
         )
         roles = guess_roles(segmentation.segments, task) if segmentation else {}
         patient = patients.get(patient_key(image), name) if image else name
-        rows.append(CaseRow(name, patient, image, segmentation, roles, reason=pair.reason))
+        sure = bool(image and segmentation and segmentation.reference_image_id == image.id)
+        rows.append(CaseRow(name, patient, image, segmentation, roles, reason=pair.reason, sure=sure))
     return rows
 
 

@@ -68,6 +68,11 @@ def _check_segmentation(row: CaseRow, task: Task) -> Iterator[RowProblem]:
         yield _error((row.image and row.reason) or missing)
         return
     yield from _check_roles(row, task)
+    if row.guessed:
+        yield _warning(
+            f"{row.reason} That is a guess: check that the segmentation was drawn on this CT, and choose it in the "
+            "table to confirm that."
+        )
     if row.image and row.image.bounds and row.segmentation.bounds:
         inside = share_inside(row.segmentation.bounds, row.image.bounds)
         if inside == 0:
@@ -85,7 +90,7 @@ def _check_roles(row: CaseRow, task: Task) -> Iterator[RowProblem]:
     open_ = [segment for segment in segments if row.roles.get(segment.id) not in {*labels, NOT_USED}]
     for segment in filter(looks_like_tumor, open_):
         yield _error(
-            f"Say what the segment '{segment.name}' is: it looks like a tumor, but of which organ is not plain."
+            f"Say what the segment '{segment.name}' is: it may be a tumor, but that, or of which organ, is not plain."
         )
     if not segments:
         yield _error("The segmentation has no segments. Draw organ and tumor in the Segment Editor.")
@@ -133,7 +138,7 @@ def _check_against(row: CaseRow, rows: Sequence[CaseRow]) -> Iterator[RowProblem
     if row.segmentation and any(
         other.segmentation and other.segmentation.id == row.segmentation.id for other in others
     ):
-        yield _error("This segmentation is in two rows. Choose another one in one of them.")
+        yield _error("This segmentation is in two rows. Choose another one in one of them, or remove that row.")
     yield from _check_patient(row, others)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .segment_roles import SceneSegment, words_in
@@ -97,14 +97,15 @@ class Pair:
 def suggest_pairs(images: Sequence[SceneImage], segmentations: Sequence[SceneSegmentation]) -> list[Pair]:
     """A pair for each CT, in their order, then one for each segmentation that found none.
 
-    What a segmentation was drawn on decides; then study, names and geometry together. Where two are as good as each
-    other, none is taken, and the reason says so.
+    What a segmentation was drawn on decides. Without that, study and names are a guess, which place may support. Where
+    two are as good as each other, none is taken, and the reason says so.
     """
     chosen: dict[str, list[tuple[SceneSegmentation, str]]] = defaultdict(list)
     alone: dict[str, str] = {}
     taken = {segmentation.reference_image_id for segmentation in segmentations}
+    used = {image.name for image in images} | {segmentation.name for segmentation in segmentations}
     for segmentation in segmentations:
-        image, reason = _image_for(segmentation, images, taken)
+        image, reason = _image_for(segmentation, images, taken, used)
         if image is None:
             alone[segmentation.id] = reason
         else:
@@ -134,7 +135,7 @@ def _pair(image: SceneImage, found: Sequence[tuple[SceneSegmentation, str]]) -> 
 
 
 def _image_for(
-    segmentation: SceneSegmentation, images: Sequence[SceneImage], taken: set[str | None]
+    segmentation: SceneSegmentation, images: Sequence[SceneImage], taken: set[str | None], used: set[str]
 ) -> tuple[SceneImage | None, str]:
     """The CT of a segmentation and why, or none and why not."""
     for image in images:
@@ -143,7 +144,7 @@ def _image_for(
                 return image, "It was drawn on this CT."
             return None, f"It was drawn on '{image.name}', which is no CT. Choose a CT that lies in the same place."
     free = [image for image in images if image.is_ct and image.id not in taken and not _contradict(segmentation, image)]
-    evidence = {image.id: tuple(_evidence(segmentation, image)) for image in free}
+    evidence = {image.id: _evidence(segmentation, image, used) for image in free}
     best = max(map(len, evidence.values()), default=0)
     candidates = [image for image in free if len(evidence[image.id]) == best]
     if best == 0:
@@ -162,13 +163,22 @@ def _contradict(segmentation: SceneSegmentation, image: SceneImage) -> bool:
     return bool(segmentation.bounds and image.bounds and share_inside(segmentation.bounds, image.bounds) < INSIDE)
 
 
-def _evidence(segmentation: SceneSegmentation, image: SceneImage) -> Iterator[str]:
+def _evidence(segmentation: SceneSegmentation, image: SceneImage, used: set[str]) -> list[str]:
+    found = []
     if segmentation.study and segmentation.study == image.study:
-        yield "same study"
-    if names_alike(segmentation.name, image.name):
-        yield "similar name"
-    if segmentation.bounds and image.bounds:
-        yield "it lies inside"
+        found.append("same study")
+    if names_alike(*(_own_name(node.name, used) for node in (segmentation, image))):
+        found.append("similar name")
+    # Alone, it says nothing: most bodies lie in the same place of their scanner.
+    if found and segmentation.bounds and image.bounds:
+        found.append("it lies inside")
+    return found
+
+
+def _own_name(name: str, used: set[str]) -> str:
+    """The name without the number that Slicer adds to one that is used already, in the order of loading."""
+    before, _, number = name.rpartition("_")
+    return before if number.isdigit() and before in used else name
 
 
 def names_alike(one: str, other: str) -> bool:

@@ -44,8 +44,20 @@ TUMOR_WORDS = words_in(
     "met mets hcc rcc ccrcc hepatocellular"
 )
 CYST_WORDS = words_in("cyst cysts")
-ABSENCE_WORDS = words_in("without no non minus excluding excl except healthy normal")
-TOGETHER_WORDS = words_in("with and incl including plus")
+ABSENCE_WORDS = words_in("without no non not free minus excluding excl except healthy normal ohne sans sin senza")
+TOGETHER_WORDS = words_in("with and incl including plus w")
+SIGNS = {"w/o": "without", "w/": "with", "+": "plus", "&": "and"}
+"""What stands for a word in names."""
+
+BESIDE_TUMOR = words_in(
+    "left right small large big main benign malignant primary secondary target index new recurrent residual colorectal "
+    "segment segments seg lobe arterial venous phase label mask annotation contour manual final reader"
+)
+"""Words that leave a tumor what it is. Others, as in "tumor bed" or "tumor margin", may make something else of it."""
+
+SHORT = 2
+"""Letters of words that leave a tumor what it is, too: "lesion A", "HCC IV", "tumor 5 mm"."""
+
 OTHER_WORDS = words_in(
     "vein veins vena artery arteries aorta vessel vessels portal duct ducts pelvis ureter fat adrenal suprarenal gland "
     "lung lungs pulmonary spleen splenic pancreas pancreatic bone bones brain colon bowel stomach bladder gallbladder "
@@ -168,6 +180,8 @@ def _on_side(organs: Sequence[Label], side: str | None) -> frozenset[str]:
 
 def _words(name: str) -> set[str]:
     """The words of a name, lowercase; "LiverTumor", "liver_tumor" and "livertumor" have the same."""
+    for sign, word in SIGNS.items():
+        name = re.sub(re.escape(sign), f" {word} ", name, flags=re.IGNORECASE)
     found = {word.lower() for word in re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)}
     return set().union(*(_parts(word) for word in found)) if found else set()
 
@@ -194,11 +208,19 @@ def _clue_of_name(name: str, task: Task) -> _Clue:
         return _Clue("organ", organs) if organs else _Clue("other")
     if (tumor and cyst) or ((tumor or cyst) and organs and words & TOGETHER_WORDS):
         return _Clue("other")
+    if tumor and _unknown(words, task):
+        return _Clue("other")
     if tumor:
         return _Clue("tumor", organs)
     if organs:
         return _Clue("organ", organs)
     return _Clue(None)
+
+
+def _unknown(words: set[str], task: Task) -> set[str]:
+    """The words that may make something else of a tumor."""
+    known = set().union(KNOWN_WORDS, BESIDE_TUMOR, *(_words(label.name) for label in task.labels))
+    return {word for word in words - known if len(word) > SHORT and not re.fullmatch("[ivx]+", word)}
 
 
 def _named(organ: Label, words: set[str]) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.private_folder import PrivateFolder
@@ -14,6 +15,7 @@ from HLFDSegmentationLib.slicer_python import end_python, start_python
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
+from .case_files import Looked
 from .scene_checks import RowProblem
 from .split import Split
 from .training_process import LIBRARY_FOLDERS
@@ -22,8 +24,20 @@ Findings = dict[str, list[RowProblem]]
 """By case name; what concerns them together under `ALL_CASES`."""
 
 
-def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, None, Findings]:
-    """Reads all cases of a cases.json and gives what is wrong or strange with them and with the parts of their split.
+class Checked(NamedTuple):
+    """What reading the cases has shown.
+
+    Attributes:
+        findings: what is wrong or strange with them.
+        files: that were read, by case name.
+    """
+
+    findings: Findings
+    files: dict[str, Looked]
+
+
+def check_files(cases_file: Path, task: Task, split: Split) -> Generator[float, None, Checked]:
+    """Reads all cases of a cases.json, and looks also at the parts of their split.
 
     Every `yield` ends a short step, and tells the share that is done. Closing the generator ends the process.
 
@@ -35,7 +49,7 @@ def findings_of(cases_file: Path, task: Task, split: Split) -> Generator[float, 
         return (yield from _checked(cases_file, task, split, folder.path))
 
 
-def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Generator[float, None, Findings]:
+def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Generator[float, None, Checked]:
     task_file, split_file, said, log = (folder / name for name in ("task.json", "split.json", "said.txt", "log.txt"))
     for file, content in ((task_file, task), (split_file, split)):
         write_json(file, content.to_dict())
@@ -53,7 +67,8 @@ def _checked(cases_file: Path, task: Task, split: Split, folder: Path) -> Genera
                 reason=reason or process.returncode
             )
         )
-    return _by_case(said.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
+    told = json.loads(said.read_text(encoding="utf-8").rstrip().rpartition("\n")[2])
+    return Checked(_by_case(told["found"]), told["files"])
 
 
 def _share(said: Path) -> float:
@@ -64,8 +79,8 @@ def _share(said: Path) -> float:
         return 1.0
 
 
-def _by_case(text: str) -> Findings:
-    findings: Findings = defaultdict(list)
-    for case, severity, sentence in json.loads(text):
+def _by_case(found: list[tuple[str, Literal["error", "warning"], str]]) -> Findings:
+    findings = defaultdict(list)
+    for case, severity, sentence in found:
         findings[case].append(RowProblem(severity, sentence))
     return dict(findings)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import qt
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.private_folder import remove_tree
 from slicer.i18n import tr as _
 
+from .case_files import Looked
 from .case_list import CaseList
 from .cases import ALL_CASES
-from .slicer_case_check import findings_of
+from .slicer_case_check import check_files
 from .slicer_case_export import DATA_FOLDER, export_cases
 from .slicer_cases import Nodes
 from .split import Split
@@ -91,8 +92,16 @@ class CaseWork:
         tell(what)
 
 
-def write_and_check(cases: CaseList, nodes: Nodes, folder: Path) -> Steps[tuple[Path, Split]]:
-    """Writes the cases of a table into a folder and reads them again; gives the cases.json and the split.
+class WrittenCases(NamedTuple):
+    """Cases as files: the cases.json, how they are split, and what the files were when they were checked."""
+
+    file: Path
+    split: Split
+    looked: Mapping[str, Looked]
+
+
+def write_and_check(cases: CaseList, nodes: Nodes, folder: Path) -> Steps[WrittenCases]:
+    """Writes the cases of a table into a folder and reads them again.
 
     What is found goes into the table. Where something fails, nothing is left in the folder.
 
@@ -105,14 +114,14 @@ def write_and_check(cases: CaseList, nodes: Nodes, folder: Path) -> Steps[tuple[
         cases_file, split = yield from _part(exporting, 0.0, EXPORTED)
         undo.callback(remove_tree, folder / DATA_FOLDER)
         undo.callback(cases_file.unlink, missing_ok=True)
-        cases.findings = yield from _part(findings_of(cases_file, task, split), EXPORTED, 1.0)
+        cases.findings, looked = yield from _part(check_files(cases_file, task, split), EXPORTED, 1.0)
         for name, found in cases.findings.items():
             if wrong := [one.sentence for one in found if one.severity == "error"]:
                 raise CasesError(
                     wrong[0] if name == ALL_CASES else _("Case {name}: {problem}").format(name=name, problem=wrong[0])
                 )
         undo.pop_all()
-    return cases_file, split
+    return WrittenCases(cases_file, split, looked)
 
 
 def _part(steps: Steps[Value], low: float, high: float) -> Steps[Value]:

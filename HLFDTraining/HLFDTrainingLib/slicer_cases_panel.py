@@ -23,7 +23,7 @@ from .cases import find_cases
 from .scene_cases import NOT_USED, CaseRow, case_rows
 from .scene_checks import RowProblem
 from .scene_pairs import SceneImage, SceneSegmentation
-from .slicer_case_work import CaseWork, Steps, write_and_check
+from .slicer_case_work import CaseWork, Steps, WrittenCases, write_and_check
 from .slicer_cases import (
     Nodes,
     ct_problem,
@@ -38,7 +38,7 @@ from .slicer_cases import (
     volumes_of,
 )
 from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, ChoiceCells, Choices, Shown, show_text
-from .split import PARTS, Split
+from .split import PARTS
 
 SEGMENT_NAME, ROLE = range(2)
 Value = TypeVar("Value")
@@ -148,7 +148,7 @@ class CasesPanel(VTKObservationMixin):
         self,
         folder: Path,
         task: Task,
-        on_finished: Callable[[Path, Split], None],
+        on_finished: Callable[[WrittenCases], None],
         on_failed: Callable[[str], None],
         on_progress: Callable[[float], None],
     ) -> CaseWork:
@@ -157,7 +157,7 @@ class CasesPanel(VTKObservationMixin):
         Args:
             folder: gets `cases.json` and the files of the scene's cases; where it fails, nothing is left in it.
             task: what is learned from the cases.
-            on_finished: called with the cases.json and the split.
+            on_finished: called with what was written.
             on_failed: called with a sentence.
             on_progress: called with the share that is done.
 
@@ -170,12 +170,12 @@ class CasesPanel(VTKObservationMixin):
         self._look()
         problem = self.problem
 
-        def steps() -> Steps[tuple[Path, Split]]:
+        def steps() -> Steps[WrittenCases]:
             if problem:
                 raise CasesError(problem)
             return (yield from write_and_check(self._cases, self._nodes, folder))
 
-        return self._start(steps(), lambda written: on_finished(*written), on_failed, on_progress)
+        return self._start(steps(), on_finished, on_failed, on_progress)
 
     # Gathering
 
@@ -246,13 +246,17 @@ class CasesPanel(VTKObservationMixin):
     def refresh(self) -> None:
         """Looks at the nodes anew, and shows the cases as they are now."""
         if self._look():
+            if self._work is not None and self._checking:
+                self._work.cancel()
+                self._show_problem(_changed_meanwhile())
             self._on_changed()
         self._show()
 
     def _look(self) -> bool:
         """Looks at the nodes anew. Says whether something has changed that matters to a training."""
-        changed = False
         before, self._states = self._states, {}
+        gone_now = before.keys() & {key for row in self.rows for key in _keys(row) if self._nodes.node(key) is None}
+        changed = bool(gone_now)
         for index, row in enumerate(self.rows):
             if self._cases.is_file(row):
                 continue
@@ -328,12 +332,15 @@ class CasesPanel(VTKObservationMixin):
             with PrivateFolder() as folder:
                 yield from write_and_check(self._cases, self._nodes, folder.new_folder())
 
-        def failed(sentence: str) -> None:
-            self._show_problem(sentence)
-            self._on_changed()
+        def told(sentence: str) -> None:
+            changed = self._look()
+            self._show_problem(_changed_meanwhile() if changed else sentence)
+            if changed or sentence:
+                self._on_changed()
+            self._show()
 
         self._checking = True
-        self._start(steps(), lambda nothing: self._show_problem(""), failed, lambda share: None)
+        self._start(steps(), lambda nothing: told(""), told, lambda share: None)
 
     def _start(
         self,
@@ -443,6 +450,10 @@ class CasesPanel(VTKObservationMixin):
                     for one in problems
                 ]
         return []
+
+
+def _changed_meanwhile() -> str:
+    return _("The cases have changed while they were checked, which ended the check. Press Check again.")
 
 
 def _moves_may_go() -> bool:

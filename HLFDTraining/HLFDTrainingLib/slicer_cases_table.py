@@ -96,22 +96,25 @@ class CasesTable:
         show_text(self.widget, index, NAME, row.name, editable=True)
         show_text(self.widget, index, PATIENT, row.patient, editable=True)
         self._choice(index, CT, row.image, case.images)
-        self._choice(index, SEGMENTATION, row.segmentation, case.segmentations)
+        self._choice(index, SEGMENTATION, row.segmentation, case.segmentations, guessed=row.guessed)
         show_text(self.widget, index, ROLES, _roles_text(row))
         titles = part_titles()
         self._cells.show(index, SPLIT, [(part, titles[part]) for part in PARTS], row.part)
         tip = "\n\n".join(one.sentence for one in case.problems)
         show_text(self.widget, index, CHECK, verdict(case.problems), tip=tip)
 
-    def _choice(self, index: int, column: int, shown: Any, choices: Choices) -> None:
-        """A node to choose; plain text where there is nothing to choose from."""
+    def _choice(self, index: int, column: int, shown: Any, choices: Choices, *, guessed: bool = False) -> None:
+        """A node to choose, also one that is a guess so far; plain text where there is nothing to choose from."""
         if not choices:
             self._cells.remove(index, column)
             show_text(self.widget, index, column, shown.name if shown else "")
             return
         if shown and shown.id not in dict(choices):
             choices = [*choices, (shown.id, _("{name} (gone)").format(name=shown.name))]
-        self._cells.show(index, column, choices, shown.id if shown else None)
+        if shown and guessed:
+            self._cells.show(index, column, choices, None, _("{name} (guess)").format(name=shown.name))
+        else:
+            self._cells.show(index, column, choices, shown.id if shown else None)
 
     def _on_cell(self, index: int, column: int) -> None:
         if column in (NAME, PATIENT):
@@ -142,11 +145,11 @@ class ChoiceCells:
         self._table.setRowCount(0)
         self._table.setRowCount(count)
 
-    def show(self, index: int, column: int, choices: Choices, chosen: str | None) -> None:
-        """Shows a choice in a cell; an empty first entry asks to choose where nothing is chosen."""
+    def show(self, index: int, column: int, choices: Choices, chosen: str | None, otherwise: str = "") -> None:
+        """Shows a choice in a cell; where nothing is chosen, a first entry says so, or what is taken until then."""
         known = chosen in dict(choices)
         combo = self._combos.get((index, column)) or self._make(index, column)
-        combo.fill([*choices] if known else [(None, _("Choose...")), *choices])
+        combo.fill([*choices] if known else [(None, otherwise or _("Choose...")), *choices])
         combo.show(chosen if known else None)
 
     def remove(self, index: int, column: int) -> None:

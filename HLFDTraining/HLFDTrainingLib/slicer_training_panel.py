@@ -358,7 +358,11 @@ class TrainingPanel:
             return _("This training is finished.")
         if run.running and not self._elsewhere:
             return _("This training is going on.")
-        return "" if there(run.folder) else _("The folder of this training is no longer there.")
+        if not there(run.folder):
+            return _("The folder of this training is no longer there.")
+        if not there(ProcessFiles(run.folder).plan):
+            return _("In the folder of this training, plan.json is missing. Restore it from a copy.")
+        return ""
 
     @property
     def _elsewhere(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -26,17 +27,19 @@ from HLFDSegmentationLib.slicer_packages import ensure_packages
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
+from .case_files import unchanged
 from .cases import find_cases
 from .plan import TrainingPlan
-from .process_files import ProcessFiles
+from .process_files import ProcessFiles, there
 from .process_identity import computer_name, start_of
 from .run_events import event_of
 from .run_folder import RunFolder
 from .run_start import start_run
+from .slicer_case_work import WrittenCases
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
 from .slicer_texts import stage_titles
-from .split import Split
+from .split import PARTS, Split
 
 DRAFT_PREFIX = ".preparing-"
 OLD_SECONDS = 86400
@@ -56,8 +59,14 @@ class Written(NamedTuple):
     """The cases as files in the draft."""
 
     draft: Path
-    cases_file: Path
-    split: Split
+    cases: WrittenCases
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are there, and the files that were checked are the same."""
+        split = self.cases.split
+        cases = [case for part in PARTS for case in getattr(split, part)]
+        return there(self.cases.file) and unchanged(cases, self.cases.looked)
 
 
 class Cases(Protocol):
@@ -74,7 +83,7 @@ class Cases(Protocol):
         self,
         folder: Path,
         task: Task,
-        on_finished: Callable[[Path, Split], None],
+        on_finished: Callable[[WrittenCases], None],
         on_failed: Callable[[str], None],
         on_progress: Callable[[float], None],
     ) -> Any:
@@ -168,8 +177,8 @@ class TrainingStart:
             if asked is None or problem:
                 self._show_problem(problem)
                 return
-            if self._written and not self._written.cases_file.is_file():
-                self.forget()  # Another Slicer has tidied up, or the user.
+            if self._written and not self._written.holds:
+                self.forget()  # A file of a folder was changed, or another Slicer has tidied up.
             self._asked = asked
             self._train_then = train_then
             if self._written:
@@ -185,7 +194,7 @@ class TrainingStart:
         self._work = self._cases.write_cases(
             draft,
             asked.plan.task,
-            self._safely(lambda cases_file, split: self._on_written(asked, Written(draft, cases_file, split))),
+            self._safely(lambda cases: self._on_written(asked, Written(draft, cases))),
             self._end,
             lambda share: self._tell(_("Writing the cases: {share:.0%}").format(share=share)),
         )
@@ -200,7 +209,8 @@ class TrainingStart:
             return
         remove_tree(written.draft / MEASURED)
         trial = RunFolder(written.draft / MEASURED)
-        start_run(trial, asked.plan, find_cases(written.cases_file, asked.plan.task), written.split)
+        file, split, looked = written.cases
+        start_run(trial, asked.plan, find_cases(file, asked.plan.task), split, looked)
         hours = ["--hours", str(asked.hours)] if asked.hours else []
         self._tell(_("Measuring a few steps on this computer"))
         self._work = Child(
@@ -224,6 +234,7 @@ class TrainingStart:
             self._measured = (asked, event)
 
     def _on_measuring_ended(self, asked: Asked, written: Written, problem: str) -> None:
+        _check_there(written)
         remove_tree(written.draft / MEASURED)
         if problem:
             self._end(problem)
@@ -236,6 +247,8 @@ class TrainingStart:
         self._plan_panel.show_estimate(estimate)
         # What was drawn while the cases were written would not be learned from.
         self._cases.refresh()
+        if self.running and not written.holds:
+            self.forget()
         if not self.running:
             return
         # While the user is asked, the scene may be closed, which ends the preparation.
@@ -257,11 +270,13 @@ class TrainingStart:
             epochs = {f"{stage}_epochs": count for stage, count in estimate["epochs"].items() if stage != "undistilled"}
             plan = replace(plan, **epochs)
         run = self._plan_panel.new_run_folder()
+        _check_there(written)
         draft = RunFolder(written.draft)
         remove_tree(draft.path / MEASURED)
-        cases = find_cases(written.cases_file, plan.task)
+        file, split, looked = written.cases
+        cases = find_cases(file, plan.task)
         draft.write("estimate.json", dict(estimate))
-        start_run(draft, plan, cases, Split.from_dict(written.split.to_dict(), cases))
+        start_run(draft, plan, cases, Split.from_dict(split.to_dict(), cases), looked)
         try:
             replace_waiting(draft.path, run)
         except OSError as error:
@@ -318,6 +333,16 @@ class TrainingStart:
         return go_on
 
 
+def _check_there(written: Written) -> None:
+    """Raises OutputError where the draft is gone, which the user does not know of."""
+    if not there(written.cases.file):
+        sentence = _(
+            "The folder for the trainings is no longer there: {folder}. Put it back where it was, or choose another "
+            "one, and try again."
+        )
+        raise OutputError(sentence.format(folder=written.draft.parent))
+
+
 def remove_abandoned(runs_folder: Path) -> None:
     """Removes what a Slicer that crashed was preparing: it holds CTs. Folders that cannot be removed are left."""
     with suppress(OSError):
@@ -328,15 +353,22 @@ def remove_abandoned(runs_folder: Path) -> None:
 
 def _is_abandoned(draft: Path) -> bool:
     """Its process has ended. Of another computer, whose processes are not known here: it is old."""
-    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(?:(.+)-)?(\d+)-\d+", draft.name)
+    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+)-(\d+)-([0-9a-f]+)-\d+", draft.name)
     if named and named[1] == computer_name():
-        return start_of(int(named[2])) is None
+        return named[3] != _start_mark(int(named[2]))
     return bool(named) and time.time() - draft.stat().st_mtime > OLD_SECONDS
+
+
+def _start_mark(pid: int) -> str:
+    """Tells a process from a later one of the same number, in a name; "" where there is none now."""
+    start = start_of(pid)
+    return sha256(start.encode()).hexdigest()[:12] if start else ""
 
 
 def _new_draft(runs_folder: Path) -> Path:
     """A hidden folder beside the trainings."""
-    draft = runs_folder / f"{DRAFT_PREFIX}{computer_name()}-{os.getpid()}-{time.time_ns()}"
+    owner = f"{computer_name()}-{os.getpid()}-{_start_mark(os.getpid())}"
+    draft = runs_folder / f"{DRAFT_PREFIX}{owner}-{time.time_ns()}"
     try:
         draft.mkdir(parents=True)
     except OSError as error:

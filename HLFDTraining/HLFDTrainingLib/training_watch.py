@@ -142,7 +142,8 @@ class Watch:
             end["message"] = str(error)
         except OSError as error:
             end["message"] = f"Training was ended, as it could not be watched any more: {error}. Continue it."
-        if self.moved:
+        # At the old place of a run that was moved, nothing is made anew.
+        if self.moved or not there(self.files.folder):
             return
         with suppress(HLFDError):
             write_json(self.files.end, {**end, "stop_asked": self.stop_asked_at is not None})
