@@ -344,6 +344,14 @@ class HLFDSegmentationLogic(ScriptedLoadableModuleLogic):
         require_packages()
         if problem := problem_with(volumeNode):
             raise InputError(problem)
+        if wait and slicer.mrmlScene.IsBatchProcessing():
+            # A run stands still while others are in the middle of changing the scene.
+            raise InputError(
+                _(
+                    "Within a batch of changes to the scene (StartState), the end of a segmentation cannot be waited "
+                    "for. End the batch first, or use wait=False."
+                )
+            )
         end = Ending()
         worker = shared_worker()
         run = SegmentationRun(

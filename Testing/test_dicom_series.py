@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.ct_files import read_ct_and_doubts
-from HLFDSegmentationLib.dicom_loaded import series_cautions_and_doubts
+from HLFDSegmentationLib.dicom_loaded import modality_problem, series_cautions_and_doubts
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
 from test_bad_ct import SERIES, refusal, stack, write_series
@@ -94,6 +94,13 @@ def test_a_good_series_that_another_program_has_read_is_not_doubted(tmp_path):
     files = [str(file) for file in series(tmp_path, lambda place: {ACQUISITION: "2"}).iterdir()]
     assert series_cautions_and_doubts(files) == ([], [])
     assert series_cautions_and_doubts([]) == ([], [])
+    assert modality_problem(files) is None and modality_problem([]) is None
+
+
+@pytest.mark.parametrize("modality", ["MR", "PT"])
+def test_a_series_that_another_program_has_read_and_that_is_no_ct_is_told(modality, tmp_path):
+    folder = write_series(tmp_path / "series", stack(0, 2.5), modality=modality)
+    assert f"it is {modality}, not CT" in modality_problem([str(file) for file in folder.iterdir()])
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -122,6 +129,7 @@ def test_of_files_that_are_gone_or_cannot_be_read_nothing_is_told(tmp_path, capf
     picture = tmp_path / "picture.png"
     sitk.WriteImage(sitk.Image(8, 8, sitk.sitkUInt8), str(picture))
     assert series_cautions_and_doubts([str(picture)] * 2) == ([], [])
+    assert modality_problem([str(tmp_path / "gone.dcm")]) is None and modality_problem([str(picture)]) is None
     assert capfd.readouterr() == ("", "")
 
 

@@ -263,6 +263,14 @@ def test_an_organ_of_hu_that_none_has_is_told(organ, name, organ_hu, told):
     assert contrast_cautions(np.full(labels.shape, 500), labels, TASK, 0.1) == []  # too little of it to tell
 
 
+@pytest.mark.parametrize("hu", [-1000, 1500])
+def test_an_organ_of_hu_that_none_has_is_told_where_most_of_it_is_called_tumor(hu):
+    labels = np.full((2, 10, 10), KIDNEY_TUMOR, np.uint8)
+    labels[0, :2] = KIDNEY
+    (caution,) = contrast_cautions(np.full(labels.shape, hu), labels, TASK, 1.0)
+    assert f"{hu} HU for kidney, which no such organ has" in caution and "Do not rely" in caution
+
+
 def test_a_ct_without_contrast_medium_is_told_with_the_result(monkeypatch):
     monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(KIDNEY) or [])
     ct = sitk.GetImageFromArray(np.full((3, 24, 24), 30, np.int16))

@@ -837,6 +837,14 @@ def test_a_folder_of_models_that_may_not_be_read_leaves_the_shipped_ones(shipped
     assert_sentence(error, "cannot be read", "HLFD_MODELS")
 
 
+def test_a_file_that_is_named_as_the_folder_of_models_is_told(shipped, tmp_path, monkeypatch):
+    (tmp_path / "models.txt").write_text("x")
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models.txt"))
+    assert [stored.name for stored in list_packages() if stored.package] == ["small-abdomen"]
+    (problem,) = [stored.problem for stored in list_packages() if stored.problem]
+    assert "models.txt" in problem and "Not a directory" in problem
+
+
 def test_the_shipped_models_are_not_removed_where_their_folder_is_named_as_the_users(shipped, monkeypatch):
     for named in (shipped, shipped / ".." / "Models"):
         monkeypatch.setenv("HLFD_MODELS", str(named))

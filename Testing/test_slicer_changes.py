@@ -1,5 +1,7 @@
 """What a user changes around a result, and what the panel then shows and tells: nothing of another run, CT or model."""
 
+import csv
+import html
 import json
 import re
 import shutil
@@ -9,6 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from generated_cases import TASK
+from HLFDSegmentationLib.model_package import read_package
 from slicer_cases import Later, add_ct, add_roi, add_transform, shift, slicer, turn
 from slicer_panel_cases import MODEL, SEGMENT, answer, foreground
 from slicer_review_cases import add_reviewed_case
@@ -171,12 +174,65 @@ def test_a_region_is_told_before_and_after_the_run(quick):
     quick.parameters.roi = middle_third(quick.ct)
     assert quick.parameters.roi.GetName() in quick.ui.hintLabel.text and quick.ui.hintLabel.visible
     run(quick)
-    assert "Only the region" in quick.ui.notesLabel.text
+    # Notes go into the report: a region may have the patient's name.
+    assert "Only a region of the CT" in quick.ui.notesLabel.text
+    assert quick.parameters.roi.GetName() not in quick.ui.notesLabel.text
     assert sum(volumes(quick).values()) < sum(whole.values())
     quick.picture("panel_region")
     # It stays for the next patient, and is seen.
     quick.parameters.inputVolume = add_ct(1, "Patient B")
     assert quick.parameters.roi.GetName() in quick.ui.hintLabel.text
+
+
+def row_of(page: str, title: str) -> list[str]:
+    """The cells of the first row with a title in a report's table of measures."""
+    row = re.search(rf"<tr><th[^>]*>{title}</th>(.*?)</tr>", page)[1]
+    return [html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", row)]
+
+
+def exported_report(panel, folder) -> str:
+    destination = folder / "exported.html"
+    answer(str(destination))
+    panel.ui.exportReportButton.click()
+    panel.wait(lambda: panel.ui.exportReportButton.enabled)
+    return destination.read_text(encoding="utf-8")
+
+
+def test_a_ct_that_a_transform_stretches_is_reported_close_to_where_the_views_show_it(quick, tmp_path):
+    add_transform(shift(30, -20, 112) @ turn(9) @ np.diag([1.1, 1.0, 0.95, 1.0]), quick.ct)
+    result = run(quick)
+    assert any("under a transform that stretches it" in told for told in changes_told(quick))
+    page = exported_report(quick, tmp_path)
+    assert "under a transform that stretches it" in page
+    volume, *_others, center, _slice = row_of(page, "lesion 1")
+    ((_, shown),) = result.lesions(SEGMENT)[:1]
+    told = [float(mm.replace("−", "-")) for mm in center.split(",")]
+    assert np.linalg.norm(np.subtract(told, shown)) < 0.1 * 32 * 5
+    row = next(row for row in scene_result.rows_of(result.measures_table) if row["lesion"] == "1")
+    assert float(volume) == pytest.approx(float(row["volume_mL"]), rel=0.01)
+
+
+def test_attention_lies_on_a_stretched_ct_in_the_report(reviewed, tmp_path, monkeypatch):
+    from HLFDSegmentationLib.raw_images import read_raw
+
+    result = reviewed.result
+    monkeypatch.setattr("HLFDSegmentationLib.model_store.find_package", lambda _name: Package)
+    add_transform(shift(30, -20, 112) @ turn(9) @ np.diag([1.1, 1.0, 0.95, 1.0]), result.ct, result.node)
+    for node in result.maps:  # Most maps do not have the CT's center.
+        slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node)[1:, :-2].copy())
+    request = report.report_request(result, [], tmp_path / "report.html", tmp_path)
+    ct = read_raw(request.ct)
+    for node, told in zip(result.maps, request.maps):
+        to_ct = np.reshape([float(x) for x in node.GetAttribute(scene_result.TO_CT_ATTRIBUTE).split()], (4, 4))
+        for voxel in [(0, 0, 0), (3, 2, 4)]:
+            place = read_raw(told.image).TransformIndexToPhysicalPoint(voxel)
+            assert np.allclose(ct.TransformPhysicalPointToContinuousIndex(place), (to_ct @ [*voxel, 1])[:3], atol=1e-4)
+
+
+class Package:
+    """What a report asks of an installed model."""
+
+    name, path, task, weights_sha256 = "student", "student", TASK, ""
 
 
 def test_nothing_is_added_to_a_result_whose_ct_is_gone(quick):
@@ -216,6 +272,73 @@ def test_the_review_follows_a_second_run_into_the_shown_result(quick):
     run(quick)
     assert quick.ui.segmentComboBox.currentText == f"{SEGMENT} 2" in volumes(quick)
     assert foreground(slicer) not in earlier
+
+
+def add_model(panel, folder, name) -> None:
+    """The chosen model under another name, which is chosen then."""
+    path = slicer_models(panel)
+    write_other_package(folder / name, name=name, network=read_package(path).load_network())
+    shutil.copytree(folder / name, path.parent / name)
+    panel.choose_model(name)
+
+
+def series(panel) -> list[str]:
+    """The names of the curves in the focus chart."""
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    return [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
+
+
+@pytest.fixture
+def two_models(quick, tmp_path):
+    """The panel with a result to which a second model added its segments, the second model chosen."""
+    quick.result = run(quick)
+    quick.parameters.segment = SEGMENT
+    quick.ui.misledRadioButton.click()
+    add_model(quick, tmp_path, "second")
+    quick.parameters.outputSegmentation = quick.result.node
+    run(quick)
+    assert quick.parameters.segment == f"{SEGMENT} 2"
+    quick.parameters.outputSegmentation = None
+    return quick
+
+
+def test_readings_and_chart_name_the_model_that_made_the_segment(two_models, tmp_path):
+    two_models.ui.misledRadioButton.click()
+
+    def models_in_csv():
+        readings.Readings(two_models.result).write_csv(tmp_path / "readings.csv")
+        with open(tmp_path / "readings.csv", newline="", encoding="utf-8-sig") as stream:
+            return {row["segment"]: row["model"] for row in csv.DictReader(stream)}
+
+    expected = {SEGMENT: MODEL, f"{SEGMENT} 2": "second"}
+    assert models_in_csv() == expected
+    two_models.ui.chartButton.click()
+    for segment, model in expected.items():
+        two_models.parameters.segment = segment
+        assert series(two_models)[0] == model
+    for segment in expected:
+        two_models.result.node.GetSegmentation().RemoveSegment(two_models.result.segment_id(segment))
+    assert models_in_csv() == expected
+
+
+def test_the_same_label_is_compared_whatever_its_segment_is_called(two_models):
+    alone, both, parameters = run(two_models), two_models.result, two_models.parameters
+    parameters.result, parameters.comparedResult = both.node, alone.node
+    parameters.segment, parameters.layer = f"{SEGMENT} 2", LAYER
+    two_models.ui.compareButton.click()
+    assert foreground(slicer, "HLFDLeft") is both.map_node(f"{SEGMENT} 2", LAYER)
+    assert foreground(slicer, "HLFDRight") is alone.map_node(SEGMENT, LAYER)
+    assert two_models.ui.readingGroup.title.startswith("View 1, second")
+    parameters.segment = SEGMENT
+    assert two_models.ui.readingGroup.title.startswith(f"View 1, {MODEL}")
+    assert series(two_models)[:2] == [f"1: {MODEL}", "2: second"]
+    two_models.ui.compareButton.click()
+
+    parameters.result, parameters.comparedResult = alone.node, both.node
+    two_models.ui.compareButton.click()
+    assert foreground(slicer, "HLFDLeft") is alone.map_node(SEGMENT, LAYER)
+    assert foreground(slicer, "HLFDRight") is both.map_node(f"{SEGMENT} 2", LAYER)
+    assert series(two_models)[:2] == ["1: second", "2: second"]
 
 
 def test_segments_of_another_result_are_not_taken_for_its_own(quick, tmp_path):
@@ -300,6 +423,39 @@ def test_the_panel_tells_that_segments_were_edited_or_deleted(quick, tmp_path):
     quick.wait(lambda: quick.ui.exportReportButton.enabled)
     page = destination.with_suffix(".html").read_text(encoding="utf-8")
     assert "Deleted after the model had made it" in page and "(none marked)" not in page
+
+
+def test_segments_that_a_user_added_are_told_as_not_measured(quick, tmp_path):
+    result = run(quick)
+    segmentation = result.node.GetSegmentation()
+    before = np.fromfile(report.report_request(result, [], tmp_path / "r.html", tmp_path).labels.file, np.uint8)
+    painted = segmentation.AddEmptySegment("", "a tumor that was missed")
+    voxels = np.zeros(slicer.util.arrayFromVolume(quick.ct).shape, np.uint8)
+    voxels[2:4, 2:9, 2:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, result.node, painted, quick.ct)
+    original = segmentation.GetSegment(result.segment_id(SEGMENT))
+    corrected = slicer.vtkSegment()
+    corrected.DeepCopy(original)
+    corrected.SetName("corrected")
+    segmentation.AddSegment(corrected)
+    quick.open_again()
+    (told,) = changes_told(quick)
+    assert told.startswith("Not of the model") and "table: a tumor that was missed, corrected." in told
+    assert "Not of the model" in exported_report(quick, tmp_path)
+    assert "were changed" not in warnings(result, tmp_path)
+    request = report.report_request(result, [], tmp_path / "r.html", tmp_path)
+    assert np.array_equal(np.fromfile(request.labels.file, np.uint8), before)
+    assert result.segments.count(SEGMENT) == 1
+
+
+def test_segments_of_an_earlier_run_are_not_told_as_added(quick):
+    result = run(quick)
+    quick.parameters.outputSegmentation = result.node
+    run(quick)
+    assert changes_told(quick) == []
+    result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, "lost")
+    quick.open_again()
+    assert not any("Not of the model" in told for told in changes_told(quick))
 
 
 def test_of_two_runs_in_one_segmentation_the_right_segment_is_named(quick):
@@ -409,11 +565,30 @@ def test_a_model_of_the_same_name_is_not_taken_for_the_one_that_segmented(quick,
     assert warnings(result, tmp_path) == ""
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_model_of_other_labels_makes_no_report(quick, older, tmp_path):
+    """Its report would leave segments out, or tell of organs that nobody looked for."""
+    result = run(quick)
+    if older:
+        told = replace(result.newest_run, labels=[])
+        result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, json.dumps([asdict(told)]))
+    folder = slicer_models(quick)
+    shutil.rmtree(folder)
+    labels = tuple(replace(label, name=label.name.replace("liver", "spleen")) for label in TASK.labels)
+    shutil.copytree(write_other_package(tmp_path / MODEL, task=replace(TASK, labels=labels)), folder)
+    destination = tmp_path / "report.html"
+    answer(str(destination))
+    quick.ui.exportReportButton.click()
+    quick.wait(lambda: quick.ui.exportReportButton.enabled)
+    assert f"'{MODEL}' that is installed here has other labels (spleen, spleen tumor)" in quick.message
+    assert not destination.exists()
+
+
 def slicer_models(panel):
     return panel.widget.modelPanel.chosen.path
 
 
-def write_other_package(path):
+def write_other_package(path, *, name=MODEL, task=TASK, network=None):
     import torch
     from HLFDSegmentationLib.model_package import write_package
     from HLFDSegmentationLib.networks import build_network
@@ -421,10 +596,10 @@ def write_other_package(path):
     torch.manual_seed(5)
     return write_package(
         path,
-        network=build_network("mobilenetv2-unet", TASK.num_classes),
+        network=network or build_network("mobilenetv2-unet", task.num_classes),
         network_name="mobilenetv2-unet",
-        task=TASK,
-        name=MODEL,
+        task=task,
+        name=name,
         title="Second generation",
         license="CC0-1.0",
         training_data=[],
@@ -518,6 +693,20 @@ def compared(reviewed, tmp_path):
 def test_a_comparison_ends_when_another_result_is_chosen(compared):
     compared.parameters.comparedResult = compared.others[1].node
     assert not compared.ui.compareButton.checked
+
+
+def test_what_a_comparison_hid_is_seen_when_another_result_ends_it(reviewed, tmp_path):
+    others = [another(tmp_path, name, reviewed.result.ct) for name in "bc"]
+    reviewed.parameters.showMap = True
+    reviewed.ui.chartButton.click()
+    reviewed.parameters.comparedResult = others[0].node
+    reviewed.ui.compareButton.click()
+    assert reviewed.ui.readingGroup.title.startswith("View 1")
+    reviewed.parameters.comparedResult = others[1].node
+    assert not reviewed.ui.compareButton.checked and reviewed.ui.showMapCheckBox.checked
+    assert foreground(slicer) is reviewed.result.map_node(*reviewed.widget.reviewPanel._place)
+    assert reviewed.ui.chartButton.checked and series(reviewed)[0] == "student"
+    assert reviewed.ui.readingGroup.title.startswith("Your reading: ")
 
 
 def test_a_side_without_a_map_is_told_in_the_panel(compared):

@@ -123,17 +123,41 @@ def test_a_rigid_movement_counts_for_what_is_axial(direction, tmp_path):
     assert np.allclose(back.direction, loaded.GetDirection())
 
 
-def test_what_stretches_does_not_change_the_patient_but_the_place(tmp_path):
+@pytest.mark.parametrize("side", [1.0, -1.0], ids=["as it is", "mirrored"])
+def test_of_a_transform_that_stretches_only_the_stretch_is_left_out(side, tmp_path):
+    """Volumes are those of the CT that was acquired. It lies where the views show it, and is turned as they do."""
     loaded = image()
     node = add_volume(loaded)
-    stretch = np.diag([1.5, 1.0, 0.8, 1.0]) @ turn(30)
-    stretch[0, 1] += 0.2
-    add_transform(stretch, node)
+    movement = shift(30, -20, 112) @ turn(80, "x") @ np.diag([side, 1.0, 1.0, 1.0])
+    add_transform(movement @ np.diag([1.1, 1.0, 0.9, 1.0]), node)
     part = ct.part_of(node)
-    assert same_place(told(part, tmp_path), loaded)
-    point = loaded.TransformIndexToPhysicalPoint((3, 4, 5))
-    assert np.allclose(part.to_world(point), (stretch @ LPS_TO_RAS @ [*point, 1])[:3])
-    assert part.to_own(part.grid) == part.grid
+    seen = told(part, tmp_path)
+    assert np.allclose(seen.GetSpacing(), loaded.GetSpacing())
+    turned = (LPS_TO_RAS @ movement @ LPS_TO_RAS)[:3, :3] @ np.reshape(loaded.GetDirection(), (3, 3))
+    assert np.allclose(np.reshape(seen.GetDirection(), (3, 3)), turned)
+    middle = np.array(seen.TransformIndexToPhysicalPoint((5, 4, 3)))
+    for index in [(5, 4, 3), (0, 0, 0), (10, 8, 6)]:
+        point = np.array(seen.TransformIndexToPhysicalPoint(index))
+        shown = (part.voxel_to_world @ [*index, 1])[:3]
+        assert np.allclose(part.to_world(point), shown)
+        off = np.linalg.norm(LPS_TO_RAS[:3, :3] @ point - shown)
+        assert off <= 0.1 * np.linalg.norm(point - middle) + 1e-6
+    back = part.to_own(part.grid)
+    assert np.allclose(back.origin, loaded.GetOrigin()) and np.allclose(back.direction, loaded.GetDirection())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "stretched"),
+    [
+        (lambda: shift(300, -200, 100) @ turn(33, "y"), False),
+        (lambda: np.diag([-1.0, 1.0, 1.0, 1.0]), False),
+        (lambda: turn(33) @ np.diag([1.0, 1.01, 1.0, 1.0]), True),
+    ],
+)
+def test_a_stretch_is_told_from_a_movement(matrix, stretched):
+    node = add_volume(image())
+    add_transform(matrix(), node)
+    assert ct.part_of(node).is_stretched is stretched
 
 
 # Region of interest

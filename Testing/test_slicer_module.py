@@ -260,7 +260,7 @@ def test_without_the_packages_the_panel_says_what_will_be_asked(panel):
     add_ct()
     panel.open_again()
     assert panel.ui.segmentButton.enabled
-    assert "PyTorch, MONAI." in panel.ui.hintLabel.text
+    assert "Not installed yet: PyTorch 2.10 or newer, MONAI 1.5 or newer. Segment asks" in panel.ui.hintLabel.text
     answer(qt.QMessageBox.Cancel)
     panel.ui.segmentButton.click()
     assert "HLFD cannot compute anything" in panel.message
@@ -577,6 +577,14 @@ def test_the_logic_without_a_window(slicer_shell, load, small_model):
         with pytest.raises(HLFDError, match="no model 'unknown'"):
             logic.segment(ct, model="unknown")
 
+        scene, ended = slicer_shell.mrmlScene, []
+        scene.StartState(scene.BatchProcessState)
+        with pytest.raises(HLFDError, match="wait=False"):
+            logic.segment(ct, model=small_model)
+        logic.segment(ct, model=small_model, wait=False, onFinished=ended.append)
+        scene.EndState(scene.BatchProcessState)
+        wait_without_window(lambda: ended)
+
         refused = []
 
         def wait_within(finished):
@@ -832,6 +840,15 @@ def test_list_and_table_are_as_high_as_what_is_in_them(reviewed, rows):
         assert lesions.height < 80
     else:
         assert (cells.height, lesions.height) == (380, 170)
+
+
+@pytest.mark.parametrize(("share", "told"), [("0.0036", "0.4 %"), ("0.0962", "9.6 %"), ("0.424", "42 %")])
+def test_the_panel_rounds_a_focus_as_the_report_does(reviewed, share, told):
+    table = reviewed.result.focus_table
+    for row in range(table.GetNumberOfRows()):
+        table.SetCellText(row, table.GetColumnIndex("Focus"), share)
+    reviewed.ui.layerSlider.value = reviewed.result.layers.index("decoder4")
+    assert reviewed.ui.layerLabel.text == f"decoder4 · focus {told}"
 
 
 def test_a_layer_without_attention_says_so(reviewed):
@@ -1455,6 +1472,32 @@ def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch,
     finally:
         cached.unlink()
     assert len(panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 2
+
+
+def test_a_second_click_while_the_ct_is_generated_starts_nothing(panel, monkeypatch):
+    """Slicer draws while it is generated, and the button can be clicked."""
+    import SimpleITK as sitk
+    from generated_cases import blob_case
+    from HLFDSegmentationLib import slicer_sample_data
+    from HLFDSegmentationLib.slicer_python import Finished
+    from slicer_shell.sample_data import click_on_sample
+
+    cached, started = slicer_sample_data._file(), []
+
+    def generate(module: str, path: str) -> Finished:
+        started.append(module)
+        if len(started) == 1:
+            click_on_sample("HLFD generated CT")
+        sitk.WriteImage(blob_case(0)[0], path)
+        return Finished(0, "", "")
+
+    panel.slicer.app.start_up()
+    monkeypatch.setattr(slicer_sample_data, "run_python", generate)
+    try:
+        click_on_sample("HLFD generated CT")
+    finally:
+        cached.unlink(missing_ok=True)
+    assert len(started) == len(panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 1
 
 
 def test_a_generated_ct_that_cannot_be_made_is_told(panel, monkeypatch):

@@ -15,6 +15,8 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
 from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.hounsfield import voxels_problem
+from HLFDSegmentationLib.hounsfield_offset import offset_cautions
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import read_package
@@ -34,6 +36,7 @@ from slicer_cases import (
     shift,
     slicer,
     turn,
+    vtk,
 )
 from test_bad_ct import stack, write_series
 
@@ -312,6 +315,43 @@ def test_a_region_within_one_organ_is_not_taken_for_what_is_not_in_hu(client, un
     assert not told.finished[0].newest_run.not_hu
 
 
+def body_that_fills_its_upper_slices(factor=1, offset=0):
+    """A CT whose values are not HU, and a region of interest in slices without the air that tells it."""
+    rng = np.random.default_rng(20261127)
+    hu = np.full((60, 48, 48), -1000.0)
+    hu[:, 12:36, 12:36] = hu[30:] = -100
+    hu[:, :, 24:][hu[:, :, 24:] > -1000] = 50
+    hu = (hu + rng.normal(0, 15, hu.shape)) * factor + offset
+    ct_node = add_volume(sitk.GetImageFromArray(hu.round().astype(np.int16)))
+    roi = add_roi((-24, -24, 50), (20, 20, 10))
+    slices = slicer_ct.part_of(ct_node, roi).voxels
+    assert len(slices) < 30 and voxels_problem(slices) is None and offset_cautions(slices) == []
+    return ct_node, roi
+
+
+def test_a_region_of_what_is_not_in_hu_is_asked_about_as_the_whole(client, untrained_package):
+    ct_node, roi = body_that_fills_its_upper_slices(factor=2)
+    told = Told(client, ct_node, untrained_package, roi_node=roi)
+    told.drive(lambda: told.questions)
+    assert "multiplied by about 2" in told.questions[0]
+    told.run.go_on()
+    (result,) = told.drive().finished
+    assert told.questions[0] in result.newest_run.not_hu and "not in HU" in result.name
+
+
+def test_a_region_of_values_that_are_off_has_the_caution_of_the_whole(client, untrained_package):
+    ct_node, roi = body_that_fills_its_upper_slices(offset=60)
+    (result,) = Told(client, ct_node, untrained_package, roi_node=roi).drive().finished
+    assert sum("values seem to be too high, by about 6" in caution for caution in result.newest_run.cautions) == 1
+
+
+def test_a_region_in_slices_of_air_is_told_as_that(client, untrained_package):
+    voxels = sitk.GetArrayFromImage(blob_case(0, 8)[0])
+    ct_node = add_volume(sitk.GetImageFromArray(np.concatenate([voxels, np.full((30, 64, 64), -1024, np.int16)])))
+    roi = add_roi((-32, -32, 30), (20, 20, 10))
+    fails(Told(client, ct_node, untrained_package, roi_node=roi), client, "around the region hold nothing but air")
+
+
 def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scene_with_ct, untrained_package):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
     node.GetSegmentation().AddEmptySegment("mine", "liver")
@@ -321,6 +361,60 @@ def test_segments_are_added_to_the_segmentation_that_the_user_chose(client, scen
     assert node.GetName() == "Mine"
     assert node.GetSegmentation().GetSegment("mine") is drawn
     assert result.segments == ["liver 2", "liver tumor"]
+
+
+def place_of(node):
+    """On what segments are edited and exported."""
+    geometry = node.GetSegmentation().GetConversionParameter("Reference image geometry")
+    return geometry, node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
+def grid_of(node):
+    grid, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    assert slicer.vtkSegmentationConverter.DeserializeImageGeometry(place_of(node)[0], grid)
+    grid.GetImageToWorldMatrix(matrix)
+    return [*slicer.util.arrayFromVTKMatrix(matrix).ravel(), *grid.GetExtent()]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_segmentation_that_a_script_has_made_shows_its_segments_on_the_grid_of_the_ct(
+    turned, client, scene_with_ct, untrained_package
+):
+    if turned:  # The segmentation is not under the CT's transform.
+        add_transform(turn(10), scene_with_ct)
+    (expected,) = Told(client, scene_with_ct, untrained_package).drive().finished
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    (result,) = Told(client, scene_with_ct, untrained_package, output_node=node).drive().finished
+    assert node.GetDisplayNode().GetVisibility() and place_of(node)[1] is scene_with_ct
+    grid = grid_of(node)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(scene_with_ct)  # as Slicer takes it from a CT
+    assert np.allclose(grid, grid_of(node))
+    assert np.array_equal(exported(result, "liver"), exported(expected, "liver"))
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail"])
+def test_a_segmentation_that_a_script_has_made_is_as_it_was_when_a_run_does_not_finish(
+    end, client, scene_with_ct, untrained_package
+):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    before, place = all_ids(), place_of(node)
+    told = Told(client, scene_with_ct, untrained_package, attention=True, output_node=node)
+    told.drive(lambda: maps_in_scene())
+    assert place_of(node) != place and node.GetDisplayNode()
+    if end == "cancel":
+        told.run.cancel()
+    else:
+        scene_with_ct.SetOrigin(5, 6, 7)
+    assert not told.drive().finished
+    assert all_ids() == before and place_of(node) == place and node.GetDisplayNode() is None
+
+
+def test_a_segmentation_that_is_hidden_stays_hidden(client, scene_with_ct, untrained_package):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility(False)
+    Told(client, scene_with_ct, untrained_package, output_node=node).drive()
+    assert node.GetNumberOfDisplayNodes() == 1 and not node.GetDisplayNode().GetVisibility()
 
 
 def test_one_item_of_a_sequence_is_segmented_as_it_was(client, scene_with_ct, untrained_package):
@@ -349,6 +443,19 @@ def test_a_ct_that_got_another_place_meanwhile_is_told_and_nothing_stays(client,
     before = all_ids()
     told = Told(client, scene_with_ct, untrained_package)
     told.drive(lambda: told.phase is not None)
+    scene_with_ct.SetOrigin(5, 6, 7)
+    (sentence,) = told.drive().failed
+    assert "Segment it again" in sentence and all_ids() == before
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_ct_that_gets_another_place_while_results_are_added_leaves_none_beside_it(
+    last, client, scene_with_ct, untrained_package
+):
+    before = all_ids()
+    told = Told(client, scene_with_ct, untrained_package, attention=True, probabilities=True)
+    told.drive(lambda: len(probabilities_in_scene()) == len(TASK.labels) if last else len(maps_in_scene()) > 5)
+    assert told.run.running
     scene_with_ct.SetOrigin(5, 6, 7)
     (sentence,) = told.drive().failed
     assert "Segment it again" in sentence and all_ids() == before
@@ -408,6 +515,23 @@ def test_what_the_dicom_files_of_a_ct_tell_stands_beside_the_result(
     for sentences, words in zip(told, ("mixes slices of two scans", "0.5 mm thick and 2.5 mm apart")):
         assert sum(words in sentence for sentence in sentences) == in_database
         assert not any(str(tmp_path) in sentence for sentence in sentences)
+
+
+def test_a_series_that_its_dicom_files_do_not_call_ct_is_asked_about_and_marked(
+    client, scene_with_ct, untrained_package, tmp_path, slicer_shell
+):
+    """Its values may look like HU all the same."""
+    folder = write_series(tmp_path / "series", stack(0, 8), modality="MR")
+    files = {f"1.2.{number}": str(file) for number, file in enumerate(sorted(folder.iterdir()))}
+    scene_with_ct.SetAttribute("DICOM.instanceUIDs", " ".join(files))
+    slicer_shell.dicomDatabase.files |= files
+    told = Told(client, scene_with_ct, untrained_package)
+    told.drive(lambda: told.questions)
+    assert "it is MR, not CT" in told.questions[0] and str(tmp_path) not in told.questions[0]
+    told.run.go_on()
+    (result,) = told.drive().finished
+    assert told.questions[0] in result.newest_run.not_hu
+    assert result.name == "CT 1 segmentation (untrained), not in HU"
 
 
 def test_what_a_reader_must_not_miss_is_in_the_result_its_table_and_its_report(
@@ -669,6 +793,10 @@ def segments_in_scene():
 
 def maps_in_scene():
     return [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetAttribute("HLFD.Layer")]
+
+
+def probabilities_in_scene():
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if "probability" in node.GetName()]
 
 
 TAKEN_AWAY = [cancel, delete_ct, delete_output, close_scene]

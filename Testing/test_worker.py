@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
+from HLFDSegmentationLib.private_folder import OWNER, PrivateFolder
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.raw_images import read_raw, write_raw
 from HLFDSegmentationLib.volumes import AxialSlices
@@ -163,7 +165,8 @@ def segment_request(results, package, ct=None, **changes) -> SegmentRequest:
         "allow_not_hu": False,
         "region": None,
         "whole": ct.grid,
-        "whole_in_hu": False,
+        "whole_not_hu": None,
+        "whole_cautions": (),
         "dicom_files": (),
     }
     return SegmentRequest(**arguments | changes)
@@ -262,6 +265,24 @@ def test_not_hu_is_refused_and_marked_where_it_is_wanted(client, folder, untrain
     assert refused.kind == "not_hu" and "picture" in refused.message
     result = answer(client, segment_request(folder, untrained_package, ct, allow_not_hu=True))
     assert refused.message in result.not_hu
+
+
+def test_what_the_values_of_the_whole_ct_tell_is_told_of_some_of_its_slices(client, folder, untrained_package):
+    """Of slices that show air around the patient, too, by a little other numbers."""
+    hu = np.full((20, 100, 100), -1000.0)
+    hu[:, 20:80, 20:80] = -100
+    hu[:, 30:70, 30:70] = 50
+    hu += 60 + np.random.default_rng(5).normal(0, 15, hu.shape)
+    ct = write_raw(sitk.GetImageFromArray(hu.astype(np.int16)), folder / "slices.raw")
+    alone = answer(client, segment_request(folder, untrained_package, ct))
+    (of_slices,) = [caution for caution in alone.cautions if "too high, by about" in caution]
+    whole = replace(ct.grid, shape=(200, 100, 100))
+    told = {"whole": whole, "whole_cautions": ("The whole is too high.",)}
+    result = answer(client, segment_request(folder, untrained_package, ct, **told))
+    assert "The whole is too high." in result.cautions and of_slices not in result.cautions
+    assert len(result.cautions) == len(alone.cautions)
+    told |= {"whole_cautions": ()}
+    assert of_slices in answer(client, segment_request(folder, untrained_package, ct, **told)).cautions
 
 
 def test_report_with_readings(client, folder, untrained_package, tmp_path):
@@ -658,12 +679,28 @@ SegmentationNetwork.forward = lambda self, images: torch.full((len(images), 3, *
         client.close()
 
 
+@pytest.mark.parametrize(
+    "error", ["ImportError('DLL load failed')", "OSError('[WinError 126] DLL load failed: c10.dll')"]
+)
+def test_a_pytorch_that_does_not_load(error, tmp_path, folder, untrained_package):
+    (tmp_path / "torch.py").write_text(f"raise {error}\n")
+    client = WorkerClient(worker_command(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
+    try:
+        for _ in range(2):
+            failed = failure(client, segment_request(folder, untrained_package))
+            assert failed.kind == "missing" and "DLL load failed" in failed.message
+            assert "PyTorch is installed, but cannot be loaded" in failed.message
+            assert "module PyTorch Utils" in failed.message
+    finally:
+        client.close()
+
+
 def test_missing_package(tmp_path, folder, untrained_package):
-    (tmp_path / "torch.py").write_text("raise ImportError('DLL load failed')\n")
+    (tmp_path / "SimpleITK.py").write_text("raise ImportError('a part is not there')\n")
     client = WorkerClient(worker_command(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
     try:
         failed = failure(client, segment_request(folder, untrained_package))
-        assert failed.kind == "missing" and "DLL load failed" in failed.message
+        assert failed.kind == "missing" and "not installed completely: a part is not there" in failed.message
     finally:
         client.close()
 
@@ -869,6 +906,23 @@ def test_a_worker_whose_launcher_was_killed_is_ended_too(folder, untrained_packa
     finally:
         client.close()
     wait_until(lambda: gone(worker.pid), "the worker is gone")
+
+
+@POSIX
+def test_a_living_folder_whose_lock_was_cleaned_away_is_kept(temporary_folder):
+    """Systems remove what is old in their temporary folders, one file after the other."""
+    client = WorkerClient(worker_command(sys.executable))
+    try:
+        first = client.private_folder()
+        (first.parent / OWNER).unlink()
+        second = client.private_folder()
+        long_ago = time.time() - 3600
+        os.utime(first.parent, (long_ago, long_ago))
+        with PrivateFolder():  # another window of Slicer
+            assert first.is_dir() and second.is_dir()
+    finally:
+        client.close()
+    assert not first.exists() and not second.exists()
 
 
 @POSIX

@@ -76,10 +76,11 @@ REQUESTS = [
         False,
         (0, 2, 1, 3, 0, 1),
         IMAGE.grid,
-        True,
+        "The values are µ.",
+        ("Scaled.",),
         ("/data/患者/1.dcm", "/data/2.dcm"),
     ),
-    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, None, IMAGE.grid, False, ()),
+    SegmentRequest(IMAGE, "/models/a", "auto", None, False, True, "/tmp/job", True, None, IMAGE.grid, None, (), ()),
     DevicesRequest(),
     ReportRequest(
         IMAGE,

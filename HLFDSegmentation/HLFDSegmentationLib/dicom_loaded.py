@@ -8,10 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from .dicom_mixture import mixture_cautions, number_doubts
-from .dicom_slice import IMAGE_TYPE, PROJECTION, DicomSlice, projection_words, slice_of
+from .dicom_slice import IMAGE_TYPE, PROJECTION, DicomSlice, projection_words, slice_of, tag
 from .dicom_stack import along_normal, gap_doubts
 from .errors import InputError
+from .hounsfield import MODALITY
 from .image_headers import read_header
+
+
+def modality_problem(files: Sequence[str]) -> str | None:
+    """A sentence why what was read from such files is no CT, or nothing where they do not say so, or cannot be read."""
+    try:
+        modality = tag(Path(files[0]), MODALITY) if files else ""  # A series has one.
+    except InputError:
+        return None
+    if modality in ("CT", ""):
+        return None
+    return f"The DICOM files of this image say that it is {modality}, not CT. Choose a CT."
 
 
 def series_cautions_and_doubts(files: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -220,8 +220,11 @@ def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: 
 
 
 def _organ_hu_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
-    found = [(organ.name, hu[labels == organ.value]) for organ in task.organs if organ.type in (LIVER, KIDNEY)]
-    medians = [(name, float(np.median(own))) for name, own in found if own.size and own.size * voxel_ml >= LITTLE_ML]
+    voxels = class_voxels(labels, task)
+    organs = [organ for organ in task.organs if organ.type in (LIVER, KIDNEY) and voxels[organ.value]]
+    # An organ of which nearly all was called tumor counts, too.
+    much = [organ for organ in organs if _with_tumors_ml(organ, voxels, task, voxel_ml) >= LITTLE_ML]
+    medians = [(organ.name, float(np.median(hu[labels == organ.value]))) for organ in much]
     low, high = ORGAN_HU
     if not (wrong := [f"{median:.0f} HU for {name}" for name, median in medians if not low <= median <= high]):
         return []

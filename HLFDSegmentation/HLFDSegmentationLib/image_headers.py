@@ -29,7 +29,10 @@ def check_name(path: Path, kind: type[HLFDError]) -> None:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         shown = str(path).encode(errors="replace").decode()
-        raise kind(f"The name {shown} has letters that are no UTF-8. Rename the file or folder.") from error
+        raise kind(
+            f"The name {shown} has letters that are no UTF-8 here. Rename the file or folder; if it looks "
+            "right, set the terminal to UTF-8 (as by LANG=C.UTF-8)."
+        ) from error
 
 
 def read_header(path: Path) -> sitk.ImageFileReader:

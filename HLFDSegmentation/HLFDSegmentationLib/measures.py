@@ -110,6 +110,11 @@ class SegmentMeasures:
         return self.volume_with_tumors_ml is None
 
 
+def percent(share: float) -> str:
+    """A share in percent, with a decimal where it is small: a third of a percent is not nothing."""
+    return f"{100 * share:.{0 if share >= 0.1 else 1}f}"
+
+
 def segment_row(name: str, measured: SegmentMeasures) -> dict[str, str]:
     """The texts of a segment's row, by column of `CSV_COLUMNS`; nothing in those that are not its own."""
     row = {"segment": name, "volume_mL": f"{measured.volume_ml:.3f}"}

@@ -111,7 +111,7 @@ def read_package(folder: Path | str) -> ModelPackage:
         PackageError: something is missing, changed, unknown or wrong.
     """
     folder = Path(folder)
-    with naming(folder.name):
+    with naming(folder.name or str(folder)):
         if not folder.is_dir():
             raise PackageError("there is no such folder. Check the path.")
         hashes = check_files(folder)

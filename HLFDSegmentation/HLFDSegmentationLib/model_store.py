@@ -258,7 +258,7 @@ def model_folders() -> list[Path]:
 
 def _folders(store: Path) -> list[Path]:
     # A leading dot is an import that is going on or was killed; a leading underscore is Python's.
-    if not store.is_dir():
+    if not store.exists():
         return []
     return sorted(path for path in store.iterdir() if path.is_dir() and path.name[0] not in "._")
 

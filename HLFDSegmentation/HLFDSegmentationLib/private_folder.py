@@ -40,14 +40,13 @@ class PrivateFolder:
             remove_stale()
             # Readable by its owner only.
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._lock = os.open(self.path / OWNER, os.O_CREAT | os.O_RDWR, 0o600)
+            self._lock = self._new_lock()
         except OSError as error:
             # None is known where the system finds none that can be written to.
             name = f"The temporary folder {tempfile.tempdir}" if tempfile.tempdir else "The temporary folder"
             raise OutputError(
                 f"{name} cannot be used: {error.strerror}. Free some space there, or check that you may write to it."
             ) from error
-        _try_lock(self._lock)
 
     def __enter__(self) -> PrivateFolder:
         return self
@@ -69,6 +68,22 @@ class PrivateFolder:
             raise OutputError(
                 f"The temporary folder {tempfile.gettempdir()} cannot be used: {error.strerror}. Free some space there."
             ) from error
+
+    def is_kept(self) -> bool:
+        """Whether the folder is still there. Where its lock file alone is gone, a new one says that the owner lives.
+
+        Systems clean up what is old in their temporary folders, also while its owner lives and works there.
+        """
+        with suppress(OSError):
+            if not (self.path / OWNER).exists():
+                old, self._lock = self._lock, self._new_lock()
+                os.close(old)
+        return self.path.is_dir()
+
+    def _new_lock(self) -> int:
+        lock = os.open(self.path / OWNER, os.O_CREAT | os.O_RDWR, 0o600)
+        _try_lock(lock)
+        return lock
 
     def remove(self) -> None:
         """Removes the folder and all that is in it."""

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .color_maps import AttentionColors
+from .measures import percent
 from .report_elements import add_section, add_slice, add_swatch, add_text, css_color
 from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, laid_over
 from .tasks import Label
@@ -110,7 +111,7 @@ def _why_nothing(segmentation: Segmentation, label: Label, z: int | None) -> str
 def _focus_lines(layer: LayerAttention, organ: Label | None) -> list[str]:
     lines = [focus_of_segment(layer)]
     if organ and layer.focus:
-        lines.append(f"{_percent(layer.focus.organ)} in {organ.name} with tumors ({times(layer.focus.organ_ratio)})")
+        lines.append(f"{percent(layer.focus.organ)}% in {organ.name} with tumors ({times(layer.focus.organ_ratio)})")
     return lines
 
 
@@ -118,12 +119,7 @@ def focus_of_segment(layer: LayerAttention) -> str:
     """How much of a layer's attention its label gets, and how many times its share of the body that is; or why not."""
     if layer.focus is None:
         return NO_POSITIVE_ATTENTION if layer.empty else NO_FOCUS
-    return f"{_percent(layer.focus.segment)} in {layer.label} ({times(layer.focus.segment_ratio)})"
-
-
-def _percent(share: float) -> str:
-    """With a decimal where it is small: a third of a percent is not nothing."""
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+    return f"{percent(layer.focus.segment)}% in {layer.label} ({times(layer.focus.segment_ratio)})"
 
 
 def times(ratio: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import vtk
@@ -31,10 +33,14 @@ class Changes:
         found = [other_ct()] if self.has_other_ct(result) else []
         if are_parted(result, list(edited)):
             found.append(parted())
+        if problem_with(result.ct) is None and part_of(result.ct).is_stretched:
+            found.append(stretched())
         if deleted := [run.segments.get(label, label) for label in result.deleted_segments()]:
             found.append(
                 _("Deleted since the run, and still in the table: {segments}.").format(segments=", ".join(deleted))
             )
+        if added := result.added_segments():
+            found.append(not_of_model(added))
         if names:
             found.append(
                 _(
@@ -111,6 +117,22 @@ def parted() -> str:
         "The CT and its segments do not lie on each other any more: one was moved, as by a transform, without the "
         "other. Attention lies on the CT. Put both under one transform."
     )
+
+
+def stretched() -> str:
+    """The sentence for `CtPart.is_stretched`."""
+    return _(
+        "The CT is under a transform that stretches it. Volumes, diameters and the places in notes and report are "
+        "without the stretch: what is far from the middle of the CT lies elsewhere in the slice views."
+    )
+
+
+def not_of_model(added: Sequence[str]) -> str:
+    """The sentence for `SceneResult.added_segments`."""
+    return _(
+        "Not of the model, and so neither in the report nor in the table: {segments}. The report measures what is in "
+        "the segments that the model made; add to these what it should count."
+    ).format(segments=", ".join(added))
 
 
 def _fingerprint(image: slicer.vtkOrientedImageData, value: int) -> str:

@@ -127,13 +127,18 @@ class Comparison:
                 setattr(view, name, value)
 
     def show(self, segment: str, layer: str) -> None:
-        """Shows a layer's maps side by side; the first time also takes the layout and jumps to most attention."""
+        """Shows a layer's maps side by side; the first time also takes the layout and jumps to most attention.
+
+        Args:
+            segment: its name in the left result. At the right, that of the same label is shown.
+            layer: the layer.
+        """
         starting = not self.running
         if starting:
             self._take_layout()
         self._show_each_in_its_view()
-        for view, result in zip(self._views, self.results):
-            view.show(result, segment, layer)
+        for view, (result, own) in zip(self._views, self._shown(segment)):
+            view.show(result, own, layer)
         if segment == self._segment and self._chart.chart_node is not None:
             self._chart.mark(layer)
         else:
@@ -141,6 +146,10 @@ class Comparison:
         self._segment = segment
         if starting:
             when_laid_out(layout_node(self._scene), LAYOUT, lambda: self._begin_at_most_attention(segment, layer))
+
+    def _shown(self, segment: str) -> list[tuple[SceneResult, str]]:
+        """Both results, and the name that a segment of the left one has in each."""
+        return [(result, result.counterpart(segment, self.results[0])) for result in self.results]
 
     def jump_to(self, place: RasPoint) -> None:
         """Moves both sides to a place (RAS in the world, mm)."""
@@ -213,8 +222,8 @@ class Comparison:
             if slice_node is None:
                 continue
             slicer.app.applicationLogic().GetSliceLogic(slice_node).FitSliceToBackground()
-        for result in self.results:
-            place = place_in_result(result, segment, layer)
+        for result, own in self._shown(segment):
+            place = place_in_result(result, own, layer)
             if place is not None:
                 self.jump_to(place)
                 return

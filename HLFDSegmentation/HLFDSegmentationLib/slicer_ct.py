@@ -60,9 +60,9 @@ class CtPart:
         whole: all of the node's voxels.
         voxel_to_own: (4, 4), from the node's voxels to mm in RAS, without its parent transform.
         own_to_world: (4, 4), its parent transform.
-        grid: where the slices lie, as the worker is told. Where the parent transform is a rigid movement, it counts:
-            it may be what turns the patient upright, and slices must be axial in the patient. What stretches is left
-            out, as volumes are measured in the CT that was acquired.
+        grid: where the slices lie, as the worker is told. The parent transform counts: it may be what turns the
+            patient upright, and slices must be axial in the patient. Only what it stretches is left out, around the
+            CT's center, as volumes are measured in the CT that was acquired.
         told_to_own: (4, 4) in RAS, from where the worker believes a point to lie.
     """
 
@@ -83,6 +83,17 @@ class CtPart:
     def voxel_to_world(self) -> np.ndarray:
         """(4, 4), from the node's voxels to RAS in the world."""
         return self.own_to_world @ self.voxel_to_own
+
+    @property
+    def is_stretched(self) -> bool:
+        """Whether the parent transform does more than to move or to mirror."""
+        return not _is_rigid(self.own_to_world)
+
+    def grid_of(self, volume_node: slicer.vtkMRMLVolumeNode) -> Grid:
+        """Where the voxels of another volume that lies on this CT are, as the worker is told."""
+        world_to_told = np.linalg.inv(self.own_to_world @ self.told_to_own)
+        voxel_to_told = world_to_told @ slicer.util.arrayFromVTKMatrix(voxel_to_world(volume_node))
+        return _grid(voxel_to_told, volume_node.GetImageData().GetExtent())
 
     def to_world(self, told: Point) -> RasPoint:
         """A point in the world, from one that the worker told."""
@@ -145,8 +156,9 @@ def part_of(
     whole = image.GetExtent()
     own_to_world = _own_to_world(volume_node)
     voxel_to_own = _voxel_to_own(volume_node)
-    told_to_own = np.linalg.inv(own_to_world) if _is_rigid(own_to_world) else np.eye(4)
-    voxel_to_told = np.linalg.inv(told_to_own) @ voxel_to_own
+    center = voxel_to_own @ [*np.add(whole[::2], whole[1::2]) / 2, 1.0]
+    own_to_told = _without_stretch(own_to_world, center)
+    voxel_to_told = own_to_told @ voxel_to_own
     region = _box_around(roi_node, own_to_world @ voxel_to_own, whole) if roi_node is not None else whole
     extent = _slices_around(region, voxel_to_told, whole)
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
@@ -158,7 +170,7 @@ def part_of(
         voxel_to_own=voxel_to_own,
         own_to_world=own_to_world,
         grid=_grid(voxel_to_told, extent),
-        told_to_own=told_to_own,
+        told_to_own=np.linalg.inv(own_to_told),
     )
 
 
@@ -227,6 +239,15 @@ def _has_right_angles(matrix: np.ndarray) -> bool:
 
 def _is_rigid(matrix: np.ndarray) -> bool:
     return np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), rtol=0, atol=TOLERANCE)
+
+
+def _without_stretch(matrix: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """The movement closest to a matrix that takes a point (x, y, z, 1) to the same place. A mirror stays one."""
+    left, _sizes, right = np.linalg.svd(matrix[:3, :3])
+    movement = np.eye(4)
+    movement[:3, :3] = left @ right
+    movement[:3, 3] = (matrix @ center - movement @ center)[:3]
+    return movement
 
 
 def box_within(extent: Extent, whole: Extent) -> Box:

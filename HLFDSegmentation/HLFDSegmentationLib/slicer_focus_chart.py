@@ -53,11 +53,12 @@ class FocusChart:
 
         Args:
             results: two are told apart by color, by dashes and by markers.
-            segment: whose focus.
+            segment: whose focus; its name in the first result. Of the other, that of the same label is charted.
             layer: the layer to mark.
         """
         self._remove_nodes()
-        self._focus = [focus_by_layer(result, segment) for result in results]
+        segments = [result.counterpart(segment, results[0]) for result in results]
+        self._focus = [focus_by_layer(*each) for each in zip(results, segments)]
         self._layers = list(dict.fromkeys(name for focus in self._focus for name in focus))
         chart = self._nodes.add("vtkMRMLPlotChartNode", _("Focus on {segment}").format(segment=segment))
         self._describe(chart, segment)
@@ -65,10 +66,11 @@ class FocusChart:
             (BLUE, "LineStyleSolid", "MarkerStyleCircle"),
             (ORANGE, "LineStyleDash", "MarkerStyleSquare"),
         )
-        for number, (result, focus, style) in enumerate(zip(results, self._focus, styles), start=1):
+        models = [result.model_of(each) for result, each in zip(results, segments)]
+        for number, (model, focus, style) in enumerate(zip(models, self._focus, styles), start=1):
             table = self._add_table([(name, focus.get(name, math.nan)) for name in self._layers])
             # The views of a comparison are labeled 1 and 2.
-            name = result.model if len(results) == 1 else f"{number}: {result.model}"
+            name = model if len(models) == 1 else f"{number}: {model}"
             self._add_series(chart, name, table, FOCUS, *style)
         if self._focus:
             self._add_series(chart, _("1 = even over the body"), table, CHANCE, GRAY, "LineStyleDot", "MarkerStyleNone")

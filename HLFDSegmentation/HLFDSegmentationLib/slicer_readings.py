@@ -80,11 +80,11 @@ class Readings:
         Raises:
             OutputError: the file cannot be written.
         """
-        whose = self._result.name, self._result.model
+        result = self._result
         with replacing(Path(path)) as part, open(part, "w", newline="", encoding="utf-8-sig") as stream:
             writer = csv.writer(stream)
             writer.writerow(("result", "model", *COLUMNS))
-            writer.writerows((*whose, *_texts(reading)) for reading in self.all())
+            writer.writerows((result.name, result.model_of(each.segment), *_texts(each)) for each in self.all())
 
     def _order(self, reading: Reading) -> tuple[int, int, int]:
         segments, layers = self._result.segments, self._result.layers

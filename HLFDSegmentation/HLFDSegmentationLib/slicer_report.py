@@ -16,7 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError, PackageError
 from .fingerprints import VERSION, fingerprints
 from .readings import Reading
-from .slicer_changes import Changes, are_parted, other_ct, parted
+from .slicer_changes import Changes, are_parted, not_of_model, other_ct, parted, stretched
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, number_in, rows_of, segments_by_id, tag
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
     """Writes the CT, the segments as they are now and the maps as raw files, and asks for a report of them.
 
-    Segments that were deleted, or that an earlier run left in the same segmentation, are not in it.
+    Segments that were deleted, that a user added, or that an earlier run left in the same segmentation, are not in it.
 
     Args:
         result: its CT must be in the scene, and its model installed.
@@ -63,7 +63,7 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     return ReportRequest(
         ct=write_raw(part.voxels, part.grid, folder / "ct.raw"),
         labels=write_raw(voxels, part.grid, folder / "labels.raw"),
-        maps=_write_maps(result, labels, folder),
+        maps=_write_maps(result, part, labels, folder),
         model=str(package.path),
         device=run.device,
         title=result.ct.GetName(),
@@ -94,7 +94,7 @@ def _warnings(
 ) -> list[str]:
     """What a reader of the report must not miss."""
     run = result.newest_run
-    deleted = result.deleted_segments()
+    deleted, added = result.deleted_segments(), result.added_segments()
     looked = Changes()
     edited_labels = looked.edited(result)
     moved = are_parted(result, edited_labels)
@@ -109,8 +109,8 @@ def _warnings(
     )
     without = _("Deleted after the model had made it, and so not in this report: {segments}.")
     edited = _(
-        "The segments were changed after the model had made them. Volumes, lesions and pictures are of the segments as "
-        "they are now; notes and focus are of what the model had made."
+        "The model's segments were changed after the model had made them. Volumes, lesions and pictures are of these "
+        "segments as they are now; notes and focus are of what the model had made."
     )
     renumbered = _(
         "The reader's judgments number the lesions as the model had made them. In the table of lesions and in the "
@@ -121,8 +121,10 @@ def _warnings(
         **dict.fromkeys(run.cautions, True),
         other_ct(): looked.has_other_ct(result),
         parted(): moved,
+        stretched(): part.is_stretched,
         other_model.format(model=package.name): run.weights not in ("", package.weights_sha256),
         without.format(segments=", ".join(deleted)): bool(deleted),
+        not_of_model(added): bool(added),
         edited: changed,
         renumbered: changed and any(reading.lesion for reading in kept),
     }
@@ -159,15 +161,14 @@ def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
     return labels
 
 
-def _write_maps(result: SceneResult, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
+def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
     focus = _focus(result)
     maps: list[LayerMap] = []
     for node in result.maps:
         segment, layer = node.GetAttribute(SEGMENT), node.GetAttribute(LAYER_ATTRIBUTE)
         if segment not in labels or problem_with(node):
             continue
-        whole = part_of(node)
-        image = write_raw(whole.voxels, whole.grid, folder / f"map{len(maps)}.raw")
+        image = write_raw(part_of(node).voxels, part.grid_of(node), folder / f"map{len(maps)}.raw")
         told = focus.get((segment, layer), {})
         maps.append(
             LayerMap(

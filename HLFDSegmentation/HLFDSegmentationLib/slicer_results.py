@@ -86,8 +86,31 @@ def add_segmentation_node(
     node = add_node(ct_node, "vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
-    _refer_to(node, ct_node, part)
+    refer_to(node, ct_node, part)
     return node
+
+
+def lies_nowhere(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation has neither segments nor a grid that they would be edited and exported on."""
+    segmentation = node.GetSegmentation()
+    return not segmentation.GetNumberOfSegments() and not segmentation.GetConversionParameter(REFERENCE_GEOMETRY)
+
+
+def refer_to(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart) -> None:
+    """Makes the CT's grid the one that segments are edited and exported on.
+
+    Slicer's own function would take the grid that the node has now, which need not be the one that was segmented.
+    """
+    matrix = slicer.util.vtkMatrixFromArray(voxel_to_own(node, ct_node, part))
+    grid = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrix, list(part.whole))
+    node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, grid)
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), ct_node.GetID())
+
+
+def refer_to_nothing(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Takes `refer_to` back."""
+    node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, "")
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
 
 
 def segment_names(node: slicer.vtkMRMLSegmentationNode, task: Task) -> dict[str, str]:
@@ -296,17 +319,6 @@ def remove_nodes(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
     for node in nodes:
         if node is not None and node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
-
-
-def _refer_to(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart) -> None:
-    """Makes the CT's grid the one that segments are edited and exported on.
-
-    Slicer's own function would take the grid that the node has now, which need not be the one that was segmented.
-    """
-    matrix = slicer.util.vtkMatrixFromArray(part.voxel_to_own)
-    grid = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrix, list(part.whole))
-    node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, grid)
-    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), ct_node.GetID())
 
 
 def _unique(name: str, taken: set[str]) -> str:

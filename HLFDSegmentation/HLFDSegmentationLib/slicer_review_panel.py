@@ -18,7 +18,7 @@ from slicer.util import VTKObservationMixin
 
 from .color_maps import COURSES, DEFAULT
 from .errors import HLFDError
-from .measures import RasPoint
+from .measures import RasPoint, percent
 from .slicer_attention_maps import place_in_result
 from .slicer_comparison import Comparison
 from .slicer_focus_chart import FocusChart
@@ -119,7 +119,7 @@ class ReviewPanel(VTKObservationMixin):
 
     def _show_result(self) -> None:
         result = SceneResult.of(self._parameters.result) if self._parameters else None
-        if result != self._result:
+        if result != self._result or self._another_is_compared:
             self.ui.compareButton.setChecked(False)
         self._result = result
         layers = result.layers if result else []
@@ -139,7 +139,7 @@ class ReviewPanel(VTKObservationMixin):
             parameters.colorMap = DEFAULT
         self._show_choice(result, segments, layers)
         # Above the choice of a verdict on one of two results that are on the screen, whose it is must be read.
-        heading = _("View 1, {model}").format(model=result.model) if self._comparison else ""
+        heading = _("View 1, {model}").format(model=result.model_of(parameters.segment)) if self._comparison else ""
         self._readings.show(result, *self._place, heading)
 
     def _show_choice(self, result: SceneResult, segments: list[str], layers: list[str]) -> None:
@@ -296,12 +296,14 @@ class ReviewPanel(VTKObservationMixin):
             raise HLFDError(_("Choose the result to compare with."))
         return Comparison(slicer.mrmlScene, self._result, other, self._on_comparison_ended)
 
+    @property
+    def _another_is_compared(self) -> bool:
+        """Whether another result was chosen to compare with than the one that is shown."""
+        shown = self._comparison.results[1] if self._comparison else None
+        return shown is not None and SceneResult.of(self._parameters.comparedResult) != shown
+
     def _show_comparison(self) -> None:
-        if not (self._comparison and self._result):
-            return
-        if SceneResult.of(self._parameters.comparedResult) != self._comparison.results[1]:
-            self.ui.compareButton.setChecked(False)  # Another one was chosen: what is shown would not be it.
-        else:
+        if self._comparison and self._result:
             self._comparison.set(**self._look())
             self._comparison.show(*self._place)
             self._show_note(self._comparison.note)
@@ -377,7 +379,7 @@ def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
     rows = rows_of(table) if table is not None else []
     shares = (number_in(row["Focus"]) for row in rows if (row["Segment"], row["Layer"]) == (segment, layer))
     share = next(shares, math.nan)
-    return _("{layer} · focus {percent:.0f} %").format(layer=layer, percent=100 * share) if share >= 0 else layer
+    return _("{layer} · focus {percent} %").format(layer=layer, percent=percent(share)) if share >= 0 else layer
 
 
 def _red_slice_node() -> slicer.vtkMRMLSliceNode | None:

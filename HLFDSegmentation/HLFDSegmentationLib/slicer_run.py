@@ -36,8 +36,11 @@ from .slicer_results import (
     cut_rows,
     fill_voxels,
     fingerprints_of,
+    lies_nowhere,
     new_voxels,
     problem_with_output,
+    refer_to,
+    refer_to_nothing,
     remove_nodes,
     segment_names,
     with_display,
@@ -236,7 +239,7 @@ class SegmentationRun:
         part = self._look_at_nodes()
         whole = part_of(self._ct)
         fingerprint = yield from self._in_thread(voxels_fingerprint, whole.voxels)
-        whole_in_hu = self._roi is not None and (yield from self._in_thread(voxels_problem, whole.voxels)) is None
+        not_hu, cautions = yield from self._in_thread(_told_by_whole, whole, part)
         folder = self._client.private_folder()
         self._tidy.callback(remove_tree, folder)
         package = yield from self._in_thread(_read_package, Path(self._model))
@@ -247,7 +250,8 @@ class SegmentationRun:
             folder=str(folder),
             region=_region_in(part),
             whole=whole.grid,
-            whole_in_hu=whole_in_hu,
+            whole_not_hu=not_hu,
+            whole_cautions=cautions,
         )
         answer = yield from self._ask(request)
         self._on_progress(ADDING, 1.0, None)
@@ -318,7 +322,7 @@ class SegmentationRun:
         task = package.task
         box = yield from self._in_thread(box_of_labels, answer.labels)
         prints = yield from self._in_thread(fingerprints_of, answer.labels, box, part, task)
-        node = self._output or self._add_segmentation_node(part, answer)
+        node = self._output_node(part) or self._add_segmentation_node(part, answer)
         result = SceneResult(node)
         names = segment_names(node, task)
         run = SceneRun(
@@ -342,6 +346,7 @@ class SegmentationRun:
             yield from self._pause()
         for probability in answer.probabilities:
             yield from self._add_probability(result, part, probability, names)
+        self._check_still_fits(part)  # Again, as many steps may have passed.
         self._add_tables(result, part, answer, names)
         result.add_run(run, self._ct)
         return result
@@ -349,8 +354,22 @@ class SegmentationRun:
     def _notes(self, part: CtPart) -> list[str]:
         if self._roi is None or part.region == part.whole:
             return []
-        text = _("Only the region '{name}' of the CT was segmented: volumes, lesions and focus are of it alone.")
-        return [text.format(name=self._roi.GetName())]
+        # Without the region's name, which may tell who the patient is: notes go into the report.
+        return [_("Only a region of the CT was segmented: volumes, lesions and focus are of it alone.")]
+
+    def _output_node(self, part: CtPart) -> slicer.vtkMRMLSegmentationNode | None:
+        """The chosen segmentation. One as a script makes it gets what its segments are seen and edited with."""
+        node = self._output
+        if node is None:
+            return None
+        if node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+            _node, *display_nodes = with_display(node)
+            self._undo.callback(remove_nodes, display_nodes)
+        if lies_nowhere(node):
+            refer_to(node, self._ct, part)
+            self._undo.callback(refer_to_nothing, node)
+        return node
 
     def _add_segmentation_node(self, part: CtPart, answer: SegmentResult) -> slicer.vtkMRMLSegmentationNode:
         name = _("{ct} segmentation ({model})").format(ct=self._ct.GetName(), model=answer.model_name)
@@ -448,6 +467,19 @@ def _region_in(part: CtPart) -> Extent | None:
         return None
     k, j, i = box_within(part.region, part.extent)
     return i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1
+
+
+def _told_by_whole(whole: CtPart, part: CtPart) -> tuple[str | None, tuple[str, ...]]:
+    """What the values of a CT tell where some of its slices need not: why it does not look like HU, and cautions.
+
+    Nothing where the part is all of it: the worker looks at that.
+    """
+    if part.extent == whole.extent:
+        return None, ()
+    # Here, because the module must open without SciPy.
+    from .hounsfield_offset import offset_cautions
+
+    return voxels_problem(whole.voxels), tuple(offset_cautions(whole.voxels))
 
 
 def _read_package(folder: Path) -> ModelPackage:

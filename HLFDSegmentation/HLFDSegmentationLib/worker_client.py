@@ -163,8 +163,7 @@ class WorkerClient:
         self._told.clear()
 
     def _private(self) -> PrivateFolder:
-        if self._folder is not None and not self._folder.path.is_dir():
-            # Systems clean up their temporary folders, also while Slicer is open.
+        if self._folder is not None and not self._folder.is_kept():
             self._folder.remove()
             self._folder = PrivateFolder()
         if self._folder is None:

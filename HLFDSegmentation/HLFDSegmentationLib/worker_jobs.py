@@ -10,11 +10,12 @@ import SimpleITK as sitk
 import torch
 
 from .attention import Focus, LayerAttention
-from .ct_files import check_voxels
+from .ct_files import AIR_HU, check_voxels
 from .devices import available_devices, device_title, release_memory
-from .dicom_loaded import series_cautions_and_doubts
-from .errors import NotHUError
-from .hounsfield import hu_problem
+from .dicom_loaded import modality_problem, series_cautions_and_doubts
+from .errors import InputError, NotHUError
+from .hounsfield import voxels_problem
+from .hounsfield_offset import offset_cautions
 from .image_headers import untold_grid_cautions
 from .image_points import image_like
 from .inference import Segmentation, Segmenter
@@ -74,8 +75,8 @@ class Jobs:
 
     def _segment(self, request: SegmentRequest, tell: Tell) -> SegmentResult:
         tell(LOADING, 0)
-        ct = _read_ct(request.ct)
-        not_hu = None if request.whole_in_hu else hu_problem(ct)
+        ct = _read_ct(request)
+        not_hu = modality_problem(request.dicom_files) or _values_problem(request, ct)
         if not_hu and not request.allow_not_hu:
             raise NotHUError(not_hu)
         cautions, doubts = series_cautions_and_doubts(request.dicom_files)
@@ -105,7 +106,7 @@ class Jobs:
             measures=measures,
             maps=maps,
             probabilities=[Probability(label.name, raw) for label, (raw, _) in zip(labels, files)],
-            cautions=cautions + segmentation.cautions,
+            cautions=[*cautions, *_cautions_of_whole(request, ct, segmentation.cautions)],
             notes=doubts + segmentation.notes,
             not_hu=NOT_HU + not_hu if not_hu else None,
             device=segmentation.device,
@@ -142,10 +143,30 @@ def _part(region: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(region[axis], region[axis + 1] + 1) for axis in (4, 2, 0))
 
 
-def _read_ct(raw: RawImage) -> sitk.Image:
-    ct = read_raw(raw)
+def _is_some_slices(request: SegmentRequest) -> bool:
+    return request.ct.grid != request.whole
+
+
+def _read_ct(request: SegmentRequest) -> sitk.Image:
+    ct = read_raw(request.ct)
+    if _is_some_slices(request) and sitk.GetArrayViewFromImage(ct).max() <= AIR_HU:
+        raise InputError("The slices around the region hold nothing but air. Move the region.")
     check_voxels(ct, "The image")
     return ct
+
+
+def _values_problem(request: SegmentRequest, ct: sitk.Image) -> str | None:
+    if _is_some_slices(request):
+        return request.whole_not_hu
+    return voxels_problem(sitk.GetArrayViewFromImage(ct))
+
+
+def _cautions_of_whole(request: SegmentRequest, ct: sitk.Image, cautions: list[str]) -> list[str]:
+    """Cautions with what the values of the whole CT tell, where they do, in place of those of some of its slices."""
+    if not request.whole_cautions:
+        return cautions
+    of_slices = offset_cautions(sitk.GetArrayViewFromImage(ct))
+    return [*request.whole_cautions, *(caution for caution in cautions if caution not in of_slices)]
 
 
 def _write_maps(segmentation: Segmentation, slices: AxialSlices, folder: Path, tell: Tell) -> list[LayerMap]:

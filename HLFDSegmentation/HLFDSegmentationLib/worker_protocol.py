@@ -145,7 +145,9 @@ class SegmentRequest:
         region: the first and last voxel along x, y and z between which the CT is to be labeled; none: all of it. The
             network looks at the whole of its slices all the same.
         whole: where the CT lies that these slices are of; its own grid where they are all of it.
-        whole_in_hu: these are slices of a CT that looks like HU as a whole. They may show nothing whose values tell.
+        whole_not_hu: where these are some slices of a CT, why that CT does not look like HU; none where it does. Its
+            slices need not tell: they may show nothing that lies at a known value.
+        whole_cautions: in that case, what `offset_cautions` tells of that CT.
         dicom_files: that the CT was loaded from, if they are known; they tell what its voxels do not.
     """
 
@@ -159,7 +161,8 @@ class SegmentRequest:
     allow_not_hu: bool
     region: tuple[int, int, int, int, int, int] | None
     whole: Grid
-    whole_in_hu: bool
+    whole_not_hu: str | None
+    whole_cautions: tuple[str, ...]
     dicom_files: tuple[str, ...]
 
 
