@@ -180,7 +180,7 @@ The slices are split by patient; the numbers of patients above are those of the 
 - **Liver tumors were learned from marks that no radiologist made, and from painted lesions.** Cysts, vessels and
   partial volume are taken for tumors at times. That none is marked in a liver does not mean that there is none.
 - Kidney tumors were learned from few real slices, from painted tumors and from computed slices. Small ones are missed.
-- CT without contrast medium was learned from computed slices only.
+- CT without contrast medium was learned only from real slices that a program had changed.
 - Head, chest, pelvis and thighs were learned from computed slices. On real ones it may find organs that are not there.
 - Dice is measured on single slices that show the organ or a tumor, not on whole CTs.
 - Adults, contrast-enhanced CT for the most part; children, transplants and operated organs were not looked at.
@@ -443,8 +443,10 @@ def dice_of(cases: Sequence[CaseMetrics], label: str) -> dict[str, float | None]
     summary = summarize(cases)
     names = {"dice": label, WITH_TUMORS: with_tumors(label)}
     means = {metric: summary[name]["dice"] for metric, name in names.items() if name in summary}
-    dice = {metric: round(mean.mean, 3) if mean.n else None for metric, mean in means.items()}
-    return dice | {SLICES: max(mean.n for mean in means.values())}
+    most = max(mean.n for mean in means.values())
+    # One number of slices is told of all: a mean over fewer of them would seem to be over as many.
+    of_all = {metric: mean for metric, mean in means.items() if mean.n == most}
+    return {metric: round(mean.mean, 3) if mean.n else None for metric, mean in of_all.items()} | {SLICES: most}
 
 
 def origin_in_card(run: RunFolder, dice: dict[str, dict[str, float | None]], method: str) -> str:
