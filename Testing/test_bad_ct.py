@@ -587,12 +587,16 @@ def test_compressed_voxels_that_are_more_than_the_header_tells(tmp_path, capfd, 
         read_label(path)
 
 
-def test_compressed_voxels_in_several_streams_are_whole(tmp_path):
+@pytest.mark.parametrize("read_beyond", [0, 1, 2])
+def test_compressed_voxels_in_several_streams_are_whole(tmp_path, monkeypatch, read_beyond):
+    """Wherever in them the end of what is read at a time lies."""
     path = tmp_path / "ct.nrrd"
     sitk.WriteImage(volume(), str(path), useCompression=True)
     header = path.read_bytes().partition(b"\n\n")[0]
     voxels = sitk.GetArrayFromImage(volume()).tobytes()
-    path.write_bytes(header + b"\n\n" + gzip.compress(voxels[:700]) + gzip.compress(voxels[700:]))
+    first = gzip.compress(voxels[:700])
+    path.write_bytes(header + b"\n\n" + first + gzip.compress(voxels[700:]))
+    monkeypatch.setattr("HLFDSegmentationLib.text_headers.BLOCK_BYTES", len(first) + read_beyond)
     assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
 
 

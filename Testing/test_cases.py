@@ -182,6 +182,17 @@ def test_own_pairs_in_capital_letters(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "left", ["anna/CT/1.dcm", "anna/Label/x.png", ".cache/x.nii.gz", "__MACOSX/._ct.nii.gz", "notes/._x.nii.gz"]
+)
+def test_sources_beside_a_pair_and_what_systems_leave_are_no_cases(left, tmp_path):
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    (tmp_path / left).parent.mkdir()
+    (tmp_path / left).touch()
+    assert [(case.name, case.ct.name) for case in find_cases(tmp_path, ABDOMEN)] == [("anna", "ct.nii.gz")]
+
+
 @pytest.mark.parametrize("name", ["image.nii.gz", "ct.mhd", "CT.nhdr", "IM0001.DCM"])
 def test_images_beside_own_pairs_that_are_none_are_named(tmp_path, name):
     """They would be missing in the training without a word."""

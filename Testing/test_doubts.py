@@ -263,6 +263,14 @@ def test_an_organ_of_hu_that_none_has_is_told(organ, name, organ_hu, told):
     assert contrast_cautions(np.full(labels.shape, 500), labels, TASK, 0.1) == []  # too little of it to tell
 
 
+def test_a_few_voxels_of_fat_beside_a_large_tumor_do_not_condemn_a_ct():
+    labels = np.full((2, 10, 10), KIDNEY_TUMOR, np.uint8)
+    labels[0, 0, :3] = KIDNEY
+    assert contrast_cautions(np.where(labels == KIDNEY, 120, 45), labels, TASK, 1.0) == []
+    (caution,) = contrast_cautions(np.where(labels == KIDNEY, -100, 45), labels, TASK, 1.0)
+    assert "without contrast medium" in caution and "Do not rely" not in caution
+
+
 @pytest.mark.parametrize("hu", [-1000, 1500])
 def test_an_organ_of_hu_that_none_has_is_told_where_most_of_it_is_called_tumor(hu):
     labels = np.full((2, 10, 10), KIDNEY_TUMOR, np.uint8)

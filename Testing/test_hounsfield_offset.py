@@ -130,6 +130,8 @@ def test_a_ct_that_holds_the_models_window_is_not_told(phantom, kind):
         assert [window_cautions(padded, window) for window in WINDOWS] == [[], [], []]
     for limits in ((0, 250), (-200, 300), (-1024, 251)):
         assert window_cautions(phantom.clip(*limits).astype(kind), ABDOMEN) == []
+    for window in ((-1350.0, 150.0), (-1024.0, 250.0)):  # beginning below air, as windows of lungs do
+        assert window_cautions(phantom.clip(-1000, None), window) == []
     organ = phantom[6:14, 40:56, 20:40]  # neither air nor bone
     assert window_cautions(organ, (-2000.0, 3000.0)) == []
     assert window_cautions(np.zeros(SHAPE), ABDOMEN) == []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.doubts import model_cautions
 from HLFDSegmentationLib.model_package import read_package
@@ -19,6 +23,7 @@ from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.layouts import labels_of_pairs
 from HLFDTrainingLib.metrics import METRICS
+from HLFDTrainingLib.origins import Origins, origins_for
 from HLFDTrainingLib.packaging import package_run, stage_as_package
 from HLFDTrainingLib.run_folder import RunFolder
 
@@ -124,6 +129,16 @@ def test_patients_without_a_tumor_do_not_flatter_a_model_that_misses_tumors(with
     assert ("0.06 (1 patient)" in cautions) is bool(with_tumor)
 
 
+def test_a_label_that_no_validation_patient_shows_is_packaged_as_not_measured(run, tmp_path):
+    row = shutil.copytree(run, tmp_path / "run")
+    best = torch.load(row / "student" / "best.pt", weights_only=True)
+    best["patients"]["liver tumor"], best["dice"]["liver tumor"] = 0, None
+    torch.save(best, row / "student" / "best.pt")
+    package = read_package(package_run(RunFolder(row), tmp_path / "model", name="measured"))
+    assert package.metrics["liver tumor"] == {"validation_dice": None}
+    assert "0 patients" not in package.card and "validation dice not measured" in package.card
+
+
 def test_card_and_package_tell_all_methods_of_a_student_that_went_on(run, tmp_path):
     method = "hlfd, then labels alone"
     package = read_package(package_run(RunFolder(run), tmp_path / "model", name="went-on", method=method))
@@ -171,6 +186,38 @@ def test_a_student_that_went_on_from_a_package_names_its_data_license_and_method
         assert "is not known" in package.card
     told = package_run(RunFolder(first), tmp_path / "told", name="told", license="CC0-1.0", training_data=DATA[:0])
     assert read_package(told).license == "CC0-1.0"
+
+
+def test_a_training_that_goes_on_is_begun_without_torch_and_before_anything_is_written(run, kits, tmp_path):
+    """3D Slicer begins trainings, and would stand still while torch is imported."""
+    begin = (
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from HLFDTrainingLib.run_folder import RunFolder; from HLFDTrainingLib.run_start import start_run\n"
+        "earlier = RunFolder(Path(sys.argv[1])); plan = earlier.plan(); split = earlier.split(plan)\n"
+        "new = RunFolder(Path(sys.argv[2])); new.path.mkdir()\n"
+        "cases = [*split.train, *split.validation, *split.test]\n"
+        "start_run(new, replace(plan, student_weights=sys.argv[3]), cases, split)\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    for source, status in ((str(run), 0), (kits, 0), ("no-such-model", 1)):
+        new = tmp_path / f"from-{Path(source).name}"
+        done = subprocess.run([sys.executable, "-c", begin, run, new, source], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert new.is_dir() and bool(list(new.iterdir())) == (status == 0)
+
+
+def test_weights_that_are_no_package_and_those_of_a_student_alone_have_their_own_history(run, kits, tmp_path):
+    plan = RunFolder(run).plan()
+    kept = tmp_path / "kept" / "student"
+    kept.mkdir(parents=True)
+    shutil.copy(run / "student" / "best.pt", kept)
+    assert origins_for(replace(plan, student_weights=str(kept.parent))) == Origins()
+    teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
+    folder = train_more(run, tmp_path / "taught", *teacher, "--method", "kd", "--undistilled")
+    alone = origins_for(replace(plan, student_weights=str(folder / "undistilled" / "best.pt")))
+    assert alone == Origins([], ["none"])
+    taught = origins_for(replace(plan, student_weights=str(folder)))
+    assert [origin.name for origin in taught.packages] == ["kits"] and taught.methods[0]["name"] == "kd"
 
 
 def test_a_student_that_a_package_taught_names_it(run, kits, tmp_path):

@@ -155,6 +155,12 @@ def role(name: str, task: Task = ABDOMEN, terminology: str = "", beside: tuple[s
         ("Liver W/O Tumor", "liver"),
         ("tumor-free liver", "liver"),
         ("liver, not tumor", "liver"),
+        ("liver without any liver tumor", "liver"),
+        ("Liver lesion 2 (not biopsied)", None),
+        ("tumor, not liver", None),
+        ("kidney tumor sin.", None),
+        ("non-enhancing kidney tumor", None),
+        ("liver tumor new/main", "liver tumor"),
         ("liver w/ tumor", None),
         ("liver + tumor", None),
         ("liver tumor bed", None),
@@ -195,6 +201,12 @@ def test_what_may_be_a_tumor_must_be_said_and_what_is_without_one_need_not():
     errors = sentences(check_row(rows[0], rows, LIVER), "error")
     assert "'tumor bed'" in errors and "ohne" not in errors
     assert "'Leber ohne Tumor'" in sentences(check_row(rows[0], rows, LIVER), "warning")
+
+
+@pytest.mark.parametrize("name", ["Lesion 2 (not biopsied)", "tumor not sure", "tumor sin."])
+def test_a_tumor_of_which_something_else_is_denied_must_be_said(name):
+    rows = case_rows(*scene(segments=drawn("Liver", "Lesion A", name)), LIVER)
+    assert f"'{name}'" in sentences(check_row(rows[0], rows, LIVER), "error")
 
 
 def test_tumor_of_an_organ_that_the_task_does_not_have_is_none_of_its_labels():

@@ -717,22 +717,25 @@ def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_pre
     ended.wait()
     of_this_slicer = own.name.removeprefix(".preparing-").rpartition("-")[0]
     kinds = {
-        "crashed": f"{computer_name()}-{ended.pid}-0123abcd-1",
-        "number used again": f"{computer_name()}-{os.getpid()}-0123abcd-1",
-        "elsewhere": f"far-away-{ended.pid}-0123abcd-1",
+        "crashed": f"{computer_name()}-{ended.pid}-0123456789ab-1",
+        "number used again": f"{computer_name()}-{os.getpid()}-0123456789ab-1",
+        "crashed, of an earlier version": f"{computer_name()}-{ended.pid}-1700000000000000000",
+        "elsewhere": f"far-away-{ended.pid}-0123456789ab-1",
         "alive": f"{of_this_slicer}-1",
+        "alive, of an earlier version": f"{computer_name()}-{os.getpid()}-1700000000000000000",
         "other": "notes",
     }
     made = {kind: preparing.runs_folder / f".preparing-{name}" for kind, name in kinds.items()}
     for folder in made.values():
         folder.mkdir()
     remove_abandoned(preparing.runs_folder)
-    assert set(drafts(preparing)) == {own, made["elsewhere"], made["alive"], made["other"]}
+    kept = {own, made["alive"], made["alive, of an earlier version"], made["other"]}
+    assert set(drafts(preparing)) == {*kept, made["elsewhere"]}
     for folder in made.values():
         if folder.exists():
             os.utime(folder, (0, 0))
     remove_abandoned(preparing.runs_folder)
-    assert set(drafts(preparing)) == {own, made["alive"], made["other"]}
+    assert set(drafts(preparing)) == kept
     preparing.parameters.runsFolder = str(tmp_path)
     made["crashed"].mkdir()
     preparing.parameters.runsFolder = str(preparing.runs_folder)

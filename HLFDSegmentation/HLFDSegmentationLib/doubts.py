@@ -222,9 +222,11 @@ def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: 
 def _organ_hu_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
     voxels = class_voxels(labels, task)
     organs = [organ for organ in task.organs if organ.type in (LIVER, KIDNEY) and voxels[organ.value]]
-    # An organ of which nearly all was called tumor counts, too.
-    much = [organ for organ in organs if _with_tumors_ml(organ, voxels, task, voxel_ml) >= LITTLE_ML]
-    medians = [(organ.name, float(np.median(hu[labels == organ.value]))) for organ in much]
+    medians = [
+        (organ.name, float(np.median(hu[np.isin(labels, values)])))
+        for organ in organs
+        if (values := _values_to_judge(organ, voxels, task, voxel_ml))
+    ]
     low, high = ORGAN_HU
     if not (wrong := [f"{median:.0f} HU for {name}" for name, median in medians if not low <= median <= high]):
         return []
@@ -233,6 +235,13 @@ def _organ_hu_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml:
         "or something else was taken for it. Do not rely on anything of this result. Look at the outlines, and give "
         "the CT as the scanner stored it."
     ]
+
+
+def _values_to_judge(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: float) -> list[int]:
+    """An organ alone; with its tumors where nearly all of it was called tumor; nothing where even that is little."""
+    if voxels[organ.value] * voxel_ml >= LITTLE_ML:
+        return [organ.value]
+    return task.values_with_tumors(organ) if _with_tumors_ml(organ, voxels, task, voxel_ml) >= LITTLE_ML else []
 
 
 def _with_tumors_ml(organ: Label, voxels: np.ndarray, task: Task, voxel_ml: float) -> float:

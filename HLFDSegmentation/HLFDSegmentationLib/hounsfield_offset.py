@@ -58,15 +58,16 @@ def offset_cautions(voxels: np.ndarray) -> list[str]:
 def window_cautions(voxels: np.ndarray, window: tuple[float, float]) -> list[str]:
     """About values (Z, Y, X) that were cut to fewer HU than a window of a task, (lowest, highest), shows."""
     sample = sample_of(voxels)
-    (low, high), lowest, highest = window, float(sample.min()), float(sample.max())
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    low, high = max(window[0], AIR_HU), window[1]  # Nothing in a body has less than air.
     below = lowest > low + END_TOLERANCE_HU and _is_cut(sample - lowest)
     above = highest < high - END_TOLERANCE_HU and _is_cut(highest - sample)
     if lowest == highest or not (below or above):
         return []
     return [
-        f"The CT looks cut to {lowest:g} to {highest:g} HU, and the model distinguishes {low:g} to {high:g} HU: what "
-        "lies beyond looks the same to it, so that it may take one for another, and miss tumors. Give the CT as the "
-        "scanner stored it."
+        f"The CT looks cut to {lowest:g} to {highest:g} HU, and the model distinguishes {window[0]:g} to {window[1]:g} "
+        "HU: what lies beyond looks the same to it, so that it may take one for another, and miss tumors. Give the CT "
+        "as the scanner stored it."
     ]
 
 

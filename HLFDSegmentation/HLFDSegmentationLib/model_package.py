@@ -288,4 +288,4 @@ def _is_possible(name: str, value: float) -> bool:
     if "dice" in name:
         return 0 <= value <= 1
     counts = name.endswith(("patients", "slices"))
-    return not counts or (isinstance(value, int) and value >= 1)
+    return not counts or (isinstance(value, int) and value >= 0)

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
@@ -163,7 +163,7 @@ def _installed_version(name: str) -> Version | None:
 
     try:
         return Version(version(name))
-    except (PackageNotFoundError, TypeError, ValueError):
+    except (PackageNotFoundError, TypeError, ValueError, OSError):  # OSError: of importlib_metadata, once it is loaded
         return None
 
 
@@ -195,7 +195,7 @@ def _refuse_damaged(missing: Sequence[str]) -> None:
     folders = []
     for name in map(_name, missing):
         with suppress(PackageNotFoundError):
-            version(name)
+            distribution(name)
             if _installed_version(name) is None:
                 folders.append(str(Path(sysconfig.get_path("purelib"), f"{name}-*.dist-info")))
     if folders:

@@ -148,6 +148,8 @@ def _unpacked_bytes(file: BufferedIOBase) -> int | None:
             unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
         count += len(unpacker.decompress(packed))
         packed = unpacker.unused_data
+        if len(packed) == 1:  # of the two bytes by which the next stream is known
+            packed += file.read(BLOCK_BYTES)
     return count if unpacker.eof else None
 
 

@@ -16,7 +16,7 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.doubts import WIDEST_SLICES_MM
 from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
-from HLFDSegmentationLib.hounsfield_offset import offset_cautions, window_cautions
+from HLFDSegmentationLib.hounsfield_offset import AIR_HU, offset_cautions, window_cautions
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
@@ -207,7 +207,7 @@ def _check_window(case: str, window: tuple[float, float], ct: sitk.Image) -> Ite
 def _check_task_window(case: str, window: tuple[float, float], task: Task) -> Iterator[Finding]:
     """Whether a CT that was cut to the case's window still holds what the task's network distinguishes."""
     (low, high), (lowest, highest) = window, task.window
-    if lowest < low - WINDOW_TOLERANCE_HU or highest > high + WINDOW_TOLERANCE_HU:
+    if max(lowest, AIR_HU) < low - WINDOW_TOLERANCE_HU or highest > high + WINDOW_TOLERANCE_HU:
         problem = (
             f"The CT was cut to {low:g} to {high:g} HU, and the task's window is {lowest:g} to {highest:g} HU: air, "
             "fat or bone would have another gray value than in a whole CT."

@@ -114,7 +114,7 @@ def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> lis
 
 def _pair_files(folder: Path) -> list[Files]:
     found, halves, others = [], [], []
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for child in sorted(path for path in folder.iterdir() if path.is_dir() and _is_users(path)):
         ct, label = _image(child, "ct"), _image(child, "label")
         if ct and label:
             found.append(Files(child.name, ct, label))
@@ -131,14 +131,22 @@ def _pair_files(folder: Path) -> list[Files]:
 
 
 def _images(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(ALL_IMAGE_SUFFIXES))
+    images = (path for path in folder.iterdir() if path.name.lower().endswith(ALL_IMAGE_SUFFIXES) and _is_users(path))
+    return sorted(path.name for path in images)
+
+
+def _is_users(path: Path) -> bool:
+    """Not what systems and file managers leave."""
+    return not path.name.startswith((".", "__MACOSX"))
 
 
 def _image(folder: Path, stem: str) -> Path | None:
-    """The only image `stem.*` of a folder, or its DICOM folder `stem`, in capital letters or not."""
+    """The only image `stem.*` of a folder, or its DICOM folder `stem`; where there is none, one in capital letters."""
     files = {f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES}
-    found = [path for path in sorted(folder.iterdir()) if path.name.lower() == stem and path.is_dir()]
-    found += [path for path in sorted(folder.iterdir()) if path.name.lower() in files and path.is_file()]
+    listed = sorted(folder.iterdir())
+    alike = [path for path in listed if path.name.lower() == stem and path.is_dir()]
+    alike += [path for path in listed if path.name.lower() in files and path.is_file()]
+    found = [path for path in alike if path.name == path.name.lower()] or alike
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise CasesError(f"{folder} has more than one '{stem}': {names}. Leave one of them.")

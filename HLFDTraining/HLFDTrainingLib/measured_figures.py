@@ -22,14 +22,14 @@ def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | 
 
     `validation_dice` and `validation_patients`; where it was measured, also `test_patients`, a mean over the test cases
     for each of `METRICS`, as `test_dice`, and `test_dice_with_tumors` of an organ that has tumors in the task. Both are
-    of the cases whose annotation shows the label. Where none does, the test Dice is None, and there are no patients.
+    of the cases whose annotation shows the label. Where none does, Dice is None, and there are no patients.
     """
     best, tested = run.best(stage), _tested(run, stage)
     patients = best.get(PATIENTS, {})  # An older version did not count them.
     return {
         label: {
             "validation_dice": dice,
-            **({f"validation_{PATIENTS}": patients[label]} if label in patients else {}),
+            **({f"validation_{PATIENTS}": patients[label]} if patients.get(label) else {}),
             **tested.get(label, {}),
             **_whole(tested.get(with_tumors(label), {})),
         }

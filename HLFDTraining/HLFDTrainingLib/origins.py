@@ -38,11 +38,12 @@ class Origins:
 
     Attributes:
         packages: each once.
-        methods: by which its first weights had learned, in order.
+        methods: by which its first weights had learned, in order: what a package tells, or the "name" and "options" of
+            a run, which only a program with torch can write out.
     """
 
-    packages: Sequence[Origin] = ()
-    methods: Sequence[str] = field(default_factory=list)
+    packages: Sequence[Origin] = field(default_factory=list)
+    methods: Sequence[str | Mapping[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `origins_of` reads it back."""
@@ -75,16 +76,27 @@ def origins_for(plan: TrainingPlan) -> Origins:
     return Origins(list(once.values()), student.methods)
 
 
+def of_stage(origins: Origins, stage: str) -> Origins:
+    """What of a run's origins its teacher, student, or student without teacher ("undistilled") comes from."""
+    if stage == "teacher":
+        return Origins([origin for origin in origins.packages if origin.taught])
+    if stage == "undistilled":
+        return replace(origins, packages=[origin for origin in origins.packages if not origin.taught])
+    return origins
+
+
 def _of_weights(source: str | None, role: str) -> Origins:
     if not source:
         return Origins()
     if run := run_of_weights(source):
         stage = Path(source).absolute().parent.name if Path(source).suffix == ".pt" else role
-        known = origins_of(run)
+        known = of_stage(origins_of(run), stage)
         if stage == "teacher":
-            return Origins([origin for origin in known.packages if origin.taught])
-        return replace(known, methods=[*known.methods, run.plan().written_method])
-    if Path(source).suffix == ".pt":
+            return known
+        plan = run.plan()
+        own = {"name": plan.method, "options": plan.method_options} if stage == "student" else "none"
+        return replace(known, methods=[*known.methods, own])
+    if Path(source).suffix == ".pt" or (Path(source) / role / "best.pt").is_file():
         return Origins()
     package = find_package(source)
     return Origins([Origin(package.name, package.license, package.training_data, taught=False)], [package.method])

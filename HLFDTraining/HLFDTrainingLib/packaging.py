@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_
 from HLFDSegmentationLib.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.private_folder import PrivateFolder
 
+from .distillers import written
 from .measured_figures import measured_figures
-from .origins import Origins, origins_of
+from .origins import Origins, of_stage, origins_of
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 
@@ -72,9 +72,9 @@ def package_run(
     run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
     metrics = metrics or measured_figures(run, stage)
-    origins = _origins(run, stage)
+    origins = of_stage(origins_of(run), stage)
     network_name, run_method = _made(plan, stage)
-    method = method or _in_order([*origins.methods, run_method])
+    method = method or _in_order([*map(_written, origins.methods), run_method])
     title = title or f"{plan.task.title} ({network_name}, {method})"
     return write_package(
         destination,
@@ -103,14 +103,8 @@ def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
 
 
-def _origins(run: RunFolder, stage: str) -> Origins:
-    """Where a stage's network comes from. The teacher, and the student alone, are taught by none."""
-    known = origins_of(run)
-    if stage == "teacher":
-        return Origins([origin for origin in known.packages if origin.taught])
-    if stage == "undistilled":
-        return replace(known, packages=[origin for origin in known.packages if not origin.taught])
-    return known
+def _written(method: str | Mapping[str, Any]) -> str:
+    return method if isinstance(method, str) else written(method["name"], method["options"])
 
 
 def _in_order(methods: Sequence[str]) -> str:
@@ -166,7 +160,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str, method:
             "",
             f"- Network: {network_name}, {origin}.",
             *([WENT_ON] if went_on else []),
-            *_told_origins(_origins(run, stage)),
+            *_told_origins(of_stage(origins_of(run), stage)),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
             f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",

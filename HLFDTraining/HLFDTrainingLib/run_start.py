@@ -35,11 +35,13 @@ def start_run(
         raise TrainingError(
             f"{run.path} holds a training run already. Go on with it by --resume, or choose another folder."
         )
+    # Before anything is written: where weights are gone, no folder is begun.
+    sources = [plan.student_weights, plan.teacher_weights]
+    met, met_by_ct, origins = parts_met(sources), patients_met_by_ct(sources), origins_for(plan)
     write_cases_json(cases, run.path / "cases.json")
     run.write("split.json", split.to_dict())
     run.write("software.json", software_versions())
-    sources = [plan.student_weights, plan.teacher_weights]
-    run.write(EARLIER, parts_met(sources))
-    run.write(ORIGINS, origins_for(plan).to_dict())
-    run.write(FINGERPRINTS, {"earlier": patients_met_by_ct(sources), "files": dict(files or {})})
+    run.write(EARLIER, met)
+    run.write(ORIGINS, origins.to_dict())
+    run.write(FINGERPRINTS, {"earlier": met_by_ct, "files": dict(files or {})})
     run.write_plan(plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from HLFDSegmentationLib.tasks import KIDNEY, LIVER, Label, Task
@@ -45,6 +46,9 @@ TUMOR_WORDS = words_in(
 )
 CYST_WORDS = words_in("cyst cysts")
 ABSENCE_WORDS = words_in("without no non not free minus excluding excl except healthy normal ohne sans sin senza")
+SKIPPED_WORDS = words_in("a an the any left right")
+"""They may stand between a word of absence and the tumor, as do the organs' names: "liver without any liver tumor"."""
+
 TOGETHER_WORDS = words_in("with and incl including plus w")
 SIGNS = {"w/o": "without", "w/": "with", "+": "plus", "&": "and"}
 """What stands for a word in names."""
@@ -115,7 +119,8 @@ def guess_roles(segments: Sequence[SceneSegment], task: Task) -> dict[str, str |
 def looks_like_tumor(segment: SceneSegment) -> bool:
     """Whether codes or name speak of a tumor, in whatever organ."""
     words = _words(segment.name)
-    return _Codes(segment.terminology).type in TUMOR_TYPES or (bool(words & TUMOR_WORDS) and not words & ABSENCE_WORDS)
+    named = bool(words & TUMOR_WORDS) and not _denies_tumor(segment.name)
+    return _Codes(segment.terminology).type in TUMOR_TYPES or named
 
 
 def _label(clue: _Clue, shown: frozenset[str], task: Task) -> str | None:
@@ -180,17 +185,32 @@ def _on_side(organs: Sequence[Label], side: str | None) -> frozenset[str]:
 
 def _words(name: str) -> set[str]:
     """The words of a name, lowercase; "LiverTumor", "liver_tumor" and "livertumor" have the same."""
+    return set(_words_in_order(name))
+
+
+def _words_in_order(name: str) -> list[str]:
     for sign, word in SIGNS.items():
-        name = re.sub(re.escape(sign), f" {word} ", name, flags=re.IGNORECASE)
-    found = {word.lower() for word in re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)}
-    return set().union(*(_parts(word) for word in found)) if found else set()
+        # "new/old" is none.
+        name = re.sub(rf"(?<![^\W\d_]){re.escape(sign)}", f" {word} ", name, flags=re.IGNORECASE)
+    found = re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)
+    return [part for word in found for part in _parts(word.lower())]
 
 
-def _parts(word: str) -> set[str]:
+def _parts(word: str) -> list[str]:
     for length in range(3, len(word) - 2):
         if word[:length] in KNOWN_WORDS and word[length:] in KNOWN_WORDS:
-            return {word[:length], word[length:]}
-    return {word}
+            return [word[:length], word[length:]]
+    return [word]
+
+
+def _denies_tumor(name: str) -> bool:
+    """Whether a name says that there is no tumor, or cyst, in what it names: "liver without tumor", "tumor-free"."""
+    skipped = SKIPPED_WORDS.union(*ORGAN_WORDS.values()) - TUMOR_WORDS
+    listed = [word for word in _words_in_order(name) if word not in skipped]
+    here = TUMOR_WORDS | CYST_WORDS
+    return any(
+        (one in ABSENCE_WORDS and other in here) or (one in here and other == "free") for one, other in pairwise(listed)
+    )
 
 
 def _side(name: str) -> str | None:
@@ -205,7 +225,7 @@ def _clue_of_name(name: str, task: Task) -> _Clue:
         return _Clue("other")
     tumor, cyst = bool(words & TUMOR_WORDS), bool(words & CYST_WORDS)
     if (tumor or cyst) and words & ABSENCE_WORDS:
-        return _Clue("organ", organs) if organs else _Clue("other")
+        return _Clue("organ", organs) if organs and _denies_tumor(name) else _Clue("other")
     if (tumor and cyst) or ((tumor or cyst) and organs and words & TOGETHER_WORDS):
         return _Clue("other")
     if tumor and _unknown(words, task):

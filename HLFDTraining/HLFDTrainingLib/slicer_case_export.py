@@ -138,8 +138,8 @@ class Drawing:
 
     Attributes:
         voxels: of the CT, [k, j, i].
-        voxel_to_lps: (4, 4), from its voxels to mm in LPS. A rigid parent transform counts: it may be what turns the
-            patient upright, and the network learns from slices that are axial in the patient.
+        voxel_to_lps: (4, 4), from its voxels to mm in LPS. A parent transform counts, but for what it stretches: it may
+            be what turns the patient upright, and the network learns from slices that are axial in the patient.
         extent: its voxels.
         voxel_to_own: from its voxels to its own coordinates, without its parent transform.
         layers: labelmaps.

@@ -43,6 +43,7 @@ from .split import PARTS, Split
 
 DRAFT_PREFIX = ".preparing-"
 OLD_SECONDS = 86400
+MARK_LETTERS = 12
 MEASURED = "measured"
 
 Measured = Mapping[str, Any]
@@ -353,22 +354,24 @@ def remove_abandoned(runs_folder: Path) -> None:
 
 def _is_abandoned(draft: Path) -> bool:
     """Its process has ended. Of another computer, whose processes are not known here: it is old."""
-    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+)-(\d+)-([0-9a-f]+)-\d+", draft.name)
+    # Without the mark: of an earlier version.
+    named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+?)-(\d+)(?:-([0-9a-f]{{{MARK_LETTERS}}}))?-\d+", draft.name)
     if named and named[1] == computer_name():
-        return named[3] != _start_mark(int(named[2]))
+        mark = _start_mark(int(named[2]))
+        return named[3] != mark if named[3] else not mark
     return bool(named) and time.time() - draft.stat().st_mtime > OLD_SECONDS
 
 
 def _start_mark(pid: int) -> str:
     """Tells a process from a later one of the same number, in a name; "" where there is none now."""
     start = start_of(pid)
-    return sha256(start.encode()).hexdigest()[:12] if start else ""
+    return sha256(start.encode()).hexdigest()[:MARK_LETTERS] if start else ""
 
 
 def _new_draft(runs_folder: Path) -> Path:
     """A hidden folder beside the trainings."""
-    owner = f"{computer_name()}-{os.getpid()}-{_start_mark(os.getpid())}"
-    draft = runs_folder / f"{DRAFT_PREFIX}{owner}-{time.time_ns()}"
+    owner = [computer_name(), str(os.getpid()), _start_mark(os.getpid()), str(time.time_ns())]
+    draft = runs_folder / (DRAFT_PREFIX + "-".join(filter(None, owner)))
     try:
         draft.mkdir(parents=True)
     except OSError as error:
