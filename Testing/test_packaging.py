@@ -215,9 +215,15 @@ def test_weights_that_are_no_package_and_those_of_a_student_alone_have_their_own
     teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
     folder = train_more(run, tmp_path / "taught", *teacher, "--method", "kd", "--undistilled")
     alone = origins_for(replace(plan, student_weights=str(folder / "undistilled" / "best.pt")))
-    assert alone == Origins([], ["none"])
+    assert alone == Origins(methods=["none"])
     taught = origins_for(replace(plan, student_weights=str(folder)))
-    assert [origin.name for origin in taught.packages] == ["kits"] and taught.methods[0]["name"] == "kd"
+    assert [origin.name for origin in taught.first_weights] == ["kits"] and taught.methods[0]["name"] == "kd"
+    # What taught the student before is in all that goes on from it, and did not teach a later teacher.
+    assert [origin.name for origin in taught.of("undistilled")] == ["kits"] and taught.of("teacher") == []
+    teacher = origins_for(replace(plan, method="kd", teacher_weights=str(folder)))
+    assert [(origin.name, origin.taught) for origin in teacher.of("student")] == [("kits", True)]
+    assert [(origin.name, origin.taught) for origin in teacher.of("teacher")] == [("kits", False)]
+    assert teacher.of("undistilled") == [] == teacher.methods
 
 
 def test_a_student_that_a_package_taught_names_it(run, kits, tmp_path):

@@ -161,6 +161,35 @@ def role(name: str, task: Task = ABDOMEN, terminology: str = "", beside: tuple[s
         ("kidney tumor sin.", None),
         ("non-enhancing kidney tumor", None),
         ("liver tumor new/main", "liver tumor"),
+        ("renal cell carcinoma", "kidney tumor"),
+        ("papillary RCC", "kidney tumor"),
+        ("HCC nodule", "liver tumor"),
+        ("largest HCC", "liver tumor"),
+        ("HCC biopsy proven", "liver tumor"),
+        ("kidney tumor upper pole", "kidney tumor"),
+        ("liver_wo_tumor", "liver"),
+        ("liver wo HCC", "liver"),
+        ("normal liver", "liver"),
+        ("liver parenchyma", "liver"),
+        ("healthy kidney tissue", "kidney"),
+        ("liver tumor, no cyst", None),
+        ("RCC no mets", None),
+        ("liver lesion (not cyst)", None),
+        ("Lesion 2 (not HCC)", None),
+        ("HCC free margin", None),
+        ("liver - tumor", None),
+        ("liver+tumor", None),
+        ("liver und Tumor", None),
+        ("renal oncocytoma", None),
+        ("kidney AML", None),
+        ("hepatic adenoma", None),
+        ("liver Metastase", None),
+        ("liver nodule", None),
+        ("no liver", None),
+        ("outside liver", None),
+        ("liver bounding box", None),
+        ("liver ROI", None),
+        ("kidney stone", None),
         ("liver w/ tumor", None),
         ("liver + tumor", None),
         ("liver tumor bed", None),
@@ -203,7 +232,10 @@ def test_what_may_be_a_tumor_must_be_said_and_what_is_without_one_need_not():
     assert "'Leber ohne Tumor'" in sentences(check_row(rows[0], rows, LIVER), "warning")
 
 
-@pytest.mark.parametrize("name", ["Lesion 2 (not biopsied)", "tumor not sure", "tumor sin."])
+@pytest.mark.parametrize(
+    "name",
+    ["Lesion 2 (not biopsied)", "Lesion 2 (not HCC)", "tumor not sure", "tumor sin.", "liver oncocytoma", "liver AML"],
+)
 def test_a_tumor_of_which_something_else_is_denied_must_be_said(name):
     rows = case_rows(*scene(segments=drawn("Liver", "Lesion A", name)), LIVER)
     assert f"'{name}'" in sentences(check_row(rows[0], rows, LIVER), "error")

@@ -273,9 +273,13 @@ class SceneResult:
 
     def _own_segments(self) -> list[tuple[str, slicer.vtkSegment]]:
         """ID and segment of each that a run of this node made. Others may carry the tags of another segmentation."""
-        runs = range(1, len(self.runs) + 1)
-        made = {key for number in runs for key in self.segments_of_run(number).values()}
-        return [(key, each) for key, each in segments_by_id(self.node) if key in made]
+        runs = self._run_tags()
+        own: dict[tuple[str, str], tuple[str, slicer.vtkSegment]] = {}
+        for key, each in segments_by_id(self.node):
+            run, label = tag(each, RUN_TAG), tag(each, LABEL_TAG)
+            if run in runs:
+                own.setdefault((run, label), (key, each))  # The first one: a user may have copied it.
+        return list(own.values())
 
     def _run_tags(self) -> list[str]:
         """What the segments of each run have as `RUN_TAG`."""

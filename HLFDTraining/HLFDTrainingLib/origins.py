@@ -15,15 +15,18 @@ from .run_folder import RunFolder
 
 ORIGINS = "origins.json"
 
+Method = str | Mapping[str, Any]
+"""What a package tells, or the "name" and "options" of a run, which only a program with torch can write out."""
+
 
 @dataclass(frozen=True)
 class Origin:
-    """A package whose weights a student began with, or was taught by.
+    """A package whose weights a network began with, or was taught by.
 
     Attributes:
         name: of the package.
         license, training_data: see `ModelPackage`.
-        taught: whether it was, or taught, the student's teacher.
+        taught: whether it was, or taught, a teacher of the network.
     """
 
     name: str
@@ -34,16 +37,24 @@ class Origin:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where a run's student comes from.
+    """Where a run's networks come from.
 
     Attributes:
-        packages: each once.
-        methods: by which its first weights had learned, in order: what a package tells, or the "name" and "options" of
-            a run, which only a program with torch can write out.
+        first_weights: packages that the student's first weights come from.
+        teacher: packages that the teacher comes from.
+        methods: by which the student's first weights had learned, in order.
     """
 
-    packages: Sequence[Origin] = field(default_factory=list)
-    methods: Sequence[str | Mapping[str, Any]] = field(default_factory=list)
+    first_weights: Sequence[Origin] = field(default_factory=list)
+    teacher: Sequence[Origin] = field(default_factory=list)
+    methods: Sequence[Method] = field(default_factory=list)
+
+    def of(self, stage: str) -> list[Origin]:
+        """The packages that the network of a stage comes from, each once; "undistilled" has no teacher."""
+        if stage == "teacher":
+            return list(self.teacher)
+        taught = [] if stage == "undistilled" else [replace(origin, taught=True) for origin in self.teacher]
+        return list({(origin.name, origin.taught): origin for origin in (*self.first_weights, *taught)}.values())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `origins_of` reads it back."""
@@ -51,52 +62,41 @@ class Origins:
 
 
 def origins_of(run: RunFolder) -> Origins:
-    """Where a run's student comes from; nothing is known of runs that an older version began.
+    """Where a run's networks come from; nothing is known of runs that an older version began.
 
     Raises:
         TrainingError: the file is damaged.
     """
     if not (run.path / ORIGINS).is_file():
         return Origins()
-    kept: Mapping[str, Any] = run.read(ORIGINS)
-    return Origins([Origin(**origin) for origin in kept["packages"]], kept["methods"])
+    kept = run.read(ORIGINS)
+    first_weights, teacher = ([Origin(**origin) for origin in kept[name]] for name in ("first_weights", "teacher"))
+    return Origins(first_weights, teacher, kept["methods"])
 
 
 def origins_for(plan: TrainingPlan) -> Origins:
-    """Where the student of a planned run will come from.
+    """Where the networks of a planned run will come from.
 
     Raises:
         PackageError: the plan's weights are of a package that cannot be read.
         TrainingError: the folder of an earlier run is damaged.
     """
-    student = _of_weights(plan.student_weights, "student")
-    teacher = _of_weights(plan.teacher_weights if plan.method != "none" else None, "teacher")
-    taught = [replace(origin, taught=True) for origin in teacher.packages]
-    once = {(origin.name, origin.taught): origin for origin in (*student.packages, *taught)}
-    return Origins(list(once.values()), student.methods)
+    first_weights, methods = _of_weights(plan.student_weights, "student")
+    teacher, _ = _of_weights(plan.teacher_weights if plan.method != "none" else None, "teacher")
+    return Origins(first_weights, teacher, methods)
 
 
-def of_stage(origins: Origins, stage: str) -> Origins:
-    """What of a run's origins its teacher, student, or student without teacher ("undistilled") comes from."""
-    if stage == "teacher":
-        return Origins([origin for origin in origins.packages if origin.taught])
-    if stage == "undistilled":
-        return replace(origins, packages=[origin for origin in origins.packages if not origin.taught])
-    return origins
-
-
-def _of_weights(source: str | None, role: str) -> Origins:
+def _of_weights(source: str | None, role: str) -> tuple[list[Origin], list[Method]]:
+    """The packages that weights come from, and the methods by which they have learned."""
     if not source:
-        return Origins()
+        return [], []
+    is_file = Path(source).suffix == ".pt"
     if run := run_of_weights(source):
-        stage = Path(source).absolute().parent.name if Path(source).suffix == ".pt" else role
-        known = of_stage(origins_of(run), stage)
-        if stage == "teacher":
-            return known
-        plan = run.plan()
-        own = {"name": plan.method, "options": plan.method_options} if stage == "student" else "none"
-        return replace(known, methods=[*known.methods, own])
-    if Path(source).suffix == ".pt" or (Path(source) / role / "best.pt").is_file():
-        return Origins()
+        stage = Path(source).absolute().parent.name if is_file else role
+        known, plan = origins_of(run), run.plan()
+        own: Method = {"name": plan.method, "options": plan.method_options} if stage == "student" else "none"
+        return known.of(stage), [] if stage == "teacher" else [*known.methods, own]
+    if is_file or (Path(source) / role / "best.pt").is_file():
+        return [], []
     package = find_package(source)
-    return Origins([Origin(package.name, package.license, package.training_data, taught=False)], [package.method])
+    return [Origin(package.name, package.license, package.training_data, taught=False)], [package.method]

@@ -16,7 +16,7 @@ from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .distillers import written
 from .measured_figures import measured_figures
-from .origins import Origins, of_stage, origins_of
+from .origins import Method, Origin, origins_of
 from .plan import TrainingPlan
 from .run_folder import RunFolder
 
@@ -72,9 +72,10 @@ def package_run(
     run.result()  # which a run has when it is finished
     patients = len({case.patient for case in run.split(plan).train})
     metrics = metrics or measured_figures(run, stage)
-    origins = of_stage(origins_of(run), stage)
+    known = origins_of(run)
+    origins = known.of(stage)
     network_name, run_method = _made(plan, stage)
-    method = method or _in_order([*map(_written, origins.methods), run_method])
+    method = method or _in_order([*map(_written, [] if stage == "teacher" else known.methods), run_method])
     title = title or f"{plan.task.title} ({network_name}, {method})"
     return write_package(
         destination,
@@ -103,7 +104,7 @@ def _made(plan: TrainingPlan, stage: str) -> tuple[str, str]:
     return (plan.teacher if stage == "teacher" else plan.student, plan.written_method if stage == "student" else "none")
 
 
-def _written(method: str | Mapping[str, Any]) -> str:
+def _written(method: Method) -> str:
     return method if isinstance(method, str) else written(method["name"], method["options"])
 
 
@@ -115,21 +116,21 @@ def _in_order(methods: Sequence[str]) -> str:
     return ", then ".join(told)
 
 
-def _license(origins: Origins) -> str:
-    theirs = [f"{origin.license} of {origin.name}" for origin in origins.packages]
+def _license(origins: Sequence[Origin]) -> str:
+    theirs = [f"{origin.license} of {origin.name}" for origin in origins]
     return f"not stated (it comes from: {', '.join(theirs)})" if theirs else "not stated"
 
 
-def _data_before(origins: Origins) -> list[dict[str, Any]]:
+def _data_before(origins: Sequence[Origin]) -> list[dict[str, Any]]:
     """What the packages had learned from that a network comes from, each data set once."""
-    data = {json.dumps(item, sort_keys=True): item for origin in origins.packages for item in origin.training_data}
+    data = {json.dumps(item, sort_keys=True): item for origin in origins for item in origin.training_data}
     return list(data.values())
 
 
-def _told_origins(origins: Origins) -> list[str]:
+def _told_origins(origins: Sequence[Origin]) -> list[str]:
     lines = [
         f"- {'Taught by' if origin.taught else 'It went on from'} the model {origin.name} (license {origin.license})."
-        for origin in origins.packages
+        for origin in origins
     ]
     return [*lines, MET_BEFORE] if lines else []
 
@@ -160,7 +161,7 @@ def model_card(run: RunFolder, title: str, metrics: Metrics, stage: str, method:
             "",
             f"- Network: {network_name}, {origin}.",
             *([WENT_ON] if went_on else []),
-            *_told_origins(of_stage(origins_of(run), stage)),
+            *_told_origins(origins_of(run).of(stage)),
             f"- Input: axial slices of CT, {plan.task.spacing:g} mm pixels, window {low:g} to {high:g} HU.",
             f"- Cases, split by patient: {counts}.",
             f"- {epochs} epochs, seed {plan.seed}; epoch {best['epoch']} was the best by the {best['chosen_by']}.",

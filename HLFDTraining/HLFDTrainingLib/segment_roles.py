@@ -45,19 +45,38 @@ TUMOR_WORDS = words_in(
     "met mets hcc rcc ccrcc hepatocellular"
 )
 CYST_WORDS = words_in("cyst cysts")
-ABSENCE_WORDS = words_in("without no non not free minus excluding excl except healthy normal ohne sans sin senza")
+LESION_WORDS = TUMOR_WORDS | CYST_WORDS
+PERHAPS_TUMOR = words_in("nodule nodules aml ccc crlm sol ca tu herd herde läsion läsionen metastase metastasen")
+"""Beside those that end as "oncocytoma", "Karzinom" and "nephroblastome" do. Not guessed, but to be asked about."""
+
+ABSENCE_WORDS = words_in("without wo no non not free minus excluding excl except outside ohne sans sin senza")
 SKIPPED_WORDS = words_in("a an the any left right")
 """They may stand between a word of absence and the tumor, as do the organs' names: "liver without any liver tumor"."""
 
-TOGETHER_WORDS = words_in("with and incl including plus w")
-SIGNS = {"w/o": "without", "w/": "with", "+": "plus", "&": "and"}
-"""What stands for a word in names."""
+TOGETHER_WORDS = words_in("with and incl including plus w und u et y dash")
+SIGNS = {
+    r"(?<![^\W\d_])w/o": "without",  # "new/old" is none
+    r"(?<![^\W\d_])w/": "with",
+    r"\+": "plus",
+    "&": "and",
+    r"\s-\s|−": "dash",
+}
+"""What stands for a word in names. A dash may mean without, or nothing."""
 
 BESIDE_TUMOR = words_in(
-    "left right small large big main benign malignant primary secondary target index new recurrent residual colorectal "
-    "segment segments seg lobe arterial venous phase label mask annotation contour manual final reader"
+    "left right small large largest big main dominant all multiple one two three four benign malignant primary "
+    "secondary target index new recurrent residual colorectal clear cell papillary chromophobe solid exophytic "
+    "endophytic hypodense hyperdense enhancing segment segments seg lobe couinaud caudate dome pole upper lower ant "
+    "anterior post posterior lateral medial central peripheral links rechts arterial venous phase baseline confirmed "
+    "proven biopsy lirads label mask roi volume annotation contour manual corrected final reader "
+    "jan feb mar apr may jun jul aug sep oct nov dec"
 )
 """Words that leave a tumor what it is. Others, as in "tumor bed" or "tumor margin", may make something else of it."""
+
+BESIDE_ORGAN = BESIDE_TUMOR - {"roi"} | words_in(
+    "both whole total entire parenchyma tissue normal healthy cortex native transplant remnant copy auto segmentation"
+)
+"""Words that leave an organ what it is."""
 
 SHORT = 2
 """Letters of words that leave a tumor what it is, too: "lesion A", "HCC IV", "tumor 5 mm"."""
@@ -67,7 +86,9 @@ OTHER_WORDS = words_in(
     "lung lungs pulmonary spleen splenic pancreas pancreatic bone bones brain colon bowel stomach bladder gallbladder "
     "prostate breast lymph node nodes body skin background thrombus stent"
 )
-KNOWN_WORDS = frozenset().union(*ORGAN_WORDS.values(), TUMOR_WORDS, CYST_WORDS)
+KNOWN_WORDS = frozenset().union(*ORGAN_WORDS.values(), LESION_WORDS)
+PLAIN_ORGAN_WORDS = frozenset().union(*ORGAN_WORDS.values()) - TUMOR_WORDS
+"""Those that speak of no tumor as well, as "hcc" does."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +139,11 @@ def guess_roles(segments: Sequence[SceneSegment], task: Task) -> dict[str, str |
 
 def looks_like_tumor(segment: SceneSegment) -> bool:
     """Whether codes or name speak of a tumor, in whatever organ."""
-    words = _words(segment.name)
-    named = bool(words & TUMOR_WORDS) and not _denies_tumor(segment.name)
+    listed = _words_in_order(segment.name)
+    denied = _denied(listed)
+    named = any(
+        word in TUMOR_WORDS or _is_perhaps_tumor(word) for place, word in enumerate(listed) if place not in denied
+    )
     return _Codes(segment.terminology).type in TUMOR_TYPES or named
 
 
@@ -190,8 +214,7 @@ def _words(name: str) -> set[str]:
 
 def _words_in_order(name: str) -> list[str]:
     for sign, word in SIGNS.items():
-        # "new/old" is none.
-        name = re.sub(rf"(?<![^\W\d_]){re.escape(sign)}", f" {word} ", name, flags=re.IGNORECASE)
+        name = re.sub(sign, f" {word} ", name, flags=re.IGNORECASE)
     found = re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", name)
     return [part for word in found for part in _parts(word.lower())]
 
@@ -203,14 +226,20 @@ def _parts(word: str) -> list[str]:
     return [word]
 
 
-def _denies_tumor(name: str) -> bool:
-    """Whether a name says that there is no tumor, or cyst, in what it names: "liver without tumor", "tumor-free"."""
-    skipped = SKIPPED_WORDS.union(*ORGAN_WORDS.values()) - TUMOR_WORDS
-    listed = [word for word in _words_in_order(name) if word not in skipped]
-    here = TUMOR_WORDS | CYST_WORDS
-    return any(
-        (one in ABSENCE_WORDS and other in here) or (one in here and other == "free") for one, other in pairwise(listed)
-    )
+def _denied(listed: Sequence[str]) -> set[int]:
+    """Where the words of tumors and cysts stand that a name denies: "liver without tumor", "tumor-free liver"."""
+    said = [place for place, word in enumerate(listed) if word not in SKIPPED_WORDS | PLAIN_ORGAN_WORDS]
+    after_absence = {
+        place for before, place in pairwise(said) if listed[before] in ABSENCE_WORDS and listed[place] in LESION_WORDS
+    }
+    before_free = {
+        place
+        for place, word in enumerate(listed)
+        if word in LESION_WORDS
+        and listed[place + 1 : place + 2] == ["free"]
+        and PLAIN_ORGAN_WORDS.issuperset(listed[place + 2 : place + 3])
+    }
+    return after_absence | before_free
 
 
 def _side(name: str) -> str | None:
@@ -219,28 +248,44 @@ def _side(name: str) -> str | None:
 
 
 def _clue_of_name(name: str, task: Task) -> _Clue:
-    words = _words(name)
-    organs = _on_side([organ for organ in task.organs if _named(organ, words)], _side(name))
+    listed = _words_in_order(name)
+    words = set(listed)
+    organs = _organs_named(words, name, task)
     if _names_another(words, task):
         return _Clue("other")
+    if words & ABSENCE_WORDS:
+        return _clue_of_denial(listed, name, task)
     tumor, cyst = bool(words & TUMOR_WORDS), bool(words & CYST_WORDS)
-    if (tumor or cyst) and words & ABSENCE_WORDS:
-        return _Clue("organ", organs) if organs and _denies_tumor(name) else _Clue("other")
     if (tumor and cyst) or ((tumor or cyst) and organs and words & TOGETHER_WORDS):
         return _Clue("other")
-    if tumor and _unknown(words, task):
-        return _Clue("other")
+    perhaps = {word for word in words if _is_perhaps_tumor(word)}
     if tumor:
-        return _Clue("tumor", organs)
+        return _Clue("other") if _unknown(words - perhaps, BESIDE_TUMOR, task) else _Clue("tumor", organs)
     if organs:
-        return _Clue("organ", organs)
+        return _Clue("other") if perhaps or _unknown(words, BESIDE_ORGAN, task) else _Clue("organ", organs)
     return _Clue(None)
 
 
-def _unknown(words: set[str], task: Task) -> set[str]:
-    """The words that may make something else of a tumor."""
-    known = set().union(KNOWN_WORDS, BESIDE_TUMOR, *(_words(label.name) for label in task.labels))
+def _clue_of_denial(listed: Sequence[str], name: str, task: Task) -> _Clue:
+    """Of a name that denies something: the organ, where it denies all tumors and cysts that it speaks of."""
+    denied = _denied(listed)
+    spoken_of = {place for place, word in enumerate(listed) if word in LESION_WORDS}
+    organs = _organs_named(set(listed) - TUMOR_WORDS, name, task)
+    return _Clue("organ", organs) if organs and denied and denied == spoken_of else _Clue("other")
+
+
+def _organs_named(words: set[str], name: str, task: Task) -> frozenset[str]:
+    return _on_side([organ for organ in task.organs if _named(organ, words)], _side(name))
+
+
+def _unknown(words: set[str], harmless: frozenset[str], task: Task) -> set[str]:
+    """The words that may make something else of a tumor, or of an organ."""
+    known = set().union(KNOWN_WORDS, harmless, *(_words(label.name) for label in task.labels))
     return {word for word in words - known if len(word) > SHORT and not re.fullmatch("[ivx]+", word)}
+
+
+def _is_perhaps_tumor(word: str) -> bool:
+    return word in PERHAPS_TUMOR or bool(re.fullmatch(r"\w{3,}(om|oma|omas|omata|ome|omes|omen)", word))
 
 
 def _named(organ: Label, words: set[str]) -> bool:
