@@ -29,7 +29,9 @@ class ModuleWindow:
 
     @property
     def message(self) -> str:
-        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
+        from HLFDSegmentationLib.slicer_message import BREAK
+
+        return self.ui.messageLabel.text.replace(BREAK, "") if self.ui.messageLabel.visible else ""
 
     @property
     def status(self) -> str:

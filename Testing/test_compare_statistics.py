@@ -282,6 +282,17 @@ def test_learning_curve_ends_where_a_fold_ends():
     assert len(line.get("points").split()) == 2
 
 
+def test_lines_are_told_apart_by_color_or_dashes():
+    methods = ["none", "hlfd", *(f"hlfd:beta={number}" for number in range(1, 14))]
+    learning = {Row(method, "mobilenetv2-unet", 0): {1: [0.2], 2: [0.4]} for method in methods}
+    (chart,) = learning_charts(learning)
+    looks = [(one.get("stroke"), one.get("stroke-dasharray")) for one in chart.iter() if one.tag == "polyline"]
+    assert len(set(looks)) == len(looks) == len(methods)
+    # On a dark page the gray ones have another color, by their class.
+    assert {one.get("class") for one in chart.iter() if one.get("stroke") == "#57606a"} == {"base"}
+    assert {one.get("class") for one in chart.iter() if one.get("stroke") == "#d8dee4"} == {"grid"}
+
+
 def test_focus_of_early_layers_can_be_told_apart_beside_that_of_the_last():
     focus = {"none": {"encoder1": 1.0, "decoder2": 40.0}, "hlfd": {"encoder1": 2.0, "decoder2": 40.0}}
     records = [

@@ -21,6 +21,7 @@ from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.report import LISTED_LESIONS, RESEARCH_ONLY, write_report
 from HLFDSegmentationLib.report_attention import HOW_TO_READ, MAPS_GONE, NO_POSITIVE_ATTENTION, TOO_SMALL
 from HLFDSegmentationLib.report_figures import AxialPictures
+from HLFDSegmentationLib.report_style import STYLE
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -582,3 +583,9 @@ def test_a_diameter_is_shown_in_the_slice_in_which_it_was_measured(tmp_path):
     page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
     assert abs(widest - middle) > SPACING[2] / 2
     assert any(text.startswith(f"S {widest:.1f} mm, longest diameter") for text in page.texts)
+
+
+def test_no_column_of_a_table_is_left_out_on_paper():
+    """Where it can be scrolled on the screen."""
+    printed = STYLE.partition("@media print")[2]
+    assert ".scroll { overflow: visible; }" in printed and "tbody td { white-space: normal; }" in printed

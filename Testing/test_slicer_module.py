@@ -765,6 +765,24 @@ def test_going_to_the_maximum_and_to_the_lesions(reviewed):
     assert "lesion 2" in panel.ui.readingGroup.title
 
 
+def test_a_message_with_a_long_path_does_not_widen_the_panel(panel):
+    path = "\\".join(
+        ["C:", "Users", "Administrator", "Documents", "patient_0123_abdomen_portal_venous_phase_1mm_recon.nii.gz"]
+    )
+    top = panel.module.widgetRepresentation()
+    narrow = top.minimumSizeHint.width()
+    panel.widget.showProblem(f"{path} cannot be read.")
+    panel.slicer.app.processEvents()
+    assert top.minimumSizeHint.width() <= max(narrow, 450)
+    assert panel.message == f"{path} cannot be read."
+
+
+def test_the_title_of_a_reading_shows_each_sign_of_a_name(reviewed):
+    reviewed.widget.reviewPanel._readings._segment = "uterus & ovary"
+    reviewed.widget.reviewPanel._readings._show_reading()
+    assert "uterus && ovary" in reviewed.ui.readingGroup.title  # which Qt shows as one
+
+
 def click_on(view, row: int, column: int = 0) -> None:
     """A click on a row of a list or a table."""
     from slicer_shell.pyside import QtCore, QtGui, QtWidgets
@@ -775,6 +793,15 @@ def click_on(view, row: int, column: int = 0) -> None:
         left, none = QtCore.Qt.LeftButton, QtCore.Qt.NoModifier
         event = QtGui.QMouseEvent(kind, place, viewport.mapToGlobal(place), left, left, none)
         QtWidgets.QApplication.sendEvent(viewport, event)
+
+
+def press_enter(view, row: int, column: int) -> None:
+    from slicer_shell.pyside import QtCore, QtGui, QtWidgets
+
+    view.setCurrentIndex(view.model().index(row, column))
+    for kind in (QtCore.QEvent.KeyPress, QtCore.QEvent.KeyRelease):
+        event = QtGui.QKeyEvent(kind, QtCore.Qt.Key_Return, QtCore.Qt.NoModifier)
+        QtWidgets.QApplication.sendEvent(view, event)
 
 
 def test_a_lesion_is_gone_to_again_by_another_click(reviewed, monkeypatch):
@@ -800,6 +827,8 @@ def test_a_click_in_the_table_goes_to_lesion_and_segment(reviewed):
     for row, slices in ((1, [4]), (2, [2]), (0, [1, 2, 3, 4])):
         click_on(panel.ui.measuresTable, row, 2)
         assert any(red_offset(panel.slicer) == pytest.approx(k * SPACING_MM[2]) for k in slices)
+    press_enter(panel.ui.measuresTable, 1, 2)
+    assert red_offset(panel.slicer) == pytest.approx(4 * SPACING_MM[2])
 
 
 def test_where_an_organs_lesions_are_is_told(quick):
@@ -1171,6 +1200,7 @@ def test_each_label_is_of_a_control_for_keyboard_and_screen_reader(panel):
     assert panel.ui.layerTitleLabel.text == "&Layer:" and panel.ui.layerTitleLabel.buddy() is panel.ui.layerSlider
     named = panel.ui.measuresTable, panel.ui.lesionList, panel.ui.commentLineEdit, panel.ui.progressBar
     assert all(widget.accessibleName for widget in named)
+    assert panel.ui.mosaicLabel.accessibleName and panel.ui.tumorThresholdSlider.accessibleName
 
 
 def test_what_is_told_can_be_copied(panel):

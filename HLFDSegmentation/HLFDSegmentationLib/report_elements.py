@@ -10,8 +10,8 @@ from .report_style import STYLE
 from .tasks import Label
 
 
-def add_head(html: Element, title: str) -> None:
-    """The head of a page that fetches nothing."""
+def add_head(html: Element, title: str) -> Element:
+    """The head of a page that fetches nothing, with the style that all pages have."""
     head = SubElement(html, "head")
     SubElement(head, "meta", charset="utf-8")
     SubElement(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
@@ -23,6 +23,7 @@ def add_head(html: Element, title: str) -> None:
     SubElement(head, "meta", policy)
     add_text(head, "title", title)
     add_text(head, "style", STYLE)
+    return head
 
 
 def add_section(page: Element, title: str) -> Element:

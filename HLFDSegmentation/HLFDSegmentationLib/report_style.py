@@ -58,6 +58,7 @@ img { display: block; width: 100%; height: auto; border-radius: 4px; background:
 svg { display: block; width: 100%; height: auto; margin-top: 4px; }
 svg text { fill: var(--text); font-size: 12.5px; }
 .grid { stroke: var(--line); }
+.base { stroke: var(--quiet); } circle.base { fill: var(--quiet); stroke: none; }
 .chance { stroke: var(--quiet); stroke-dasharray: 4 3; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 0; }
 dt { grid-column: 1; color: var(--quiet); }
@@ -68,5 +69,12 @@ dd { grid-column: 2; margin: 0; overflow-wrap: anywhere; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { max-width: none; padding: 0; } body { font-size: 11pt; }
   h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
+  .scroll { overflow: visible; } table { font-size: 9pt; } thead th { font-size: 8pt; } th, td { padding: 3px 5px; }
+  tbody th, tbody td { white-space: normal; }
   .pictures { grid-template-columns: repeat(2, 1fr); } .layers { grid-template-columns: repeat(3, 1fr); } }
 """
+
+WIDE_STYLE = """
+@media print { @page { size: landscape; margin: 10mm; } table, thead th { font-size: 6pt; } th, td { padding: 2px; } }
+"""
+"""For pages whose tables have many columns: no column is left out on paper."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .slicer_later import later
 from .slicer_status_bar import tell
+
+BREAK = "\N{ZERO WIDTH SPACE}"
+LONGEST_WORD = 30
+"""Letters of a word that fits into a narrow panel."""
 
 
 def show_message(label: Any, sentence: str, *, is_news: bool = False) -> None:
@@ -18,7 +23,7 @@ def show_message(label: Any, sentence: str, *, is_news: bool = False) -> None:
         sentence: what happened.
         is_news: nothing went wrong: the panel stays scrolled where it is. A problem is brought into view.
     """
-    label.setText(sentence)
+    label.setText(breakable(sentence))
     label.setVisible(bool(sentence))
     if not sentence:
         return
@@ -26,6 +31,12 @@ def show_message(label: Any, sentence: str, *, is_news: bool = False) -> None:
     if label.visible and not is_news:
         # It has its place only when the panel is laid out anew.
         later(lambda: _bring_into_view(label), owner=label)
+
+
+def breakable(sentence: str) -> str:
+    """A sentence whose long paths may be broken where a label wraps: it would widen the whole panel otherwise."""
+    long_word = rf"\S{{{LONGEST_WORD},}}"
+    return re.sub(long_word, lambda word: re.sub(r"([\\/_-])", rf"\1{BREAK}", word[0]), sentence)
 
 
 def _bring_into_view(label: Any) -> None:

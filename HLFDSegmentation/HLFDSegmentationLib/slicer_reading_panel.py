@@ -108,7 +108,7 @@ class ReadingPanel:
         self.ui.commentLineEdit.setText(reading.comment if reading else "")
         subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
         title = _("{heading}: {layer}, {subject}").format(heading=self._heading, layer=self._layer, subject=subject)
-        self.ui.readingGroup.setTitle(title)
+        self.ui.readingGroup.setTitle(title.replace("&", "&&"))  # One would mark a key.
 
     def _on_row(self, row: int) -> None:
         self._show_reading()

@@ -31,6 +31,7 @@ class ResultPanel:
         self._looked = Changes()
         ui.measuresTable.verticalHeader().hide()
         ui.measuresTable.connect("clicked(QModelIndex)", self._on_cell)
+        ui.measuresTable.connect("activated(QModelIndex)", self._on_cell)  # by Enter
         for selector in (ui.resultSelector, ui.compareSelector):
             selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)

@@ -159,6 +159,7 @@ class ReviewPanel(VTKObservationMixin):
         for widget in (combo, slider, self.ui.colorMapComboBox):
             widget.blockSignals(False)
         self.ui.layerLabel.setText(_layer_text(result, segment, layer))
+        self.ui.layerSlider.setAccessibleDescription(self.ui.layerLabel.text)  # Its value alone is a number.
 
     def _on_segment(self, index: int) -> None:
         if self._parameters and index >= 0:

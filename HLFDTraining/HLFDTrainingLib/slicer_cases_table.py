@@ -151,6 +151,8 @@ class ChoiceCells:
         combo = self._combos.get((index, column)) or self._make(index, column)
         combo.fill([*choices] if known else [(None, otherwise or _("Choose...")), *choices])
         combo.show(chosen if known else None)
+        row_and_column = self._table.item(index, 0), self._table.horizontalHeaderItem(column)
+        combo.combo.setAccessibleName(", ".join(item.text() for item in row_and_column if item is not None))
 
     def remove(self, index: int, column: int) -> None:
         """Takes the choice out of a cell; nothing happens where there is none."""

@@ -12,8 +12,9 @@ import qt
 from HLFDSegmentationLib.slicer_pictures import pixmap_of
 from slicer.i18n import tr as _
 
-SIDE = 200
-"""Pixels that a side may be wide; a smaller slice is enlarged by a whole number, a larger one is scaled down."""
+SIDE = 170
+"""Pixels that a side may be wide: both do not widen the panel. A smaller slice is enlarged by a whole number, a larger
+one is scaled down."""
 
 GAP = 6
 FILLED = 0.35

@@ -20,10 +20,14 @@ from .summary import TableRow
 
 WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 760, 22, 290, 80, 30, 240
 TEXT, QUIET = "#1b1f24", "#57606a"
-COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#4d9221")
-"""Told apart by color-blind readers as far as so many can be (the first six are Okabe and Ito's)."""
+GRID = "#d8dee4"
+GRAYS = {GRID: "grid", QUIET: "base"}
+FIRST_COLOR = "#d55e00"
+OTHER_COLORS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""All of Okabe and Ito, which color-blind readers tell apart."""
 
-DASHES = "5 3"
+DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
+"""Of lines, where there are more than colors: a pattern for each round of colors."""
 
 Charts = list[Element]
 
@@ -35,7 +39,7 @@ class Series:
     name: str
     points: Sequence[tuple[float, float]]
     color: str
-    dashed: bool = False
+    dashes: str = ""
 
 
 def dice_charts(table: Sequence[TableRow]) -> Charts:
@@ -116,11 +120,12 @@ def _mean_by_epoch(rows: Sequence[Mapping[int, Sequence[float]]]) -> list[tuple[
 
 
 def _series(method: str, methods: Sequence[str], points: Iterable[tuple[float, float]]) -> Series:
-    return Series(method, list(points), _color(method, methods), dashed=_number(method, methods) >= len(COLORS))
+    round_of_colors = max(0, _number(method, methods) - 1) // len(OTHER_COLORS)
+    return Series(method, list(points), _color(method, methods), DASHES[round_of_colors % len(DASHES)])
 
 
 def _number(method: str, methods: Sequence[str]) -> int:
-    """HLFD is the first, so that it has the same color in every chart."""
+    """HLFD, or else the first method, is 0: it has a color that no other has."""
     return sorted(filter(_is_taught, methods), key=lambda one: one != "hlfd").index(method) if _is_taught(method) else 0
 
 
@@ -129,7 +134,10 @@ def _is_taught(method: str) -> bool:
 
 
 def _color(method: str, methods: Sequence[str]) -> str:
-    return COLORS[_number(method, methods) % len(COLORS)] if _is_taught(method) else QUIET
+    if not _is_taught(method):
+        return QUIET
+    number = _number(method, methods)
+    return OTHER_COLORS[(number - 1) % len(OTHER_COLORS)] if number else FIRST_COLOR
 
 
 def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
@@ -141,7 +149,7 @@ def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
     chart = _chart(title, bottom + ROW + 6)
     for tick in ticks:
         x = _place(tick, ticks, LEFT, WIDTH - RIGHT)
-        _line(chart, x, TOP, x, bottom, "#d8dee4")
+        _line(chart, x, TOP, x, bottom, GRID)
         _text(chart, f"{tick:g}", x, bottom + ROW / 2, "middle", QUIET)
     methods = list(dict.fromkeys(row.method for row in rows))
     for number, (row, found) in enumerate(zip(rows, spreads)):
@@ -169,7 +177,7 @@ def _line_chart(
     chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
     for tick in ticks:
         y = _place(tick, ticks, bottom, TOP)
-        _line(chart, left, y, right, y, "#d8dee4")
+        _line(chart, left, y, right, y, GRID)
         _text(chart, _power_text(tick) if powers_of_two else f"{tick:g}", left - 6, y, "end", QUIET)
     places = [x for x, _ in x_ticks]
     for x, name in x_ticks:
@@ -181,7 +189,7 @@ def _line_chart(
             at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in run]
             _polyline(chart, at, one)
         y = TOP + ROW * (number + 0.5)
-        _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashed=one.dashed)
+        _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashes=one.dashes)
         _text(chart, one.name, right + 40, y, "start")
     return chart
 
@@ -190,8 +198,9 @@ def _polyline(chart: Element, at: Sequence[tuple[float, float]], one: Series) ->
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     line = SubElement(chart, "polyline", points=path, fill="none", stroke=one.color)
     line.set("stroke-width", "1.8")
-    if one.dashed:
-        line.set("stroke-dasharray", DASHES)
+    _set_class(line, one.color)
+    if one.dashes:
+        line.set("stroke-dasharray", one.dashes)
     if len(one.points) < 20:
         for x, y in at:
             _dot(chart, x, y, 2.2, one.color)
@@ -227,17 +236,25 @@ def _chart(title: str, height: float) -> Element:
 
 
 def _line(
-    chart: Element, x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, dashed: bool = False
+    chart: Element, x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, dashes: str = ""
 ) -> None:
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     line = SubElement(chart, "line", {name: f"{value:.1f}" for name, value in ends.items()}, stroke=color)
     line.set("stroke-width", f"{width:g}")
-    if dashed:
-        line.set("stroke-dasharray", DASHES)
+    _set_class(line, color)
+    if dashes:
+        line.set("stroke-dasharray", dashes)
 
 
 def _dot(chart: Element, x: float, y: float, radius: float, color: str) -> None:
-    SubElement(chart, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:g}", fill=color)
+    dot = SubElement(chart, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:g}", fill=color)
+    _set_class(dot, color)
+
+
+def _set_class(element: Element, color: str) -> None:
+    """By which the page, which may be dark, has its own gray for the grid and for what others are compared with."""
+    if color in GRAYS:
+        element.set("class", GRAYS[color])
 
 
 def _text(chart: Element, text: str, x: float, y: float, anchor: str, color: str = TEXT, size: int = 12) -> Element:

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from HLFDSegmentationLib.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
+from HLFDSegmentationLib.report_style import WIDE_STYLE
 from HLFDSegmentationLib.safe_files import replacing
 
 from .charts import Charts
@@ -42,7 +43,7 @@ def write_page(
         OutputError: the file cannot be written.
     """
     html = Element("html", lang="en")
-    add_head(html, TITLE)
+    add_text(add_head(html, TITLE), "style", WIDE_STYLE)
     page = SubElement(SubElement(html, "body"), "main")
     add_text(page, "h1", TITLE)
     add_text(page, "p", about)
