@@ -26,7 +26,7 @@ FIRST_COLOR = "#d55e00"
 OTHER_COLORS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """All of Okabe and Ito, which color-blind readers tell apart."""
 
-DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
+DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3", "12 4")
 """Of lines, where there are more than colors: a pattern for each round of colors."""
 
 Charts = list[Element]
@@ -209,7 +209,7 @@ def _polyline(chart: Element, at: Sequence[tuple[float, float]], one: Series) ->
 def _power_text(power: float) -> str:
     """The ratio at a tick. All that are smaller than the smallest one that is drawn, also 0, lie there."""
     smallest = power_of(0)
-    return f"{2**power:g}" if power > smallest else f"≤ {2**smallest:g}"
+    return f"{2**power:g}" if power > smallest else f"≤ {2**smallest:.2g}"
 
 
 def _ticks(low: float, high: float, finest: float = 0) -> list[float]:
