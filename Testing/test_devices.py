@@ -13,6 +13,7 @@ from HLFDSegmentationLib.devices import (
     device_title,
     is_card_fault,
     is_out_of_memory,
+    memory_format,
 )
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.inference import Segmenter
@@ -115,3 +116,9 @@ def test_too_little_memory_is_known_in_all_its_words(told):
 )
 def test_a_failed_card_is_told_from_other_errors(error, fault):
     assert is_card_fault(error) == fault
+
+
+def test_networks_on_an_apple_gpu_keep_the_usual_order_in_memory():
+    """PyTorch's gradients are wrong in the other one there."""
+    assert memory_format(torch.device("mps")) == torch.contiguous_format
+    assert memory_format(torch.device("cpu")) == memory_format(torch.device("cuda:1")) == torch.channels_last

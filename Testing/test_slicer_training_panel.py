@@ -461,7 +461,7 @@ def test_preview_shows_truth_and_prediction(panel, tmp_path):
     panel.panel.set_folder(tmp_path)
     picture = panel.ui.previewLabel.pixmap
     picture = picture() if callable(picture) else picture
-    assert (picture.width(), picture.height()) == (2 * 192 + 6, 192)
+    assert (picture.width(), picture.height()) == (2 * 128 + 6, 128)
 
 
 def test_picture_has_the_labels_in_their_colors():
@@ -471,8 +471,8 @@ def test_picture_has_the_labels_in_their_colors():
     truth = np.zeros_like(image)
     truth[20:30, 20:30] = 2
     picture = picture_of(Preview(image, truth, image), {2: (0, 200, 0)})
-    left, right = picture[:, :192], picture[:, 198:]
-    assert tuple(left[3 * 20, 3 * 20]) == (0, 200, 0) and tuple(left[3 * 25, 3 * 25]) == (0, 70, 0)
+    left, right = picture[:, :128], picture[:, 134:]
+    assert tuple(left[2 * 20, 2 * 20]) == (0, 200, 0) and tuple(left[2 * 25, 2 * 25]) == (0, 70, 0)
     assert not right.any()
 
 

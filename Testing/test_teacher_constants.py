@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib import constant_store
 from HLFDTrainingLib.cases import find_cases
@@ -189,6 +189,19 @@ def test_a_full_disk_keeps_no_more_constants_and_changes_no_bit_of_the_student(
     assert len(written) == 3
     [told] = [record.getMessage() for record in caplog.records if record.name.startswith("HLFD")]
     assert "Free some space" in told and str(tmp_path / "constants") in told
+
+
+def test_a_file_that_takes_all_its_space_at_once_is_not_made_where_too_little_is_left(tmp_path, monkeypatch):
+    """As on Windows."""
+    monkeypatch.setattr(constant_store, "KEPT_FREE", 1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5000))
+    value = torch.zeros(100)
+    ConstantStore(tmp_path / "sparse", rows=50).write("value", 0, 1, value)
+    monkeypatch.setattr(constant_store.sys, "platform", "win32")
+    with pytest.raises(OutputError):
+        ConstantStore(tmp_path / "whole", rows=50).write("value", 0, 1, value)
+    assert not list((tmp_path / "whole").iterdir())
+    ConstantStore(tmp_path / "few", rows=5).write("value", 0, 1, value)
 
 
 def test_constants_are_kept_only_where_slices_come_back(cases_folder, tmp_path):

@@ -223,6 +223,28 @@ def test_a_damaged_checkpoint_is_named_and_deleting_it_helps(damage, cases_folde
     assert folder.finished
 
 
+@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+def test_a_checkpoint_that_somebody_has_open_is_not_called_damaged(name, cases_folder, tmp_path, capsys, monkeypatch):
+    """As a scanner or a backup has it on Windows: whoever deletes it loses days."""
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    file = folder.stage("student") / name
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=(folder.stage("student") / "last.pt").is_file).run()
+    real = Path.open
+
+    def refuse(path, *arguments, **named):
+        if path == file:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **named)
+
+    for waits in ("HLFDTrainingLib.stage.LONG_WAITS", "HLFDTrainingLib.weights_files.WAITS"):
+        monkeypatch.setattr(waits, ())
+    monkeypatch.setattr(Path, "open", refuse)
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+    told = capsys.readouterr().err
+    assert f"{file} cannot be opened now: Permission denied" in told and "elete" not in told
+
+
 def remove(path: Path) -> None:
     path.unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import platform
@@ -21,11 +22,12 @@ import pytest
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, ended_by_system
-from HLFDTrainingLib.process_identity import _start_by_ps, computer_name, start_of
+from HLFDTrainingLib.process_files import ProcessFiles
+from HLFDTrainingLib.process_identity import UNSEEN, _start_by_ps, computer_name, start_of
 from HLFDTrainingLib.run_lock import RunLock, training_in
 from HLFDTrainingLib.run_state import state_of
 from HLFDTrainingLib.training_process import TrainingProcess
-from HLFDTrainingLib.training_watch import Orders, Watch
+from HLFDTrainingLib.training_watch import Log, Orders, Watch
 from training_runs import take_away
 
 WAIT = 300
@@ -382,6 +384,36 @@ def test_a_process_is_known_by_its_start_until_it_is_reaped():
     wait_until(lambda: start_of(process.pid) is None)  # a zombie by now
     process.wait()
     assert start_of(process.pid) is None
+
+
+def test_a_lock_of_another_users_process_on_windows_is_left(tmp_path, monkeypatch):
+    """Which may be alive, and cannot be asked for its start."""
+    dead_holder(tmp_path)
+    monkeypatch.setattr("HLFDTrainingLib.process_identity.start_of", lambda pid: UNSEEN)
+    assert state_of(tmp_path).name == "running"
+    with pytest.raises(TrainingError):
+        RunLock(tmp_path).take()
+
+
+@pytest.mark.parametrize(
+    ("status", "platform", "told"),
+    [
+        (0xC0000005, "win32", "ended by a fault in a program library (0xc0000005)"),
+        (1, "win32", "was interrupted"),
+        (1, "linux", "ended unexpectedly: status 1"),
+        (-11, "linux", "ended by a fault in a program library (SIGSEGV)"),
+    ],
+)
+def test_an_end_without_a_word_is_told_by_its_status(status, platform, told, tmp_path, monkeypatch):
+    files = ProcessFiles(tmp_path)
+    files.folder.mkdir(parents=True)
+    log = Log(files)
+    log.follow(io.BytesIO(b'{"event": "epoch", "stage": "student", "epoch": 3}\n'))
+    end = {"status": status, "message": log.error, "last_line": log.last, "stop_asked": False}
+    files.end.write_text(json.dumps(end))
+    monkeypatch.setattr("HLFDTrainingLib.run_state.sys.platform", platform)
+    state = state_of(tmp_path)
+    assert state.name == "crashed" and told in state.sentence and "event" not in state.sentence
 
 
 @pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from .devices import is_out_of_memory, release_memory
+from .devices import is_out_of_memory, memory_format, release_memory
 from .errors import HLFDError, MemoryShortError
 from .networks.network import SegmentationNetwork
 
@@ -50,11 +50,11 @@ class NetworkRunner:
     def _use(self, device: torch.device) -> None:
         self.device = device
         # torch's hints do not know of a module's memory format.
-        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
 
     def to_device(self, images: np.ndarray) -> torch.Tensor:
         """Slices (n, 1, H, W) where the network runs."""
-        return torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
+        return torch.from_numpy(images).to(self.device, memory_format=memory_format(self.device))
 
     def logits(self, images: np.ndarray) -> torch.Tensor:
         """Logits float32 of slices (n, 1, H, W) in [0, 1].

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -59,9 +60,9 @@ class ConstantStore:
                 rows = self._make(name, array)
             rows.write(row, source, array)
 
-    def _check_space(self) -> None:
+    def _check_space(self, needed: int = 0) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self.folder).free < KEPT_FREE:
+        if shutil.disk_usage(self.folder).free - needed < KEPT_FREE:
             raise OSError(errno.ENOSPC, "The disk is nearly full", str(self.folder))
 
     def _path(self, name: str) -> Path:
@@ -80,6 +81,8 @@ class ConstantStore:
 
     def _make(self, name: str, value: np.ndarray) -> _Rows:
         """Rows for values like this one, in the place of a file that is of no use."""
+        if sys.platform == "win32":  # where the file takes the space of all its rows at once
+            self._check_space(self.rows * _row_type(value).itemsize)
         path = self._path(name)
         aside = make_aside(self.folder)
         part = aside / path.name

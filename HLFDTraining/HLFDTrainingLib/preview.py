@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from HLFDSegmentationLib.attention import most_likely
+from HLFDSegmentationLib.devices import memory_format
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
 from torch import nn
@@ -39,7 +40,7 @@ def write_preview(path: Path, network: nn.Module, slices: SliceDataset, number: 
         OutputError: the file cannot be written.
     """
     image, target = slices[(0, number)]
-    prediction = most_likely(network(image.to(device, memory_format=torch.channels_last)))
+    prediction = most_likely(network(image.to(device, memory_format=memory_format(device))))
     with replacing(path) as part, writing(path):
         np.savez_compressed(
             part,

@@ -27,6 +27,18 @@ def _name_of_mac() -> str:
     return ""
 
 
+UNSEEN = "of another user"
+"""The start of a process of another user on Windows, which cannot be asked for it."""
+
+ACCESS_DENIED = 5
+"""Of Windows' errors."""
+
+
+def is_running(pid: int, start: str) -> bool:
+    """Whether the process of this number and start is running, or may be: another user's is taken to be."""
+    return start_of(pid) in (start, UNSEEN)
+
+
 def start_of(pid: int) -> str | None:
     """When a process was started, as text that no later process of the same number has; none when it has ended."""
     if sys.platform == "linux":
@@ -57,12 +69,12 @@ def _start_by_ps(pid: int) -> str | None:
 
 
 def _start_on_windows(pid: int) -> str | None:
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
     kernel.OpenProcess.restype = ctypes.c_void_p
     query_limited_information = 0x1000
     handle = kernel.OpenProcess(query_limited_information, False, pid)
     if not handle:
-        return None
+        return UNSEEN if ctypes.get_last_error() == ACCESS_DENIED else None  # type: ignore[attr-defined]
     times = [ctypes.c_uint64() for _ in range(4)]
     try:
         kernel.GetProcessTimes(ctypes.c_void_p(handle), *map(ctypes.byref, times))

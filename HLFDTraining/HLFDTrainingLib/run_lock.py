@@ -17,7 +17,7 @@ from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.safe_files import unlink_waiting, waiting, write_json
 
 from .process_files import ProcessFiles, read_object, there
-from .process_identity import computer_name, start_of
+from .process_identity import computer_name, is_running, start_of
 
 if sys.platform == "win32":
     import msvcrt
@@ -53,7 +53,7 @@ class Holder:
     @property
     def alive(self) -> bool:
         """Whether one of its processes is running. On another computer, they are taken to be."""
-        return self.elsewhere or any(start_of(pid) == start for pid, start in self.processes)
+        return self.elsewhere or any(is_running(pid, start) for pid, start in self.processes)
 
 
 class RunLock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,12 @@ STOPPED_STATUS = 130
 STOPPED = "Training was stopped. Continue it when you like."
 INTERRUPTED = "The training was interrupted: its program was ended, or the computer went down."
 ENDED_FROM_OUTSIDE = {"SIGTERM", "SIGHUP", "SIGINT", "SIGPIPE"}
+
+
+ENDED_BY_USER_ON_WINDOWS = 1
+"""What the Task Manager gives to what it ends."""
+
+FIRST_FAULT_ON_WINDOWS = 0xC0000000
 
 
 class RunState(NamedTuple):
@@ -55,6 +62,8 @@ def _state_at(end: dict[str, Any], files: ProcessFiles) -> RunState:
         return RunState("crashed", message)
     if status == 0:
         return _crash(files, "The training ended without a result. The log holds more.")
+    if sys.platform == "win32" and status == ENDED_BY_USER_ON_WINDOWS and not last_line:
+        return _crash(files, INTERRUPTED)
     ended_by = _signal_name(status)
     if ended_by == "SIGKILL":
         return _crash(
@@ -98,9 +107,14 @@ def _crash(files: ProcessFiles, reason: str) -> RunState:
 
 
 def _signal_name(status: int | None) -> str:
-    """The signal that ended a process; none for one that ended by itself. Shells and launchers add 128 to it."""
+    """The signal, or Windows' fault, that ended a process; none for one that ended by itself.
+
+    Shells and launchers add 128 to a signal.
+    """
     if status is None or 0 <= status <= 128:
         return ""
+    if status >= FIRST_FAULT_ON_WINDOWS:
+        return hex(status)
     try:
         return signal.Signals(-status if status < 0 else status - 128).name
     except ValueError:

@@ -31,7 +31,7 @@ from .case_files import unchanged
 from .cases import find_cases
 from .plan import TrainingPlan
 from .process_files import ProcessFiles, there
-from .process_identity import computer_name, start_of
+from .process_identity import UNSEEN, computer_name, start_of
 from .run_events import event_of
 from .run_folder import RunFolder
 from .run_start import start_run
@@ -357,20 +357,19 @@ def _is_abandoned(draft: Path) -> bool:
     # Without the mark: of an earlier version.
     named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+?)-(\d+)(?:-([0-9a-f]{{{MARK_LETTERS}}}))?-\d+", draft.name)
     if named and named[1] == computer_name():
-        mark = _start_mark(int(named[2]))
-        return named[3] != mark if named[3] else not mark
+        start = start_of(int(named[2]))
+        return start is None or bool(start != UNSEEN and named[3] and named[3] != _mark_of(start))
     return bool(named) and time.time() - draft.stat().st_mtime > OLD_SECONDS
 
 
-def _start_mark(pid: int) -> str:
-    """Tells a process from a later one of the same number, in a name; "" where there is none now."""
-    start = start_of(pid)
+def _mark_of(start: str | None) -> str:
+    """Tells a process, by its start, from a later one of the same number, in a name; "" where that is not known."""
     return sha256(start.encode()).hexdigest()[:MARK_LETTERS] if start else ""
 
 
 def _new_draft(runs_folder: Path) -> Path:
     """A hidden folder beside the trainings."""
-    owner = [computer_name(), str(os.getpid()), _start_mark(os.getpid()), str(time.time_ns())]
+    owner = [computer_name(), str(os.getpid()), _mark_of(start_of(os.getpid())), str(time.time_ns())]
     draft = runs_folder / (DRAFT_PREFIX + "-".join(filter(None, owner)))
     try:
         draft.mkdir(parents=True)

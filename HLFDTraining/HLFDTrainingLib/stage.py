@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.devices import is_out_of_memory, release_memory
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.devices import is_out_of_memory, memory_format, release_memory
+from HLFDSegmentationLib.errors import InputError, TrainingError
 from HLFDSegmentationLib.safe_files import LONG_WAITS, replacing
 from torch import nn
 
@@ -31,7 +31,7 @@ from .slice_loading import Requests, SliceLoader, helpers_for
 from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
-from .weights_files import read_weights, writing
+from .weights_files import load_tensors, read_weights, writing
 
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100
@@ -268,7 +268,7 @@ class Stage:
         torch.manual_seed(int(np.random.SeedSequence([self.plan.seed, self.state.epoch, step]).generate_state(1)[0]))
         with self._precision():
             given = (self.constants(images, target, requests),) if self.constants else ()
-            images = images.to(self.device, memory_format=torch.channels_last)
+            images = images.to(self.device, memory_format=memory_format(self.device))
             _, terms = parallel(images, target.to(self.device), *given)
         stacked = torch.stack([term.float() for term in terms.values()])
         self.optimizer.zero_grad(set_to_none=True)
@@ -277,7 +277,7 @@ class Stage:
 
     def _move_learner(self) -> None:
         self.learner.to(device=self.device)
-        self.learner.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner.student.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
 
     def when_there_is_memory(self, work: Callable[[], Result]) -> Result:
         """The work's result, begun again while another program fills the device's memory."""
@@ -398,7 +398,9 @@ class Stage:
     def _load(self) -> None:
         try:
             # The optimizer counts its steps on the CPU: on a GPU, each step would wait for every count.
-            checkpoint = torch.load(self.last, map_location="cpu", weights_only=True)
+            checkpoint = load_tensors(self.last, LONG_WAITS)
+        except InputError:
+            raise
         except Exception as error:  # torch raises many kinds for damaged files
             if is_out_of_memory(error):
                 raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.devices import choose_device, device_title, unusable_cards
+from HLFDSegmentationLib.devices import choose_device, device_title, memory_format, unusable_cards
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -151,7 +151,7 @@ class TrainingRun:
             self._stage("teacher", learner, self.plan.teacher_epochs, training, validation)
             network.load_state_dict(self.folder.best("teacher")["network"])
         # Its stage moves it to the device, and waits there for memory.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
         return network.eval().requires_grad_(False)
 
     def trained_head(self, teacher: nn.Module, training: SliceDataset, validation: SliceDataset) -> UnifiedHead:

@@ -95,7 +95,8 @@ class Log:
             self.error = str(event.get("message"))
         elif text.startswith("hlfd: "):
             self.error = text.removeprefix("hlfd: ")
-        self.last = text or self.last
+        if not event:  # which tells nothing of an end
+            self.last = text or self.last
         if self.files.log.is_file() and self.files.log.stat().st_size > LOG_BYTES:
             # Not renamed: Windows refuses that while the log is this process's own output.
             shutil.copyfile(self.files.log, self.files.old_log)

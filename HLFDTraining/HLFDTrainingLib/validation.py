@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from HLFDSegmentationLib.attention import most_likely
+from HLFDSegmentationLib.devices import memory_format
 from torch import nn
 
 from .partial_labels import Target, merged_classes, representatives
@@ -29,7 +30,7 @@ def count_overlaps(
     network.eval()
     counts: Counts = defaultdict(lambda: np.zeros(()))
     for batch, images, target in _same_sized(slices, numbers, at_a_time):
-        logits = network(images.to(device, memory_format=torch.channels_last))
+        logits = network(images.to(device, memory_format=memory_format(device)))
         predicted = merged_classes(most_likely(logits).cpu(), target.groups)
         for place, number in enumerate(batch):
             rows = _overlaps(predicted[place], target.classes[place], representatives(target.groups)[place])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.errors import OutputError, TrainingError
+from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
+from HLFDSegmentationLib.safe_files import WAITS, waiting
 
 
 @contextmanager
@@ -32,10 +33,36 @@ def _is_of_device(error: RuntimeError) -> bool:
     return is_card_fault(error) or is_out_of_memory(error)
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """A stage's best.pt, with its "network": tensors and numbers, never code. Raises TrainingError where it is none."""
-    # Here, as a run can be started and watched by a program that does without it.
+def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
+    """What `torch.load` reads, tensors and numbers alone; it raises errors of many kinds for a damaged file.
+
+    Args:
+        path: of the file.
+        waits: see `waiting`.
+
+    Raises:
+        InputError: the file is not damaged, and cannot be opened now.
+    """
     import torch
+
+    try:
+        waiting(lambda: path.open("rb").close(), waits)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened now: {error.strerror or error}. Close the program that has it open, or connect "
+            "its disk again, and continue: nothing says that it is damaged."
+        ) from error
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A stage's best.pt, with its "network": tensors and numbers, never code.
+
+    Raises:
+        TrainingError: it is none.
+        InputError: it cannot be opened now, which says nothing of what is in it.
+    """
+    # Here, as a run can be started and watched by a program that does without it.
     from HLFDSegmentationLib.devices import is_out_of_memory
 
     if not path.is_file():
@@ -44,7 +71,9 @@ def read_weights(path: Path) -> dict[str, Any]:
             "the run, or put the file back."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
+    except InputError:
+        raise
     except Exception as error:  # torch raises many kinds for damaged files
         if is_out_of_memory(error):
             raise

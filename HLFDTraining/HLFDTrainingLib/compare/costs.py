@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from statistics import median
 
 import torch
-from HLFDSegmentationLib.devices import choose_device
+from HLFDSegmentationLib.devices import choose_device, memory_format
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -56,8 +56,8 @@ def slice_milliseconds(network: SegmentationNetwork, size: tuple[int, int], devi
 
     On CUDA in half precision, as segmenting does.
     """
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    slice_ = torch.zeros(1, 1, *size, device=device).to(memory_format=torch.channels_last)
+    network.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
+    slice_ = torch.zeros(1, 1, *size, device=device).to(memory_format=memory_format(device))
     taken: list[float] = []
     with torch.autocast("cuda", torch.float16) if device.type == "cuda" else nullcontext():
         network(slice_)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from HLFDSegmentationLib.attention import AttentionCollector, Focus
+from HLFDSegmentationLib.devices import memory_format
 from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Label, Task
@@ -114,7 +115,7 @@ def focus_of_case(
         collector = AttentionCollector(network, task, slices.count, slices.shown)
         for index in indices:
             drawn = slices.to_canvas(truth[index : index + 1])
-            images = torch.from_numpy(slices.images(index, index + 1)).to(device, memory_format=torch.channels_last)
+            images = torch.from_numpy(slices.images(index, index + 1)).to(device, memory_format=memory_format(device))
             collector.add(index, images, drawn, slices.body(index, index + 1))
         found += [CaseFocus(name, one.layer, one.focus, organ_known) for one in collector.result() if one.label == name]
     return found
