@@ -600,6 +600,18 @@ def test_compressed_voxels_in_several_streams_are_whole(tmp_path, monkeypatch, r
     assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
 
 
+@pytest.mark.parametrize(
+    "several", ["s%d.raw 5 1 1", "s%d.raw 0 4 0", "s%d.raw 0 99999999999 1", "s%999999999d.raw 0 4 1", "s%d.raw 4 0 -1"]
+)
+def test_files_of_voxels_that_cannot_be_numbered_so_are_refused(tmp_path, capfd, several):
+    """At some of them ITK would end the whole program."""
+    path = written(volume(), tmp_path / "ct.mhd")
+    header = path.read_text()
+    assert header.count("ct.raw") == 1
+    path.write_text(header.replace("ct.raw", several))
+    assert "ct.mhd" in refusal(path, capfd)
+
+
 @pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
 @pytest.mark.parametrize("listed", [False, True], ids=["numbered", "listed"])
 def test_one_file_of_voxels_among_several_that_is_longer(tmp_path, capfd, suffix, listed):

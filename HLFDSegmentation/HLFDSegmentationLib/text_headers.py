@@ -62,8 +62,11 @@ HERE = "local"
 LIST = "LIST"
 """What stands for a file of voxels where the names of several follow."""
 
-NUMBERED = re.compile(r"([^%]*%\d*d[^%]*) (-?\d+) (-?\d+) (-?\d+)(?: \d+)?")
+NUMBERED = re.compile(r"([^%]*%\d{0,2}d[^%]*) (\d{1,5}) (\d{1,5}) ([1-9]\d{0,4})(?: \d+)?")
 """Stands for several files: their name with a place for a number, the first and the last of these, and the step."""
+
+NUMBERED_SOMEHOW = re.compile(r".*%.*(\s+-?\d+){3,}")
+"""A stranger's header may hold any numbers, at some of which ITK would end the whole program."""
 
 SPATIAL_AXES = 3
 
@@ -236,12 +239,14 @@ def _raw_meta_image(header: _Header, path: Path) -> list[_Place]:
 
 
 def _places(name: str, header: _Header, path: Path, start: int, size: int) -> list[_Place]:
-    """Where voxels lie in the one file, or the several alike, that a name stands for."""
+    """Where voxels lie in the one file, or the several alike, that a name stands for. Raises ValueError for none."""
     if match := NUMBERED.fullmatch(name):
         first, last, step = map(int, match.groups()[1:])
         names = [match[1] % number for number in range(first, last + 1, step)]
     else:
         names = header.listed or [name]
+    if not names or (not match and NUMBERED_SOMEHOW.fullmatch(name)):
+        raise ValueError("no files can be numbered so")
     return [_Place(path.parent / name, start, size // len(names)) for name in names]
 
 
