@@ -62,8 +62,8 @@ class Result:
 
 RESULTS = {
     **{
-        name: Result(name.replace("_", " ").capitalize(), name, frozenset(ALL_SEEDS))
-        for name in EXPERIMENTS
+        name: Result(name.replace("_", " ").capitalize(), name, frozenset((*ALL_SEEDS, *experiment.budget.rows)))
+        for name, experiment in EXPERIMENTS.items()
         if name != "ablation"
     },
     "ablation": Result("Ablation", "ablation", frozenset(ABLATION)),
