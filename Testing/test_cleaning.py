@@ -107,6 +107,29 @@ def test_a_speck_of_kidney_tumor_in_the_liver_makes_no_kidney_and_no_hole(labels
     assert "1 speck called kidney tumor was removed, and given to what lies around" in note
 
 
+@pytest.mark.parametrize("around", [LIVER, LIVER_TUMOR])
+def test_a_large_piece_of_kidney_tumor_in_the_liver_makes_no_hole(labels, around):
+    """Nor does it change what it lies within, when a body has its two kidneys."""
+    labels[37:, :11, :10] = labels[37:, 30:, 30:] = KIDNEY
+    labels[10:30, 10:30, 10:30] = around
+    before = labels.copy()
+    labels[20:26, 20:26, 20:26] = KIDNEY_TUMOR
+
+    (note,) = clean(labels, TASK, MM)
+
+    assert (labels == before).all()
+    assert "0.2 mL called kidney tumor were removed" in note and "What lies within the liver was given to it." in note
+
+
+def test_a_piece_at_the_border_of_another_organ_becomes_background(labels):
+    labels[37:, :11, :10] = labels[37:, 30:, 30:] = KIDNEY
+    labels[5:11, 20:26, 20:26] = KIDNEY_TUMOR
+
+    (note,) = clean(labels, TASK, MM)
+
+    assert not labels[5:11, 20:26, 20:26].any() and "within the liver" not in note
+
+
 def test_pieces_of_an_organ_in_a_single_slice_are_kept():
     """Both lobes of a liver, whose bridge lies in another slice."""
     labels = np.zeros((1, 40, 40), np.uint8)

@@ -20,11 +20,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
-from HLFDSegmentationLib import output_folder
+from HLFDSegmentationLib import inference, output_folder
+from HLFDSegmentationLib.attention import Focus, LayerAttention
+from HLFDSegmentationLib.attention_files import write_attention
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_import import REFUSED
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
@@ -125,6 +129,30 @@ def test_the_files_hold_what_the_library_gives(ct_file, tmp_path, untrained_pack
         volumes = {row["segment"]: float(row["volume_mL"]) for row in csv.DictReader(stream) if not row["lesion"]}
     printed = dict(re.findall(r"^(liver|liver tumor) +([\d.]+) mL", capsys.readouterr().out, re.MULTILINE))
     assert printed == {name: f"{volume:.1f}" for name, volume in volumes.items()}
+
+
+def test_a_voxel_of_tumor_is_not_printed_as_none(tmp_path, untrained_package, capsys, monkeypatch):
+    def one_voxel(labels: np.ndarray, *_: object) -> list[str]:
+        labels[...] = 0
+        labels[2, 20, 20] = 2
+        return []
+
+    monkeypatch.setattr(inference, "clean", one_voxel)
+    ct, ct_file = blob_case(0)[0], tmp_path / "ct.nii.gz"
+    ct.SetSpacing((2.0, 2.0, 2.0))
+    sitk.WriteImage(ct, str(ct_file))
+    assert segment(ct_file, tmp_path / "result", untrained_package) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"liver               0.0 mL", "liver tumor       < 0.1 mL, lesions: 1"} <= set(lines)
+
+
+def test_small_shares_of_attention_are_in_the_table_with_four_digits(ct_file, tmp_path):
+    slices = AxialSlices(sitk.ReadImage(str(ct_file)), TASKS["liver-tumor"])
+    maps = np.zeros((slices.count, 2, 2), np.float32)
+    focus = Focus(0.00001234, 0.51234, 0.00002, 0.25)
+    write_attention([LayerAttention("liver", "encoder5", maps, False, maps > 0, focus, False)], slices, tmp_path)
+    row = (tmp_path / "attention.csv").read_text(encoding="utf-8").splitlines()[1].split(",")
+    assert row[3:-1] == ["0.00001234", "0.5123", "0.00002000", "0.2500", "0.6170", "2.0494"]
 
 
 def test_the_tumor_threshold_is_used_and_told(ct_file, tmp_path, untrained_package, capsys):
@@ -472,8 +500,9 @@ def test_workers_beside_a_scheduler_that_has_its_own_are_refused(tmp_path, capsy
 @pytest.mark.parametrize(("absent", "options"), [("distributed", ["--scheduler", "tcp://a:1"]), ("cryptography", [])])
 def test_a_comparison_whose_packages_are_missing_is_not_begun(absent, options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("HLFDTrainingLib.compare.engine.find_spec", lambda name: None if name == absent else name)
-    command = ["compare", str(tmp_path), "-o", str(tmp_path / "compared"), "--methods", "none", *options]
-    assert main(command) == 1
+    cases = write_cases(tmp_path / "cases", 3, slices=1)
+    command = ["compare", str(cases), "-o", str(tmp_path / "compared"), "--methods", "none", "--task", "liver-tumor"]
+    assert main([*command, *options]) == 1
     said = capsys.readouterr().err
     assert f"-m pip install {absent}" in said and sys.executable in said
     assert not (tmp_path / "compared").exists()

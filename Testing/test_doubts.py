@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import inference
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.doubts import (
     absence_cautions,
     anatomy_doubts,
@@ -14,6 +15,7 @@ from HLFDSegmentationLib.doubts import (
     geometry_doubts,
     little_doubts,
     model_cautions,
+    second_kidney_cautions,
     tilt_doubts,
 )
 from HLFDSegmentationLib.inference import Segmenter
@@ -209,6 +211,81 @@ def test_an_organ_that_was_not_found_is_told():
 def test_a_few_voxels_of_an_organ_are_not_told_as_none():
     [told] = little_doubts(np.array([1000, *[5] * (TASK.num_classes - 1)]), TASK, 0.001)
     assert told.startswith("Only less than 0.1 mL of liver")
+
+
+def kidneys():
+    """Two of 108 mL, in a CT of 30 slices: its image and its labels (z, y, x)."""
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 100, (30, 60, 80)).astype(np.int16))
+    ct.SetSpacing((4.0, 4.0, 5.0))
+    labels = np.zeros((30, 60, 80), np.uint8)
+    labels[8:23, 40:49, 10:20] = labels[8:23, 40:49, 60:70] = KIDNEY
+    return ct, labels
+
+
+def tumor_in_place_of_one(labels):
+    labels[9:23, :, 60:] *= 2
+
+
+def in_front(labels):
+    """By 80 mm."""
+    labels[..., 60:] = np.roll(labels[..., 60:], -20, axis=1)
+
+
+def little(labels):
+    labels[11:, :, 60:] = 0
+
+
+def little_at_the_end_of_the_ct(labels):
+    labels[:11, :, 60:] = KIDNEY * (labels[8:19, :, 60:] > 0)
+    labels[3:, :, 60:] = 0
+
+
+def speck(labels):
+    labels[8:, :, 61:] = labels[9:, :, 60:] = 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ((), None),
+        ((tumor_in_place_of_one,), "is mostly tumor:"),
+        ((in_front,), "lies 80 mm in front of the other:"),
+        ((tumor_in_place_of_one, in_front), "is mostly tumor and lies 80 mm in front of the other:"),
+        ((little,), "is small for one:"),
+        ((little_at_the_end_of_the_ct,), None),
+        ((speck,), None),
+    ],
+)
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_a_second_kidney_that_may_be_none_is_told(changes, told, orientation):
+    ct, labels = kidneys()
+    for change in changes:
+        change(labels)
+    volume = AxialVolume(sitk.DICOMOrient(ct, orientation))
+    cautions = second_kidney_cautions(labels, TASK, volume)
+    assert len(cautions) == (told is not None)
+    if told:
+        z, y, x = np.argwhere(labels[..., 60:]).mean(axis=0)
+        where, ml = volume.place(np.array([z, y, 60 + x])), np.count_nonzero(labels[..., 60:]) * 0.08
+        start = f"One of the two pieces taken for kidney ({ml:.1f} mL at {where}) {told} in a patient"
+        assert cautions[0].startswith(start)
+
+
+def test_a_large_tumor_of_a_kidney_and_other_tasks_say_nothing_of_a_second_one():
+    ct, labels = kidneys()
+    labels[14:23, :, 60:] *= 2  # 43 mL of kidney are left
+    assert second_kidney_cautions(labels, TASK, AxialVolume(ct)) == []
+    assert second_kidney_cautions(np.minimum(labels, 2), TASKS["liver-tumor"], AxialVolume(ct)) == []
+
+
+def test_a_second_kidney_that_may_be_none_is_told_with_the_result(monkeypatch):
+    ct, found = kidneys()
+    tumor_in_place_of_one(found)
+    monkeypatch.setattr(inference, "clean", lambda labels, *_: np.copyto(labels, found) or [])
+    segmenter = Segmenter(find_package(), "cpu")
+    assert sum("is mostly tumor: in a patient with one" in told for told in segmenter.segment(ct).cautions) == 1
+    around = segmenter.segment(ct, region=np.s_[5:25, :, :40]).cautions
+    assert sum(told.startswith("In the slices around the region: One of the two pieces") for told in around) == 1
 
 
 def test_more_tumor_than_organ():

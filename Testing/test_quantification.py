@@ -247,6 +247,14 @@ def test_csv_of_a_missing_segment_has_volume_0_and_no_mean(tmp_path):
     assert text.splitlines()[1:] == ["liver,,0.000,0.000" + 11 * ",", "liver tumor,,0.000,,,0" + 9 * ","]
 
 
+def test_the_volume_of_a_voxel_is_in_the_csv(tmp_path):
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[1, 2, 3] = TUMOR
+    write_measures_csv(measured(labels, spacing=(0.7, 0.7, 0.123)), tmp_path / "segments.csv")
+    tumor, lesion = (tmp_path / "segments.csv").read_text(encoding="utf-8").splitlines()[2:]
+    assert tumor.split(",")[2] == lesion.split(",")[2] == "0.00006027"
+
+
 def test_csv_that_cannot_be_written_leaves_the_old_one(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError):

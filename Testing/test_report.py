@@ -262,7 +262,7 @@ def test_kidneys_are_told_by_side(tmp_path):
     ct, labels = body()
     array = sitk.GetArrayFromImage(labels)
     for across in (60, 100):
-        array[ellipse(array.shape, (3, 75, across), (2, 12, 12))] = KIDNEY
+        array[ellipse(array.shape, (3, 75, across), (2, 14, 14))] = KIDNEY
     array[3, 75, 98:103] = KIDNEY_TUMOR
     both = on_grid(array)
     page = write(tmp_path / "report.html", ct, segmented(ct, both, attention=False))
@@ -270,6 +270,20 @@ def test_kidneys_are_told_by_side(tmp_path):
     left = measure(both, ct, TASK)[KIDNEY - 1].side_ml["left"]
     at = page.texts.index("left kidney")
     assert page.texts[at + 1 : at + 3] == [f"{left:.1f}", f"{left + 5 * 0.024:.1f}"]
+    assert "kidney, neither side" not in page.texts
+
+
+def test_right_left_and_neither_side_add_up(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    for across, radius in ((56, 14), (100, 26)):
+        array[ellipse(array.shape, (3, 75, across), (2, radius, radius))] = KIDNEY
+    array[8:, 90:94, 78:82] = KIDNEY
+    array[9, 90:94, 78:82] = KIDNEY_TUMOR
+    rows = write(tmp_path / "report.html", ct, segmented(ct, on_grid(array), attention=False)).rows
+    kidney = np.array([rows[name][:2] for name in ("kidney", "right kidney", "left kidney", "kidney, neither side")])
+    assert kidney[3].tolist() == ["0.38", "0.77"]
+    assert np.allclose(kidney[0].astype(float), kidney[1:].astype(float).sum(axis=0), atol=0.016)
 
 
 def test_each_lesion_has_its_hu_in_the_report(tmp_path):
@@ -328,9 +342,13 @@ def test_the_color_scale_is_as_faint_as_the_pictures(page):
 def test_a_share_of_less_than_a_percent_is_not_nothing(tmp_path):
     ct, labels = body()
     segmentation = segmented(ct, labels)
-    small = [replace(one, focus=one.focus and Focus(0.0036, 0.02, 0.001, 0.1)) for one in segmentation.attention]
+    small = [replace(one, focus=one.focus and Focus(0.0036, 0.0004, 0.001, 0.0002)) for one in segmentation.attention]
     page = write(tmp_path / "report.html", ct, replace(segmentation, attention=small))
     assert "0.4% in liver (3.6×)" in page.texts
+    assert "less than 0.1% in liver with tumors (2.0×)" in page.texts
+    none = [replace(one, focus=one.focus and Focus(0.0, 0.0005, 0.001, 0.0002)) for one in segmentation.attention]
+    page = write(tmp_path / "report.html", ct, replace(segmentation, attention=none))
+    assert {"0.0% in liver (0.00×)", "0.1% in liver with tumors (2.5×)"} <= set(page.texts)
 
 
 def test_the_scale_of_signed_attention_is_of_either_sign(tmp_path):
@@ -448,7 +466,7 @@ def test_pictures_show_the_right_side_left_whatever_the_order_of_axes(orientatio
     pictures = AxialPictures(ct, labels, TASK)
     z = pictures.largest_slice(TASK.label("liver"))
     assert z == 6
-    assert pictures.place(z) == "S 336.0 mm"
+    assert pictures.center_in(z, TASK.label("liver")) == pytest.approx((-40.0, 0.0, 336.0), abs=1.0)
     pixels = decoded(pictures.anatomy(z).png)
     rows, columns, _ = pixels.shape
     rib = has_color(pixels, (255, 255, 255))
@@ -572,6 +590,17 @@ def test_a_lesion_of_less_than_a_tenth_of_a_ml_has_a_volume(tmp_path):
     assert 0 < smallest.volume_ml < 0.1 and f"{smallest.volume_ml:.2f}" in page.texts
 
 
+def test_a_lesion_of_a_voxel_is_not_told_as_none(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[array == LIVER_TUMOR] = LIVER
+    array[5, 50, 50] = LIVER_TUMOR
+    ct, labels = (on_grid(sitk.GetArrayFromImage(image), (0.5, 0.5, 1.0)) for image in (ct, on_grid(array)))
+    rows = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False)).rows
+    assert rows["liver tumor (1 lesion)"][0] == rows["lesion 1"][0] == "< 0.01"
+    assert rows["kidney tumor (none marked)"][0] == "0.00"
+
+
 def test_a_diameter_is_shown_in_the_slice_in_which_it_was_measured(tmp_path):
     ct, labels = body()
     array = sitk.GetArrayFromImage(labels)
@@ -583,6 +612,23 @@ def test_a_diameter_is_shown_in_the_slice_in_which_it_was_measured(tmp_path):
     page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
     assert abs(widest - middle) > SPACING[2] / 2
     assert any(text.startswith(f"S {widest:.1f} mm, longest diameter") for text in page.texts)
+
+
+def test_in_a_tilted_slice_a_picture_tells_the_place_of_what_it_shows(tmp_path):
+    """And not that of the slice's middle: at 9 degrees both differ by centimeters."""
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[6, 90:94, 50:54] = LIVER_TUMOR  # in the slice of the largest one
+    labels = on_grid(array)
+    for image in (ct, labels):
+        image.SetDirection(sitk.Euler3DTransform((0, 0, 0), np.radians(9), 0, 0).GetMatrix())
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels))
+    ends = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions[0].diameter_ends_mm
+    assert any(text.startswith(f"S {np.mean(ends, axis=0)[2]:.1f} mm, longest diameter") for text in page.texts)
+    index = np.argwhere(sitk.GetArrayViewFromImage(labels)[3] == KIDNEY).mean(axis=0)[::-1]
+    superior = labels.TransformContinuousIndexToPhysicalPoint((*index.tolist(), 3.0))[2]
+    assert f"S {superior:.1f} mm, largest area" in page.texts
+    assert any(f"Slice with the largest area, S {superior:.1f} mm. White outline: kidney." in one for one in page.texts)
 
 
 def test_no_column_of_a_table_is_left_out_on_paper():

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.given_segmentation import read_segmentation
+from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
@@ -80,6 +81,32 @@ def test_a_slicer_segmentation_is_read_by_its_names_and_refused_where_they_have_
     assert set(np.unique(sitk.GetArrayViewFromImage(on_ct))) == {0, 2, 4} and notes == []
     path.write_bytes(re.sub(rb"Segment\d_LabelValue:=.*\n", b"", path.read_bytes()))
     with pytest.raises(InputError, match=r"its segment 'kidney tumor' has.*Load it in 3D Slicer and save it again"):
+        read_segmentation(path, labels(), TASK)
+
+
+def test_values_without_names_that_may_mean_something_else_are_a_caution(tmp_path):
+    """As of a KiTS file, whose 2 is a tumor."""
+    path, all_of_them = tmp_path / "labels.nii.gz", sitk.GetArrayFromImage(labels())
+    sitk.WriteImage(labels(), str(path))
+    _, (caution,), notes = read_segmentation(path, labels(), TASK)
+    assert "its values were taken: 1 for liver, 2 for kidney. LiTS and KiTS files use 1 and 2 for" in caution
+    assert notes == []
+    all_of_them[3, 5, 5:7] = 3, 4
+    sitk.WriteImage(image_like(all_of_them, labels()), str(path))
+    _, cautions, (note,) = read_segmentation(path, labels(), TASK)
+    assert cautions == [] and "3 for liver tumor, 4 for kidney tumor." in note
+    sitk.WriteImage(sitk.Cast(labels() == 1, sitk.sitkUInt8), str(path))
+    _, cautions, (note,) = read_segmentation(path, labels(), TASKS["kidney-tumor"])
+    assert cautions == [] and note.endswith("so its values were taken: 1 for kidney.")
+
+
+def test_values_that_are_whole_but_for_rounding_are_taken_and_others_told_in_full(tmp_path):
+    path, drawn = tmp_path / "labels.nii.gz", sitk.Cast(labels(), sitk.sitkFloat32)
+    sitk.WriteImage(drawn * (1 - 1e-6), str(path))
+    on_ct, *_ = read_segmentation(path, labels(), TASK)
+    assert sitk.Hash(on_ct) == sitk.Hash(labels())
+    sitk.WriteImage(sitk.Cast(labels(), sitk.sitkFloat64) * 1.0025, str(path))
+    with pytest.raises(InputError, match=r"shows the value 1.0025, which is no whole number"):
         read_segmentation(path, labels(), TASK)
 
 

@@ -1,12 +1,13 @@
 """Right and left kidney are told apart, or not told at all."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.quantification import measure, write_measures_csv
-from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.tasks import TASKS, Code
 
 TASK = TASKS["abdomen"]
 LIVER, KIDNEY, KIDNEY_TUMOR = 1, 2, 4
@@ -34,8 +35,8 @@ def stored(array, orientation="LPS", direction=None):
     return sitk.DICOMOrient(image, orientation)
 
 
-def measured(ct, labels, *geometry):
-    return measure(stored(labels, *geometry), stored(ct, *geometry), TASK)
+def measured(ct, labels, *geometry, task=TASK):
+    return measure(stored(labels, *geometry), stored(ct, *geometry), task)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "RAI", "SLP", "PIR"])
@@ -74,8 +75,28 @@ def cut_by_a_blank_slice(ct, labels):
     ct[9], labels[9] = -1024, 0
 
 
+def mostly_tumor(ct, labels):
+    """As bowel that is taken for a tumor of the kidney that a patient does not have."""
+    labels[7:14, 25:33, 28:38] = KIDNEY_TUMOR
+
+
+def in_front_of_the_other(ct, labels):
+    """76 mm, as bowel lies."""
+    labels[..., :60], labels[..., 60:] = (np.roll(labels[..., :60], -14, axis=1), np.roll(labels[..., 60:], 5, axis=1))
+
+
 @pytest.mark.parametrize(
-    "change", [one_kidney, little_of_the_other, both_on_one_side, horseshoe, air, cut_by_a_blank_slice]
+    "change",
+    [
+        one_kidney,
+        little_of_the_other,
+        both_on_one_side,
+        horseshoe,
+        air,
+        cut_by_a_blank_slice,
+        mostly_tumor,
+        in_front_of_the_other,
+    ],
 )
 def test_nothing_is_told_where_it_is_not_clear(change):
     ct, labels = body()
@@ -84,6 +105,16 @@ def test_nothing_is_told_where_it_is_not_clear(change):
     assert kidney.volume_ml > 0
     assert kidney.side_ml == tumor.side_ml == {}
     assert all(lesion.side is None for lesion in tumor.lesions)
+
+
+@pytest.mark.parametrize("change", [mostly_tumor, in_front_of_the_other])
+def test_what_makes_no_kidney_says_nothing_of_other_organs(change):
+    ct, labels = body()
+    change(ct, labels)
+    adrenal = Code("SCT", "23451007", "Adrenal gland")
+    others = tuple(replace(label, type=adrenal) if label.value == KIDNEY else label for label in TASK.labels)
+    _, organ, *_ = measured(ct, labels, task=replace(TASK, labels=others))
+    assert set(organ.side_ml) == {"right", "left"}
 
 
 def test_a_third_piece_is_of_no_side():

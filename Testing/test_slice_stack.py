@@ -168,6 +168,15 @@ def test_one_odd_kidney_beside_a_good_one_tells_nothing():
     assert spacing_cautions(labels, SPACING, TASK) == []
 
 
+def test_a_flat_piece_of_tumor_alone_tells_nothing_of_the_spacing():
+    """As bowel that is called tumor in a patient whose kidneys the CT cuts."""
+    labels = kidneys(height_mm=95)
+    labels[labels > 0] = KIDNEY_TUMOR
+    assert spacing_cautions(labels, (5.0, 5.0, 1.25), TASK) == []
+    labels[:, :, 30:] = kidneys(height_mm=95)[:, :, 30:]
+    assert len(spacing_cautions(labels, (5.0, 5.0, 1.25), TASK)) == 1
+
+
 @pytest.mark.parametrize("degrees", [0, 25])
 def test_the_order_is_told_with_the_result(degrees):
     """Also of a CT that is cut anew: straight slices show some of several of its own."""

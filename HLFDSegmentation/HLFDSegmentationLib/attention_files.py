@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .attention import LayerAttention
+from .measures import decimal
 from .segmentation_files import write_image
 from .tasks import file_name
 from .volumes import AxialSlices
@@ -48,4 +49,7 @@ def _focus_columns(layer: LayerAttention) -> dict[str, str]:
             focus.segment_ratio,
             focus.organ_ratio,
         )
-    return {**dict(zip(FOCUS_COLUMNS, (f"{value:.4f}" for value in values))), "empty": "yes" if layer.empty else "no"}
+    return {
+        **dict(zip(FOCUS_COLUMNS, (decimal(value, 4) for value in values))),
+        "empty": "yes" if layer.empty else "no",
+    }

@@ -73,9 +73,13 @@ class AxialVolume:
         self.count = self.shape[0]
         self.spacing = self.order.spacing
 
+    def point(self, index: np.ndarray) -> np.ndarray:
+        """Where a voxel (z, y, x), whole or not, lies: mm to the left, posterior and superior."""
+        return self.order.origin + self.order.direction @ (index[::-1] * self.spacing)
+
     def place(self, index: np.ndarray) -> str:
-        """Where a voxel (z, y, x), whole or not, lies: mm to the right, anterior and superior."""
-        left, posterior, superior = self.order.origin + self.order.direction @ (index[::-1] * self.spacing)
+        """The same in words: mm to the right, anterior and superior."""
+        left, posterior, superior = self.point(index)
         right, anterior, superior = (f"{round(mm) + 0}".replace("-", "−") for mm in (-left, -posterior, superior))
         return f"R {right}, A {anterior}, S {superior} mm"
 

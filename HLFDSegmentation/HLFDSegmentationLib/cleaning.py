@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import ndimage
 
-from .pieces import NEIGHBORS, box_around, find_pieces, label_boxes, piece_sizes
+from .pieces import NEIGHBORS, find_pieces, piece_sizes, values_box
 from .tasks import BACKGROUND, Label, Task
 
 MIN_NOTED_ML = 1.0
@@ -20,6 +20,9 @@ CLOSE_SLICES_MM = 2.5
 """Slices this far apart or less show a lesion that counts in more than one of them."""
 
 SMALLEST_PIECE = 0.1
+
+WITHIN = 0.9
+"""Of the voxels around a piece, those of an organ that it lies within."""
 
 MOST_PLACES = 3
 """So many are told in a sentence of where something was that is no lesion. Specks have no place: they are noise."""
@@ -125,14 +128,21 @@ def _grown(box: tuple[slice, ...]) -> tuple[slice, ...]:
 
 def _surroundings(labels: np.ndarray, speck: np.ndarray, tumor: Label) -> int:
     """The value that a speck of tumor gets."""
-    around = labels[ndimage.binary_dilation(speck, NEIGHBORS) & ~speck]
+    around = labels[_border(speck)]
     if tumor.organ is not None and tumor.organ in around:
         return tumor.organ
     return int(np.bincount(around, minlength=1).argmax())
 
 
+def _border(piece: np.ndarray) -> np.ndarray:
+    """The voxels around a piece."""
+    return ndimage.binary_dilation(piece, NEIGHBORS) & ~piece
+
+
 def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: float, place: Place) -> str | None:
-    """Sets all but the largest pieces of an organ with its tumors to background, in place.
+    """Takes away all but the largest pieces of an organ with its tumors, in place.
+
+    What lies within another organ is given to what surrounds it most; all else becomes background.
 
     As many pieces are kept as a body has of the organ. Voxels that touch at a corner belong together. An organ that is
     one piece in the body may be cut into several by the border of the CT, as in a single slice: a piece that reaches
@@ -142,28 +152,47 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         A sentence for the user, where more than 1 mL was dropped, or any tumor: it may be a lesion.
     """
     values = task.values_with_tumors(organ)
-    boxes = [box for value, box in enumerate(label_boxes(labels, len(task.labels)), start=1) if box and value in values]
-    if organ.parts is None or not boxes:
+    box = values_box(labels, values)
+    if organ.parts is None or box is None:
         return None
-    box = box_around(boxes)
-    pieces, sizes = find_pieces(np.isin(labels[box], values))
+    around = _grown(box)
+    near = labels[around]
+    pieces, sizes = find_pieces(np.isin(near, values))
     dropped = np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
-    dropped[_cut_from(pieces, box, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
+    dropped[_cut_from(pieces, around, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
     dropped[0] = False
     if not dropped.any():
         return None
     apart = dropped[pieces]
-    lost = np.bincount(labels[box][apart], minlength=task.num_classes) * voxel_ml
-    tumor = np.where(apart & (labels[box] != organ.value), pieces, 0)
-    labels[box][apart] = BACKGROUND
+    lost = np.bincount(near[apart], minlength=task.num_classes) * voxel_ml
+    tumor = np.where(apart & (near != organ.value), pieces, 0)
+    given = _give_away(near, pieces, np.flatnonzero(dropped), task)
     if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
     what = " and ".join(f"{_amount(lost[value])} called {task.label(value).name}" for value in values if lost[value])
     sizes = piece_sizes(tumor, len(sizes) - 1)
-    where = f" {_where(tumor, sizes, [side.start for side in box], place)}" if sizes.any() else ""
-    return f"{what} were removed, because they lie apart from {kept} of the {organ.name}.{where}"
+    where = f" {_where(tumor, sizes, [side.start for side in around], place)}" if sizes.any() else ""
+    within = f" What lies within the {' and the '.join(given)} was given to it." if given else ""
+    return f"{what} were removed, because they lie apart from {kept} of the {organ.name}.{within}{where}"
+
+
+def _give_away(labels: np.ndarray, pieces: np.ndarray, numbers: np.ndarray, task: Task) -> list[str]:
+    """Gives pieces of these numbers to what surrounds them most where that is an organ, and else to the background.
+
+    Returns:
+        The names of the organs that got some.
+    """
+    places, given = ndimage.find_objects(pieces), list[str]()
+    for number in numbers:
+        there = _grown(places[number - 1])
+        piece = pieces[there] == number
+        around = labels[there][_border(piece)]
+        within = [one for one in task.organs if np.isin(around, task.values_with_tumors(one)).mean() >= WITHIN]
+        labels[there][piece] = np.bincount(around).argmax() if within else BACKGROUND
+        given += [organ.name for organ in within if organ.name not in given]
+    return given
 
 
 def _amount(ml: float) -> str:
@@ -181,7 +210,7 @@ def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]
     """
     cut = np.zeros(len(largest), dtype=bool)
     for axis, side in enumerate(box):
-        for at, is_border in ((0, side.start == 0), (-1, side.stop == shape[axis])):
+        for at, is_border in ((0, side.start == 0), (-1, side.stop >= shape[axis])):
             there = np.setdiff1d(pieces.take(at, axis), 0)
             if is_border and largest[there].any():
                 cut[there] = True

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .model_figures import in_brackets, measured_of
 from .pieces import value_counts
+from .sides import LEAST_KIDNEY_ML, MOST_APART_MM, Piece, find_pair
 from .tasks import KIDNEY, LIVER, Label, Task
+
+if TYPE_CHECKING:
+    from .axial_volume import AxialVolume
 
 LEAST_FIELD_MM = 50.0
 """A CT that shows less of the patient than this, across, is cropped tightly or has a wrong spacing."""
@@ -23,6 +28,9 @@ at 10 degrees and 0.892 at 19."""
 
 LITTLE_ML = 50.0
 """An organ of less is one that the CT hardly shows, or none: in other parts of the body, models find such pieces."""
+
+LEAST_PIECE_ML = 1.0
+"""A smaller piece beside a kidney changes no volume that a reader would notice."""
 
 CUT_CM2 = 1.0
 """So much of an organ on the sides of the slices is not chance: three whole CTs have none."""
@@ -188,6 +196,52 @@ def absence_cautions(voxels: np.ndarray, task: Task, *, of_region: bool) -> list
         f"No {' and no '.join(absent)} was found{where}, so this result says nothing of tumors there. Where {shown_by} "
         "it, the model has missed it."
     ]
+
+
+def second_kidney_cautions(labels: np.ndarray, task: Task, ct: AxialVolume) -> list[str]:
+    """About pieces that were kept as one of two kidneys, and may be none, as where a patient has one kidney.
+
+    Where both together are little, `little_doubts` tells it alone.
+
+    Args:
+        labels: uint8 (Z, Y, X) in axial order, 0 in blank slices.
+        task: what the classes are.
+        ct: the CT, in the same shape.
+    """
+    voxel_ml = float(np.prod(ct.spacing)) / 1000
+    cautions = []
+    for organ in task.organs:
+        pair = find_pair(labels, task, organ) if organ.type == KIDNEY and organ.parts == 2 else None
+        smaller_ml, larger_ml = (piece.size * voxel_ml for piece in pair.two) if pair else (0.0, 0.0)
+        if pair is None or smaller_ml < LEAST_PIECE_ML or smaller_ml + larger_ml < LITTLE_ML:
+            continue
+        cautions += [
+            f"One of the two pieces taken for {organ.name} ({piece.size * voxel_ml:.1f} mL at "
+            f"{ct.place(piece.center)}) {' and '.join(signs)}: in a patient with one kidney it may be something else. "
+            "Look at it."
+            for piece, other in (pair.two, pair.two[::-1])
+            if (signs := _signs_of_no_kidney(piece, other, ct))
+        ]
+    return cautions
+
+
+def _signs_of_no_kidney(piece: Piece, other: Piece, ct: AxialVolume) -> list[str]:
+    signs = []
+    if piece.own_size * np.prod(ct.spacing) / 1000 < LEAST_KIDNEY_ML:
+        if piece.own_size < piece.size / 2:
+            signs.append("is mostly tumor")
+        elif not _is_cut(piece, ct):
+            signs.append("is small for one")
+    in_front_mm = ct.point(other.center)[1] - ct.point(piece.center)[1]
+    if in_front_mm > MOST_APART_MM:
+        signs.append(f"lies {in_front_mm:.0f} mm in front of the other")
+    return signs
+
+
+def _is_cut(piece: Piece, ct: AxialVolume) -> bool:
+    """Whether a piece reaches the sides of the CT's slices, or the first or last that is not blank."""
+    shown = (ct.between_blank, *map(slice, (0, 0), ct.shape[1:]))
+    return any(own.start == whole.start or own.stop == whole.stop for own, whole in zip(piece.box, shown))
 
 
 def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:

@@ -26,6 +26,9 @@ TURN_TOLERANCE = 1e-3
 PLACE_TOLERANCE = 0.05
 """Of a segmentation whose voxels lie by more of a voxel beside the CT's, that is told. Rounding does less."""
 
+ROUNDING = 1e-3
+"""Values of real numbers that are so near to a whole one are taken for it."""
+
 WHOLE = 0.995
 """Of a segmentation of which less lies on the CT, that is told."""
 
@@ -48,10 +51,15 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
     """
     path = Path(path)
     labels = read_label(path, orientation=True)
-    values = sitk.GetArrayFromImage(labels)
+    values = _rounded(sitk.GetArrayFromImage(labels))
     shown = sorted(set().union(*(np.unique(plane).tolist() for plane in values)) - {BACKGROUND})
     names = {value: segment_entry(labels, segment, "Name") for value, segment in segment_keys(labels, path).items()}
     meaning = _meaning(names, task)
+    if broken := [value for value in shown if value != round(value)]:
+        raise InputError(
+            f"{path} shows the value {broken[0]!r}, which is no whole number, as where labels were interpolated. Give "
+            "the segmentation as it was drawn, or one that was resampled to the nearest voxel."
+        )
     if unknown := [value for value in shown if value not in meaning]:
         raise InputError(
             f"{path} shows the value {unknown[0]:g}{_named(names, unknown[0])}, which is no label of the model. Its "
@@ -71,14 +79,33 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
             "made on this CT."
         )
     notes = [f"{1 - share:.0%} of the segmentation lies outside of the CT and does not count."] if share < WHOLE else []
-    notes += _resampling_notes(labels, ct) + _value_notes(names, shown, task)
-    return on_ct, _moved_cautions(labels, ct), notes
+    value_cautions, value_notes = ([], []) if names else _told_of_values(shown, task)
+    notes += _resampling_notes(labels, ct) + value_notes
+    return on_ct, _moved_cautions(labels, ct) + value_cautions, notes
 
 
-def _value_notes(names: Mapping[int, str], shown: list[int], task: Task) -> list[str]:
-    """About values of a file that does not name them: nothing but the order in which they are counted tells them."""
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Real numbers that are whole but for rounding, as programs that compute with them store labels, as whole ones."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return values
+    whole = np.rint(values)
+    return np.where(np.abs(values - whole) <= ROUNDING, whole, values)
+
+
+def _told_of_values(shown: list[int], task: Task) -> tuple[list[str], list[str]]:
+    """Cautions and notes about values of a file that does not name them: nothing but their order tells them.
+
+    Where some of the task's are missing, and it has several organs, the file may count otherwise.
+    """
     taken = [f"{label.value} for {label.name}" for label in task.labels if label.value in shown]
-    return [] if names else [f"The segmentation's file has no names, so its values were taken: {', '.join(taken)}."]
+    told = f"The segmentation's file has no names, so its values were taken: {', '.join(taken)}."
+    if len(taken) == len(task.labels) or len(task.organs) == 1:
+        return [], [told]
+    others = (
+        "LiTS and KiTS files use 1 and 2 for an organ and its tumor. Where this is not what the values mean, change "
+        "them, or give a .seg.nrrd whose segments have the names of the model's labels."
+    )
+    return [f"{told} {others}"], []
 
 
 def _moved_cautions(labels: sitk.Image, ct: sitk.Image) -> list[str]:

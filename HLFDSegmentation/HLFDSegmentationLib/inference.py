@@ -25,6 +25,7 @@ from .doubts import (
     geometry_doubts,
     little_doubts,
     model_cautions,
+    second_kidney_cautions,
     tilt_doubts,
 )
 from .errors import InputError
@@ -140,10 +141,11 @@ class Segmenter:
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
         cautions += absence_cautions(class_voxels(seen, self.task), self.task, of_region=region is not None)
+        around = f"{AROUND_REGION.capitalize()}: " if region else ""
+        cautions += [around + caution for caution in second_kidney_cautions(seen, self.task, slices.own)]
         cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
-        of_seen = self._volume_doubts(seen, slices.own) + cleaned
-        notes += [f"{AROUND_REGION.capitalize()}: {note}" for note in of_seen] if region else of_seen
+        notes += [around + note for note in self._volume_doubts(seen, slices.own) + cleaned]
         notes += _threshold_notes(tumor_threshold)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
         notes += self._device_notes + runner.notes

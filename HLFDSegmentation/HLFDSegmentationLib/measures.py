@@ -5,6 +5,7 @@ Standard library only: Slicer reads measures that the worker made.
 
 # Annotations are types here, and not text: `worker_protocol` reads measures by them.
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +48,9 @@ COLUMNS_TO_LOOK_AT = (
     "left_volume_mL",
 )
 """What a radiologist reads in the panel, in this order. The rest is for programs."""
+
+SMALLEST_RATIO = 1 / 32
+"""A smaller ratio of a focus is drawn there: its logarithm has no end."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +116,28 @@ class SegmentMeasures:
 
 def percent(share: float) -> str:
     """A share in percent, with a decimal where it is small: a third of a percent is not nothing."""
+    if 0 < share < 0.0005:
+        return "less than 0.1"
     return f"{100 * share:.{0 if share >= 0.1 else 1}f}"
+
+
+def decimal(value: float, decimals: int) -> str:
+    """A number of a table with so many decimals; with four digits that count where it is above 0 and below 0.01."""
+    if 0 < value < 0.01:
+        decimals = 3 - math.floor(math.log10(value))
+    return f"{value:.{decimals}f}"
 
 
 def segment_row(name: str, measured: SegmentMeasures) -> dict[str, str]:
     """The texts of a segment's row, by column of `CSV_COLUMNS`; nothing in those that are not its own."""
-    row = {"segment": name, "volume_mL": f"{measured.volume_ml:.3f}"}
+    row = {"segment": name, "volume_mL": decimal(measured.volume_ml, 3)}
     if measured.volume_with_tumors_ml is None:
         row["lesion_count"] = str(len(measured.lesions))
     else:
-        row["volume_with_tumors_mL"] = f"{measured.volume_with_tumors_ml:.3f}"
+        row["volume_with_tumors_mL"] = decimal(measured.volume_with_tumors_ml, 3)
     if measured.mean_hu is not None and measured.sd_hu is not None:
         row |= {"mean_HU": f"{measured.mean_hu:.1f}", "sd_HU": f"{measured.sd_hu:.1f}"}
-    return row | {f"{side}_volume_mL": f"{ml:.3f}" for side, ml in measured.side_ml.items()}
+    return row | {f"{side}_volume_mL": decimal(ml, 3) for side, ml in measured.side_ml.items()}
 
 
 def lesion_row(name: str, lesion: Lesion, center_ras: RasPoint, slice_index: int) -> dict[str, str]:
@@ -140,7 +153,7 @@ def lesion_row(name: str, lesion: Lesion, center_ras: RasPoint, slice_index: int
     return {
         "segment": name,
         "lesion": str(lesion.number),
-        "volume_mL": f"{lesion.volume_ml:.3f}",
+        "volume_mL": decimal(lesion.volume_ml, 3),
         "mean_HU": f"{lesion.mean_hu:.1f}",
         "longest_axial_diameter_mm": f"{lesion.longest_axial_diameter_mm:.1f}",
         "center_R_mm": f"{right:.1f}",

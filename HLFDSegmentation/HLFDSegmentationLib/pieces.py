@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from scipy import ndimage
@@ -37,6 +37,13 @@ def value_counts(values: np.ndarray, count: int) -> np.ndarray:
 def label_boxes(labels: np.ndarray, count: int) -> list[Box | None]:
     """For each of the values 1 to `count` the smallest box that holds it, none where it is absent."""
     return [tuple(box) if box else None for box in ndimage.find_objects(labels, count)]
+
+
+def values_box(labels: np.ndarray, values: Collection[int]) -> Box | None:
+    """The smallest box that holds all of these values; none where all are absent."""
+    boxes = enumerate(label_boxes(labels, max(values, default=0)), start=1)
+    own = [box for value, box in boxes if box and value in values]
+    return box_around(own) if own else None
 
 
 def box_around(boxes: Iterable[Box]) -> Box:

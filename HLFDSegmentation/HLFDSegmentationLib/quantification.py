@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from .errors import InputError
 from .image_points import point_at, to_ras, voxel_at
 from .measures import CSV_COLUMNS, Lesion, Point, SegmentMeasures, lesion_row, segment_row
-from .pieces import NEIGHBORS, Box, box_around, find_pieces, label_boxes
+from .pieces import NEIGHBORS, Box, find_pieces, label_boxes
 from .safe_files import replacing
 from .sides import NUMBERS, Sides, find_sides
 from .tasks import Label, Task
@@ -52,7 +52,7 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
         for label, box in zip(task.labels, boxes)
     }
     voxel_ml = _voxel_ml(labels)
-    sides = _sides(labels, ct, task, boxes)
+    sides = {organ.value: find_sides(labels, ct, task, organ) for organ in task.organs if organ.parts == 2}
 
     def measures(label: Label, box: Box | None) -> SegmentMeasures:
         own = voxels[label.value]
@@ -125,17 +125,6 @@ def _mean(hu: np.ndarray) -> float:
 
 def _sd(hu: np.ndarray) -> float:
     return float(hu.std(dtype=np.float64))
-
-
-def _sides(labels: sitk.Image, ct: sitk.Image, task: Task, boxes: Sequence[Box | None]) -> dict[int, Sides]:
-    """For the value of each organ that a body has two of, its sides, where they are clear."""
-    sides = {}
-    for organ in task.organs:
-        values = task.values_with_tumors(organ)
-        own = [box for value in values if (box := boxes[value - 1])]
-        if organ.parts == 2 and own:
-            sides[organ.value] = find_sides(labels, ct, values, box_around(own))
-    return {value: found for value, found in sides.items() if found}
 
 
 def _axial_part(image: sitk.Image, box: Box) -> sitk.Image:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
@@ -22,7 +23,7 @@ from .quantification import slice_axis
 from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
-from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture
+from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture, level
 from .report_readings import add_readings
 from .safe_files import replacing
 from .tasks import Label, Task
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 RESEARCH_ONLY = "For research use only. Not for diagnosis."
 DICE_IN_WORDS = "Dice is the overlap with what an annotator drew: 1 is perfect, 0 is none."
+LEAST_REST_ML = 0.1
+"""On neither side, of an organ whose sides are told."""
+
 PICTURED_LESIONS = 3
 LISTED_LESIONS = 20
 
@@ -144,10 +148,14 @@ def _add_measures(
     body = SubElement(table, "tbody")
     for segment in measures:
         label = task.label(segment.label)
-        _add_segment_row(body, segment, label)
-        if label.role == "organ":
-            tumors = {tumor.name for tumor in task.tumors_of(label)}
-            _add_side_rows(body, segment, [one for one in measures if one.label in tumors])
+        sides = _side_volumes(segment, [one for one in measures if task.label(one.label).organ == label.value])
+        # The same number of decimals in all, so that they add up.
+        digits = _digits([segment.volume_ml, segment.volume_with_tumors_ml or 0.0, *sum(sides.values(), ())])
+        _add_segment_row(body, segment, label, digits)
+        for side, volumes in sides.items():
+            row = SubElement(body, "tr")
+            add_text(row, "th", side, scope="row", class_="lesion")
+            _add_numbers(row, *(_volume(ml, digits) for ml in volumes), "", "", "", "")
         for lesion in segment.lesions[:LISTED_LESIONS]:
             _add_lesion_row(body, lesion)
         hidden = len(segment.lesions) - LISTED_LESIONS
@@ -159,14 +167,14 @@ def _add_measures(
         "The volume of an organ is without its tumors; With tumors is the whole of it. Lesions are connected pieces of "
         "what was called tumor, largest first; a piece need not be a lesion. The longest axial diameter is measured in "
         "one connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney "
-        "are the patient's, told only where that is clear. Centers are in mm to the right, anterior and superior, as "
-        f"3D Slicer shows them. CT slice: where the middle of that diameter lies among the CT's {plane} slices, "
-        f"{counted}",
+        "are the patient's, told only where that is clear; on neither side lie pieces apart from both. Centers are in "
+        "mm to the right, anterior and superior, as 3D Slicer shows them. CT slice: where the middle of that diameter "
+        f"lies among the CT's {plane} slices, {counted}",
         class_="quiet",
     )
 
 
-def _add_segment_row(body: Element, segment: SegmentMeasures, label: Label) -> None:
+def _add_segment_row(body: Element, segment: SegmentMeasures, label: Label, digits: int) -> None:
     found = segment.volume_ml > 0
     row = SubElement(body, "tr", {"class": "segment" if found else "segment absent"})
     title = SubElement(row, "th", scope="row")
@@ -177,8 +185,8 @@ def _add_segment_row(body: Element, segment: SegmentMeasures, label: Label) -> N
     with_tumors = segment.volume_with_tumors_ml
     _add_numbers(
         row,
-        _volume(segment.volume_ml),
-        "" if with_tumors is None else _volume(with_tumors),
+        _volume(segment.volume_ml, digits),
+        "" if with_tumors is None else _volume(with_tumors, digits),
         _hu(segment),
         "",
         "",
@@ -186,13 +194,20 @@ def _add_segment_row(body: Element, segment: SegmentMeasures, label: Label) -> N
     )
 
 
-def _add_side_rows(body: Element, organ: SegmentMeasures, tumors: Sequence[SegmentMeasures]) -> None:
-    """The right and the left one of an organ that a body has two of, where they are known."""
-    for side, volume_ml in organ.side_ml.items():
-        row = SubElement(body, "tr")
-        add_text(row, "th", f"{side} {organ.label}", scope="row", class_="lesion")
-        with_tumors = volume_ml + sum(tumor.side_ml[side] for tumor in tumors)
-        _add_numbers(row, _volume(volume_ml), _volume(with_tumors), "", "", "", "")
+def _side_volumes(segment: SegmentMeasures, tumors: Sequence[SegmentMeasures]) -> dict[str, tuple[float, float]]:
+    """Of an organ that a body has two of, alone and with its tumors in mL: the right one, the left one, and the rest.
+
+    Empty where the sides are not known, and for other labels.
+    """
+    if not segment.side_ml or segment.volume_with_tumors_ml is None:
+        return {}
+    sides = {
+        f"{side} {segment.label}": (alone, alone + sum(tumor.side_ml[side] for tumor in tumors))
+        for side, alone in segment.side_ml.items()
+    }
+    on_sides = np.sum(list(sides.values()), axis=0)
+    rest, with_tumors = np.round((segment.volume_ml, segment.volume_with_tumors_ml) - on_sides, 6).tolist()
+    return sides | ({f"{segment.label}, neither side": (rest, with_tumors)} if with_tumors >= LEAST_REST_ML else {})
 
 
 def _add_lesion_row(body: Element, lesion: Lesion) -> None:
@@ -201,7 +216,7 @@ def _add_lesion_row(body: Element, lesion: Lesion) -> None:
     add_text(row, "th", title, scope="row", class_="lesion")
     _add_numbers(
         row,
-        _volume(lesion.volume_ml),
+        _volume(lesion.volume_ml, _digits([lesion.volume_ml])),
         "",
         _hu(lesion),
         number(lesion.longest_axial_diameter_mm, 1),
@@ -215,8 +230,14 @@ def _add_numbers(row: Element, *cells: str) -> None:
         add_text(row, "td", cell)
 
 
-def _volume(volume_ml: float) -> str:
-    return number(volume_ml, 0 if volume_ml >= 100 else 1 if volume_ml >= 10 else 2)
+def _digits(volumes_ml: Sequence[float]) -> int:
+    """How many decimals these volumes get, by the smallest that is above 0."""
+    smallest = min((ml for ml in volumes_ml if ml > 0), default=0.0)
+    return 0 if smallest >= 100 else 1 if smallest >= 10 else 2
+
+
+def _volume(volume_ml: float, digits: int) -> str:
+    return "< 0.01" if 0 < volume_ml < 0.005 else number(volume_ml, digits)
 
 
 def _hu(measured: SegmentMeasures | Lesion) -> str:
@@ -243,28 +264,28 @@ def _add_slices(page: Element, measures: Sequence[SegmentMeasures], task: Task, 
 def _add_largest_slice(grid: Element, label: Label, pictures: AxialPictures) -> None:
     z = pictures.largest_slice(label)
     assert z is not None  # Only of labels that were found.
-    place = pictures.place(z)
+    where = level(pictures.center_in(z, label))
     _add_picture(
         grid,
         pictures.anatomy(z),
-        f"Axial CT slice at {place} with the outlines of all segments; it holds the largest area of {label.name}.",
+        f"Axial CT slice at {where} with the outlines of all segments; it holds the largest area of {label.name}.",
         label,
         label.name,
-        f"{place}, largest area",
+        f"{where}, largest area",
     )
 
 
 def _add_lesion(grid: Element, label: Label, lesion: Lesion, pictures: AxialPictures) -> None:
     z = pictures.slice_at(lesion.diameter_ends_mm[0])
-    place = pictures.place(z)
+    where = level(np.mean(lesion.diameter_ends_mm, axis=0))
     diameter = f"{number(lesion.longest_axial_diameter_mm, 1)} mm"
     _add_picture(
         grid,
         pictures.anatomy(z, lesion.diameter_ends_mm),
-        f"Axial CT slice at {place} with the longest diameter of {label.name} {lesion.number}, {diameter}.",
+        f"Axial CT slice at {where} with the longest diameter of {label.name} {lesion.number}, {diameter}.",
         label,
         f"{label.name}, lesion {lesion.number}",
-        f"{place}, longest diameter {diameter}",
+        f"{where}, longest diameter {diameter}",
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .color_maps import AttentionColors
-from .measures import percent
+from .measures import SMALLEST_RATIO, percent
 from .report_elements import add_section, add_slice, add_swatch, add_text, css_color
-from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, laid_over
+from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, laid_over, level
 from .tasks import Label
 
 if TYPE_CHECKING:
@@ -26,21 +26,20 @@ MAPS_GONE = "Its attention maps are not there any more."
 NO_POSITIVE_ATTENTION = "no positive attention in this layer"
 NO_FOCUS = "focus not defined: the segment lies outside the body"
 HOW_TO_READ = (
-    "An attention map (Grad-CAM) shows where a layer's activity raised the network's score for a label, each layer on "
-    "a scale of its own over the whole CT; the focus is the share of it inside the segment, and 1× is what attention "
-    "spread evenly over the body would give. Attention in the air, or spread over the body, is no finding: it comes "
-    "from how maps are computed. Attention that gathers on one structure outside of the organ is a reason to look "
-    "there again, and no finding either. The last layer lies on the segment almost by construction, also where the "
-    "segment is wrong: a high focus does not mean that it is right. Deep layers see coarse cells, which reach past "
-    "borders and may be drawn beside the place; and a map does not tell why the network decided."
+    "An attention map (Grad-CAM) shows where channels of a layer are active that, on average over the slice, speak for "
+    "a label; the score need not depend on this very place. Each layer has a scale of its own over the whole CT; the "
+    "focus is the share of attention inside the segment, and 1× is what attention spread evenly over the body of each "
+    "slice would give. Attention in the air, or spread over the body, is no finding: it comes from how maps are "
+    "computed. Attention that gathers on one structure outside of the organ is none either, above all where the label "
+    "is a tumor: you may look there again, but the network need not have used it. The last layer lies on the segment "
+    "almost by construction, also where the segment is wrong: a high focus does not mean that it is right. Deep "
+    "layers see coarse cells, which reach past borders and may be drawn beside the place; and a map does not tell why "
+    "the network decided."
 )
 
 COLOR_STOPS, MEDIUM_GRAY = 32, 127.5
 
 CHART_WIDTH, BAR_LEFT, BAR_LENGTH, ROW_HEIGHT, BAR_HEIGHT = 560, 84, 420, 22, 14
-
-SMALLEST_RATIO = 1 / 32
-"""A smaller one is drawn there: its logarithm has no end."""
 
 
 def add_attention(
@@ -84,18 +83,18 @@ def _add_label(
     if not own or z is None:
         add_text(block, "p", _why_nothing(segmentation, label, z), class_="quiet")
         return
-    place = pictures.place(z)
-    add_text(block, "p", f"Slice with the largest area, {place}. White outline: {label.name}.", class_="quiet")
+    where = level(pictures.center_in(z, label))
+    add_text(block, "p", f"Slice with the largest area, {where}. White outline: {label.name}.", class_="quiet")
     organ = segmentation.task.label(label.organ) if label.organ else None
     grid = SubElement(block, "div", {"class": "layers"})
     for layer in own:
-        _add_layer(grid, layer, pictures.attention(z, label, image_of(layer), colors), place, organ)
+        _add_layer(grid, layer, pictures.attention(z, label, image_of(layer), colors), where, organ)
     _add_focus_chart(block, label, own)
 
 
-def _add_layer(grid: Element, layer: LayerAttention, picture: Picture, place: str, organ: Label | None) -> None:
+def _add_layer(grid: Element, layer: LayerAttention, picture: Picture, where: str, organ: Label | None) -> None:
     figure = SubElement(grid, "figure")
-    add_slice(figure, picture, f"Attention of {layer.layer} for {layer.label} over the CT slice at {place}.")
+    add_slice(figure, picture, f"Attention of {layer.layer} for {layer.label} over the CT slice at {where}.")
     caption = SubElement(figure, "figcaption")
     add_text(caption, "b", layer.layer)
     for line in _focus_lines(layer, organ):

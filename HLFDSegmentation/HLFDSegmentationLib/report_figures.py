@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from .color_maps import AttentionColors
 from .ct_files import AIR_HU
-from .image_points import image_like
+from .image_points import image_like, point_at
 from .measures import Point
 from .tasks import Label, Task
 
@@ -69,11 +69,10 @@ class AxialPictures:
         """The axial slice that holds a point."""
         return self._labels.TransformPhysicalPointToIndex(point)[2]
 
-    def place(self, z: int) -> str:
-        """How far superior the middle of an axial slice is, in words that 3D Slicer uses too."""
-        columns, rows, _ = self._labels.GetSize()
-        middle = self._labels.TransformContinuousIndexToPhysicalPoint([(columns - 1) / 2, (rows - 1) / 2, float(z)])
-        return f"S {middle[2]:.1f} mm".replace("-", "−")
+    def center_in(self, z: int, label: Label) -> Point:
+        """The center of gravity of a label in an axial slice that holds it."""
+        mask = sitk.GetArrayViewFromImage(self._labels)[z] == label.value
+        return point_at(self._labels, (z, *np.mean(np.nonzero(mask), axis=1)))
 
     def anatomy(self, z: int, diameter: tuple[Point, Point] | None = None) -> Picture:
         """A slice with outlines, a bar of `SCALE_BAR_MM` where it fits, and a diameter's line.
@@ -129,6 +128,11 @@ class AxialPictures:
         box_first = first + (np.min([corner[0] for corner in corners], axis=0) - margin) * scale
         box_last = first + (np.max([corner[1] for corner in corners], axis=0) + margin) * scale
         return np.maximum(box_first, first), np.minimum(box_last, last)
+
+
+def level(point: Sequence[float]) -> str:
+    """How far superior a point is, in words that 3D Slicer uses too. In a tilted slice that differs within it."""
+    return f"S {point[2]:.1f} mm".replace("-", "−")
 
 
 def laid_over(pixels: np.ndarray, attention: np.ndarray, colors: AttentionColors) -> np.ndarray:

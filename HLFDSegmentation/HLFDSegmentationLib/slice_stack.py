@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from .axial_volume import AxialVolume
+from .pieces import values_box
 from .tasks import KIDNEY, Task
 
 AROUND = 4
@@ -110,8 +111,7 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
         spacing: of their voxels (x, y, z) in mm, as the file tells it.
         task: what the classes are.
     """
-    values = [value for organ in task.organs if organ.type == KIDNEY for value in task.values_with_tumors(organ)]
-    heights = _whole_heights(np.isin(labels, values), spacing)
+    heights = _whole_heights(labels, spacing, task)
     low, high = KIDNEY_HEIGHT
     if not heights or not (max(heights) < low or min(heights) > high):
         return []
@@ -123,20 +123,28 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
     ]
 
 
-def _whole_heights(kidneys: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
-    """Of each piece that no border of the CT cuts: its height by the diameter of its largest slice."""
-    around = ndimage.find_objects(kidneys.astype(np.uint8))
-    if not around:
+def _whole_heights(labels: np.ndarray, spacing: tuple[float, float, float], task: Task) -> list[float]:
+    """Of each kidney with its tumors that no border of the CT cuts: its height by the diameter of its largest slice.
+
+    A piece that is hardly anything but tumor is no kidney.
+    """
+    kidneys = [organ for organ in task.organs if organ.type == KIDNEY]
+    values = [value for kidney in kidneys for value in task.values_with_tumors(kidney)]
+    around = values_box(labels, values)
+    if around is None:
         return []
     # In a box around both, for the pieces' numbers take much memory.
-    pieces, _ = ndimage.label(kidneys[around[0]])
+    pieces, _ = ndimage.label(np.isin(labels[around], values))
+    own = np.isin(labels[around], [kidney.value for kidney in kidneys])
     heights = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        areas = (pieces[box] == number).sum(axis=(1, 2)) * spacing[0] * spacing[1]
+        piece = pieces[box] == number
         whole = all(
             outer.start + inner.start > 0 and outer.start + inner.stop < size
-            for outer, inner, size in zip(around[0], box, kidneys.shape, strict=True)
+            for outer, inner, size in zip(around, box, labels.shape, strict=True)
         )
-        if whole and len(areas) >= LEAST_KIDNEY_SLICES and areas.sum() * spacing[2] / 1000 >= LEAST_KIDNEY_ML:
-            heights.append(len(areas) * spacing[2] / (2 * np.sqrt(areas.max() / np.pi)))
+        own_ml = np.count_nonzero(piece & own[box]) * np.prod(spacing) / 1000
+        if whole and len(piece) >= LEAST_KIDNEY_SLICES and own_ml >= LEAST_KIDNEY_ML:
+            largest = piece.sum(axis=(1, 2)).max() * spacing[0] * spacing[1]
+            heights.append(len(piece) * spacing[2] / (2 * np.sqrt(largest / np.pi)))
     return heights

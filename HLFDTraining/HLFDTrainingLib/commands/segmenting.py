@@ -90,8 +90,12 @@ def _segment_and_tell(
     true = {segment.label: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
     for segment in result.measures:
         known = true.get(segment.label, "")
-        print(f"{segment.label:<14} {segment.volume_ml:8.1f} mL{_lesions(segment)}{known}")
+        print(f"{segment.label:<14} {_volume(segment.volume_ml):>8} mL{_lesions(segment)}{known}")
     return _tell_report(result)
+
+
+def _volume(volume_ml: float) -> str:
+    return "< 0.1" if 0 < volume_ml < 0.05 else f"{volume_ml:.1f}"
 
 
 def _lesions(segment: SegmentMeasures) -> str:
