@@ -1,17 +1,24 @@
 """GradCAM of named layers, against maps made by hand and against MONAI's; attention of a CT and its focus."""
 
+import re
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from HLFDSegmentationLib.attention import AttentionCollector, area_average, gradcam, most_likely
+from HLFDSegmentationLib.attention import AttentionCollector, GradCAM, area_average, gradcam, most_likely
 from HLFDSegmentationLib.errors import NetworkError
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks import NETWORKS, build_network
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import TASKS
 from torch import nn
+
+sys.path.append(str(Path(__file__).parent / "experiments"))
+
+from attention_without_effect import attention_of_slice, score_without
 
 TASK = TASKS["liver-tumor"]
 ORGAN, TUMOR = 0.5, 1.0
@@ -94,6 +101,39 @@ def test_maps_made_by_hand(target, encoder1, decoder2):
     maps = gradcam(_by_hand(), torch.tensor([[[[0.0, 1], [2, 3]]]]), 1, layers=["encoder1", "decoder2"], target=target)
     assert maps["encoder1"].tolist() == [encoder1]
     assert maps["decoder2"].tolist() == [decoder2]
+
+
+def test_attention_is_bright_where_the_score_depends_on_nothing():
+    """As the docs say: a channel has one weight for the whole slice, also where no pixel of the label looks."""
+    decoder = nn.Conv2d(1, 2, 3, padding=1)
+    decoder.weight.data = torch.ones(2, 1, 3, 3)
+    decoder.bias.data = torch.tensor([0.0, -10.0])
+    network = SegmentationNetwork(nn.Sequential(_convolution([[1]], [0]), decoder), {"decoder2": "0"}, stride=1)
+    network.requires_grad_(False)
+    image = torch.zeros(1, 1, 12, 12)
+    image[..., 1:4, 1:4] = 2.0
+    image[..., 9, 9] = 1.0
+    image[..., 11, 11] = 50.0
+    pixels, shown, everywhere = torch.zeros(3, 1, 12, 12, dtype=torch.bool)
+    pixels[:, 2, 2] = shown[:, :10, :10] = everywhere[:] = True
+    weight = 9 / 12**2
+    assert GradCAM(network, image, ["decoder2"]).maps(1, pixels)["decoder2"][0, 9, 9] == weight
+    found = attention_of_slice(network, image, 1, pixels, shown)["decoder2"]
+    assert (found.total, found.idle) == (pytest.approx(weight * (9 * 2 + 1)), weight)
+    assert (found.peak, found.change) == (pytest.approx(weight * 2), 0)
+    without = [score_without(network, image, 1, pixels, "decoder2", idle) for idle in (~everywhere, everywhere)]
+    assert without == [9 * 2 - 10, -10]
+
+
+ROOT = Path(__file__).parents[1]
+TOLD = ("README.md", "docs/*.md", "HLFD*/**/*.py", "HLFD*/**/*.ui")
+
+
+def test_no_text_says_that_a_bright_place_moved_the_score():
+    paths = [path for pattern in TOLD for path in ROOT.glob(pattern)]
+    assert len(paths) > 100
+    texts = {path.name: " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
+    assert {name for name, text in texts.items() if re.search(r"(raised|lowered)\W.{,30}\bscore", text)} == set()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -255,7 +295,25 @@ def test_focus_of_known_maps(images):
     assert (even.segment_ratio, even.organ_ratio) == (pytest.approx(1), pytest.approx(1))
     organ = found["liver", "encoder1"].focus
     assert organ.organ == pytest.approx(1)
-    assert organ.organ_share_of_body == pytest.approx((36 + 36 + 4) / (3 * 64))
+    # A slice's map is the image times the number of the organ's pixels: 36, 32 (without the tumor) and 4.
+    attention = np.array([36 * 36 * ORGAN, 32 * (32 * ORGAN + 4 * TUMOR), 4 * 4 * ORGAN])
+    assert organ.segment_share_of_body == pytest.approx(attention @ [36, 32, 4] / attention.sum() / 64)
+    assert organ.organ_share_of_body == pytest.approx(attention @ [36, 36, 4] / attention.sum() / 64)
+
+
+def test_maps_that_are_even_over_the_body_have_the_focus_1_however_much_the_slices_differ(images):
+    """decoder2's attention is even, and nine times as strong where the organ has 36 pixels as where it has 4."""
+    even = _collect(images[[1, 3]])["liver", "decoder2"]
+    np.testing.assert_allclose(even.maps.max(axis=(1, 2)), [1, 4 / 36], rtol=1e-6)
+    assert even.focus.segment_ratio == pytest.approx(1)
+    assert even.focus.organ_ratio == pytest.approx(1)
+
+
+def test_a_map_that_is_even_over_the_whole_slice_has_the_bodys_share_of_the_slice_as_its_focus(images):
+    body = np.zeros(images[:, 0].shape, bool)
+    body[:, :, :7] = True
+    focus = _collect(images, body)["liver", "decoder2"].focus
+    assert (focus.segment_ratio, focus.organ_ratio) == (pytest.approx(7 / 8), pytest.approx(7 / 8))
 
 
 def test_focus_expects_the_share_of_the_body_not_of_the_image(images):

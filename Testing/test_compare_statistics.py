@@ -6,12 +6,13 @@ import csv
 import itertools
 import math
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDTrainingLib.compare.charts import focus_charts, learning_charts
+from HLFDTrainingLib.compare.charts import dice_charts, focus_charts, learning_charts, write_svg
 from HLFDTrainingLib.compare.label_slices import on_label_slices
 from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Record, method_order, write_records
@@ -38,16 +39,33 @@ def test_mean_is_over_cases_of_the_means_over_seeds():
     assert found.mean == pytest.approx(0.45)
     assert found.sd_cases == pytest.approx(np.std([0.3, 0.6], ddof=1))
     assert found.sd_seeds == pytest.approx(np.std([0.4, 0.5], ddof=1))
-    assert (found.cases, found.seeds) == (2, 2)
-    assert (found.low, found.high) == (pytest.approx(0.3), pytest.approx(0.6))
+    assert (found.cases, found.fewest_cases, found.seeds) == (2, 2, 2)
 
 
 def test_interval_draws_the_cases_of_a_patient_together():
-    values = {0: {f"{patient}{number}": float(patient == "a") for patient in "ab" for number in range(50)}}
+    values = {0: {f"{patient}{number}": float(patient in "abc") for patient in "abcdef" for number in range(50)}}
     by_patient = spread(values, {case: case[0] for case in values[0]})
     by_case = spread(values, {case: case for case in values[0]})
-    assert (by_patient.low, by_patient.high) == (0.0, 1.0)
-    assert by_case.low > 0.35 and by_case.high < 0.65
+    assert by_patient.low < 0.2 and by_patient.high > 0.8
+    assert by_case.low > 0.4 and by_case.high < 0.6
+
+
+def test_few_patients_have_no_interval():
+    """Drawing two of two again and again holds their mean, and hardly ever that of all patients."""
+    values = {0: {f"{patient}{number}": 0.1 * number for patient in "abcdef" for number in range(9)}}
+    for patients, has_one in (("abcde", False), ("abcdef", True)):
+        chosen = {0: {case: value for case, value in values[0].items() if case[0] in patients}}
+        assert math.isnan(spread(chosen, {case: case[0] for case in values[0]}).low) != has_one
+
+
+def test_seeds_without_some_cases_do_not_deviate_by_that():
+    """One seed was not trained in two of four folds, and the trainings are the same."""
+    cases = {"a": 0.2, "b": 0.4, "c": 0.6, "d": 0.8}
+    patients = {case: case for case in cases}
+    fewer = {case: cases[case] for case in "cd"}
+    assert spread({0: cases, 1: fewer}, patients).sd_seeds == 0
+    assert spread({0: cases, 1: {**fewer, "d": 0.9}}, patients).sd_seeds == pytest.approx(np.std([0.7, 0.75], ddof=1))
+    assert math.isnan(spread({0: {"a": 0.2}, 1: {"b": 0.4}}, patients).sd_seeds)
 
 
 def test_figure_without_meaning_everywhere_has_no_mean():
@@ -111,7 +129,7 @@ def test_patients_without_a_difference_take_no_part_in_the_test():
     ours = {0: {**base[0], **{name: 1 - 0.1 * n for n, name in enumerate(names[:5], start=1)}}}
     found = difference(ours, base, {name: name for name in names})
     assert found.p == pytest.approx(2 / 2**5)
-    assert (found.patients, found.mean) == (20, pytest.approx(-1.5 / 20))
+    assert (found.patients, found.differing_patients, found.mean) == (20, 5, pytest.approx(-1.5 / 20))
 
 
 def test_no_difference_at_all_is_no_proof():
@@ -237,6 +255,23 @@ def test_arrow_is_of_several_seeds_that_agree():
     assert focus_line("hlfd", {"none": [NONE] * 2, "hlfd": [more] * 2}) == "2.35↑"
 
 
+def test_arrow_points_as_the_patients_do_and_not_as_the_one_with_most_slices():
+    more = {f"p{number}": [0.5 + 0.1 * number] for number in range(8)} | {"p8": [-0.01] * 12}
+    records = [
+        replace(
+            record(method, seed, f"{patient}.{number}", 0.0, patient),
+            layer="encoder1",
+            values=dict.fromkeys(FOCUS_FIGURES, 2.0 + (gain if method == "hlfd" else 0.0)),
+        )
+        for method in ("none", "hlfd")
+        for seed in range(2)
+        for patient, gains in more.items()
+        for number, gain in enumerate(gains)
+    ]
+    _, lines = focus_table(summarize_records(records, FOCUS_FIGURES), "liver")
+    assert {line[0]: line[2] for line in lines}["hlfd"] == "2.33↑"
+
+
 def test_figure_that_not_all_cases_have_tells_how_many_have_it():
     values = {"a": (0.5, 8.0), "b": (0.0, NAN)}
     records = [
@@ -262,6 +297,40 @@ def test_figure_that_one_seed_alone_has_tells_so():
     assert shown["HD95 mm"] == "8.0 ± 0.0 (1 of 2 seeds)" and "seeds" not in shown["Dice"]
 
 
+def test_misses_of_single_seeds_are_told():
+    """Each seed finds something in another third of the cases, so that every case has a distance with one of them."""
+    records = [
+        replace(
+            record("none", seed, str(case), 0.0),
+            values=dict.fromkeys(CASE_FIGURES, 0.5) | {"hd95_mm": 5.0 if case % 3 == seed else NAN},
+        )
+        for seed in range(3)
+        for case in range(9)
+    ]
+    heading, [cells] = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    shown = dict(zip(heading, cells))
+    assert shown["HD95 mm"] == "5.0 ± 0.0 (3 to 9)" and "(" not in shown["Dice"]
+
+
+def p_of_hlfd(dice_of_none: list[float], gains: list[float]) -> str:
+    """What a table tells of p where the patients gain as much; NaN is a label that was not looked for."""
+    records = [
+        replace(record(method, 0, f"p{number}", 0.0), values=dict.fromkeys(CASE_FIGURES, alone + gain))
+        for number, (alone, some) in enumerate(zip(dice_of_none, gains))
+        for method, gain in (("none", 0.0), ("hlfd", some))
+    ]
+    heading, cells = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    return {line[0]: line[heading.index("p")] for line in cells}["hlfd"]
+
+
+def test_p_of_few_patients_tells_how_few_differ():
+    """There are many, but no p can fall below 0.05."""
+    five = [0.01, 0.02, 0.03, 0.04, 0.05]
+    assert p_of_hlfd([0.5] * 5 + [1.0] * 15, five + [0.0] * 15) == "0.062 (5 patients)"  # 15 without a tumor
+    assert p_of_hlfd([0.5] * 4 + [NAN] * 4, five[:4] + [0.0] * 4) == "0.125 (4 patients)"  # four not annotated
+    assert p_of_hlfd([0.5] * 6, [*five, 0.06]) == "0.031"
+
+
 def test_row_of_fewer_cases_than_the_others_tells_how_many():
     """As where it was not finished in every fold."""
     cases = {"none": range(10), "kd": range(6, 10)}
@@ -273,6 +342,34 @@ def test_row_of_fewer_cases_than_the_others_tells_how_many():
     heading, cells = figure_table(summarize_records(records, CASE_FIGURES), "liver")
     shown = {line[0]: line[heading.index("Dice")] for line in cells}
     assert shown["kd"].endswith("(4)") and "(" not in shown["none"]
+
+
+LONG = ["hlfd", *(f"hlfd:full:beta=0.5:lambda_=0.01:temperature={number}" for number in (2, 8))]
+
+
+def test_long_names_are_not_cut_in_the_charts():
+    """Two of them would look the same."""
+    table = summarize_records([record(method, 0, "a", 0.5) for method in LONG], ("dice",))
+    [dice] = dice_charts(table)
+    [learning] = learning_charts({Row(method, "mobilenetv2-unet", 0): {1: [0.2], 2: [0.4]} for method in LONG})
+    for chart, names in ((dice, [row.title for row in table]), (learning, LONG)):
+        texts = {one.text: one for one in chart.iter() if one.tag == "text"}
+        for name in names:
+            x = float(texts[name].get("x"))
+            room = x if texts[name].get("text-anchor") == "end" else float(chart.get("width")) - x
+            assert room >= 6.5 * len(name)
+
+
+def test_charts_of_long_names_are_whole_in_their_file(tmp_path):
+    charts = dice_charts(summarize_records([record(method, 0, "a", 0.5) for method in LONG], ("dice",)))
+    write_svg(charts, tmp_path / "dice.svg")
+    width = ElementTree.parse(tmp_path / "dice.svg").getroot().get("width")
+    assert width == charts[0].get("width") and int(width) > 760
+
+
+def test_charts_of_short_names_are_as_wide_as_ever():
+    [chart] = dice_charts(summarize_records([record("hlfd:released", 0, "a", 0.5)], ("dice",)))
+    assert chart.get("width") == "760"
 
 
 def test_learning_curve_ends_where_a_fold_ends():

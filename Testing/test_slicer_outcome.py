@@ -252,6 +252,18 @@ def test_patients_without_a_tumor_do_not_flatter_a_student_that_never_finds_one(
     assert row[2] == "0.000 ± 0.000" and row[5] == "1.000 ± 0.000"
 
 
+def test_hd95_tells_in_how_many_cases_a_student_that_misses_tumors_found_them(panel, measured, tmp_path):
+    found = {**MISSED, "dice": 0.8, "voe": 0.3, "rvd": 0.0, "hd95_mm": 1.0}
+
+    def shown_of(*figures: dict) -> str:
+        panel.panel.show(with_figures_of_tumors(measured, tmp_path / str(len(figures)), *figures))
+        return next(row[3] for row in panel.rows() if row[0] == "liver tumor")
+
+    assert shown_of(found, MISSED, MISSED, MISSED) == "1.0 (1 of 4)"
+    assert shown_of(MISSED, MISSED) == "– (0 of 2)"
+    assert shown_of(found, found, RIGHTLY_EMPTY) == "1.0 ± 0.0"
+
+
 def test_tumors_that_were_made_up_in_patients_without_are_told_apart(panel, measured, tmp_path):
     found = {**MISSED, "dice": 0.8, "voe": 0.3, "rvd": 0.0}
     panel.panel.show(with_figures_of_tumors(measured, tmp_path, found, MADE_UP, RIGHTLY_EMPTY, RIGHTLY_EMPTY))
@@ -274,6 +286,7 @@ def test_each_figure_is_explained_by_its_header(panel, measured):
     table = panel.ui.outcomeTable
     tips = {table.horizontalHeaderItem(n).text(): table.horizontalHeaderItem(n).toolTip() for n in range(11)}
     assert all(tips.values())
+    assert "flatters a network that misses much" in tips["HD95 (mm)"] and "but HD95 and" in tips["Dice"]
     assert "worst 5 %" in tips["HD95 (mm)"] and "too small (−)" in tips["RVD"]
     assert "0 is perfect" in tips["VOE"] and "billions" in tips["GMACs"]
 

@@ -106,12 +106,13 @@ def scored_pixels(classes: torch.Tensor, label: int, target: Target) -> torch.Te
 
 @dataclass(frozen=True)
 class Focus:
-    """How much of a layer's positive attention lies where the label is, over the slices that hold the label.
+    """How much of a layer's positive attention lies where the label is, over the slices that hold label and body.
 
     Attributes:
         segment: share of the attention inside the segment, 0 to 1.
         organ: share of the attention inside the organ with its tumors.
-        segment_share_of_body: what `segment` would be if attention were spread evenly over the patient's body.
+        segment_share_of_body: what `segment` would be if the attention of each slice were spread evenly over the
+            patient's body in that slice.
         organ_share_of_body: the same for `organ`.
     """
 
@@ -122,12 +123,12 @@ class Focus:
 
     @property
     def segment_ratio(self) -> float:
-        """How many times more attention the segment gets than if it were spread evenly over the body."""
+        """How many times more attention the segment gets than if it were spread evenly over the body of each slice."""
         return self.segment / self.segment_share_of_body
 
     @property
     def organ_ratio(self) -> float:
-        """How many times more attention the organ gets than if it were spread evenly over the body."""
+        """How many times more attention the organ gets than if it were spread evenly over the body of each slice."""
         return self.organ / self.organ_share_of_body
 
 
@@ -139,7 +140,7 @@ class LayerAttention:
         label: name of the label.
         layer: name of the layer.
         maps: float32 (Z, h, w), the layer's own grid for each axial slice; divided by the largest absolute value in
-            the volume, so that slices can be compared. Positive maps have no negative values; signed maps have them.
+            the volume, so that slices share a scale. Positive maps have no negative values; signed maps have them.
         signed: which of the two.
         slices_with_label: bool (Z,). In the other slices the map is zero, as there is nothing to attend to.
         focus: of the positive attention, in signed maps too; none where the layer has no positive attention, or
@@ -293,11 +294,14 @@ class _Collected:
         )
 
     def _focus(self, layer: str) -> Focus | None:
-        everywhere, in_segment, in_organ = self.attention[layer].sum(axis=0).tolist()
-        body, segment, organ = self.area.sum(axis=0).tolist()
-        if everywhere == 0 or segment == 0:
+        with_body = self.area[:, 0] > 0
+        attention, area = self.attention[layer][with_body], self.area[with_body]
+        everywhere, in_segment, in_organ = attention.sum(axis=0).tolist()
+        # Slice by slice: where the segment is large its score is, and so is the attention of the whole slice.
+        evenly_in_segment, evenly_in_organ = (attention[:, :1] * area[:, 1:] / area[:, :1]).sum(axis=0).tolist()
+        if evenly_in_segment == 0:
             return None
-        return Focus(in_segment / everywhere, in_organ / everywhere, segment / body, organ / body)
+        return Focus(*(one / everywhere for one in (in_segment, in_organ, evenly_in_segment, evenly_in_organ)))
 
 
 def area_average(masks: torch.Tensor, grid: Sequence[int], stride: int) -> torch.Tensor:

@@ -14,9 +14,12 @@ from .process_files import read_object
 COMPARISON = "comparison.json"
 """In the folder of a run: the figures of its networks. In that of a comparison of methods: what all its rows share."""
 
+DISTANCE = "hd95_mm"
+"""There is none where nothing was found, so it flatters a network that misses much: its cases are counted."""
+
 FIGURES = (
     ("dice", 3),
-    ("hd95_mm", 1),
+    (DISTANCE, 1),
     ("rvd", 3),
     ("voe", 3),
     ("lesion_sensitivity", 2),
@@ -69,11 +72,17 @@ def _row(model: Mapping[str, Any], label: str) -> OutcomeRow:
         model["stage"],
         model["network"],
         label,
-        tuple(spread_text(_summary(counted_values(name, of_cases)), digits) for name, digits in FIGURES),
+        tuple(_figure_text(name, digits, of_cases) for name, digits in FIGURES),
         f"{model['parameters'] / 1e6:.2f} M",
         f"{model['gmacs']:.2f}",
         spread_text(model["seconds"], 2),
     )
+
+
+def _figure_text(name: str, digits: int, of_cases: Sequence[Figures]) -> str:
+    values, shown = counted_values(name, of_cases), sum(map(shows_label, of_cases))
+    missing = name == DISTANCE and len(values) < shown
+    return spread_text(_summary(values), digits) + (f" ({len(values)} of {shown})" if missing else "")
 
 
 def _of_cases(model: Mapping[str, Any], label: str) -> list[Figures]:

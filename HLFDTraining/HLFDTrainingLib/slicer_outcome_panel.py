@@ -88,7 +88,7 @@ class OutcomePanel:
         """Shows what a run has achieved; none, or one that is not finished, has nothing to show."""
         if run != self._run:
             self._end_children()
-        finished = run if run is not None and ProcessFiles(run).result.is_file() else None
+        finished = run if run is not None and ProcessFiles(run).finished else None
         opened = run != self._run or self._plan is None
         self._run = run
         self._plan, self._cases = None, []
@@ -413,11 +413,17 @@ def _headers() -> list[tuple[str, str]]:
         (
             _("Dice"),
             _(
-                "Overlap with what you drew: 1 is perfect. As all figures but the false positives, over the test cases "
-                "that show the label."
+                "Overlap with what you drew: 1 is perfect. As all figures but HD95 and the false positives, over the "
+                "test cases that show the label."
             ),
         ),
-        (_("HD95 (mm)"), _("How far the outlines are apart, leaving out the worst 5 %.")),
+        (
+            _("HD95 (mm)"),
+            _(
+                "How far the outlines are apart, leaving out the worst 5 %, in the cases where something was found: "
+                "this flatters a network that misses much. The number in brackets tells in how many."
+            ),
+        ),
         (
             _("RVD"),
             _(

@@ -44,6 +44,13 @@ Written by `Testing/experiments/experiments_results.py` from the figures in `{ke
 
 """
 
+POOLED_FOCUS = frozenset({"painted_kidney_volumes", "longer_kidney_volumes", "ablation"})
+"""Those whose focus was measured when slices of different size were not yet told apart, and was not measured anew."""
+ABOUT_POOLED_FOCUS = (
+    "Its focus is an older one: how many times more attention the region gets than if it were spread evenly over the "
+    "bodies of the case's slices (at most three) together, and not over the body of each slice."
+)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -125,6 +132,7 @@ def write_result(name: str, docs: Path, output: Path) -> None:
     result = RESULTS[name]
     kept = kept_file(result.kept, docs)
     about, records = read_kept(kept)
+    about = f"{about} {ABOUT_POOLED_FOCUS}" if result.kept in POOLED_FOCUS else about
     records = of_rows(records, result.rows)
     table = summarize_records(records.cases, CASE_FIGURES)
     focus = summarize_records(records.focus, FOCUS_FIGURES)

@@ -4,8 +4,9 @@
 
 Prints, in points of Dice, the differences to the student alone in each fold of the experiments that have folds; how
 much HLFD's difference changes from an experiment to the same with more steps, over the cases that both have; its mean
-over an experiment and its repeat; and how little of the tumors is found without distillation. Experiments without kept
-figures are left out.
+over an experiment and its repeat, how much changes between these in a fold, and how far HLFD's student is from the
+teacher in each; and how little of the tumors is found without distillation. Experiments without kept figures are left
+out.
 """
 
 from __future__ import annotations
@@ -93,6 +94,43 @@ def tell_repeated(names: tuple[str, str], first: Sequence[Record], second: Seque
         )
 
 
+def tell_changes(
+    names: tuple[str, str], first: Sequence[Sequence[Record]], second: Sequence[Sequence[Record]]
+) -> Iterator[str]:
+    """For each label, how much another training of everything changes in a fold at most."""
+    for label in _labels(first[0]):
+        alone, hlfd = 100 * np.abs(_of_folds(second, label) - _of_folds(first, label)).max(axis=0)
+        yield (
+            f"{names[0]} to {names[1]}, {label}, in a fold: the student alone changes by up to {alone:.1f}, "
+            f"hlfd's difference by up to {hlfd:.1f}"
+        )
+
+
+def _of_folds(folds: Iterable[Sequence[Record]], label: str) -> np.ndarray:
+    """In each fold, the mean Dice of the student alone, and HLFD's difference to it."""
+    return np.array(
+        [
+            (
+                np.mean(list(case_means(dice(fold, label, BASELINE)).values())),
+                _to_student_alone(fold, label, "hlfd").mean,
+            )
+            for fold in folds
+        ]
+    )
+
+
+def tell_teacher(name: str, records: Sequence[Record]) -> Iterator[str]:
+    """For each label, how far HLFD's student is from its teacher."""
+    patients = {one.case: one.patient for one in records}
+    for label in _labels(records):
+        student, teacher = ({0: case_means(dice(records, label, method))} for method in ("hlfd", TEACHER))
+        found = difference(student, teacher, patients)
+        yield (
+            f"{name}, {label}, hlfd less teacher: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
+            f"p {p_text(found.p)}"
+        )
+
+
 def _differences(records: Sequence[Record], label: str) -> dict[str, float]:
     alone = dice(records, label, BASELINE)
     found: BySeed = {
@@ -121,16 +159,20 @@ def main() -> None:
     parser.add_argument("docs", type=Path)
     docs = parser.parse_args().docs
     kept = {name: result for name, result in RESULTS.items() if kept_file(result.kept, docs).is_file()}
-    for name, result in kept.items():
-        folds = records_by_fold(kept_file(result.kept, docs))
-        if len(folds) > 1:
-            print(*tell_folds(name, folds), sep="\n")
-    cases = {name: [one for one in read(result, docs).cases if one.student == STUDENT] for name, result in kept.items()}
+    folds = {name: records_by_fold(kept_file(result.kept, docs)) for name, result in kept.items()}
+    for name, of_folds in folds.items():
+        if len(of_folds) > 1:
+            print(*tell_folds(name, of_folds), sep="\n")
+    read_all = {name: read(result, docs).cases for name, result in kept.items()}
+    cases = {name: [one for one in records if one.student == STUDENT] for name, records in read_all.items()}
     for shorter, longer in LONGER:
         if shorter in cases and longer in cases:
             print(*tell_longer((shorter, longer), cases[shorter], cases[longer]), sep="\n")
     if set(REPEATED) <= cases.keys():
         print(*tell_repeated(REPEATED, *(cases[name] for name in REPEATED)), sep="\n")
+        print(*tell_changes(REPEATED, *(folds[name] for name in REPEATED)), sep="\n")
+        for name in REPEATED:
+            print(*tell_teacher(name, read_all[name]), sep="\n")
     for name, records in cases.items():
         print(*(f"{line}\n" for line in tell_tumors(name, records)), sep="", end="")
 

@@ -19,6 +19,9 @@ from .rows import BASELINE, Row
 from .summary import TableRow
 
 WIDTH, ROW, LEFT, RIGHT, TOP, PLOT_HEIGHT = 760, 22, 290, 80, 30, 240
+LEGEND, CHARACTER = 220, 7
+"""Room for the names of lines, and for a character of a name: where names are longer, charts are wider."""
+
 TEXT, QUIET = "#1b1f24", "#57606a"
 GRID = "#d8dee4"
 GRAYS = {GRID: "grid", QUIET: "base"}
@@ -96,8 +99,9 @@ def learning_charts(learning: Mapping[Row, Mapping[int, Sequence[float]]]) -> Ch
 def write_svg(charts: Charts, path: Path) -> None:
     """All charts below each other in one file, on white. Raises OutputError."""
     height = sum(float(chart.get("height", "0")) for chart in charts)
-    page = Element("svg", xmlns="http://www.w3.org/2000/svg", width=str(WIDTH), height=f"{height:.0f}")
-    page.set("viewBox", f"0 0 {WIDTH} {height:.0f}")
+    width = max((int(chart.get("width", "0")) for chart in charts), default=WIDTH)
+    page = Element("svg", xmlns="http://www.w3.org/2000/svg", width=str(width), height=f"{height:.0f}")
+    page.set("viewBox", f"0 0 {width} {height:.0f}")
     page.set("font-family", "system-ui, sans-serif")
     SubElement(page, "rect", width="100%", height="100%", fill="#ffffff")
     offset = 0.0
@@ -145,23 +149,24 @@ def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
     ends = [value for one in spreads for value in (one.low, one.high, one.mean) if not math.isnan(value)]
     ends += [value for row in rows for value in row.seeds.values()]
     ticks = _ticks(min(ends), max(ends))
-    bottom = TOP + ROW * len(rows)
-    chart = _chart(title, bottom + ROW + 6)
+    left = max(LEFT, 10 + _longest(row.title for row in rows))
+    right, bottom = left + WIDTH - LEFT - RIGHT, TOP + ROW * len(rows)
+    chart = _chart(title, right + RIGHT, bottom + ROW + 6)
     for tick in ticks:
-        x = _place(tick, ticks, LEFT, WIDTH - RIGHT)
+        x = _place(tick, ticks, left, right)
         _line(chart, x, TOP, x, bottom, GRID)
         _text(chart, f"{tick:g}", x, bottom + ROW / 2, "middle", QUIET)
     methods = list(dict.fromkeys(row.method for row in rows))
     for number, (row, found) in enumerate(zip(rows, spreads)):
         y, color = TOP + ROW * (number + 0.5), _color(row.method, methods)
-        _text(chart, row.title, LEFT - 10, y, "end")
-        mean, low, high = (_place(value, ticks, LEFT, WIDTH - RIGHT) for value in (found.mean, found.low, found.high))
+        _text(chart, row.title, left - 10, y, "end")
+        mean, low, high = (_place(value, ticks, left, right) for value in (found.mean, found.low, found.high))
         if not math.isnan(found.low):
             _line(chart, low, y, high, y, color, width=2)
         for value in row.seeds.values():
-            _dot(chart, _place(value, ticks, LEFT, WIDTH - RIGHT), y, 2, color)
+            _dot(chart, _place(value, ticks, left, right), y, 2, color)
         _dot(chart, mean, y, 4.5, color)
-        _text(chart, f"{found.mean:.3f}", WIDTH - RIGHT + 12, y, "start")
+        _text(chart, f"{found.mean:.3f}", right + 12, y, "start")
     return chart
 
 
@@ -173,8 +178,9 @@ def _line_chart(
 ) -> Element:
     values = [y for one in series for _, y in one.points if not math.isnan(y)] or [0.0]
     ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
-    left, right, bottom = 70, WIDTH - 220, TOP + PLOT_HEIGHT
-    chart = _chart(title, max(bottom, TOP + ROW * len(series)) + ROW + 10)
+    left, right, bottom = 70, WIDTH - LEGEND, TOP + PLOT_HEIGHT
+    width = right + max(LEGEND, 40 + _longest(one.name for one in series))
+    chart = _chart(title, width, max(bottom, TOP + ROW * len(series)) + ROW + 10)
     for tick in ticks:
         y = _place(tick, ticks, bottom, TOP)
         _line(chart, left, y, right, y, GRID)
@@ -227,9 +233,14 @@ def _place(value: float, ticks: Sequence[float], start: float, end: float) -> fl
     return start + (end - start) * ((value - min(ticks)) / span if span else 0.5)
 
 
-def _chart(title: str, height: float) -> Element:
-    chart = Element("svg", width=str(WIDTH), height=f"{height:.0f}", role="img")
-    chart.set("viewBox", f"0 0 {WIDTH} {height:.0f}")
+def _longest(names: Iterable[str]) -> int:
+    """The room that the longest name takes."""
+    return CHARACTER * max(map(len, names), default=0)
+
+
+def _chart(title: str, width: int, height: float) -> Element:
+    chart = Element("svg", width=str(width), height=f"{height:.0f}", role="img")
+    chart.set("viewBox", f"0 0 {width} {height:.0f}")
     chart.set("aria-label", title)
     _text(chart, title, 8, 12, "start").set("font-weight", "600")
     return chart

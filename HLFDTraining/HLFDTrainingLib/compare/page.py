@@ -18,7 +18,10 @@ from .summary import TableRow
 from .wording import HOW_TO_READ, HOW_TO_READ_FOCUS, cost_table, figure_table, focus_table, labels_of
 
 TITLE = "Distillation methods compared"
-DOTS = "In the charts, bars are the 95 % intervals of the mean, and small dots the means of single seeds."
+DOTS = (
+    "In the charts, bars are the intervals of the mean, and small dots the means of single seeds. Whether two methods "
+    "differ their bars do not tell, as both are measured on the same patients: see the difference."
+)
 
 
 def write_page(

@@ -51,7 +51,7 @@ class Row:
 
 
 def rows_of(methods: Sequence[str], students: Sequence[str], seeds: Sequence[int]) -> list[Row]:
-    """Every combination, seed by seed, so that a comparison that is not finished yet can be read already."""
+    """Every combination, seed by seed, so that one that was stopped can be read already."""
     return [Row(method, student, seed) for seed in seeds for student in students for method in methods]
 
 

@@ -16,6 +16,10 @@ from .records import Record
 DRAWS = 5000
 """Of the bootstrap."""
 
+FEWEST_PATIENTS = 6
+"""With fewer, no p falls below 0.05: the exact paired Wilcoxon test over n patients gives 2 / 2ⁿ at least. Intervals by
+drawing so few hold the mean far less often than they say."""
+
 BySeed = dict[int, dict[str, float]]
 """By seed and case, a figure that has a meaning there."""
 
@@ -27,9 +31,11 @@ class Spread:
     Attributes:
         mean: over the cases, of each case's mean over the seeds.
         sd_cases: standard deviation (n - 1) of the cases' means.
-        sd_seeds: standard deviation (n - 1) of the seeds' means over their cases.
-        low, high: 95 % interval of `mean`, by drawing patients with replacement.
-        cases, seeds: how many.
+        sd_seeds: standard deviation (n - 1) of the seeds' means over the cases that all of them have.
+        low, high: 95 % interval of `mean`, by drawing patients with replacement; NaN of fewer than `FEWEST_PATIENTS`.
+        cases: how many have the figure with any seed.
+        fewest_cases: how many have it with the seed that has it in the fewest.
+        seeds: how many have it.
     """
 
     mean: float
@@ -38,6 +44,7 @@ class Spread:
     low: float
     high: float
     cases: int
+    fewest_cases: int
     seeds: int
 
 
@@ -49,9 +56,10 @@ class Difference:
         mean: over the cases.
         standard_error: of `mean`, from patient to patient: the cases of one, such as single slices, depend on each
             other.
-        median: over the cases; one case that differs much does not move it.
+        median: over the patients' means, as the test; one patient who differs much does not move it.
         p: of the two-sided Wilcoxon signed-rank test over the patients' means.
         patients, cases, seeds: those that both have.
+        differing_patients: those whose mean is not 0, which alone count in the test.
         seeds_agree: whether there are several seeds, and with each alone the median has the sign of `median`.
         adjusted_p: for the number of tests in a table, see `adjusted`; NaN for a difference alone.
     """
@@ -63,6 +71,7 @@ class Difference:
     patients: int
     cases: int
     seeds: int
+    differing_patients: int
     seeds_agree: bool
     adjusted_p: float = NAN
 
@@ -92,16 +101,16 @@ def spread(values: BySeed, patient_of: Mapping[str, str]) -> Spread:
     """
     means = case_means(values)
     if not means:
-        return Spread(NAN, NAN, NAN, NAN, NAN, 0, 0)
+        return Spread(NAN, NAN, NAN, NAN, NAN, 0, 0, 0)
     low, high = _interval(means, patient_of)
-    of_seeds = [float(np.mean(list(of_seed.values()))) for of_seed in values.values()]
     return Spread(
         mean=float(np.mean(list(means.values()))),
         sd_cases=_deviation(list(means.values())),
-        sd_seeds=_deviation(of_seeds),
+        sd_seeds=_seeds_deviation(values),
         low=low,
         high=high,
         cases=len(means),
+        fewest_cases=min(map(len, values.values())),
         seeds=len(values),
     )
 
@@ -111,20 +120,23 @@ def difference(values: BySeed, base: BySeed, patient_of: Mapping[str, str]) -> D
     seeds = values.keys() & base.keys()
     differences = _differences(values, base)
     if not differences:
-        return Difference(NAN, NAN, NAN, NAN, 0, 0, len(seeds), False)
+        return Difference(NAN, NAN, NAN, NAN, 0, 0, len(seeds), 0, False)
     patients = _by_patient(differences, patient_of)
-    of_patients = np.array([np.mean(cases) for cases in patients])
-    median = float(np.median(list(differences.values())))
+    of_patients = _patient_means(patients)
+    differing = of_patients[of_patients != 0]
+    median = float(np.median(of_patients))
     of_seeds = [one for seed in sorted(seeds) if (one := _differences({seed: values[seed]}, base))]
+    medians = [float(np.median(_patient_means(_by_patient(one, patient_of)))) for one in of_seeds]
     return Difference(
         mean=float(np.mean(list(differences.values()))),
         standard_error=_standard_error(patients),
         median=median,
-        p=_signed_rank_p(of_patients[of_patients != 0]),
+        p=_signed_rank_p(differing),
         patients=len(patients),
         cases=len(differences),
         seeds=len(seeds),
-        seeds_agree=len(of_seeds) > 1 and all(np.median(list(one.values())) * median > 0 for one in of_seeds),
+        differing_patients=len(differing),
+        seeds_agree=len(medians) > 1 and all(of_seed * median > 0 for of_seed in medians),
     )
 
 
@@ -170,8 +182,20 @@ def _by_patient(values: Mapping[str, float], patient_of: Mapping[str, str]) -> l
     return list(patients.values())
 
 
+def _patient_means(patients: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array([np.mean(cases) for cases in patients])
+
+
 def _deviation(values: Sequence[float] | np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else NAN
+
+
+def _seeds_deviation(values: BySeed) -> float:
+    """Over the cases of all seeds: of different ones, means differ also where the seeds do not."""
+    common = [case for case in next(iter(values.values())) if all(case in of_seed for of_seed in values.values())]
+    if not common:
+        return NAN
+    return _deviation([float(np.mean([of_seed[case] for case in common])) for of_seed in values.values()])
 
 
 def _standard_error(patients: Sequence[Sequence[float]]) -> float:
@@ -190,7 +214,7 @@ def _sums_and_counts(patients: Sequence[Sequence[float]]) -> tuple[np.ndarray, n
 def _interval(means: Mapping[str, float], patient_of: Mapping[str, str]) -> tuple[float, float]:
     """Cases of one patient are drawn together."""
     patients = _by_patient(means, patient_of)
-    if len(patients) < 2:
+    if len(patients) < FEWEST_PATIENTS:
         return NAN, NAN
     sums, counts = _sums_and_counts(patients)
     drawn = _draws(len(patients))

@@ -10,13 +10,11 @@ from ..metrics import NAN
 from ..plan import TrainingPlan
 from .jobs import TEACHER
 from .records import Record
-from .statistics import Difference, Spread
+from .statistics import FEWEST_PATIENTS, Difference, Spread
 from .summary import TableRow
 
 NOTHING = "–"
 SIGNIFICANT = 0.05
-FEWEST_PATIENTS = 6
-"""With fewer, no p falls below `SIGNIFICANT`: the exact paired Wilcoxon test over n patients gives 2 / 2ⁿ at least."""
 
 FIGURES = (
     ("dice", "Dice", 3),
@@ -33,31 +31,35 @@ FIGURES = (
 
 HOW_TO_READ = (
     "Mean over the test cases (of each case's mean over the seeds) ± standard deviation over the cases; after the "
-    "slash, where there are several seeds, the standard deviation over the seeds. The interval is the 95 % interval "
-    "of the mean Dice, by drawing patients. The difference is that of the Dice to the same student without "
-    "distillation (none) with the same seeds, ± its standard error over the patients; p is of the paired Wilcoxon "
-    "test over the patients. The adjusted p allows for the number of labels, students and methods: of the "
-    f"differences where it is below {SIGNIFICANT:g}, at most one in twenty is expected to be chance in the choice of "
-    "patients. None of this tells how much a student differs when it is trained again; the deviation over the seeds "
-    "does, but for the teacher, which all seeds share. In folds it is mixed in: the patients of a fold share its "
-    "trainings, and are counted as independent all the same. The rank is by Dice, among the "
-    "methods with the same student, two of which are compared over the seeds and cases that both have, so that two "
-    "may have the same one; behind is the difference to the one that is the farthest ahead, ± its standard error. "
-    "Dice is 1 in a case that does not show the label where none is found, and 0 where some is; 'on its slices' leaves "
-    "such cases out. Lower is better for VOE, absolute RVD, HD95 and false lesions. A number in brackets tells how "
-    "many cases have a figure, where not all have, and with how many seeds: there is no HD95 where nothing was found, "
-    "which flatters who misses much, and a row that was not finished in every fold has the cases of some folds."
+    "slash, where there are several seeds, the standard deviation over the seeds, of the cases that all of them "
+    "have. The interval is of the mean Dice, by drawing patients. It is meant to hold the mean in 95 of 100 samples; "
+    "with ten patients it does so in about 80 to 90, and of fewer than six there is none. The difference is that of "
+    "the Dice to the same student without distillation (none) with the same seeds, ± its standard error over the "
+    "patients; p is of the paired Wilcoxon test over the patients, of whom those without a difference do not count: "
+    f"where fewer than six are left, their number stands in brackets, and p cannot fall below {SIGNIFICANT:g}. The "
+    "adjusted p allows for the number of labels, students and methods: of the differences where it is below "
+    f"{SIGNIFICANT:g}, at most one in twenty is expected to be chance in the choice of patients. None of this tells "
+    "how much a student differs when it is trained again; the deviation over the seeds does, but for the teacher, "
+    "which all seeds share. In folds it is mixed in: the patients of a fold share its trainings, and are counted as "
+    "independent all the same. The rank is by Dice, among the methods with the same student, two of which are "
+    "compared over the seeds and cases that both have, so that two may have the same one; behind is the difference "
+    "to the one that is the farthest ahead, ± its standard error. Dice is 1 in a case that does not show the label "
+    "where none is found, and 0 where some is; 'on its slices' leaves such cases out. Lower is better for VOE, "
+    "absolute RVD, HD95 and false lesions. A number in brackets tells how many cases have a figure, where not all "
+    "have, and with how many seeds; '41 to 65' that 65 have it with any seed, and 41 with the seed that has it in "
+    "the fewest. There is no HD95 where nothing was found, which flatters who misses much, and a row that was not "
+    "finished in every fold has the cases of some folds."
 )
 HOW_TO_READ_FOCUS = (
     "How many times more positive attention (Grad-CAM) the annotated region gets than if it were spread evenly over "
-    "the body: mean over the cases and all seeds. A map that is even over the whole slice has less than 1: the body's "
-    "share of the slice. An arrow tells that it is more (↑) or less (↓) than with none, by the median difference over "
-    "the seeds and cases that both have: with each of several seeds alone, and with an adjusted p below "
-    f"{SIGNIFICANT:g}, of the paired Wilcoxon test over the patients, and for the number of labels, layers and "
-    "methods. That p does not see the seeds: in HLFD's own experiments two seeds of one method have a p below "
-    f"{SIGNIFICANT:g} in 413 of 819 pairs (50 %; of Dice in 14 %). One seed, also one in each fold, has no arrow, and "
-    "three seeds agree by chance in one of four. So an arrow is a hint. A method with fewer seeds than none may have "
-    "one that its mean does not show."
+    "the body of each slice: mean over the cases and all seeds. A map that is even over the whole slice has less than "
+    "1: the body's share of the slice. An arrow tells that it is more (↑) or less (↓) than with none, by the median of "
+    "the patients' mean differences over the seeds and cases that both have: with each of several seeds alone, and "
+    f"with an adjusted p below {SIGNIFICANT:g}, of the paired Wilcoxon test over the patients, and for the number of "
+    "labels, layers and methods. That p does not see the seeds: in HLFD's own experiments two seeds of one method "
+    f"have a p below {SIGNIFICANT:g} in 413 of 819 pairs (50 %; of Dice in 14 %). One seed, also one in each fold, "
+    "has no arrow, and three seeds agree by chance in one of four. So an arrow is a hint. A method with fewer seeds "
+    "than none may have one that its mean does not show."
 )
 
 
@@ -146,15 +148,22 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
 
 def _counted(found: Spread, digits: int, cases: int, seeds: int) -> str:
     """The figure, and over how many cases and seeds it is where these are fewer than `cases` and `seeds`."""
-    counts = [str(found.cases)] if found.cases < cases else []
+    of_seeds = f"{found.fewest_cases} to " if found.fewest_cases < found.cases else ""
+    counts = [f"{of_seeds}{found.cases}"] if found.fewest_cases < cases else []
     counts += [f"{found.seeds} of {seeds} seeds"] if found.seeds < seeds else []
     return spread_text(found, digits) + (f" ({', '.join(counts)})" if found.cases and counts else "")
 
 
 def _compared(row: TableRow) -> list[str]:
-    ps = [p_text(p) for p in (row.difference.p, row.difference.adjusted_p)] if row.difference else [NOTHING, NOTHING]
+    ps = [_tested(row.difference), p_text(row.difference.adjusted_p)] if row.difference else [NOTHING, NOTHING]
     behind = difference_text(row.behind) + (f" ({row.behind_method})" if row.behind_method else "")
     return [difference_text(row.difference), *ps, str(row.rank or NOTHING), behind]
+
+
+def _tested(found: Difference) -> str:
+    """p, and of how many patients where these are too few for one below `SIGNIFICANT`."""
+    few = found.cases and found.differing_patients < FEWEST_PATIENTS
+    return p_text(found.p) + (f" ({counted(found.differing_patients, 'patient')})" if few else "")
 
 
 def focus_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[list[str]]]:
@@ -217,7 +226,7 @@ def difference_text(found: Difference | None) -> str:
 
 
 def interval_text(found: Spread) -> str:
-    """The 95 % interval of the mean."""
+    """The interval of the mean."""
     return NOTHING if math.isnan(found.low) else f"{found.low:.3f} to {found.high:.3f}"
 
 
