@@ -36,7 +36,6 @@ from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
 from HLFDSegmentationLib.slicer_shown_volumes import shown_volumes
 from HLFDSegmentationLib.slicer_watch import ResultWatch
 from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
-from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -221,7 +220,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def onNodeActivated(self, name: str, node: slicer.vtkMRMLNode | None) -> None:
         """Keeps a chosen node: with Qt 6 Slicer's connection hears nothing where it has the name of the one before."""
-        if not self._parameterNode:
+        if not self._parameterNode or self.isShowingParameters:
             return
         setattr(self._parameterNode, name, node)
         if name == "result" and (result := SceneResult.of(node)):
@@ -414,11 +413,6 @@ class HLFDSegmentationLogic(ScriptedLoadableModuleLogic):
         )
         worker.add(question)
         return end.wait(worker, question) if wait else None
-
-    def askDevices(self, onAnswer: Callable[[DevicesResult], None], onError: Callable[[str], None]) -> None:
-        """Asks the worker where the network can run; it is started for that where there is none."""
-        worker = shared_worker()
-        worker.add(Question(worker.desk(), DevicesRequest(), onAnswer, onError))
 
 
 class HLFDSegmentationTest(ScriptedLoadableModuleTest):

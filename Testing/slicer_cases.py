@@ -85,14 +85,16 @@ def add_transform(matrix: np.ndarray, *nodes, parent=None):
     return transform
 
 
-def add_bending_transform(*nodes):
-    """A transform that is no matrix."""
+def add_bending_transform(*nodes, reach_mm: float = 1.0, by_mm: float = 1.0):
+    """A transform that is no matrix: it moves what lies closer to the origin than its reach."""
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Bending")
     grid = slicer.vtkOrientedGridTransform()
     field = vtk.vtkImageData()
     field.SetDimensions(3, 3, 3)
+    field.SetOrigin(*3 * [-reach_mm])
+    field.SetSpacing(*3 * [reach_mm])
     field.AllocateScalars(vtk.VTK_DOUBLE, 3)
-    field.GetPointData().GetScalars().Fill(1.0)
+    field.GetPointData().GetScalars().Fill(by_mm)
     grid.SetDisplacementGridData(field)
     transform.SetAndObserveTransformFromParent(grid)
     for node in nodes:

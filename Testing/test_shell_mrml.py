@@ -43,7 +43,7 @@ class CountingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.count()
 
     def enter(self):
-        SEEN.append("entered")
+        SEEN.append("entered in sight" if self.button.visible else "entered")
 
     def exit(self):
         SEEN.append("left")
@@ -332,6 +332,7 @@ def test_a_module_file_is_loaded_shown_left_and_unloaded(slicer_shell, module_fi
     seen = sys.modules["Counting"].SEEN
     slicer_shell.app.start_up()
     assert (module.title, seen) == ("Counting", ["started"])
+    slicer_shell.util.mainWindow().show()
     slicer_shell.util.selectModule("Counting")
     widget = slicer_shell.util.getModuleWidget("Counting")
     assert widget is slicer_shell.modules.CountingWidget
@@ -341,7 +342,7 @@ def test_a_module_file_is_loaded_shown_left_and_unloaded(slicer_shell, module_fi
     assert not widget.parent.isEntered
     slicer_shell.selfTests["Counting"]()
     slicer_shell.app.moduleManager().unload("Counting")
-    assert seen == ["started", "set up", "entered", "left", "tested", "cleaned up"]
+    assert seen == ["started", "set up", "entered in sight", "left", "tested", "cleaned up"]
     assert not slicer_shell.app.moduleManager().isLoaded("Counting")
 
 

@@ -391,6 +391,16 @@ def test_choosing_a_node_is_told_in_all_forms(scene, slicer):
     assert got[3:] == [None, None, False]
 
 
+def test_a_node_that_the_program_chooses_is_told_as_a_choice_of_the_users(scene, slicer):
+    """As in Slicer, which sends a key to its list for that; not where it was chosen already, nor for none."""
+    box, got = volumes_box(slicer, noneEnabled=True), []
+    ct = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    box.connect("nodeActivated(vtkMRMLNode*)", got.append)
+    for node in (ct, ct, None):
+        box.setCurrentNode(node)
+    assert got == [ct]
+
+
 def test_a_removed_node_is_no_longer_chosen(scene, slicer):
     box = volumes_box(slicer)
     first, second = (scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "ab")

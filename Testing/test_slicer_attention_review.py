@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from HLFDSegmentationLib import slicer_mosaic
 from HLFDSegmentationLib.color_maps import DEFAULT, AttentionColors, color_map
+from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
 from HLFDSegmentationLib.slicer_focus_chart import FocusChart
 from HLFDSegmentationLib.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_lesion_notes import notes_on_lesion
 from HLFDSegmentationLib.slicer_mosaic import mosaic
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
-from slicer_cases import add_ct, add_transform, shift, turn
+from slicer_cases import add_bending_transform, add_ct, add_transform, shift, turn
 from slicer_review_cases import BUSIEST, CELLS, EMPTY, FOCUS, LAYERS, SEGMENT, WITHOUT_TUMOR, add_reviewed_case
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
@@ -162,6 +165,82 @@ def test_a_volume_that_the_user_chose_meanwhile_stays(result, view):
     view.hide()
     assert composite().GetForegroundVolumeID() == pet.GetID()
     assert composite().GetForegroundOpacity() == 0.8
+
+
+@pytest.mark.parametrize("chosen", ["foreground", "background", "nothing"])
+def test_a_view_in_which_the_user_chose_another_volume_is_left_to_him(result, view, chosen):
+    """Until the map is shown anew: who walks through the layers keeps a view to compare with."""
+    pet = add_ct(seed=1, name="PET")
+    composite("Yellow").SetForegroundVolumeID(pet.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    red = composite()
+    if chosen == "background":
+        red.SetBackgroundVolumeID(pet.GetID())
+    else:
+        red.SetForegroundVolumeID(pet.GetID() if chosen == "foreground" else None)
+    red.SetForegroundOpacity(0.8)
+    expected = (pet if chosen == "background" else result.ct).GetID(), pet.GetID() if chosen == "foreground" else None
+    for layer in ("encoder2", "encoder1"):
+        view.show(result, SEGMENT, layer)
+        view.threshold = 0.3
+        assert (red.GetBackgroundVolumeID(), red.GetForegroundVolumeID()) == expected
+        for other in ("Green", "Yellow"):
+            assert composite(other).GetForegroundVolumeID() == result.map_node(SEGMENT, layer).GetID()
+    view.hide()
+    assert (red.GetBackgroundVolumeID(), red.GetForegroundVolumeID()) == expected
+    assert red.GetForegroundOpacity() == (0.0 if chosen == "background" else 0.8)
+    assert composite("Yellow").GetForegroundVolumeID() == pet.GetID()
+    view.show(result, SEGMENT, "decoder3")
+    assert red.GetBackgroundVolumeID() == result.ct.GetID()
+    assert red.GetForegroundVolumeID() == result.map_node(SEGMENT, "decoder3").GetID()
+
+
+def test_another_map_is_shown_where_the_shown_one_was_deleted(result, view):
+    view.show(result, SEGMENT, "decoder3")
+    slicer.mrmlScene.RemoveNode(result.map_node(SEGMENT, "decoder3"))
+    view.show(result, SEGMENT, "decoder2")
+    assert composite().GetForegroundVolumeID() == result.map_node(SEGMENT, "decoder2").GetID()
+
+
+def saved_and_opened_again(folder) -> SceneResult:
+    path = str(folder / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(path)
+    (loaded,) = SceneResult.all(slicer.mrmlScene)
+    return loaded
+
+
+def test_a_pet_comes_back_also_where_the_scene_was_saved_with_a_map_over_it(result, view, tmp_path):
+    pet = add_ct(seed=1, name="PET")
+    mr = add_ct(seed=2, name="MR")
+    composite().SetBackgroundVolumeID(mr.GetID())
+    composite().SetForegroundVolumeID(pet.GetID())
+    composite().SetForegroundOpacity(0.35)
+    composite().SetCompositing(composite().Add)
+    view.show(result, SEGMENT, "decoder3")
+    loaded = saved_and_opened_again(tmp_path)
+    opened = LayerView(slicer.mrmlScene)
+    opened.show(loaded, SEGMENT, "encoder2")
+    assert composite().GetForegroundVolumeID() == loaded.map_node(SEGMENT, "encoder2").GetID()
+    opened.hide()
+    shown = [composite().GetNodeReference(f"{layer}Volume").GetName() for layer in ("background", "foreground")]
+    assert shown == ["MR", "PET"]
+    assert (composite().GetForegroundOpacity(), composite().GetCompositing()) == (0.35, composite().Add)
+
+
+def test_what_a_saved_scene_showed_before_is_forgotten_where_another_volume_was_chosen(result, view, tmp_path):
+    """As where the module was not opened after loading it."""
+    pet = add_ct(seed=1, name="PET")
+    composite().SetForegroundVolumeID(pet.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    loaded = saved_and_opened_again(tmp_path)
+    mr = add_ct(seed=2, name="MR")
+    composite().SetForegroundVolumeID(mr.GetID())
+    opened = LayerView(slicer.mrmlScene)
+    opened.show(loaded, SEGMENT, "encoder2")
+    opened.hide()
+    assert composite().GetForegroundVolumeID() == mr.GetID()
 
 
 def test_a_pet_that_was_deleted_meanwhile_does_not_come_back(result, view):
@@ -331,6 +410,86 @@ def test_weak_attention_lets_the_ct_through(result, view, slice_views, signed):
     assert colored[0] > colored[1] > colored[2] > 0
     view.threshold = 1.01
     assert np.array_equal(without_marks(slice_views.render_slice_view("Red")), anatomy)
+
+
+def drag_window(slice_views, name="Red"):
+    """What a drag of the mouse over the tumor does in Slicer's window/level tool."""
+    slice_views.render_slice_view(name)
+    manager = slicer.app.applicationLogic().GetViewDisplayableManagerByClassName(
+        slice_node(name), "vtkMRMLScalarBarDisplayableManager"
+    )
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    before = interaction.GetCurrentInteractionMode()
+    interaction.SetCurrentInteractionMode(interaction.AdjustWindowLevel)
+    for event, place in (("LeftButtonPressEvent", 160), ("MouseMoveEvent", 200), ("LeftButtonReleaseEvent", 200)):
+        data = slicer.vtkMRMLInteractionEventData()
+        data.SetType(getattr(vtk.vtkCommand, event))
+        data.SetDisplayPosition([place, place])
+        data.SetWorldPosition(slice_node(name).GetXYToRAS().MultiplyPoint((place, place, 0, 1))[:3])
+        manager.GetWindowLevelWidget().ProcessInteractionEvent(data)
+    interaction.SetCurrentInteractionMode(before)
+
+
+def test_the_mouse_changes_the_window_of_the_ct_and_of_a_pet_without_a_map(result, view, slice_views):
+    def windows():
+        return [node.GetDisplayNode().GetWindow() for node in (result.ct, map_node, pet)]
+
+    def changed(name="Red"):
+        before = windows()
+        drag_window(slice_views, name)
+        return [one != other for one, other in zip(before, windows())]
+
+    pet = add_ct(seed=1, name="PET")
+    map_node = result.map_node(SEGMENT, "decoder3")
+    for name in VIEWS:
+        composite(name).SetForegroundVolumeID(pet.GetID())
+        composite(name).SetForegroundOpacity(0.5)
+        composite(name).SetBackgroundVolumeID(result.ct.GetID())
+    fit()
+    assert changed() == [False, False, True]
+    view.show(result, SEGMENT, "decoder3")
+    assert changed() == [True, False, False]
+    composite().SetForegroundVolumeID(pet.GetID())
+    assert changed() == [False, False, True]
+    view.hide()
+    assert changed("Green") == [False, False, True]
+
+
+def spoil_colors(display):
+    """What Slicer's presets, its window/level tool and its double click with Ctrl do to a volume."""
+    gray = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "gray")
+    gray.SetTypeToGrey()
+    display.SetAndObserveColorNodeID(gray.GetID())
+    display.SetWindowLevel(0.3, 0.9)
+    display.AutoWindowLevelOn()
+
+
+def look_of(display):
+    scale = round(display.GetWindowLevelMin(), 6), round(display.GetWindowLevelMax(), 6)
+    return scale, bool(display.GetAutoWindowLevel()), display.GetColorNode().GetName()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_map_keeps_its_scale_and_colors_whatever_is_done_to_its_display(result, view, signed):
+    """Else weak attention was colored as strong, and what speaks against as weak attention for the segment."""
+    view.signed = signed
+    view.show(result, SEGMENT, "decoder3")
+    display = result.map_node(SEGMENT, "decoder3").GetDisplayNode()
+    expected = look_of(display)
+    assert expected[1:] == (False, "HLFD attention colors")
+    spoil_colors(display)
+    slicer.app.processEvents()
+    assert look_of(display) == expected
+    display.SetWindowLevel(0.3, 0.9)
+    slicer.app.processEvents()
+    assert look_of(display) == expected
+    spoil_colors(display)
+    view.threshold = 0.3
+    assert look_of(display)[:2] == expected[:2]
+    view.hide()
+    spoil_colors(display)
+    slicer.app.processEvents()
+    assert look_of(display)[1:] == (True, "gray")
 
 
 def test_signed_shows_what_speaks_against_in_blue_without_another_volume(result, view, slice_views):
@@ -541,6 +700,25 @@ def test_the_chart_holds_each_layers_focus_in_order_the_current_one_and_chance(r
     assert chart.chart_node.GetXAxisTitle() == "1–5: encoder1–encoder5,  6–9: decoder5–decoder2"
 
 
+def test_the_layers_of_a_tumor_can_be_told_apart_in_the_chart(result, chart, capfd):
+    """The last layer's focus is often a hundred times that of the others; a focus of 0 has no logarithm."""
+    from slicer_shell.plots import draw_chart
+
+    ratios = (0.4, 0.5, 0.0, 0.7, 0.9, 1.2, 2.1, 4.46, 144.0)
+    table = result.focus_table
+    for row, ratio in enumerate(ratios):
+        table.SetCellText(row, table.GetColumnIndex("FocusRatio"), str(ratio))
+    chart.show([result], SEGMENT, LAYERS[2])
+    node = chart.chart_node
+    low, high = node.GetYAxisRange()
+    drawn = [value for _name, value in points_of(series_of(node)[0])]
+    assert node.GetYAxisLogScale() and 0 < low < min(drawn) < max(drawn) < high
+    assert drawn == [ratio or 1 / 32 for ratio in ratios]
+    places = dict(zip(drawn, np.log(np.array(drawn) / low) / np.log(high / low)))
+    assert places[4.46] - places[0.4] > 0.1
+    assert np.ptp(draw_chart(node)) > 0 and "ERR" not in "".join(capfd.readouterr())
+
+
 def test_the_mark_walks_with_the_layer(result, chart):
     chart.show([result], SEGMENT, "decoder3")
     mark = series_of(chart.chart_node)[-1]
@@ -600,6 +778,20 @@ def test_the_users_own_chart_and_layout_come_back(result, chart):
     assert layout.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpPlotView
 
 
+def test_the_users_own_chart_comes_back_where_the_scene_was_saved_while_ours_was_shown(result, chart, tmp_path):
+    from HLFDSegmentationLib.slicer_scene_care import look_after
+
+    look_after(slicer.mrmlScene)
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "own")
+    slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode().SetPlotChartNodeID(own.GetID())
+    for segment in (SEGMENT, "liver"):
+        chart.show([result], segment, "decoder3")
+    saved_and_opened_again(tmp_path)
+    plot_view = slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
+    assert plot_view.GetPlotChartNode().GetName() == "own"
+
+
 def test_the_chart_survives_what_is_deleted(result, chart):
     chart.show([result], SEGMENT, "decoder3")
     slicer.mrmlScene.RemoveNode(chart.chart_node)
@@ -652,8 +844,8 @@ def test_the_mosaic_shows_what_the_slice_view_shows(result, view, slice_views):
             row, column = divmod(index, 3)
             top, left = row * (size + 2), column * (size + 2)
             tile = picture[top : top + size, left : left + size].astype(int)
-            # Above it is the layer's name.
-            inner = slice(30, 95), slice(5, 95)
+            # Above it is the layer's name, and why nothing is colored.
+            inner = slice(40, 95), slice(5, 95)
             different = np.abs(tile[inner] - expected[inner]).max(axis=-1) > 6
             assert different.mean() < 0.01, layer
 
@@ -680,6 +872,121 @@ def test_the_mosaic_follows_the_slice_and_the_colors(result, view):
     view.jump_to(world_of(result.ct, 32, 32, WITHOUT_TUMOR[0]))
     assert is_colored(busy).any()
     assert not is_colored(mosaic_of(result)).any()
+
+
+@pytest.fixture
+def captions(monkeypatch):
+    """The captions of a mosaic by layer."""
+
+    def of(result, segment=SEGMENT, **changes):
+        texts = []
+        with monkeypatch.context() as patched:
+            patched.setattr(slicer_mosaic, "_write", lambda tile, text, pixel_ratio: texts.append(text))
+            mosaic(result, segment, slice_node(), (300, 300), AttentionColors(**({"threshold": 0.2} | changes)))
+        return dict(zip(LAYERS, texts))
+
+    return of
+
+
+def test_a_caption_says_why_nothing_is_colored(result, view, captions):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    view.jump_to(world_of(result.ct, 32, 32, 1))  # 0.4 of the strongest.
+    told = captions(result)
+    assert told["encoder1"] == "encoder1" and told[EMPTY] == f"{EMPTY}\nonly negative"
+    assert captions(result, threshold=0.6)["encoder1"] == "encoder1\n< threshold"
+    assert captions(result, threshold=0.6, signed=True)[EMPTY] == f"{EMPTY}\n< threshold"
+    assert captions(result, segment="liver")["encoder1"] == "encoder1\nno map"
+    view.jump_to(world_of(result.ct, 32, 32, WITHOUT_TUMOR[0]))
+    assert set(captions(result).values()) == {f"{layer}\nno map here" for layer in LAYERS}
+
+
+def test_each_caption_fits_into_a_tile_of_a_narrow_panel(result, view, captions):
+    view.show(result, SEGMENT, "encoder1")
+    fit()
+    tile = (330 - 2 * slicer_mosaic.GAP) // slicer_mosaic.COLUMNS
+    seen = set()
+    for k, changes in ((1, {}), (1, {"threshold": 0.6}), (0, {}), (1, {"segment": "liver"})):
+        view.jump_to(world_of(result.ct, 32, 32, k))
+        for text in captions(result, **changes).values():
+            assert slicer_mosaic._text_mask(text, 1.0).shape[1] <= tile
+            seen.add(text.partition("\n")[2])
+    assert seen == {"", "< threshold", "only negative", "no map here", "no map"}
+
+
+@pytest.mark.parametrize("bent", ["ct", "segmentation"])
+def test_a_mosaic_of_what_a_transform_bends_is_refused(result, bent):
+    """It would show another place than the slice views, which bend what they show."""
+    add_bending_transform({"ct": result.ct, "segmentation": result.node}[bent])
+    with pytest.raises(InputError, match="under the transform 'Bending', which bends it"):
+        mosaic_of(result)
+
+
+# What must be known about the map in a lesion's slice
+
+
+def notes(result, layer="encoder1", k=2, colors=None):
+    return notes_on_lesion(result, SEGMENT, layer, (1, world_of(result.ct, 32, 32, k)), colors)
+
+
+def add_piece(result, k, rows, columns):
+    """One more piece of the tumor in a slice."""
+    key = result.segment_id(SEGMENT)
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, result.ct)
+    voxels[k, rows, columns] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, result.node, key, result.ct)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_other_pieces_in_the_slice_of_a_lesion_are_told(result, moved):
+    if moved:
+        add_transform(shift(30, -20, 12) @ turn(180, "x"), result.ct, result.node)
+    assert notes(result) == []
+    add_piece(result, 2, slice(2, 4), slice(2, 4))
+    (told,) = notes(result)
+    assert "other pieces of liver tumor" in told and "mostly of the largest" in told
+    assert notes(result, k=3) == []
+    assert notes(result, layer="decoder5") == [told]  # of 4 x 4 cells
+
+
+def test_pixels_that_touch_by_a_corner_are_one_piece(result):
+    key = result.segment_id(SEGMENT)
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, result.ct)
+    voxels[:] = 0
+    for x, y in ((10, 10), (11, 11), (10, 12), (12, 10), (13, 9)):
+        voxels[2, y, x] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, result.node, key, result.ct)
+    assert notes(result) == []
+    add_piece(result, 2, 12, 12)
+    assert notes(result) == []
+    add_piece(result, 2, 10, 14)
+    assert notes(result) == []
+    add_piece(result, 2, 10, 16)
+    assert len(notes(result)) == 1
+
+
+def test_it_is_told_why_the_slice_of_a_lesion_is_blank(result):
+    def told(threshold=0.2, signed=False, **where):
+        return " ".join(notes(result, colors=AttentionColors(threshold=threshold, signed=signed), **where))
+
+    assert told(k=1) == told(k=2, threshold=0.5) == ""
+    assert "is above the threshold" in told(k=1, threshold=0.5) and "lower the threshold" in told(k=1, threshold=0.5)
+    assert "nothing in encoder3 speaks for the segment" in told(layer=EMPTY) and told(layer=EMPTY, signed=True) == ""
+    assert "There is no map in the slice" in told(k=WITHOUT_TUMOR[0])
+    assert notes(result, k=1, colors=None) == notes(result, k=20) == []
+
+
+@pytest.mark.parametrize("gone", ["result", "ct", "map", "segment", "straight"])
+def test_what_is_known_of_a_lesion_without(result, gone):
+    place = world_of(result.ct, 32, 32, 2)
+    if gone == "straight":
+        add_bending_transform(result.ct)
+    elif gone == "segment":
+        result.node.GetSegmentation().RemoveSegment(result.segment_id(SEGMENT))
+    else:
+        nodes = {"result": result.node, "ct": result.ct, "map": result.map_node(SEGMENT, "encoder1")}
+        slicer.mrmlScene.RemoveNode(nodes[gone])
+    assert notes_on_lesion(result, SEGMENT, "encoder1", (1, place), AttentionColors()) == []
 
 
 @pytest.mark.parametrize("gone", ["result", "ct", "map", "segment", "scene"])

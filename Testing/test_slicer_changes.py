@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.model_package import read_package
-from slicer_cases import Later, add_ct, add_roi, add_transform, shift, slicer, turn
+from slicer_cases import Later, add_bending_transform, add_ct, add_roi, add_transform, shift, slicer, turn
 from slicer_panel_cases import MODEL, SEGMENT, answer, foreground
 from slicer_review_cases import add_reviewed_case
 
@@ -114,6 +114,30 @@ def test_a_lesion_is_gone_to_where_it_lies_now(reviewed, hardened):
     reviewed.ui.lesionList.setCurrentRow(1)
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS()
     assert np.subtract(crosshair, before).tolist() == pytest.approx([40, 0, 0])
+
+
+def test_a_lesion_is_gone_to_where_it_lies_now_also_where_the_ct_is_bent(reviewed):
+    result = reviewed.result
+    ((_, before),) = result.lesions(SEGMENT)[:1]
+    add_bending_transform(result.ct, result.node, reach_mm=400, by_mm=-40)
+    reviewed.ui.lesionList.setCurrentRow(1)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS()
+    assert np.subtract(crosshair, before).tolist() == pytest.approx([40, 40, 40], abs=0.1)
+
+
+def test_a_ct_that_a_transform_bends_is_told(reviewed):
+    """And, where its segments are not under the transform, that they lie elsewhere."""
+    result = reviewed.result
+    transform = add_bending_transform(result.ct)
+    bent, parted = "Bent by a transform: CT 1. Volumes and diameters", "do not lie on each other"
+    reviewed.wait(lambda: any(told.startswith(bent) for told in changes_told(reviewed)), seconds=5)
+    assert any(parted in told for told in changes_told(reviewed))
+    result.node.SetAndObserveTransformNodeID(transform.GetID())
+    reviewed.wait(lambda: any("CT 1, CT 1, student. " in told for told in changes_told(reviewed)), seconds=5)
+    assert not any(parted in told for told in changes_told(reviewed))
+    for node in (result.ct, result.node):
+        node.SetAndObserveTransformNodeID(None)
+    reviewed.wait(lambda: changes_told(reviewed) == [], seconds=5)
 
 
 def test_a_ct_that_changes_while_its_result_is_looked_at_is_told(quick):

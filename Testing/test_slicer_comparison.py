@@ -72,6 +72,14 @@ def test_a_volume_that_is_loaded_does_not_come_between(pair, comparison, tmp_pat
     assert [shown(side) for side in SIDES] == before
 
 
+def test_each_layer_comes_to_both_sides_whatever_was_chosen_for_one(pair, comparison):
+    """Heading and readings say whose it is."""
+    comparison.show(SEGMENT, "decoder3")
+    widget(LEFT).mrmlSliceCompositeNode().SetBackgroundVolumeID(add_ct(seed=1, name="MR").GetID())
+    comparison.show(SEGMENT, "encoder2")
+    assert shown(LEFT) == (pair[0].ct.GetID(), pair[0].map_node(SEGMENT, "encoder2").GetID())
+
+
 def test_both_sides_share_one_scale(pair, comparison):
     comparison.show(SEGMENT, "decoder3")
     comparison.set(threshold=0.4, signed=True, opacity=0.7)
@@ -80,6 +88,18 @@ def test_both_sides_share_one_scale(pair, comparison):
         assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)
     assert displays[0].GetColorNode() is displays[1].GetColorNode()
     assert [widget(side).mrmlSliceCompositeNode().GetForegroundOpacity() for side in SIDES] == [0.7, 0.7]
+
+
+def test_both_sides_keep_their_scale_when_one_is_changed(pair, comparison):
+    """By Slicer's window/level tool, or by its double click with Ctrl."""
+    comparison.show(SEGMENT, "decoder3")
+    displays = [result.map_node(SEGMENT, "decoder3").GetDisplayNode() for result in pair]
+    scales = [(display.GetWindowLevelMin(), display.GetWindowLevelMax()) for display in displays]
+    displays[1].SetWindowLevel(0.3, 0.9)
+    displays[1].AutoWindowLevelOn()
+    slicer.app.processEvents()
+    assert [(display.GetWindowLevelMin(), display.GetWindowLevelMax()) for display in displays] == scales
+    assert not displays[1].GetAutoWindowLevel()
 
 
 def test_both_focus_curves_are_in_the_chart_of_the_layout(pair, comparison):

@@ -493,6 +493,22 @@ def test_the_result_that_the_user_chooses_is_seen_alone(quick):
     assert are_seen(first, second, of_other_ct) == [False, False, True] and own.GetDisplayNode().GetVisibility()
 
 
+def test_coming_back_after_a_run_turns_no_view_and_hides_no_result(two_cts):
+    """The panel's selectors follow the result then, and Slicer tells of that as of a choice of the user's."""
+    panel = two_cts
+    panel.ui.segmentButton.click()
+    panel.wait_for_end()
+    panel.slicer.util.setSliceViewerLayers(background=panel.other)
+    panel.ui.segmentButton.click()
+    panel.leave()
+    panel.wait(lambda: panel.widget.runPanel._run is None)
+    panel.open()
+    first, second = panel.results()
+    assert panel.ui.resultSelector.currentNode() is second.node
+    assert backgrounds(panel.slicer) == 3 * [panel.other]
+    assert are_seen(first, second) == [True, True]
+
+
 def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     import qt
 
@@ -831,6 +847,33 @@ def test_a_click_in_the_table_goes_to_lesion_and_segment(reviewed):
     assert red_offset(panel.slicer) == pytest.approx(4 * SPACING_MM[2])
 
 
+def test_what_to_know_of_the_map_of_a_lesion_is_told_below_the_reading(reviewed):
+    panel, note, result = reviewed, reviewed.ui.lesionNoteLabel, reviewed.result
+    key = result.segment_id(SEGMENT)
+    voxels = panel.slicer.util.arrayFromSegmentBinaryLabelmap(result.node, key, result.ct)
+    voxels[4, :2, :2] = 1
+    panel.slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, result.node, key, result.ct)
+    assert not note.visible
+    list_top = panel.ui.lesionList.y
+    panel.ui.lesionList.setCurrentRow(2)
+    assert not note.visible
+    panel.ui.lesionList.setCurrentRow(1)
+    assert note.visible and "lesion 1" in note.text and "other pieces" in note.text and "threshold" not in note.text
+    panel.ui.layerSlider.value = 0  # It shows the map.
+    panel.ui.thresholdSlider.value = 0.55
+    assert "lower the threshold" in note.text
+    panel.picture("panel_lesion_note")
+    assert panel.ui.lesionList.y == list_top  # or the mouse that chose a lesion would be over another one
+    panel.ui.lesionList.setCurrentRow(2)
+    assert not note.visible
+    panel.ui.thresholdSlider.value = 0.65
+    assert note.visible and "lower the threshold" in note.text and "other pieces" not in note.text
+    panel.ui.showMapCheckBox.click()
+    assert not note.visible
+    panel.ui.mosaicButton.click()
+    assert "lower the threshold" in note.text
+
+
 def test_where_an_organs_lesions_are_is_told(quick):
     import qt
 
@@ -914,6 +957,17 @@ def test_chart_and_mosaic(reviewed):
         button.click()
     assert not panel.slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert layout.layout == before and not panel.ui.mosaicLabel.visible
+
+
+def test_all_layers_of_what_a_transform_bends_are_refused_in_a_sentence(reviewed):
+    from slicer_cases import add_bending_transform
+
+    add_bending_transform(reviewed.result.ct)
+    reviewed.ui.mosaicButton.click()
+    assert "under the transform 'Bending'" in reviewed.ui.mosaicLabel.text
+    reviewed.result.ct.SetAndObserveTransformNodeID(None)
+    reviewed.parameters.opacity = 0.5
+    reviewed.wait(lambda: not reviewed.ui.mosaicLabel.text, seconds=5)
 
 
 def test_the_mosaic_is_as_wide_as_the_panel_and_never_widens_it(reviewed, monkeypatch):
@@ -1070,6 +1124,31 @@ def test_a_reading_while_comparing_says_of_which_result_it_is(compared):
     assert compared.ui.readingGroup.title.startswith("Your reading: ")
 
 
+def test_all_layers_are_those_of_the_slice_that_is_compared(compared):
+    """The red view, hidden meanwhile, stays where it is."""
+    from generated_cases import SPACING_MM
+    from HLFDSegmentationLib.slicer_comparison import LEFT
+
+    def picture():
+        return panel.ui.mosaicLabel.pixmap.toImage()
+
+    def drawn_anew_where(view, k) -> bool:
+        panel.wait(lambda: not panel.widget.reviewPanel._mosaic_timer.active, seconds=5)
+        before = picture()
+        node = panel.slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode()
+        node.JumpSliceByOffsetting(0, 0, k * SPACING_MM[2])
+        panel.wait(lambda: not panel.widget.reviewPanel._mosaic_timer.active, seconds=5)
+        return picture() != before
+
+    panel = compared
+    panel.ui.mosaicButton.click()
+    assert drawn_anew_where(LEFT, 1) and not drawn_anew_where("Red", 4)
+    panel.ui.compareButton.click()
+    assert not drawn_anew_where(LEFT, 2) and drawn_anew_where("Red", 1)
+    panel.ui.compareButton.click()
+    assert drawn_anew_where(LEFT, 4)
+
+
 @pytest.mark.parametrize("left", [False, True])
 def test_another_layout_ends_the_comparison(compared, left):
     """In its views the two segmentations would be missing."""
@@ -1206,7 +1285,7 @@ def test_each_label_is_of_a_control_for_keyboard_and_screen_reader(panel):
 def test_what_is_told_can_be_copied(panel):
     import qt
 
-    for name in ("messageLabel", "hintLabel", "notesLabel", "reviewHintLabel", "modelAboutLabel"):
+    for name in ("messageLabel", "hintLabel", "notesLabel", "reviewHintLabel", "lesionNoteLabel", "modelAboutLabel"):
         assert int(getattr(panel.ui, name).textInteractionFlags) & int(qt.Qt.TextSelectableByMouse)
 
 
@@ -1255,6 +1334,20 @@ def test_a_saved_scene_brings_all_back(reviewed, tmp_path):
     assert panel.ui.lesionList.count == 3
     assert panel.ui.measuresTable.mrmlTableNode() is result.measures_table
     assert foreground(panel.slicer) is result.map_node(SEGMENT, "encoder3")
+
+
+def test_a_loaded_scene_shows_the_results_that_it_was_saved_with(reviewed, tmp_path):
+    from slicer_review_cases import add_reviewed_case
+
+    add_reviewed_case(tmp_path, model="b", ct=reviewed.result.ct)
+    path = str(tmp_path / "scene.mrb")
+    assert reviewed.slicer.util.saveScene(path)
+    reviewed.slicer.mrmlScene.Clear(False)
+    reviewed.slicer.util.loadScene(path)
+    reviewed.slicer.app.processEvents()
+    first, second = reviewed.results()
+    assert reviewed.ui.resultSelector.currentNode() is first.node
+    assert are_seen(first, second) == [True, True]
 
 
 def test_a_scene_that_is_added_changes_neither_ct_nor_output(reviewed, tmp_path):

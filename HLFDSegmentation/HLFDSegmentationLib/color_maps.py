@@ -110,6 +110,10 @@ class AttentionColors:
         low, high = self.range
         return np.rint(np.clip((values - low) * ((STEPS - 1) / (high - low)), 0, STEPS - 1)).astype(np.uint8)
 
+    def visible(self, values: np.ndarray) -> np.ndarray:
+        """Whether each attention value has a color, and is not transparent."""
+        return (self.table[:, 3] > 0)[self.steps(values)]
+
 
 _RGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]

@@ -80,6 +80,11 @@ def strongest(map_node: slicer.vtkMRMLScalarVolumeNode) -> float:
     return float(values_of(map_node).max(initial=0.0))
 
 
+def on_scale(values: np.ndarray, map_node: slicer.vtkMRMLScalarVolumeNode, *, signed: bool) -> np.ndarray:
+    """Values of a map on the slice views' scale: shares of its strongest attention, or of that for the segment."""
+    return values if signed else values / (strongest(map_node) or 1.0)
+
+
 def is_empty(map_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether nothing in a map speaks for its segment."""
     return strongest(map_node) == 0

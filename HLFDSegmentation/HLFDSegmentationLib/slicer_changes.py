@@ -33,6 +33,9 @@ class Changes:
         found = [other_ct()] if self.has_other_ct(result) else []
         if are_parted(result, list(edited)):
             found.append(parted())
+        nodes = [node for node in (result.ct, result.node) if node is not None and is_bent(node)]
+        if nodes:
+            found.append(bent([node.GetName() for node in nodes]))
         if problem_with(result.ct) is None and part_of(result.ct).is_stretched:
             found.append(stretched())
         if deleted := [run.segments.get(label, label) for label in result.deleted_segments()]:
@@ -90,7 +93,9 @@ def are_parted(result: SceneResult, edited: list[str]) -> bool:
         result: whose.
         edited: labels of segments that were edited. They may lie on another grid.
     """
-    if problem_with(result.ct) is not None or not is_linear(result.node.GetParentTransformNode()):
+    if result.ct is not None and (is_bent(result.ct) or is_bent(result.node)):
+        return result.ct.GetParentTransformNode() is not result.node.GetParentTransformNode()
+    if problem_with(result.ct) is not None:
         return False
     on_ct = voxel_to_own(result.node, result.ct, part_of(result.ct))
     for label, key in result.newest_segments().items():
@@ -101,6 +106,11 @@ def are_parted(result: SceneResult, edited: list[str]) -> bool:
         image.GetImageToWorldMatrix(voxel_to_segmentation)
         return not np.allclose(slicer.util.arrayFromVTKMatrix(voxel_to_segmentation), on_ct, rtol=0, atol=MOVED_MM)
     return False
+
+
+def is_bent(node: slicer.vtkMRMLTransformableNode) -> bool:
+    """Whether a node is under a transform that does more than a matrix can."""
+    return not is_linear(node.GetParentTransformNode())
 
 
 def other_ct() -> str:
@@ -117,6 +127,15 @@ def parted() -> str:
         "The CT and its segments do not lie on each other any more: one was moved, as by a transform, without the "
         "other. Attention lies on the CT. Put both under one transform."
     )
+
+
+def bent(names: Sequence[str]) -> str:
+    """The sentence for `is_bent`."""
+    return _(
+        "Bent by a transform: {names}. Volumes and diameters in the table are without the bend, and neither a picture "
+        "of all layers nor a report can be made. Take CT and segments out of the transform (Transforms module), or "
+        "harden it and segment the CT again."
+    ).format(names=", ".join(names))
 
 
 def stretched() -> str:

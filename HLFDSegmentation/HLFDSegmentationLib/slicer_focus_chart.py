@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .measures import SMALLEST_RATIO
 from .slicer_hidden_nodes import HiddenNodes
 from .slicer_layout import OwnLayout, layout_node, show_layout
 from .slicer_scene_result import SceneResult, number_in, rows_of
-from .slicer_weak import WeakNode
 
 POSITION, LAYER, FOCUS, CHANCE = "Position", "Layer", "Focus", "Chance"
+
+CHART_BEFORE = "HLFD.ChartBefore"
+"""Reference of a plot view: the chart that it showed before ours. The scene may be saved while ours is shown."""
 
 BLUE, ORANGE = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
 """Okabe and Ito's: they differ for every kind of color vision."""
@@ -39,7 +42,6 @@ class FocusChart:
         self._focus: list[dict[str, float]] = []
         self._layers: list[str] = []
         self._mark: slicer.vtkMRMLPlotSeriesNode | None = None
-        self._charts_before: list[tuple[WeakNode, WeakNode]] = []
         self._layout_before: int | None = None
         self._layout = 0
 
@@ -58,7 +60,7 @@ class FocusChart:
         """
         self._remove_nodes()
         segments = [result.counterpart(segment, results[0]) for result in results]
-        self._focus = [focus_by_layer(*each) for each in zip(results, segments)]
+        self._focus = [_drawn(focus_by_layer(*each)) for each in zip(results, segments)]
         self._layers = list(dict.fromkeys(name for focus in self._focus for name in focus))
         chart = self._nodes.add("vtkMRMLPlotChartNode", _("Focus on {segment}").format(segment=segment))
         self._describe(chart, segment)
@@ -97,10 +99,10 @@ class FocusChart:
     def restore(self) -> None:
         """Removes the chart; gives plot views and layout back, as far as the user did not change them meanwhile."""
         chart = self.chart_node
-        for view, before in self._charts_before:
-            if view.node is not None and chart is not None and view.node.GetPlotChartNodeID() == chart.GetID():
-                view.node.SetPlotChartNodeID(before.id)
-        self._charts_before.clear()
+        for view in _plot_views(self._scene):
+            if chart is not None and view.GetPlotChartNodeID() == chart.GetID():
+                view.SetPlotChartNodeID(view.GetNodeReferenceID(CHART_BEFORE))
+            view.SetNodeReferenceID(CHART_BEFORE, None)
         layout = layout_node(self._scene)
         if layout is not None and self._layout_before is not None and layout.GetViewArrangement() == self._layout:
             show_layout(layout, self._layout_before)
@@ -111,12 +113,15 @@ class FocusChart:
         chart.SetTitle(_("Focus on {segment} by layer").format(segment=segment))
         chart.SetXAxisTitle(axis_title(self._layers))
         chart.SetYAxisTitle(_("times evenly spread attention"))
-        highest = max([1.0, *(value for focus in self._focus for value in focus.values() if math.isfinite(value))])
         chart.SetXAxisRangeAuto(False)
         chart.SetXAxisRange(0.5, max(len(self._layers), 1) + 0.5)
         chart.SetYAxisRangeAuto(False)
+        # The last layer's focus is often ten times that of all others, which could not be told apart.
+        chart.SetYAxisLogScale(True)
+        ratios = [value for focus in self._focus for value in focus.values() if math.isfinite(value)]
+        low, high = min([0.5, *ratios]), max([2.0, *ratios])
         # Room above for the legend, which would hide the last layers: most focused as a rule.
-        chart.SetYAxisRange(0.0, 1.45 * highest)
+        chart.SetYAxisRange(low * (high / low) ** -0.1, high * (high / low) ** 0.45)
 
     def _add_series(
         self,
@@ -175,12 +180,23 @@ class FocusChart:
             self._layout_before = OwnLayout.users(layout)
             self._layout = slicer.vtkSlicerPlotsLogic.GetLayoutWithPlot(self._layout_before)
             show_layout(layout, self._layout)
-        known = [view.node for view, _chart in self._charts_before]
-        for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode", self._scene):
-            if view not in known:
-                before = self._scene.GetNodeByID(view.GetPlotChartNodeID() or "")
-                self._charts_before.append((WeakNode(view), WeakNode(before)))
+        for view in _plot_views(self._scene):
+            # Without one: a chart of ours was there, and what was before it is known.
+            if view.GetPlotChartNodeID() is not None:
+                view.SetNodeReferenceID(CHART_BEFORE, view.GetPlotChartNodeID())
             view.SetPlotChartNodeID(chart.GetID())
+
+
+def give_charts_back(scene: slicer.vtkMRMLScene) -> None:
+    """Shows the user's charts again in a scene that was saved while ours, which is not saved, was in their place."""
+    for view in _plot_views(scene):
+        if view.GetPlotChartNodeID() is None and view.GetNodeReferenceID(CHART_BEFORE) is not None:
+            view.SetPlotChartNodeID(view.GetNodeReferenceID(CHART_BEFORE))
+            view.SetNodeReferenceID(CHART_BEFORE, None)
+
+
+def _plot_views(scene: slicer.vtkMRMLScene) -> Iterable[slicer.vtkMRMLPlotViewNode]:
+    return slicer.util.getNodesByClass("vtkMRMLPlotViewNode", scene)
 
 
 def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:
@@ -189,6 +205,11 @@ def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:
     if table is None:
         return {}
     return {row[LAYER]: number_in(row["FocusRatio"]) for row in rows_of(table) if row["Segment"] == segment}
+
+
+def _drawn(focus: dict[str, float]) -> dict[str, float]:
+    """Where a logarithmic axis has each ratio; NaN stays."""
+    return {layer: SMALLEST_RATIO if ratio < SMALLEST_RATIO else ratio for layer, ratio in focus.items()}
 
 
 def axis_title(layers: Sequence[str]) -> str:

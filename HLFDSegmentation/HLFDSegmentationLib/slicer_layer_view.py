@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,12 @@ from slicer.i18n import tr as _
 
 from .color_maps import AttentionColors
 from .measures import RasPoint
-from .slicer_attention_maps import color_node, is_empty, is_map, strongest
+from .slicer_attention_maps import COLOR_NODE_TAG, color_node, is_empty, strongest
+from .slicer_later import later
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_scene_result import SceneResult
+from .slicer_view_content import forget, give_back, is_users, lead_mouse, put_over
+from .slicer_watch import Watch
 from .slicer_weak import WeakNode
 
 FILLED_ATTRIBUTE = "HLFD.Filled"
@@ -35,7 +39,8 @@ class LayerView:
     """Shows an attention map as the foreground over the CT. Changing a property changes what is shown at once.
 
     What is shown is a foreground volume, a color node and a color legend: all of it is Slicer's own, and the user may
-    change or delete any of it meanwhile.
+    change or delete any of it meanwhile. A view in which he chooses another volume is left to him until the map is
+    hidden and shown again. The map's scale and colors stay as they are set here, and the mouse changes the CT's window.
 
     >>> view = LayerView(slicer.mrmlScene)
     >>> view.show(result, "liver tumor", "decoder3")
@@ -57,9 +62,10 @@ class LayerView:
         self._legend = True
         self._result: SceneResult | None = None
         self._segment = self._layer = ""
-        self._before: dict[str, _ViewContent] = {}
+        self._view_watches: dict[str, Watch] = {}
         self._filled: WeakNode | None = None
         self._legend_node = WeakNode(None)
+        self._display_watch = Watch(self._on_display, vtk.vtkCommand.ModifiedEvent)
         self._note = ""
 
     @property
@@ -122,12 +128,12 @@ class LayerView:
     @property
     def shown(self) -> bool:
         """Whether a map is over the CT."""
-        return bool(self._before)
+        return bool(self._view_watches)
 
     @property
     def was_replaced(self) -> bool:
         """Whether no view shows the map any more, though it exists: a volume that is loaded takes its place."""
-        map_node = self._map_node(self._result) if self.shown and self._result is not None else None
+        map_node = self._map_node(self._result) if self.shown else None
         if map_node is None:
             return False
         return all(composite.GetForegroundVolumeID() != map_node.GetID() for composite in self._composites())
@@ -141,13 +147,18 @@ class LayerView:
 
     def hide(self) -> None:
         """Gives the views back what they showed before, as far as it still exists and the user left the map there."""
-        composites = self._composites()
+        composites = [composite for composite in self._composites() if composite.GetID() in self._view_watches]
         with each_alone(composites):
             for composite in composites:
-                before = self._before.get(composite.GetID())
-                if before is not None:
-                    before.restore(composite)
-        self._before.clear()
+                modifying = composite.StartModify()
+                give_back(composite)
+                forget(composite)
+                composite.EndModify(modifying)
+        self._lead_mouse()
+        for watch in self._view_watches.values():
+            watch.follow(None)
+        self._view_watches.clear()
+        self._display_watch.follow(None)
         self._remove_legend()
         self._refresh_legends()
         self._fill_segments_again()
@@ -174,8 +185,8 @@ class LayerView:
         if self._result is not None:
             self._update_shown(self._result)
 
-    def _map_node(self, result: SceneResult) -> slicer.vtkMRMLScalarVolumeNode | None:
-        if not result.exists or result.ct is None:
+    def _map_node(self, result: SceneResult | None) -> slicer.vtkMRMLScalarVolumeNode | None:
+        if result is None or not result.exists or result.ct is None:
             return None
         return result.map_node(self._segment, self._layer)
 
@@ -193,17 +204,34 @@ class LayerView:
         self._outline_segments(result)
         ct: Any = result.ct  # It is there: there is a map to show.
         composites = self._composites()
-        for composite in composites:
-            self._before.setdefault(composite.GetID(), _ViewContent(composite)).put_under(ct)
         with each_alone(composites):
             for composite in composites:
                 modifying = composite.StartModify()
-                set_background(composite, ct)
-                composite.SetForegroundVolumeID(map_node.GetID())
-                composite.SetForegroundOpacity(self._opacity)
-                composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+                self._show_in(composite, ct, map_node)
                 composite.EndModify(modifying)
+        self._lead_mouse()
         self._update_legend(map_node)
+
+    def _show_in(
+        self,
+        composite: slicer.vtkMRMLSliceCompositeNode,
+        ct: slicer.vtkMRMLScalarVolumeNode,
+        map_node: slicer.vtkMRMLScalarVolumeNode,
+    ) -> None:
+        watch = self._view_watches.get(composite.GetID())
+        if watch is not None and is_users(composite):
+            give_back(composite)
+            return
+        if watch is None:
+            watch = self._view_watches[composite.GetID()] = Watch(self._lead_mouse, vtk.vtkCommand.ModifiedEvent)
+            watch.follow(composite)
+        put_over(composite, ct, map_node)
+        composite.SetForegroundOpacity(self._opacity)
+        composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+
+    def _lead_mouse(self) -> None:
+        for composite in self._composites():
+            lead_mouse(composite)
 
     def _note_on(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> str:
         if self.signed or not is_empty(map_node):
@@ -214,13 +242,44 @@ class LayerView:
 
     def _color(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
         display = map_node.GetScalarVolumeDisplayNode()
+        self._display_watch.follow(display)
         if display is not None:
             modifying = display.StartModify()
-            low, high = self._colors.range
-            # The scale is that of what is shown: with what speaks against left out, the strongest that speaks for.
-            display.SetWindowLevelMinMax(low, high if self.signed else strongest(map_node) or high)
+            display.AutoWindowLevelOff()
+            display.SetWindowLevelMinMax(*self._scale(map_node))
             display.SetAndObserveColorNodeID(color_node(self._scene, self._colors).GetID())
             display.EndModify(modifying)
+
+    def _scale(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
+        """That of what is shown: with what speaks against left out, the strongest that speaks for."""
+        low, high = self._colors.range
+        return low, high if self.signed else strongest(map_node) or high
+
+    def _is_colored(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+        """Whether a map looks as `_color` made it: Slicer's tools for windows and its display presets change it."""
+        display = map_node.GetScalarVolumeDisplayNode()
+        if display is None:
+            return True
+        color = display.GetColorNode()
+        scale = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+        return (
+            not display.GetAutoWindowLevel()
+            and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(scale, self._scale(map_node)))
+            and color is not None
+            and color.GetSingletonTag() == COLOR_NODE_TAG
+        )
+
+    def _on_display(self) -> None:
+        # Slicer goes on changing it within the event. Without looking first it would never end: a color that is set
+        # anew is a change of the display, too.
+        map_node = self._map_node(self._result)
+        if map_node is not None and not self._is_colored(map_node):
+            later(self._color_again)
+
+    def _color_again(self) -> None:
+        map_node = self._map_node(self._result)
+        if map_node is not None:
+            self._color(map_node)
 
     def _update_legend(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
         display = map_node.GetScalarVolumeDisplayNode()
@@ -287,71 +346,6 @@ class LayerView:
 
     def _is_ours(self, view: str) -> bool:
         return not view.startswith(OWN_VIEWS) if self._views is None else view in self._views
-
-
-class _ViewContent:
-    """What a slice view showed before a map came over the CT in it."""
-
-    def __init__(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
-        scene = composite.GetScene()
-        self._ct = WeakNode(None)
-        self._background = WeakNode(scene.GetNodeByID(composite.GetBackgroundVolumeID() or ""))
-        foreground = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
-        # A scene that was saved with a map over the CT showed something else before that nobody knows of.
-        self._foreground = WeakNode(None if is_map(foreground) else foreground)
-        self._opacity = 0.0 if is_map(foreground) else composite.GetForegroundOpacity()
-        self._compositing = composite.GetCompositing()
-
-    def put_under(self, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Notes which CT is shown in place of the background, and comes in the place of one that was looked at."""
-        if self._ct.id is not None and self._ct.id == self._background.id:
-            self._background = WeakNode(ct)
-        self._ct = WeakNode(ct)
-
-    def restore(self, composite: slicer.vtkMRMLSliceCompositeNode) -> None:
-        """Gives it back, unless the view shows something else meanwhile: the user chose it, or loaded it."""
-        foreground = composite.GetScene().GetNodeByID(composite.GetForegroundVolumeID() or "")
-        other_ct = composite.GetBackgroundVolumeID() not in (None, self._ct.id)
-        if not is_map(foreground) and (foreground is not None or other_ct):
-            return
-        modifying = composite.StartModify()
-        if composite.GetBackgroundVolumeID() == self._ct.id and self._background.node is not None:
-            set_background(composite, self._background.node)
-        composite.SetForegroundVolumeID(self._foreground.id)
-        composite.SetForegroundOpacity(self._opacity)
-        composite.SetCompositing(self._compositing)
-        composite.EndModify(modifying)
-
-
-def set_background(composite: slicer.vtkMRMLSliceCompositeNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-    """Shows a volume in a view, which goes there only where it would be black."""
-    if composite.GetBackgroundVolumeID() == volume.GetID():
-        return
-    composite.SetBackgroundVolumeID(volume.GetID())
-    slice_node = slicer.vtkMRMLSliceLogic.GetSliceNode(composite)
-    if slice_node is not None and not _meets(slice_node, volume):
-        _fit(slice_node, volume)
-
-
-def _fit(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-    """Makes a slice view show all of a volume.
-
-    Slicer's own way fits the foreground as well: where that lies far away, the middle of the view is between both.
-    """
-    logic = slicer.app.applicationLogic().GetSliceLogic(slice_node)
-    if logic is not None:
-        logic.FitSliceToVolume(volume, *slice_node.GetDimensions()[:2])
-
-
-def _meets(slice_node: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> bool:
-    """Whether any of a volume lies in a slice view, which may have been dragged aside."""
-    ras_to_xy = vtk.vtkMatrix4x4()
-    vtk.vtkMatrix4x4.Invert(slice_node.GetXYToRAS(), ras_to_xy)
-    bounds = [0.0] * 6
-    volume.GetSliceBounds(bounds, ras_to_xy)
-    width, height = slice_node.GetDimensions()[:2]
-    ends = zip(bounds[::2], bounds[1::2], (width, height, 0))
-    return all(low <= end and high >= 0 for low, high, end in ends)
 
 
 def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: RasPoint) -> bool:

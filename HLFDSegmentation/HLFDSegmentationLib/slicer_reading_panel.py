@@ -8,10 +8,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from .color_maps import AttentionColors
 from .errors import HLFDError
 from .measures import RasPoint
 from .slicer_file_dialog import ask_for_file
 from .slicer_later import later
+from .slicer_lesion_notes import notes_on_lesion
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
 from .slicer_scene_result import SceneResult, lesion_rows, rows_of
 
@@ -37,6 +39,7 @@ class ReadingPanel:
         self._result: SceneResult | None = None
         self._segment = self._layer = self._heading = ""
         self._lesions: list[int] = []
+        self._colors: AttentionColors | None = None
         self._has_gone = False
         self._radio_buttons = {
             ON_TARGET: ui.onTargetRadioButton,
@@ -71,6 +74,15 @@ class ReadingPanel:
             self._fill_lesions()
         self._show_reading()
 
+    def show_notes(self, colors: AttentionColors | None) -> None:
+        """Shows what must be known about the map in the slice of the chosen lesion, below the reading.
+
+        Args:
+            colors: of the maps; none where no map is shown.
+        """
+        self._colors = colors
+        self._show_notes()
+
     @property
     def _typing(self) -> bool:
         """Whether there is a comment that is not kept yet."""
@@ -81,6 +93,13 @@ class ReadingPanel:
         """Number of the chosen lesion; None while the segment as a whole is read."""
         row = self.ui.lesionList.currentRow
         return self._lesions[row - 1] if 0 < row <= len(self._lesions) else None
+
+    @property
+    def _lesion_place(self) -> RasPoint | None:
+        if self._result is None or self._lesion is None:
+            return None
+        # Looked up anew: the CT may have been moved since the list was filled.
+        return dict(self._result.lesions(self._segment)).get(self._lesion)
 
     def _fill_lesions(self) -> None:
         self._lesions = [number for number, _place in self._result.lesions(self._segment)] if self._result else []
@@ -110,8 +129,17 @@ class ReadingPanel:
         title = _("{heading}: {layer}, {subject}").format(heading=self._heading, layer=self._layer, subject=subject)
         self.ui.readingGroup.setTitle(title.replace("&", "&&"))  # One would mark a key.
 
+    def _show_notes(self) -> None:
+        result, number, place = self._result, self._lesion, self._lesion_place
+        notes = []
+        if result and number is not None and place:
+            notes = notes_on_lesion(result, self._segment, self._layer, (number, place), self._colors)
+        self.ui.lesionNoteLabel.setText("\n".join(notes))
+        self.ui.lesionNoteLabel.setVisible(bool(notes))
+
     def _on_row(self, row: int) -> None:
         self._show_reading()
+        self._show_notes()
         self._go_to_lesion()
         # A press of the mouse that chose the row is told within the same event of Qt.
         self._has_gone = True
@@ -126,10 +154,8 @@ class ReadingPanel:
             self._go_to_lesion()
 
     def _go_to_lesion(self) -> None:
-        # Looked up anew: the CT may have been moved since the list was filled.
-        places = dict(self._result.lesions(self._segment)) if self._result else {}
-        if self._lesion in places:
-            self._on_lesion(places[self._lesion])
+        if place := self._lesion_place:
+            self._on_lesion(place)
 
     def _on_read(self, checked: bool) -> None:
         self._keep()

@@ -16,11 +16,11 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .color_maps import COURSES, DEFAULT
+from .color_maps import COURSES, DEFAULT, AttentionColors
 from .errors import HLFDError
 from .measures import RasPoint, percent
 from .slicer_attention_maps import place_in_result
-from .slicer_comparison import Comparison
+from .slicer_comparison import LEFT, Comparison
 from .slicer_focus_chart import FocusChart
 from .slicer_layer_view import LayerView
 from .slicer_mosaic import mosaic
@@ -106,6 +106,7 @@ class ReviewPanel(VTKObservationMixin):
             self._show_map()
             self._show_chart()
             self._show_comparison()
+            self._show_notes_on_lesion()
             self._ask_for_mosaic()
         finally:
             self._refreshing = False
@@ -241,6 +242,10 @@ class ReviewPanel(VTKObservationMixin):
             self.ui.reviewHintLabel.setText(note)
             self.ui.reviewHintLabel.show()
 
+    def _show_notes_on_lesion(self) -> None:
+        shows_maps = self._comparison or self.ui.mosaicButton.checked or (self._parameters and self._parameters.showMap)
+        self._readings.show_notes(self._colors if shows_maps and self._reviewed else None)
+
     def jump_to(self, place: RasPoint) -> None:
         """Moves the views, or those of the comparison, to a place (RAS in the world, mm)."""
         (self._comparison or self._view).jump_to(place)
@@ -287,6 +292,7 @@ class ReviewPanel(VTKObservationMixin):
         for widget in (self.ui.chartButton, self.ui.showMapCheckBox):
             self._reasons.set(widget, _("End Side by side first.") if checked else "")
         self.refresh()
+        self._follow_slice()
 
     def _on_comparison_ended(self) -> None:
         self.ui.compareButton.setChecked(False)
@@ -312,11 +318,20 @@ class ReviewPanel(VTKObservationMixin):
     # All layers
 
     def _on_mosaic(self, checked: bool) -> None:
-        self.removeObservers(self._on_slice_moved)
         self.ui.mosaicLabel.setVisible(checked)
-        if checked and (node := _red_slice_node()):
+        self._follow_slice()
+        self._show_notes_on_lesion()
+        self._draw_mosaic()
+
+    @property
+    def _slice_node(self) -> slicer.vtkMRMLSliceNode | None:
+        """The slice view whose slice the mosaic shows: the red one, which is hidden while two results are compared."""
+        return slicer.mrmlScene.GetSingletonNode(LEFT if self._comparison else "Red", "vtkMRMLSliceNode")
+
+    def _follow_slice(self) -> None:
+        self.removeObservers(self._on_slice_moved)
+        if self.ui.mosaicButton.checked and (node := self._slice_node):
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_slice_moved)
-            self._draw_mosaic()
 
     def _on_slice_moved(self, caller: object, event: str) -> None:
         self._ask_for_mosaic()
@@ -332,25 +347,25 @@ class ReviewPanel(VTKObservationMixin):
             self._mosaic_timer.start()
 
     def _draw_mosaic(self) -> None:
-        node, result = _red_slice_node(), self._reviewed
+        node, result = self._slice_node, self._reviewed
         if node is None or not (result and self.ui.mosaicButton.checked):
             return
-        self._view_colors()
         label = self.ui.mosaicLabel
         # The label is as wide, but not yet where it is shown for the first time.
         self._mosaic_width = self.ui.reviewControls.width
         ratio = label.devicePixelRatioF()
         side = round(min(self._mosaic_width, LARGEST_MOSAIC) * ratio)
-        look = self._view.colors, self._parameters.opacity
-        picture = mosaic(result, self._parameters.segment, node, (side, side), *look, ratio)
+        look = self._colors, self._parameters.opacity
         try:
+            picture = mosaic(result, self._parameters.segment, node, (side, side), *look, ratio)
             label.setPixmap(pixmap_of(picture, ratio))
         except HLFDError as error:
             label.setText(str(error))
 
-    def _view_colors(self) -> None:
-        for name in ("threshold", "color", "signed"):
-            setattr(self._view, name, self._look()[name])
+    @property
+    def _colors(self) -> AttentionColors:
+        parameters = self._parameters
+        return AttentionColors(parameters.colorMap, parameters.signed, parameters.threshold)
 
 
 def _hint(result: SceneResult | None) -> str:
@@ -381,7 +396,3 @@ def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
     shares = (number_in(row["Focus"]) for row in rows if (row["Segment"], row["Layer"]) == (segment, layer))
     share = next(shares, math.nan)
     return _("{layer} · focus {percent} %").format(layer=layer, percent=percent(share)) if share >= 0 else layer
-
-
-def _red_slice_node() -> slicer.vtkMRMLSliceNode | None:
-    return slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")

@@ -19,7 +19,6 @@ from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTIN
 from .slicer_ct import part_of, problem_with
 from .slicer_double_click import without_double_clicks
 from .slicer_later import later
-from .slicer_layer_view import set_background
 from .slicer_layout import layout_node
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_model_panel import ModelPanel
@@ -31,7 +30,9 @@ from .slicer_scene_result import SceneResult
 from .slicer_shown_volumes import shown_volumes
 from .slicer_status_bar import tell
 from .slicer_texts import time_text
+from .slicer_view_content import set_background
 from .slicer_watch import Watch
+from .slicer_worker import ask_devices
 from .worker_protocol import VOXEL_BYTES, Device, DevicesResult
 
 AUTO = "auto"
@@ -111,10 +112,7 @@ class RunPanel(VTKObservationMixin):
         """Starts the worker in the background and asks it for the devices, where all that it needs is installed."""
         if not self._asked_devices and not self._missing:
             self._asked_devices = True
-            try:
-                self._logic.askDevices(self._fill_devices, self._devices_unknown)
-            except HLFDError as error:
-                self._devices_unknown(str(error))
+            ask_devices(self._fill_devices, self._devices_unknown)
 
     def cancel(self) -> None:
         """Ends the run that is under way; nothing where there is none."""

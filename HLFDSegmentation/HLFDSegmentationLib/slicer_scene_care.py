@@ -8,6 +8,7 @@ import slicer
 import vtk
 
 from .slicer_comparison import give_views_back, register_layout
+from .slicer_focus_chart import give_charts_back
 from .slicer_results import remove_nodes, with_display
 from .slicer_scene_result import SceneResult
 
@@ -15,11 +16,12 @@ from .slicer_scene_result import SceneResult
 def look_after(scene: slicer.vtkMRMLScene) -> None:
     """Keeps scenes that are loaded, and results that are deleted, from leaving what a user cannot find.
 
-    Slicer shows no view in a layout that it does not know; segments may have been saved as visible in such views alone;
-    and attention maps are in no list of nodes.
+    Slicer shows no view in a layout that it does not know; segments may have been saved as visible in such views alone,
+    and plot views with a chart that is not saved; and attention maps are in no list of nodes.
     """
     register_layout(scene)
     scene.AddObserver(scene.EndImportEvent, lambda caller, event: give_views_back(scene))
+    scene.AddObserver(scene.EndImportEvent, lambda caller, event: give_charts_back(scene))
     scene.AddObserver(scene.NodeAboutToBeRemovedEvent, _on_removed)
 
 

@@ -379,7 +379,8 @@ class SceneResult:
     def lesions(self, segment: str) -> list[tuple[int, RasPoint]]:
         """Number (from 1, the largest) and center (RAS in the world, mm) of each lesion of a segment.
 
-        Where the CT has been moved since, by a transform or by hardening one, the centers have moved with it.
+        Where the CT has been moved or bent since, by a transform or by hardening one that is a matrix, the centers
+        have moved with it.
         """
         return [lesion for table in self.measures_tables for lesion in self._lesions(table, segment)]
 
@@ -392,14 +393,20 @@ class SceneResult:
 
     def _movement_since(self, table: slicer.vtkMRMLTableNode) -> Callable[[RasPoint], RasPoint]:
         """From points in the world when a table was written to where the CT's same voxels lie now."""
-        movement = vtk.vtkTransform()
-        matrix = vtk.vtkMatrix4x4()
-        text = table.GetAttribute(WORLD_TO_VOXEL_ATTRIBUTE)
-        if self.ct is not None and text and is_linear(self.ct.GetParentTransformNode()):
-            matrix.DeepCopy([float(number) for number in text.split()])
-            movement.Concatenate(voxel_to_world(self.ct))
-            movement.Concatenate(matrix)
-        return movement.TransformPoint
+        ct, text = self.ct, table.GetAttribute(WORLD_TO_VOXEL_ATTRIBUTE)
+        if ct is None or not text:
+            return lambda place: place
+        world_to_voxel, voxel_to_own, then_to_own = (vtk.vtkMatrix4x4() for _ in range(3))
+        world_to_voxel.DeepCopy([float(number) for number in text.split()])
+        ct.GetIJKToRASMatrix(voxel_to_own)
+        vtk.vtkMatrix4x4.Multiply4x4(voxel_to_own, world_to_voxel, then_to_own)
+
+        def moved(place: RasPoint) -> RasPoint:
+            now = [0.0, 0.0, 0.0]
+            ct.TransformPointToWorld(then_to_own.MultiplyPoint((*place, 1.0))[:3], now)
+            return now[0], now[1], now[2]
+
+        return moved
 
     def _refer(self, role: str, node: slicer.vtkMRMLNode) -> None:
         self.node.SetNodeReferenceID(role, node.GetID())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -28,6 +29,7 @@ class SceneWidgetMixin(VTKObservationMixin):
     def __init__(self) -> None:
         super().__init__()
         self._choices: dict[str, Any] = {}
+        self._showing = 0
         # Node selectors know of imported nodes, and the module of its parameter node, only after the event.
         self.afterScene = qt.QTimer()
         self.afterScene.setSingleShot(True)
@@ -89,17 +91,38 @@ class SceneWidgetMixin(VTKObservationMixin):
         self.disconnectParameterNode()
         self._parameterNode = parameterNode
         if parameterNode:
+            self._showing = 1
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self._showing = 0
             # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
-            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            for observer, priority in self._observers():
+                self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, observer, priority=priority)
 
     def disconnectParameterNode(self) -> None:
         """The panel shows the node and follows it no more."""
         if self._parameterNode and self._parameterNodeGuiTag is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            node = self._parameterNode.parameterNode
-            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            for observer, _priority in self._observers():
+                self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, observer)
         self._parameterNodeGuiTag = None
+        self._showing = 0
+
+    @property
+    def isShowingParameters(self) -> bool:
+        """Whether Slicer makes the widgets follow the parameters: a node selector then tells of a choice of the user's
+        (`nodeActivated`) that nobody made."""
+        return self._showing > 0
+
+    def _observers(self) -> tuple[tuple[Callable[..., None], float], ...]:
+        """Those of the parameter node, with their priorities: one before and one after Slicer's, which has 0."""
+        return (self._showingBegins, 1.0), (self.onParametersModified, 0.0), (self._showingEnds, -1.0)
+
+    def _showingBegins(self, caller: Any, event: str) -> None:
+        self._showing += 1
+
+    def _showingEnds(self, caller: Any, event: str) -> None:
+        # The first one after connecting within the event has no beginning.
+        self._showing = max(0, self._showing - 1)
 
     def isAtWork(self) -> bool:
         """Whether the user has begun something with the choices that the panel shows."""

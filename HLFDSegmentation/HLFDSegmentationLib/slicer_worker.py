@@ -16,7 +16,7 @@ from .errors import HLFDError
 from .slicer_python import interpreter
 from .slicer_status_bar import tell
 from .worker_client import WorkerClient, worker_command
-from .worker_protocol import Answer, Cancelled, Event, Failed, Finished, Progress, Request
+from .worker_protocol import Answer, Cancelled, DevicesRequest, Event, Failed, Finished, Progress, Request
 
 LOGGED = ("unexpected", "start", "died")
 """Kinds of failures that are no matter of the user's."""
@@ -217,6 +217,20 @@ class Question:
     def abandon(self) -> None:
         """Nobody waits for the answer any more."""
         self._job = None
+
+
+def ask_devices(on_answer: Callable[[Any], None], on_unknown: Callable[[str], None]) -> None:
+    """Asks the worker where networks can run; it is started for that where there is none.
+
+    Args:
+        on_answer: called with the `DevicesResult`.
+        on_unknown: called with a sentence where they cannot be known.
+    """
+    worker = shared_worker()
+    try:
+        worker.add(Question(worker.desk(), DevicesRequest(), on_answer, on_unknown))
+    except HLFDError as error:
+        on_unknown(str(error))
 
 
 class Ending:

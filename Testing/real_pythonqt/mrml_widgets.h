@@ -66,6 +66,9 @@ public Q_SLOTS:
     node = newNode;
     emit currentNodeChanged(newNode);
     emit currentNodeChanged(newNode != nullptr);
+    // Slicer sends a key to the list, which Qt takes for a choice of the user's.
+    if (newNode != nullptr)
+      emit nodeActivated(newNode);
   }
   void userChooses(vtkMRMLNode* newNode)
   {

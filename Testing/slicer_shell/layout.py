@@ -127,7 +127,6 @@ class LayoutManager(SignalOwner):
         self._logic.SetMRMLApplicationLogic(application_logic)
         self._logic.SetMRMLScene(self._scene)
         self._slice_widgets: dict[str, SliceWidget] = {}
-        self._other_widgets: dict[str, ThreeDWidget | PlotWidget] = {}
         self._arrangement = -1
         self._node = self._logic.GetLayoutNode()
         self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout_modified)
@@ -203,9 +202,7 @@ class LayoutManager(SignalOwner):
 
     def _widget(self, class_name: str, index: int, widget_class: type) -> ThreeDWidget | PlotWidget | None:
         nodes = self._nodes(class_name)
-        if not 0 <= index < len(nodes):
-            return None
-        return self._other_widgets.setdefault(nodes[index].GetID(), widget_class(nodes[index]))
+        return widget_class(nodes[index]) if 0 <= index < len(nodes) else None
 
     def _on_layout_modified(self, *_arguments: object) -> None:
         self._update_widgets()

@@ -24,6 +24,8 @@ class ModuleSelector:
         panel = slicer.util.getModule(name).widgetRepresentation()
         if panel is not None:
             self._main_window.setCentralWidget(panel)
+            # As in Slicer: Qt would show it within its next event.
+            panel.setVisible(True)
             panel.enter()
 
     def leave(self) -> None:

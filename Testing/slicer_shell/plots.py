@@ -1,5 +1,6 @@
 """Draws a chart node with VTK's charts, as Slicer's plot view does from the same nodes; captioned as a stand-in's."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ def draw_chart(chart_node: slicer.vtkMRMLPlotChartNode, size: tuple[int, int] = 
     chart = vtk.vtkChartXY()
     for index in range(chart_node.GetNumberOfPlotSeriesNodes()):
         chart.AddPlot(_plot(chart_node.GetNthPlotSeriesNode(index)))
-    _label(chart, chart_node)
     view = vtk.vtkContextView()
     view.GetRenderer().SetBackground(1, 1, 1)
     view.GetRenderWindow().SetOffScreenRendering(True)
     view.GetRenderWindow().SetMultiSamples(0)
     view.GetRenderWindow().SetSize(*size)
     view.GetScene().AddItem(chart)
+    _label(chart, chart_node)
     view.GetRenderer().AddViewProp(_caption())
     return picture_of(view.GetRenderWindow())
 
@@ -94,14 +95,21 @@ def _label(chart: vtk.vtkChartXY, node: slicer.vtkMRMLPlotChartNode) -> None:
         axis.GetTitleProperties().SetFontSize(node.GetAxisTitleFontSize())
         axis.GetLabelProperties().SetFontSize(node.GetAxisLabelFontSize())
     if not node.GetXAxisRangeAuto():
-        _fix_range(bottom, node.GetXAxisRange())
+        _fix_range(bottom, node.GetXAxisRange(), node.GetXAxisLogScale())
     if not node.GetYAxisRangeAuto():
-        _fix_range(left, node.GetYAxisRange())
+        _fix_range(left, node.GetYAxisRange(), node.GetYAxisLogScale())
 
 
-def _fix_range(axis: vtk.vtkAxis, limits: tuple[float, float]) -> None:
+def _fix_range(axis: vtk.vtkAxis, limits: tuple[float, float], logarithmic: bool) -> None:
+    """As Slicer's plot view does it, in its order."""
+    if logarithmic and limits[0] <= 0:
+        raise ValueError(f"a logarithmic axis from {limits[0]}; Slicer's plot view would begin it somewhere else")
     axis.SetBehavior(vtk.vtkAxis.FIXED)
+    axis.SetLogScale(logarithmic)
+    axis.SetUnscaledMinimumLimit(0 if logarithmic else -math.inf)
+    axis.SetUnscaledMaximumLimit(math.inf)
     axis.SetUnscaledRange(*limits)
+    axis.Update()
 
 
 def _caption() -> vtk.vtkTextActor:

@@ -174,9 +174,13 @@ class qMRMLNodeComboBox(qMRMLWidget):
         return self._node
 
     def setCurrentNode(self, node: slicer.vtkMRMLNode | None) -> None:
+        before, chosen = self._node, node if node in self._nodes else None
         self._combo_box.setCurrentIndex(self._nodes.index(node) if node in self._nodes else -1)
         # An index that did not change tells nothing, as when nothing was and is chosen.
-        self._select(node if node in self._nodes else None)
+        self._select(chosen)
+        # Slicer sends a key to the list, which Qt takes for a choice of the user's.
+        if chosen is not None and chosen is not before:
+            self.nodeActivated.emit(chosen)
 
     def _set_current_id(self, node_id: str) -> None:
         self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene is not None and node_id else None)

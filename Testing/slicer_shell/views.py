@@ -88,6 +88,8 @@ class SliceCanvas:
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         self._managers = factory.InstantiateDisplayableManagers(renderer)
         self._managers.SetMRMLDisplayableNode(slice_logic.GetSliceNode())
+        # As Slicer's layout manager does: the application's logic finds them there.
+        slice_logic.SetDisplayableManagerGroup(self._managers)
         self._find_color_legends()
 
     def draw(self, size: tuple[int, int]) -> np.ndarray:
