@@ -278,6 +278,43 @@ def test_a_large_tumor_of_a_kidney_and_other_tasks_say_nothing_of_a_second_one()
     assert second_kidney_cautions(np.minimum(labels, 2), TASKS["liver-tumor"], AxialVolume(ct)) == []
 
 
+def blank_at(z, ct, labels):
+    """The same CT and labels with a blank slice, as a scanner's error leaves one."""
+    hu = sitk.GetArrayFromImage(ct)
+    hu[z] = labels[z] = 0
+    blank = sitk.GetImageFromArray(hu)
+    blank.CopyInformation(ct)
+    return AxialVolume(blank)
+
+
+def test_a_blank_slice_hides_no_second_kidney_that_is_none():
+    ct, labels = kidneys()
+    little(labels)
+    (caution,) = second_kidney_cautions(labels, TASK, blank_at(15, ct, labels))
+    assert "is small for one" in caution
+
+
+def test_a_blank_slice_makes_no_second_kidney_of_a_pole():
+    ct, labels = kidneys()
+    labels[..., 60:] = 0
+    assert second_kidney_cautions(labels, TASK, blank_at(10, ct, labels)) == []
+
+
+def test_kidneys_of_a_small_child_are_alike():
+    ct, labels = kidneys()
+    labels[12:, :, 10:20] = labels[11:, :, 60:] = 0  # 29 and 22 mL
+    assert second_kidney_cautions(labels, TASK, AxialVolume(ct)) == []
+
+
+def test_kidneys_are_not_doubted_where_the_position_of_the_patient_is(monkeypatch):
+    ct, found = kidneys()
+    in_front(found)
+    monkeypatch.setattr(inference, "clean", lambda labels, *_: np.copyto(labels, found) or [])
+    monkeypatch.setattr(inference, "side_cautions", lambda slices: ["The CT seems turned."])
+    cautions = Segmenter(find_package(), "cpu").segment(ct).cautions
+    assert cautions[0] == "The CT seems turned." and not any("two pieces" in caution for caution in cautions)
+
+
 def test_a_second_kidney_that_may_be_none_is_told_with_the_result(monkeypatch):
     ct, found = kidneys()
     tumor_in_place_of_one(found)

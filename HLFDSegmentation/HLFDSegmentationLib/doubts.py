@@ -209,6 +209,7 @@ def second_kidney_cautions(labels: np.ndarray, task: Task, ct: AxialVolume) -> l
         ct: the CT, in the same shape.
     """
     voxel_ml = float(np.prod(ct.spacing)) / 1000
+    labels = _without_gaps(labels, ct)
     cautions = []
     for organ in task.organs:
         pair = find_pair(labels, task, organ) if organ.type == KIDNEY and organ.parts == 2 else None
@@ -225,9 +226,18 @@ def second_kidney_cautions(labels: np.ndarray, task: Task, ct: AxialVolume) -> l
     return cautions
 
 
+def _without_gaps(labels: np.ndarray, ct: AxialVolume) -> np.ndarray:
+    """Labels whose blank slices between others show what the one below does: a blank slice parts no organ."""
+    order = np.arange(ct.count)
+    between = ct.between_blank
+    order[between] = np.maximum.accumulate(np.where(ct.blank, 0, order))[between]
+    return labels[order] if ct.blank[between].any() else labels
+
+
 def _signs_of_no_kidney(piece: Piece, other: Piece, ct: AxialVolume) -> list[str]:
     signs = []
-    if piece.own_size * np.prod(ct.spacing) / 1000 < LEAST_KIDNEY_ML:
+    # Those of a small child are alike.
+    if piece.own_size * np.prod(ct.spacing) / 1000 < LEAST_KIDNEY_ML and piece.own_size < other.own_size / 2:
         if piece.own_size < piece.size / 2:
             signs.append("is mostly tumor")
         elif not _is_cut(piece, ct):

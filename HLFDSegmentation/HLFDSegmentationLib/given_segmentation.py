@@ -85,11 +85,14 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Real numbers that are whole but for rounding, as programs that compute with them store labels, as whole ones."""
+    """Makes real numbers whole that are so but for rounding, as programs that compute with labels store them."""
     if not np.issubdtype(values.dtype, np.floating):
         return values
-    whole = np.rint(values)
-    return np.where(np.abs(values - whole) <= ROUNDING, whole, values)
+    for plane in values:
+        whole = np.rint(plane)
+        near = np.abs(plane - whole) <= ROUNDING
+        plane[near] = whole[near]
+    return values
 
 
 def _told_of_values(shown: list[int], task: Task) -> tuple[list[str], list[str]]:

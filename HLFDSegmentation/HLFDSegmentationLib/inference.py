@@ -136,13 +136,14 @@ class Segmenter:
         found = slices.own.image_of(own_labels)
         network_labels = slices.to_canvas(slices.labels_of(found))
         stack = SliceStack(slices.own)
-        cautions = self._position_cautions(runner, slices, search, searching)
-        cautions = cautions or self._shape_cautions(slices, seen)
+        position = self._position_cautions(runner, slices, search, searching)
+        cautions = position or self._shape_cautions(slices, seen)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
         cautions += absence_cautions(class_voxels(seen, self.task), self.task, of_region=region is not None)
         around = f"{AROUND_REGION.capitalize()}: " if region else ""
-        cautions += [around + caution for caution in second_kidney_cautions(seen, self.task, slices.own)]
+        if not position:  # Front and back need not be where the CT says.
+            cautions += [around + caution for caution in second_kidney_cautions(seen, self.task, slices.own)]
         cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
         notes += [around + note for note in self._volume_doubts(seen, slices.own) + cleaned]

@@ -149,8 +149,9 @@ def _add_measures(
     for segment in measures:
         label = task.label(segment.label)
         sides = _side_volumes(segment, [one for one in measures if task.label(one.label).organ == label.value])
-        # The same number of decimals in all, so that they add up.
         digits = _digits([segment.volume_ml, segment.volume_with_tumors_ml or 0.0, *sum(sides.values(), ())])
+        if sides:  # so that they add up but for the last decimal
+            digits = max(1, digits)
         _add_segment_row(body, segment, label, digits)
         for side, volumes in sides.items():
             row = SubElement(body, "tr")

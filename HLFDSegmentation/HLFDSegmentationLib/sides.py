@@ -118,8 +118,8 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, task: Task, organ: Label) -> 
 
     They are its two largest ones, see `Pair`. None where that is not clear: where one has less than 20 mL, both
     together less than 0.9 of the organ, or they do not lie on both sides of the middle of the body, its center 15 mm
-    from there or more. Of kidneys each must also have 30 mL or more without its tumors, and their centers must not be
-    more than 60 mm apart from front to back.
+    from there or more. Of kidneys each must also have, without its tumors, 30 mL or more, or half of the other's, and
+    their centers must not be more than 60 mm apart from front to back.
 
     Args:
         labels: label values on the CT's grid.
@@ -133,7 +133,8 @@ def find_sides(labels: sitk.Image, ct: sitk.Image, task: Task, organ: Label) -> 
         return None
     centers = [piece.center for piece in pair.two]
     lefts, posteriors, _ = np.transpose([point_at(labels, center) for center in centers])
-    too_small = min(piece.own_size for piece in pair.two) * voxel_ml < LEAST_KIDNEY_ML
+    smaller, larger = sorted(piece.own_size for piece in pair.two)
+    too_small = smaller * voxel_ml < LEAST_KIDNEY_ML and smaller < larger / 2
     if organ.type == KIDNEY and (too_small or np.ptp(posteriors) > MOST_APART_MM):
         return None
     middle = _middle_of_body(ct, point_at(labels, np.mean(centers, axis=0)))

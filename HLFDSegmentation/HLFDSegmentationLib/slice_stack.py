@@ -27,7 +27,7 @@ MISPLACED = 0.05
 LEAST_MISPLACED = 3
 """From this share of the slices on, and this number, the order counts as wrong."""
 
-LEAST_KIDNEY_ML = 20.0
+LEAST_MEASURED_ML = 20.0
 LEAST_KIDNEY_SLICES = 5
 KIDNEY_HEIGHT = (1.0, 2.5)
 """Of a kidney with its tumors, by the diameter of a disk as large as its largest axial slice. The 197 whole kidneys of
@@ -144,7 +144,7 @@ def _whole_heights(labels: np.ndarray, spacing: tuple[float, float, float], task
             for outer, inner, size in zip(around, box, labels.shape, strict=True)
         )
         own_ml = np.count_nonzero(piece & own[box]) * np.prod(spacing) / 1000
-        if whole and len(piece) >= LEAST_KIDNEY_SLICES and own_ml >= LEAST_KIDNEY_ML:
+        if whole and len(piece) >= LEAST_KIDNEY_SLICES and own_ml >= LEAST_MEASURED_ML:
             largest = piece.sum(axis=(1, 2)).max() * spacing[0] * spacing[1]
             heights.append(len(piece) * spacing[2] / (2 * np.sqrt(largest / np.pi)))
     return heights
