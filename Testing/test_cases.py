@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -91,6 +92,31 @@ def test_kits_knows_nothing_of_the_liver(tmp_path):
     assert target_values(found, ABDOMEN) == {0: 0, 1: 2, 2: 4, 3: 2}
 
 
+@pytest.mark.parametrize("write_layout", [write_kits, write_lits])
+def test_cases_behind_links_are_found_once(write_layout, tmp_path):
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    for folder in write_layout(tmp_path / "disk").iterdir():
+        (cases / folder.name).symlink_to(folder)
+    (cases / "again").symlink_to(cases)
+    assert len(find_cases(cases, ABDOMEN)) == 2
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """Its cases would be missing without a word."""
+    locked = write_kits(tmp_path) / "case_00001"
+    scandir = os.scandir
+
+    def refuse_locked(path):
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    with pytest.raises(CasesError, match=r"case_00001 cannot be read \(Permission denied\)"):
+        find_cases(tmp_path, KIDNEY_TUMOR)
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_lits_over_several_folders(tmp_path, suffix):
     found = find_cases(write_lits(tmp_path, suffix), ABDOMEN)
@@ -118,7 +144,39 @@ def test_decathlon_words_for_a_tumor(tmp_path, tumor):
 def test_decathlon_structures_of_other_organs_are_background(tmp_path):
     [first, _] = find_cases(write_msd(tmp_path, {"0": "background", "1": "spleen", "2": "kidney"}), ABDOMEN)
     assert target_values(first, ABDOMEN) == {0: 0, 1: 0, 2: 2}
-    assert case_groups(first, ABDOMEN) == [0, 0, 2, 0, 0]
+    assert case_groups(first, ABDOMEN) == [0, 0, 2, 0, 2]
+
+
+@pytest.mark.parametrize("task", [LIVER_TUMOR, ABDOMEN])
+def test_a_decathlon_organ_without_tumors_of_its_own_may_hold_them(task, tmp_path):
+    [first, _] = find_cases(write_msd(tmp_path, {"0": "background", "1": "liver"}), task)
+    assert first.labels == {1: ("liver", "liver tumor")}
+
+
+def test_pairs_drawn_for_an_organ_alone_may_hold_its_tumors(tmp_path):
+    liver_alone = dataclasses.replace(LIVER_TUMOR, labels=LIVER_TUMOR.labels[:1])
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    [found] = find_cases(tmp_path, ABDOMEN, pairs_task=liver_alone)
+    assert found.labels == {1: ("liver", "liver tumor")}
+    assert case_groups(found, ABDOMEN) == [0, 1, 0, 1, 0]
+
+
+def test_pairs_of_a_task_in_another_language_are_known_by_the_codes(tmp_path):
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    [found] = find_cases(tmp_path, ABDOMEN, pairs_task=own_task("Nierentumor"))
+    assert found.labels == {1: ("kidney",), 2: ("kidney tumor",)}
+
+
+def test_a_code_that_two_organs_of_a_task_have_tells_neither(tmp_path):
+    kidney = KIDNEY_TUMOR.labels[0]
+    sides = tuple(dataclasses.replace(kidney, name=name, value=value) for value, name in ((2, "left"), (3, "right")))
+    task = dataclasses.replace(LIVER_TUMOR, labels=(LIVER_TUMOR.labels[0], *sides))
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    [found] = find_cases(tmp_path, task, pairs_task=ABDOMEN)
+    assert found.labels == {1: ("liver",), 2: (), 3: ("liver",), 4: ()}
 
 
 def test_decathlon_tumor_of_an_unnamed_or_unclear_organ(tmp_path):
@@ -193,7 +251,10 @@ def test_sources_beside_a_pair_and_what_systems_leave_are_no_cases(left, tmp_pat
     assert [(case.name, case.ct.name) for case in find_cases(tmp_path, ABDOMEN)] == [("anna", "ct.nii.gz")]
 
 
-@pytest.mark.parametrize("name", ["image.nii.gz", "ct.mhd", "CT.nhdr", "IM0001.DCM"])
+@pytest.mark.parametrize(
+    "name",
+    ["image.nii.gz", "ct.mhd", "CT.nhdr", "IM0001.DCM", "IM0001", "1.2.840.113619", "visit1/ct.nii.gz", "a/b/IM0001"],
+)
 def test_images_beside_own_pairs_that_are_none_are_named(tmp_path, name):
     """They would be missing in the training without a word."""
     for file in ("ct.nii.gz", "label.nii.gz"):
@@ -201,10 +262,29 @@ def test_images_beside_own_pairs_that_are_none_are_named(tmp_path, name):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "readme.txt").touch()
     assert len(find_cases(tmp_path, ABDOMEN)) == 1
-    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / name).parent.mkdir(parents=True)
     (tmp_path / "bert" / name).touch()
     with pytest.raises(CasesError, match=rf"bert has no 'ct' and no 'label' file \({name}\)"):
         find_cases(tmp_path, ABDOMEN)
+
+
+def test_loose_images_beside_own_pairs_are_named(tmp_path):
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    (tmp_path / "README").touch()
+    assert len(find_cases(tmp_path, ABDOMEN)) == 1
+    write(tmp_path / "bert_ct.nii.gz")
+    with pytest.raises(CasesError, match=r"bert_ct\.nii\.gz lies in no folder of its own"):
+        find_cases(tmp_path, ABDOMEN)
+
+
+@pytest.mark.parametrize("run", ["run", "runs/first"])
+def test_images_of_a_training_beside_own_pairs_are_passed_over(run, tmp_path):
+    for file in ("ct.nii.gz", "label.nii.gz"):
+        write(tmp_path / "anna" / file)
+    write(tmp_path / run / "data" / "case_000" / "ct.nrrd")
+    (tmp_path / run / "plan.json").touch()
+    assert [case.name for case in find_cases(tmp_path, ABDOMEN)] == ["anna"]
 
 
 def test_own_pair_that_is_incomplete_or_double_is_named(tmp_path):
@@ -277,7 +357,8 @@ def test_a_data_set_without_any_label_of_the_task(tmp_path):
 def own_task(*tumors: str) -> Task:
     """A user's task in other words, with the same codes for the kidney."""
     kidney, tumor = KIDNEY_TUMOR.labels
-    labels: list[Label] = [dataclasses.replace(kidney, name="Niere")]
+    code = dataclasses.replace(kidney.type, meaning="Niere")
+    labels: list[Label] = [dataclasses.replace(kidney, name="Niere", type=code)]
     labels += [dataclasses.replace(tumor, name=name, value=value) for value, name in enumerate(tumors, start=2)]
     return dataclasses.replace(KIDNEY_TUMOR, name="niere", labels=tuple(labels))
 
@@ -489,8 +570,9 @@ def test_other_fractions_leave_patients_to_learn_from_and_to_choose_with(fractio
 
 
 def test_wrong_fractions_and_no_cases():
-    with pytest.raises(CasesError, match="add up to 1"):
-        split_by_patient(cohort(3), fractions=(0.7, 0.7, 0.2))
+    for wrong in ((0.7, 0.7, 0.2), (math.nan, 0.2, 0.2), (0.7, 0.1, math.nan)):
+        with pytest.raises(CasesError, match="add up to 1"):
+            split_by_patient(cohort(3), fractions=wrong)
     with pytest.raises(CasesError, match="no cases"):
         split_by_patient([])
 

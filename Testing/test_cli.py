@@ -437,6 +437,17 @@ def test_an_output_that_cannot_be_made_is_told_before_segmenting(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("output", ["disk", "disk/results/new"])
+def test_an_output_behind_a_link_to_a_disk_that_is_gone_is_told_before_segmenting(
+    output, ct_file, tmp_path, untrained_package, capsys, monkeypatch
+):
+    (tmp_path / "disk").symlink_to(tmp_path / "unplugged")
+    monkeypatch.setattr("HLFDSegmentationLib.pipeline.Segmenter", None)
+    assert segment(ct_file, tmp_path / output, untrained_package) == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'disk'} is a link to {tmp_path / 'unplugged'}, which is not there" in told
+
+
 def test_signed_maps_without_attention_are_not_forgotten_silently(ct_file, tmp_path, untrained_package, capsys):
     output = tmp_path / "result"
     assert_refused(segment(ct_file, output, untrained_package, "--signed"), capsys, output, "--attention")
@@ -479,6 +490,22 @@ def test_a_value_of_the_wrong_kind_is_told_with_one_of_the_right(command, told, 
     with pytest.raises(SystemExit):
         main(command)
     assert told in capsys.readouterr().err
+
+
+def test_a_task_without_the_cases_that_it_explains_is_not_forgotten_silently(tmp_path, capsys):
+    run = begin_run(tmp_path / "run", cases=2)
+    command = ["evaluate", str(run.path), "-o", str(tmp_path / "figures.csv"), "--task", "abdomen"]
+    assert_refused(main(command), capsys, tmp_path / "figures.csv", "or name CASES")
+
+
+def test_a_case_whose_name_is_no_utf_8_is_told_with_what_to_do(tmp_path, capsys):
+    """As from a disk of an older system."""
+    cases = write_cases(tmp_path / "cases", 3)
+    (cases / "case0").rename(cases / os.fsdecode(b"M\xfcller"))
+    command = ["train", str(cases), "-o", str(tmp_path / "run"), "--task", "liver-tumor", "--device", "cpu"]
+    assert main(command) == 1
+    assert "Rename the file or folder" in capsys.readouterr().err
+    assert not RunFolder(tmp_path / "run").started
 
 
 def test_a_teacher_for_a_student_that_learns_alone_is_refused(tmp_path, capsys):
@@ -704,6 +731,18 @@ def test_models_are_imported_listed_verified_and_removed(untrained_package, tmp_
     assert "untrained" in capsys.readouterr().err
 
 
+def test_of_an_installed_model_and_a_folder_of_one_name_it_is_told_which_was_verified(
+    untrained_package, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
+    for folder in (tmp_path / "models" / "untrained", tmp_path / "untrained"):
+        shutil.copytree(untrained_package, folder)
+    monkeypatch.chdir(tmp_path)
+    for name, verified in (("untrained", tmp_path / "models" / "untrained"), ("./untrained", tmp_path / "untrained")):
+        assert main(["models", "verify", name]) == 0
+        assert f"in {verified} is complete" in capsys.readouterr().out
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys; from HLFDTrainingLib.cli import _parser; _parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -728,6 +767,36 @@ def test_demo_of_a_ct_of_ones_own(ct_file, tmp_path, untrained_package):
     assert {"segmentation.nii.gz", "segments.csv", "report.html", "attention"} <= written
     assert not (tmp_path / "demo" / "generated_ct").exists()
     assert "computed for the demo" not in (tmp_path / "demo" / "result" / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_demos_at_once_segment_each_its_own_ct(tmp_path, untrained_package, monkeypatch):
+    """The second begins while the first generates its CT."""
+
+    def with_another_demo(folder, seed):
+        if seed == 1:
+            assert main([*command, "--seed", "2"]) == 0
+        folder.mkdir(parents=True)
+        paths = folder / "ct.nii.gz", folder / "label.nii.gz"
+        for image, path in zip(blob_case(seed), paths, strict=True):
+            sitk.WriteImage(image, str(path))
+        return paths
+
+    def segmented(options, ct, output, **_others):
+        values, expected = map(sitk.GetArrayFromImage, (sitk.ReadImage(str(ct)), blob_case(options.seed)[0]))
+        own.append((output, np.array_equal(values, expected)))
+        return 0
+
+    own = []
+    monkeypatch.setattr("HLFDSegmentationLib.phantom.write_phantom", with_another_demo)
+    monkeypatch.setattr(segmenting, "_segment_and_tell", segmented)
+    command = ["demo", "-o", str(tmp_path / "demo"), "--model", str(untrained_package), "--device", "cpu"]
+    assert main([*command, "--seed", "1"]) == 0
+    assert own == [(tmp_path / "demo-2" / "result", True), (tmp_path / "demo" / "result", True)]
+
+
+def test_a_demo_that_fails_leaves_no_empty_folder(tmp_path, untrained_package, capsys):
+    command = ["demo", str(tmp_path / "absent.nii.gz"), "-o", str(tmp_path / "demo"), "--model", str(untrained_package)]
+    assert_refused(main(command), capsys, tmp_path / "demo", "absent.nii.gz")
 
 
 def test_demo_refuses_a_seed_that_is_none(capsys):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from generated_cases import TASK
+from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.given_models import given_models
 from HLFDTrainingLib.given_weights import check_plan
 from HLFDTrainingLib.run_folder import RunFolder
@@ -54,6 +56,30 @@ def test_a_model_is_offered_for_the_tasks_that_it_is_taken_for(run, role, change
     assert (str(run.path) in offered) == (role in suited)
     with nullcontext() if role in suited else pytest.raises(TrainingError, match=f"The {role} in"):
         check_plan(replace(PLAN, task=task, **{f"{role}_weights": str(run.path)}))
+
+
+@pytest.mark.parametrize(
+    ("command", "inside"),
+    [
+        (["evaluate", "cmp", "cases", "-o", "out"], "rows/NAME"),
+        (["train", "cases", "-o", "out", "--student-weights", "cmp"], "rows/NAME"),
+        (["train", "cases", "-o", "out", "--teacher-weights", "cmp"], "teacher"),
+        (["compare", "cases", "-o", "out", "--methods", "kd", "--teacher-weights", "cmp"], "teacher"),
+    ],
+)
+def test_a_comparison_is_answered_with_its_runs_which_know_their_patients(
+    command, inside, tmp_path, monkeypatch, capsys
+):
+    """A model that is packaged of a run does not: it could be measured on whom it has learned from."""
+    monkeypatch.chdir(tmp_path)
+    write_cases(tmp_path / "cases", 3)
+    (tmp_path / "cmp").mkdir()
+    (tmp_path / "cmp" / "comparison.json").write_text("{}")
+    task = ["--task", "liver-tumor", "--device", "cpu"]
+    assert main([*command, *task]) == 1
+    told = capsys.readouterr().err
+    assert f"Give a run in it: {Path('cmp') / inside}." in told and "hlfd package" not in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_that_was_hardly_trained_says_so_before_it_teaches(tmp_path, caplog):

@@ -18,6 +18,7 @@ import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.doubts import model_cautions
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.model_store import shipped_folder
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.evaluation import evaluate
@@ -245,6 +246,7 @@ def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
     assert {row["label"] for row in rows} == {"liver", "liver tumor", "liver with tumors"}
     said = capsys.readouterr().out
     assert "| liver with tumors |" in said and HOW_TO_READ in said
+    assert f"the student of the training run in {run}." in said
     folder = RunFolder(run)
     with stage_as_package(folder, "student") as package:
         measured = {one.case: one.labels for one in evaluate(package, folder.split(folder.plan()).test, device="cpu")}
@@ -292,14 +294,14 @@ def test_evaluate_refuses_test_cases_that_are_no_longer_those_of_the_run(written
     assert f"Case {name}: the label in" in capsys.readouterr().err
     assert not (own / "comparison.json").exists() and not (tmp_path / "figures.csv").exists()
 
-    # A run of an older version does not know what its files were.
+    # The run does not know any more what its files were.
     (own / "fingerprints.json").unlink()
     mirrored.SetSpacing((5.0, 5.0, 9.0))
     sitk.WriteImage(mirrored, str(path))
     assert main(command) == 1
     assert f"Case {name}: The spacing of the CT is (5, 5, 8) mm, and of the label" in capsys.readouterr().err
-    # Or it knows its CTs alone.
-    (own / "fingerprints.json").write_text(json.dumps({"cases": {name: "of another CT"}}))
+    # Or it knows its CTs alone, as where its labels were headers.
+    (own / "fingerprints.json").write_text(json.dumps({"files": {name: {"ct": "of another CT"}}}))
     assert main(command) == 1
     assert f"Case {name}: the CT in" in capsys.readouterr().err
     (own / "fingerprints.json").unlink()
@@ -331,7 +333,7 @@ def test_evaluate_refuses_a_renamed_copy_of_what_the_run_has_learned_from(run, t
 def test_evaluate_says_when_a_run_has_no_test_cases(run, tmp_path, capsys):
     copy = tmp_path / "run"
     copy.mkdir()
-    for name in ("cases.json", "plan.json", "result.json", "earlier.json"):
+    for name in ("cases.json", "plan.json", "result.json", "earlier.json", "origins.json"):
         shutil.copy(run / name, copy)
     shutil.copytree(run / "student", copy / "student")
     split = json.loads((run / "split.json").read_text())
@@ -377,6 +379,7 @@ def test_evaluate_of_a_model_asks_what_the_values_of_pairs_stand_for(run, tmp_pa
     assert main([*command, "--task", "liver-tumor"]) == 0
     told = capsys.readouterr().out
     assert "which patients this model has learned from is not known here" in told and "KiTS19" in told
+    assert f"the model 'abdomen-mobilenetv2-hlfd' in {shipped_folder()}" in told
     with open(figures, encoding="utf-8") as stream:
         assert {row["label"] for row in csv.DictReader(stream)} == {"liver", "liver tumor", "liver with tumors"}
 

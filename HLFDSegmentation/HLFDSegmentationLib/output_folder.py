@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,12 @@ def check_new(folder: Path) -> None:
 
 def check_makeable(folder: Path) -> None:
     """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
+    for one in (folder.absolute(), *folder.absolute().parents):
+        if one.is_symlink() and not one.exists():
+            raise OutputError(
+                f"{folder} cannot be made: {one} is a link to {os.readlink(one)}, which is not there. Connect its "
+                "disk, or choose another folder."
+            )
     above = folder if folder.is_dir() else next((one for one in folder.absolute().parents if one.exists()), None)
     if above is None:
         raise OutputError(

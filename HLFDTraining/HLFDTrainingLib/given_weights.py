@@ -11,14 +11,14 @@ from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import build_network
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, write_through
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .distillers import needs_teacher
 from .earlier_runs import parts_of, run_of_weights
 from .given_models import epochs_of_unfinished
 from .plan import TrainingPlan
-from .run_folder import RunFolder
+from .run_folder import RunFolder, check_no_comparison
 from .split import PARTS, Split
 from .weights_files import read_weights, writing
 
@@ -41,8 +41,8 @@ def check_plan(plan: TrainingPlan) -> None:
     choose_device(plan.device)
     plan.check_input_size()
     for role, source in _brought(plan).items():
-        _find_weights(source, role, plan)
-        _warn_of_unfinished(Path(source), role)
+        find_weights(source, role, plan)
+        warn_of_unfinished(Path(source), role)
 
 
 def check_judged(plan: TrainingPlan, split: Split) -> None:
@@ -62,10 +62,22 @@ def keep_given_weights(folder: RunFolder, plan: TrainingPlan, split: Split) -> N
     for role, source in _brought(plan).items():
         kept = folder.given(role)
         if not kept.is_file():
-            weights = _find_weights(source, role, plan)
+            weights = find_weights(source, role, plan)
             check_patients(Path(source), role, split)
-            with replacing(kept) as aside, writing(kept):
-                torch.save({"network": weights}, aside)
+            with replacing(kept) as aside, writing(kept), aside.open("wb") as file:
+                torch.save({"network": weights}, file)
+                write_through(file)
+
+
+def read_given_weights(folder: RunFolder, plan: TrainingPlan, role: str) -> Weights:
+    """What `keep_given_weights` has kept of the teacher or the student. Raises TrainingError where it is damaged."""
+    try:
+        return read_weights(folder.given(role))["network"]
+    except TrainingError as error:
+        raise TrainingError(
+            f"{error} Put it back from a copy, or delete it and continue (in a terminal with --resume): it is copied "
+            f"again from {_brought(plan)[role]}, whose {role} must be the same as then."
+        ) from error
 
 
 def _brought(plan: TrainingPlan) -> dict[str, str]:
@@ -77,8 +89,13 @@ def _brought(plan: TrainingPlan) -> dict[str, str]:
     return {role: source for role, source in sources.items() if source}
 
 
-def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
-    """The role's weights from a run folder, a best.pt, or a model package."""
+def find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
+    """The role's weights from a run folder, a best.pt, or a model package.
+
+    Raises:
+        TrainingError: they are missing, or of another network or task than the plan's.
+        PackageError: see `find_package`.
+    """
     network_name = getattr(plan, role)
     run = RunFolder(Path(source))
     file = Path(source) / role / "best.pt"
@@ -92,6 +109,7 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
             raise TrainingError(f"There is no file {source} with weights of a {role}. Check the path.")
         weights = read_weights(Path(source))
     else:
+        check_no_comparison(Path(source), "teacher" if role == "teacher" else "rows/NAME")
         package = find_package(source)
         _check_task(package.task, source, role, plan)
         weights = {"network": package.load_network().state_dict()}
@@ -105,7 +123,8 @@ def _find_weights(source: str, role: str, plan: TrainingPlan) -> Weights:
     return weights["network"]
 
 
-def _warn_of_unfinished(source: Path, role: str) -> None:
+def warn_of_unfinished(source: Path, role: str) -> None:
+    """Warns of weights that have not learned as long as they were to."""
     run = run_of_weights(source)
     stage = source.absolute().parent.name if source.suffix == ".pt" else role
     if run and (unfinished := epochs_of_unfinished(run, stage)):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from HLFDSegmentationLib.errors import CasesError, TaskError
 from HLFDSegmentationLib.output_folder import MEASURES
-from HLFDSegmentationLib.tasks import BACKGROUND, Label, Task
+from HLFDSegmentationLib.tasks import BACKGROUND, KIDNEY, LIVER, Label, Task
 
 LabelNames = dict[int, tuple[str, ...]]
 """Voxel value of a label file -> names of the task's labels that it may stand for."""
@@ -21,6 +22,12 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha")
 
 ALL_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, ".mhd", ".nhdr", ".hdr", ".img", ".dcm")
 """Also of files that are not understood in pairs of one's own, and are not passed over there."""
+
+RUN_FILE = "plan.json"
+"""By which the folder of a training run is known."""
+
+ORGANS = {"liver": LIVER, "kidney": KIDNEY}
+"""What public data sets call an organ -> its code, by which it is known in a task of any language."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +75,8 @@ def _kits_files(folder: Path) -> list[Files]:
 
 def _check_no_result(folder: Path) -> None:
     """A model's result has the name of an annotation of KiTS, and not its values."""
-    for path in folder.rglob("segmentation.nii.gz"):
-        if (path.parent / MEASURES).is_file():
+    for path in _files_below(folder):
+        if path.name == "segmentation.nii.gz" and (path.parent / MEASURES).is_file():
             raise CasesError(
                 f"{path} is a result of 'hlfd segment' and no annotation. Correct it in 3D Slicer, and lay it beside "
                 "its CT, as NAME/label.nii.gz with NAME/ct.nii.gz."
@@ -77,7 +84,38 @@ def _check_no_result(folder: Path) -> None:
 
 
 def _by_folder(folder: Path, file_name: str) -> dict[str, Path]:
-    return _unique((path.parent.name, path) for path in folder.rglob(file_name))
+    return _unique((path.parent.name, path) for path in _files_below(folder) if path.name == file_name)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (parent / file for parent, _, files in _walk(folder) for file in files)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """A folder and those below, as `os.walk` gives them; linked ones are followed, and none is given twice."""
+    seen = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if _is_users(Path(name)))
+        yield Path(parent), folders, sorted(files)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse_unreadable(error)
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise CasesError(
+        f"{error.filename} cannot be read ({error.strerror}), and cases that lie in it would be missing. "
+        "Get the right to read it, or move it elsewhere."
+    ) from error
 
 
 def _lits_files(folder: Path) -> list[Files]:
@@ -85,7 +123,7 @@ def _lits_files(folder: Path) -> list[Files]:
 
 
 def _by_number(folder: Path, stem: str) -> dict[str, Path]:
-    found = ((re.fullmatch(rf"{stem}-(\d+)\.nii(\.gz)?", path.name), path) for path in folder.rglob(f"{stem}-*.nii*"))
+    found = ((re.fullmatch(rf"{stem}-(\d+)\.nii(\.gz)?", path.name), path) for path in _files_below(folder))
     return _unique((f"volume-{match[1]}", path) for match, path in found if match)
 
 
@@ -114,25 +152,42 @@ def _pair(images: dict[str, Path], labels: dict[str, Path], folder: Path) -> lis
 
 def _pair_files(folder: Path) -> list[Files]:
     found, halves, others = [], [], []
-    for child in sorted(path for path in folder.iterdir() if path.is_dir() and _is_users(path)):
+    for child in (path for path in _listed(folder) if path.is_dir() and _is_users(path)):
         ct, label = _image(child, "ct"), _image(child, "label")
         if ct and label:
             found.append(Files(child.name, ct, label))
         elif ct or label:
             halves.append(f"{child.name} has no '{'label' if ct else 'ct'}' file")
-        elif images := _images(child):
-            others.append(f"{child.name} has no 'ct' and no 'label' file ({images[0]})")
+        elif image := next(_images(child), None):
+            others.append(f"{child.name} has no 'ct' and no 'label' file ({image})")
+    others += [f"{path.name} lies in no folder of its own" for path in _listed(folder) if _is_loose_image(path)]
     if halves or (found and others):
         raise CasesError(
             f"{folder}: {', '.join(halves + others)}. Add what is missing, or rename it (docs/cases.md tells how files "
-            "are called), or move these folders elsewhere."
+            "are called), or move it elsewhere."
         )
     return found
 
 
-def _images(folder: Path) -> list[str]:
-    images = (path for path in folder.iterdir() if path.name.lower().endswith(ALL_IMAGE_SUFFIXES) and _is_users(path))
-    return sorted(path.name for path in images)
+def _images(folder: Path) -> Iterator[str]:
+    """Images at any depth, but for those that a training run keeps in its folder."""
+    for parent, folders, files in _walk(folder):
+        if RUN_FILE in files:
+            folders.clear()
+        else:
+            images = (parent / name for name in files if _is_image(Path(name)))
+            yield from (path.relative_to(folder).as_posix() for path in images)
+
+
+def _is_image(path: Path) -> bool:
+    """DICOM files often have no suffix, or are called by numbers with dots between."""
+    has_suffix = path.suffix.strip(".0123456789")
+    return _is_users(path) and (not has_suffix or path.name.lower().endswith(ALL_IMAGE_SUFFIXES))
+
+
+def _is_loose_image(path: Path) -> bool:
+    """What has no suffix is a README there rather than an image."""
+    return path.is_file() and _is_users(path) and path.name.lower().endswith(ALL_IMAGE_SUFFIXES)
 
 
 def _is_users(path: Path) -> bool:
@@ -143,7 +198,7 @@ def _is_users(path: Path) -> bool:
 def _image(folder: Path, stem: str) -> Path | None:
     """The only image `stem.*` of a folder, or its DICOM folder `stem`; where there is none, one in capital letters."""
     files = {f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES}
-    listed = sorted(folder.iterdir())
+    listed = _listed(folder)
     alike = [path for path in listed if path.name.lower() == stem and path.is_dir()]
     alike += [path for path in listed if path.name.lower() in files and path.is_file()]
     found = [path for path in alike if path.name == path.name.lower()] or alike
@@ -217,7 +272,18 @@ def _msd_labels(folder: Path, task: Task) -> LabelNames:
     labels: LabelNames = {value: _named(name, organs, task) for value, name in names.items()}
     if not any(labels.values()):
         raise CasesError(_nothing_in_common(f"{folder / 'dataset.json'}", ", ".join(names.values()), task))
-    return labels
+    return _with_tumors_in_it(labels, task)
+
+
+def _with_tumors_in_it(labels: LabelNames, task: Task) -> LabelNames:
+    """An organ whose tumors have no value of their own is outlined with them: which a voxel is, is left open."""
+    told = {name for names in labels.values() for name in names}
+    whole: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for organ in task.organs:
+        tumors = tuple(tumor.name for tumor in task.tumors_of(organ))
+        if not told & set(tumors):
+            whole[(organ.name,)] = (organ.name, *tumors)
+    return {value: whole.get(names, names) for value, names in labels.items()}
 
 
 def _named(name: str, organs: list[Label], task: Task) -> tuple[str, ...]:
@@ -239,7 +305,13 @@ def _plain_name(name: str) -> str:
 
 
 def _is_organ(label: Label, name: str) -> bool:
-    return name in (_plain_name(label.name), _plain_name(label.type.meaning))
+    return name in (_plain_name(label.name), _plain_name(label.type.meaning), _coded_name(label))
+
+
+def _coded_name(organ: Label) -> str | None:
+    """What public data sets call the organ that a label has the code of."""
+    coded = (organ.type.scheme, organ.type.value)
+    return next((name for name, code in ORGANS.items() if coded == (code.scheme, code.value)), None)
 
 
 def _organ_of(task: Task, name: str, data_set: str) -> Label:
@@ -274,7 +346,8 @@ def _tumor_of(task: Task, organ: Label) -> Label:
 def labels_of_pairs(folder: Path, drawn_for: Task, task: Task) -> LabelNames:
     """What the values of a user's own pairs stand for in another task than the one that they were drawn for.
 
-    A structure that the task does not have is background; tumors of an organ that has none there are part of it.
+    A structure that the task does not have is background; tumors of an organ that has none there are part of it. An
+    organ that was drawn without tumors of its own may hold them.
 
     Args:
         folder: of the pairs, for messages.
@@ -288,17 +361,26 @@ def labels_of_pairs(folder: Path, drawn_for: Task, task: Task) -> LabelNames:
     if not any(labels.values()):
         names = ", ".join(label.name for label in drawn_for.labels)
         raise CasesError(_nothing_in_common(str(folder), names, task))
-    return labels
+    return _with_tumors_in_it(labels, task)
 
 
 def _known_as(label: Label, drawn_for: Task, task: Task) -> tuple[str, ...]:
     """The task's label that another task's label is, as a tuple of one; empty where there is none."""
     if label.name in {known.name for known in task.labels}:
         return (label.name,)
-    for organ in task.organs:
-        if label.role == "tumor" and drawn_for.organ_of(label).name == organ.name:
-            return (_tumor_of(task, organ).name,)
-    return ()
+    organ = _same_organ(drawn_for.organ_of(label), task)
+    if organ is None:
+        return ()
+    return (organ.name if label.role == "organ" else _tumor_of(task, organ).name,)
+
+
+def _same_organ(organ: Label, task: Task) -> Label | None:
+    """The task's organ of this name or code. A code that several of them have, as left and right, tells neither."""
+    by_name = [known for known in task.organs if known.name == organ.name]
+    code = _coded_name(organ)
+    by_code = [known for known in task.organs if code and _coded_name(known) == code]
+    found = by_name or by_code
+    return found[0] if len(found) == 1 else None
 
 
 def own_pairs(folder: Path) -> bool:

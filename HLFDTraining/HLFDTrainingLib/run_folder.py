@@ -30,8 +30,8 @@ PREVIEW = "preview.npz"
 class RunFolder:
     """A run's files.
 
-    `plan.json`, `cases.json`, `split.json`, `software.json`, `earlier.json`, `origins.json` and `fingerprints.json`
-    are written at the start, see `run_start`; `given` holds the weights that the plan brings; `teacher`, `head`,
+    `plan.json`, `cases.json`, `split.json`, `earlier.json`, `origins.json` and `fingerprints.json` are written at the
+    start, see `run_start`; `given` holds the weights that the plan brings; `teacher`, `head`,
     `student` and `undistilled` hold a stage's `last.pt`, `best.pt` and `preview.npz`; `events.jsonl` is the progress;
     `cache` holds the slices and is removed at the end; `result.json` is written when the last stage is finished.
 
@@ -68,7 +68,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the last stage was finished here."""
-        return self._files.result.is_file()
+        return self._files.finished
 
     def plan(self) -> TrainingPlan:
         """The plan that the run was started with."""
@@ -150,6 +150,14 @@ class RunFolder:
                 "plan.json names. Restore the file that the training wrote, or train anew."
             ) from error
         return network.eval()
+
+
+def check_no_comparison(path: Path, inside: str = "rows/NAME") -> None:
+    """Raises TrainingError with the way to a run where a path is the folder of a comparison, which holds runs."""
+    if (path / COMPARISON).is_file() and not RunFolder(path).started:
+        raise TrainingError(
+            f"{path} is the folder of a comparison, not of one training. Give a run in it: {path / inside}."
+        )
 
 
 def check_unused(folder: Path, allowed: Sequence[str] = ()) -> None:

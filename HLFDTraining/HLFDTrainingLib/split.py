@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from HLFDSegmentationLib.errors import CasesError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # The trainer's process looks at runs without numpy.
     from .cases import Case
 
 PARTS = ("train", "validation", "test")
@@ -133,7 +133,7 @@ def parts_by_patient(
     """The part of each patient, as `split_by_patient` divides them. Raises CasesError as it does."""
     if not cases:
         raise CasesError("There are no cases to split. Give a folder with annotated cases.")
-    if len(fractions) != len(PARTS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != len(PARTS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise CasesError(f"The shares {fractions} for training, validation and test must be 0 or more and add up to 1.")
     patients = sorted({case.patient for case in cases}, key=lambda patient: _shuffle_key(patient, seed))
     validation, test = _counts(len(patients), fractions)
@@ -174,7 +174,7 @@ def _split(cases: Sequence[Case], part_of: Mapping[str, str], seed: int) -> Spli
 
 def _shuffle_key(patient: str, seed: int) -> str:
     """A hash, so that a patient's place does not hang on a generator's version or on the other patients."""
-    return hashlib.sha256(f"{seed}/{patient}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed}/{patient}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _counts(patients: int, fractions: tuple[float, float, float]) -> tuple[int, int]:

@@ -126,17 +126,14 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split, list[Row]]:
     """What the options ask for, checked before anything is trained: minutes would be lost otherwise."""
-    from HLFDSegmentationLib.devices import choose_device
     from HLFDSegmentationLib.output_folder import check_makeable
 
     from ..checked_cases import CHECKS, check_usable
-    from ..compare.engine import check_installed
-    from ..compare.folder import ComparisonFolder, check_test_part
-    from ..compare.rows import check_rows, rows_of
+    from ..compare.comparison import check_comparison
+    from ..compare.folder import ComparisonFolder
+    from ..compare.rows import rows_of
 
-    check_installed(options.scheduler)
-    folder = ComparisonFolder(options.output)
-    if options.teacher_weights and options.teacher_epochs and not folder.begun:
+    if options.teacher_weights and options.teacher_epochs and not ComparisonFolder(options.output).begun:
         raise TrainingError(
             "With --teacher-weights no teacher is trained, so --teacher-epochs would not be used. Leave out either."
         )
@@ -147,13 +144,9 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
         )
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
-    check_rows(rows, plan)
-    if options.scheduler is None:
-        choose_device(plan.device)
     cases, split = _cases_and_split(options, plan)
-    check_test_part(split)
     check_makeable(options.output)
-    folder.check_unused()
+    check_comparison(options.output, plan, split, rows, options.scheduler)
     check_usable(cases, plan.task, split, options.output / CHECKS)
     return plan, cases, split, rows
 

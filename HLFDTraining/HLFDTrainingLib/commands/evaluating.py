@@ -52,11 +52,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..metrics import summarize
     from ..packaging import stage_as_package
     from ..progress import ProgressBar
-    from ..run_folder import RunFolder
+    from ..run_folder import RunFolder, check_no_comparison
 
+    check_no_comparison(Path(options.model))
     run = RunFolder(Path(options.model))
     if options.all:
         return _compare(run, options)
+    if options.task and options.cases is None:
+        raise InputError("--task tells what the values of cases mean that you name. Leave it out, or name CASES.")
     _check_new(options.output)
     check_makeable(options.output)
     with stage_as_package(run, "student") if run.started else nullcontext(find_package(options.model)) as package:
@@ -70,9 +73,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         _check_new(options.output)
         write_metrics_csv(figures, options.output)
     finally:
-        print(summary_table(summarize(figures)))
+        print(f"Measured: {_named(package, run)}.\n\n{summary_table(summarize(figures))}")
         print(f"\n{HOW_TO_READ}")
     return 0
+
+
+def _named(package: ModelPackage, run: RunFolder) -> str:
+    """What was measured: an installed model and a run may have one name."""
+    if run.started:
+        return f"the student of the training run in {run.path.absolute()}"
+    return f"the model '{package.name}' in {package.path.absolute()}"
 
 
 def _check_new(path: Path) -> None:

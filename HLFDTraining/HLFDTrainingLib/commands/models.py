@@ -54,5 +54,5 @@ def _verify_model(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import verify_package
 
     package = verify_package(options.model)
-    print(f"'{package.name}' is complete and unchanged.")
+    print(f"'{package.name}' in {package.path.absolute()} is complete and unchanged.")
     return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,29 +183,31 @@ def _seed(text: str) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    output = _unused(options.output.absolute())
-    if options.ct is not None:
-        if options.seed is not None:
-            raise InputError("--seed is of the CT that is generated, and you give one. Leave out one of the two.")
-        return _segment_and_tell(options, options.ct, output / "result", attention=True)
-    ct, truth = _generated(options, output)
-    return _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
+    if options.ct is not None and options.seed is not None:
+        raise InputError("--seed is of the CT that is generated, and you give one. Leave out one of the two.")
+    _check_usable(options)
+    with _claimed(options.output.absolute()) as output:
+        ct, truth = (options.ct, []) if options.ct is not None else _generated(output, options.seed or 0)
+        return _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
 
 
-def _generated(options: argparse.Namespace, output: Path) -> tuple[Path, list[SegmentMeasures]]:
-    """A CT made for the demo, and what it holds. What could not be segmented with or written is told before."""
+def _check_usable(options: argparse.Namespace) -> None:
+    """Raises what segmenting would, before a CT is generated."""
     from HLFDSegmentationLib.devices import choose_device
     from HLFDSegmentationLib.inference import check_threshold
     from HLFDSegmentationLib.model_store import find_package
-    from HLFDSegmentationLib.output_folder import check_makeable
-    from HLFDSegmentationLib.phantom import write_phantom
 
     find_package(options.model)
     choose_device(options.device)
     check_threshold(options.tumor_threshold)
-    check_makeable(output)
+
+
+def _generated(output: Path, seed: int) -> tuple[Path, list[SegmentMeasures]]:
+    """A CT made for the demo, and what it holds."""
+    from HLFDSegmentationLib.phantom import write_phantom
+
     print("Generating a CT ...", file=sys.stderr, flush=True)
-    ct, labels = write_phantom(output / "generated_ct", options.seed or 0)
+    ct, labels = write_phantom(output / "generated_ct", seed)
     return ct, _measured(ct, labels)
 
 
@@ -216,6 +218,24 @@ def _measured(ct: Path, labels: Path) -> list[SegmentMeasures]:
     from HLFDSegmentationLib.quantification import measure
 
     return measure(sitk.ReadImage(str(labels)), sitk.ReadImage(str(ct)), TASK)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path]:
+    """An `_unused` folder that is made at once, so that no other demo takes it; removed where it stays empty."""
+    from HLFDSegmentationLib.output_folder import check_makeable
+
+    while True:
+        claimed = _unused(folder)
+        check_makeable(claimed)
+        with suppress(FileExistsError):  # Another demo was first.
+            claimed.mkdir(parents=True)
+            break
+    try:
+        yield claimed
+    finally:
+        with suppress(OSError):  # It is not empty.
+            claimed.rmdir()
 
 
 def _unused(folder: Path) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from HLFDSegmentationLib.errors import HLFDError, TrainingError
+from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
 
 from ..plan import Precision, TrainingPlan
 from ..process_files import LOG, OLD_LOG, PROCESS
@@ -144,7 +144,7 @@ def _run(run: TrainingRun, options: argparse.Namespace) -> int:
         run.report({"event": "stopped", "resume": f"hlfd train -o {quoted(options.output)} --resume"})
         return STOPPED_STATUS
     except HLFDError as error:
-        run.report({"event": "error", "message": str(error)})
+        _tell_error(run, error)
         raise
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -153,9 +153,15 @@ def _run(run: TrainingRun, options: argparse.Namespace) -> int:
             "The memory does not suffice to go on. What was learned until the last checkpoint is kept. Close other "
             "programs and continue (in a terminal with --resume), or begin anew with a smaller batch."
         )
-        run.report({"event": "error", "message": str(short)})
+        _tell_error(run, short)
         raise short from error
     return 0
+
+
+def _tell_error(run: TrainingRun, error: HLFDError) -> None:
+    # It may be the very file of the events that cannot be written.
+    with suppress(OutputError):
+        run.report({"event": "error", "message": str(error)})
 
 
 def _reporter(options: argparse.Namespace) -> Report:
