@@ -13,9 +13,9 @@ from HLFDSegmentationLib.slicer_message import show_message
 from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
 from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
 from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
-from HLFDSegmentationLib.slicer_worker import Question, shared_worker
+from HLFDSegmentationLib.slicer_worker import ask_devices
 from HLFDSegmentationLib.tasks import load_task
-from HLFDSegmentationLib.worker_protocol import DevicesRequest, DevicesResult
+from HLFDSegmentationLib.worker_protocol import DevicesResult
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.earlier_runs import parts_met, split_for
 from HLFDTrainingLib.plan import TrainingPlan
@@ -242,14 +242,9 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def askDevices(self) -> None:
         """Asks HLFD Segmentation's worker once where networks can run, where what that needs is installed."""
-        if self._askedDevices or missing_packages():
-            return
-        self._askedDevices = True
-        worker = shared_worker()
-        try:
-            worker.add(Question(worker.desk(), DevicesRequest(), self.onDevices, self.onDevicesUnknown))
-        except HLFDError as error:
-            self.onDevicesUnknown(str(error))
+        if not self._askedDevices and not missing_packages():
+            self._askedDevices = True
+            ask_devices(self.onDevices, self.onDevicesUnknown)
 
     def onDevices(self, answer: DevicesResult) -> None:
         """Offers the devices of this computer, where the panel is still there."""
@@ -390,7 +385,7 @@ class HLFDTrainingTest(ScriptedLoadableModuleTest):
         widget = slicer.modules.HLFDTrainingWidget
         self.assertFalse(widget.ui.trainButton.isEnabled())
         self.assertTrue(widget.ui.trainHintLabel.text)
-        plan = TrainingPlan.from_dict(widget.planPanel.plan())
+        plan = widget.planPanel.plan()
         self.assertEqual(plan.method, "hlfd")
         self.delayDisplay("Passed")
 

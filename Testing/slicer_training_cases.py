@@ -42,7 +42,7 @@ class TrainingModule(ModuleWindow):
 
     @property
     def plan(self) -> dict:
-        return self.widget.planPanel.plan()
+        return self.widget.planPanel.plan().to_dict()
 
     def choose(self, combo, text: str) -> None:
         """The user takes the entry that begins with a text."""

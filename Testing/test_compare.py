@@ -219,6 +219,7 @@ def test_tables_and_page_are_written(finished):
     for told in (text, page):
         assert about in told and "Teacher mobilenetv2-unet, 1 epoch. Students 2 epochs" in told
     assert "Research only" in page
+    assert "Whether two methods differ their bars do not tell" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     for name in ("dice", "focus", "learning"):
         assert (finished / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
@@ -353,6 +354,18 @@ def test_rows_that_need_a_failed_teacher_say_so(tmp_path, compare_here, monkeypa
     ] * 2
 
 
+def test_a_comparison_that_is_stopped_tells_what_is_finished(tmp_path, compare_here):
+    folder = tmp_path / "stopped"
+    first = ComparisonFolder(folder)
+    with pytest.raises(Stopped):
+        compare_here(
+            folder,
+            [NONE, Row("none", NETWORK, 1)],
+            stop_requested=lambda: first.figures_file(first.row(NONE)).is_file(),
+        )
+    assert "| none | mobilenetv2-unet |" in (folder / "table.md").read_text(encoding="utf-8")
+
+
 def test_worker_that_does_not_see_the_folder_is_no_success(tmp_path, compare_here, monkeypatch):
     def elsewhere(path: Path, token: str, threads: int) -> Jobs:
         return Jobs(tmp_path / "elsewhere", token, threads)
@@ -388,7 +401,7 @@ def test_rows_of_other_versions_are_told(finished, tmp_path):
     """As where HLFD or torch is updated before further rows are added, or before a row goes on."""
     folder, row = tmp_path / "copy", "none_mobilenetv2-unet_seed0"
     shutil.copytree(finished, folder)
-    files = [folder / "rows" / row / name for name in ("events.jsonl", "figures.json", "software.json")]
+    files = [folder / "rows" / row / name for name in ("events.jsonl", "figures.json")]
     before = {path: path.read_text(encoding="utf-8") for path in files}
     ours = f"HLFD {__version__} with torch {torch.__version__.partition('+')[0]}"
 
@@ -410,9 +423,7 @@ def test_rows_of_other_versions_are_told(finished, tmp_path):
     trained, measured = told(events=of_another), told(figures=of_another)
     for one in (trained, measured):
         assert re.search(rf"HLFD 0\.0\.9 with torch [0-9.]+ \({row}\); {re.escape(ours)} \(.*\bteacher\b.*\)", one)
-    # An earlier version told in software.json alone by what a row was begun.
-    assert f"({row}); {ours} (" in told(events=of_none, figures=of_none, software=of_another)
-    assert "same versions" not in told(events=of_none, figures=of_none, software=lambda text: "")
+    assert "same versions" not in told(events=of_none, figures=of_none)
 
 
 def test_learning_is_that_of_the_network_that_is_measured(finished, tmp_path):
@@ -614,6 +625,17 @@ def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch
     monkeypatch.setattr("HLFDTrainingLib.compare.comparison.compare", begun)
     options = ["--precision", "bfloat16", "--teacher-seed", "5", "--threads", "3", "--seeds", "0,2"]
     assert main([*command, "-o", str(tmp_path / "new"), "--methods", "none", *options]) == STOPPED_STATUS
+
+
+def test_a_teacher_that_cannot_be_read_is_refused_before_the_cases_are(command, tmp_path, monkeypatch, capsys):
+    """Of many cases, that takes minutes."""
+    monkeypatch.setattr("HLFDTrainingLib.checked_cases.check_usable", lambda *arguments: pytest.fail("They were read."))
+    rubbish = tmp_path / "teacher.pt"
+    rubbish.write_bytes(b"rubbish")
+    epochs = command.index("--teacher-epochs")
+    del command[epochs : epochs + 2]
+    assert main([*command, "-o", str(tmp_path / "new"), "--methods", "kd", "--teacher-weights", str(rubbish)]) == 1
+    assert str(rubbish) in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
 @pytest.fixture

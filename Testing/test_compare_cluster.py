@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from comparison_runs import KillsWorkerOnce, epochs, figures
 from generated_cases import TASK, write_cases
-from HLFDSegmentationLib.errors import InputError
+from HLFDSegmentationLib.errors import InputError, TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.folder import ComparisonFolder
+from HLFDTrainingLib.compare.jobs import Jobs
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.split import split_by_patient
@@ -80,6 +82,34 @@ def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(ru
     assert states == ["begun", "begun again", "done"]
     run(tmp_path / "undisturbed", None, workers=1)
     assert figures(tmp_path / "lost", NONE) == figures(tmp_path / "undisturbed", NONE)
+
+
+HOLD = """
+import sys, time
+from HLFDTrainingLib.run_lock import training_in
+with training_in(sys.argv[1]):
+    print("ready", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("held", "waited"), [(2, 60), (60, 0.5)])
+def test_a_row_waits_for_the_worker_of_a_comparison_that_was_killed(held, waited, tmp_path, monkeypatch):
+    """It ends at its next step; what holds the run for longer is another training."""
+    monkeypatch.setattr("HLFDTrainingLib.compare.jobs.FORMER_SECONDS", waited)
+    monkeypatch.setattr("HLFDTrainingLib.compare.jobs.LOOK_SECONDS", 0.1)
+    folder = ComparisonFolder(tmp_path)
+    row, jobs = folder.row(NONE), Jobs(folder.path, folder.token(), threads=1)
+    row.path.mkdir(parents=True)
+    folder.figures_file(row).write_text("{}")
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(row.path), str(held)], stdout=subprocess.PIPE) as former:
+        assert former.stdout.readline() == b"ready\n"
+        if held < waited:
+            assert jobs.row(NONE) == 0 and former.wait() == 0
+        else:
+            with pytest.raises(TrainingError, match="going on already"):
+                jobs.row(NONE)
+            former.kill()
 
 
 def test_scheduler_without_workers_is_told_and_the_first_worker_begins(run, scheduler, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LAYERS
-from HLFDSegmentationLib.networks import build_network
+from HLFDSegmentationLib.networks import STRIDE, build_network
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method
 from HLFDTrainingLib.distillers import (
     DISTILLERS,
@@ -23,7 +23,7 @@ from HLFDTrainingLib.distillers import (
 from HLFDTrainingLib.distillers import distiller as distiller_file
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target
-from HLFDTrainingLib.plan import STRIDE, TrainingPlan
+from HLFDTrainingLib.plan import TrainingPlan
 from torch import nn
 from torch.nn import functional as F
 
@@ -528,6 +528,8 @@ def test_a_method_with_options_is_told_from_one_that_does_not_exist():
         build_distiller("hlfd", SmallNetwork(3), SmallNetwork(3), 3, variant="other")
     with pytest.raises(TrainingError, match="no option 'betta'"):
         build_distiller("kd", SmallNetwork(3), SmallNetwork(3), 3, betta=1)
+    with pytest.raises(TrainingError, match="'kd' has no option 'edges'"):
+        build_distiller("kd", SmallNetwork(3), SmallNetwork(3), 3, edges=())
     with pytest.raises(TrainingError, match="teacher tells 5 classes apart, the task has 3"):
         build_distiller("kd", SmallNetwork(3), SmallNetwork(5), 3)
 

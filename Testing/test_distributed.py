@@ -207,7 +207,12 @@ class SecondOfTwo(Processes):
 
 def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(SecondOfTwo, "share_buffers", lambda _, network: done.append(("shared", network)))
+
+    def share(_processes, network):
+        done.append(("shared", network))
+        torch.save({"network": {}}, stage.best)  # what the first one writes
+
+    monkeypatch.setattr(SecondOfTwo, "share_buffers", share)
 
     def counting(network, *arguments):
         done.append(("validated", network))
@@ -216,8 +221,6 @@ def test_the_network_is_made_the_same_before_it_is_validated(tmp_path, monkeypat
     monkeypatch.setattr(stage_file, "count_overlaps", counting)
     cases = write_cases(tmp_path / "cases", 1)
     stage = small_stage(Pixelwise(), cases, tmp_path, 2, processes=SecondOfTwo())
-    stage.folder.mkdir()
-    torch.save({"network": {}}, stage.best)  # what the first one has written
     stage.run()
     assert done == [("shared", stage.learner.student), ("validated", stage.learner.student)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 
@@ -27,6 +28,9 @@ CHOSEN = (
 )
 
 
+COMPUTED = {"device": "cuda:0", "device_title": "NVIDIA L4 (cuda:0)", "precision": "bfloat16", "unusable": None}
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -40,8 +44,9 @@ class Terminal(io.StringIO):
             {
                 "event": "plan",
                 "stages": [{"stage": "head", "epochs": 2, "steps": 5}, {"stage": "student", "epochs": 9}],
+                **COMPUTED,
             },
-            "epochs: head 2, student 9",
+            "epochs: head 2, student 9; on NVIDIA L4 (cuda:0), in bfloat16",
         ),
         (
             {**EPOCH, "dice": {"liver": 0.91234, "liver tumor": None}},
@@ -71,7 +76,7 @@ def test_events_are_told_in_sentences(event, said, capsys):
 
 def test_log_tells_what_a_terminal_shows_as_a_bar_or_as_a_command():
     events = [
-        {"event": "plan", "stages": [{"stage": "student", "epochs": 9, "steps": 5}]},
+        {"event": "plan", "stages": [{"stage": "student", "epochs": 9, "steps": 5}], **COMPUTED},
         {"event": "reading", "done": 3, "of": 8},
         {"event": "step", "stage": "student", "epoch": 1, "epochs": 9, "step": 1, "steps": 5},
         {**EPOCH, "dice": {"liver": 0.91234}},
@@ -82,7 +87,7 @@ def test_log_tells_what_a_terminal_shows_as_a_bar_or_as_a_command():
     ]
     assert readable_log("\n".join(["a warning", *map(json.dumps, events)])).splitlines() == [
         "a warning",
-        "epochs: student 9",
+        "epochs: student 9; on NVIDIA L4 (cuda:0), in bfloat16",
         "reading: 3 of 8",
         "student: epoch 3 of 9, loss 0.2000, validation Dice liver 0.912",
         "stopped; the state is kept",
@@ -90,6 +95,16 @@ def test_log_tells_what_a_terminal_shows_as_a_bar_or_as_a_command():
         '{"event": "finished"}',  # what is damaged stays as it is
         '{"other": "object"}',
     ]
+
+
+def test_a_training_goes_on_without_a_terminal_that_was_closed():
+    class Closed(Terminal):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    progress = TrainingProgress(Closed())
+    for event in ({"event": "reading", "done": 3, "of": 8}, {"event": "stopped", "resume": "hlfd train -o RUN"}):
+        progress(event)
 
 
 def test_steps_move_one_line_and_end_before_the_next_sentence(capsys):

@@ -17,6 +17,7 @@ from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, patients_by_ct, run_of_weights
 from HLFDTrainingLib.run_events import all_events
+from HLFDTrainingLib.run_state import state_of
 from training_runs import begin_run
 
 
@@ -66,6 +67,7 @@ def test_another_network_than_the_plans_is_told(run, capsys):
 
 def test_an_event_waits_while_another_program_has_the_file_open(run, monkeypatch):
     """As a backup does on Windows; a training of days does not end for that."""
+    monkeypatch.setattr("HLFDTrainingLib.run_folder.LONG_WAITS", [2.0] * 30)
     refusals, really_open = iter(range(20)), open
 
     def refusing(path, mode="r", **options):
@@ -78,6 +80,24 @@ def test_an_event_waits_while_another_program_has_the_file_open(run, monkeypatch
     told = []
     run.logging(told.append)({"event": "epoch"})
     assert all_events(run.events) == told == [{"event": "epoch"}]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "\0" * 80], ids=["empty", "no object", "zeros"])
+def test_a_run_whose_result_a_power_failure_emptied_can_be_continued(run, content):
+    run.write_result({})
+    assert run.finished and state_of(run.path).name == "finished"
+    (run.path / "result.json").write_text(content)
+    state = state_of(run.path)
+    assert state.name != "finished" and not run.finished
+    with pytest.raises(TrainingError, match="--resume"):
+        run.result()
+
+
+def test_a_result_lies_on_the_disk_before_it_takes_its_name(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(os, "fsync", lambda file: written.append((os.fstat(file).st_size, run.finished)))
+    run.write_result({"student": "mobilenetv2-unet"})
+    assert written == [((run.path / "result.json").stat().st_size, False)]
 
 
 def test_weights_in_the_root_folder_are_of_no_run():
@@ -141,8 +161,9 @@ def test_what_a_file_manager_leaves_in_a_dicom_folder_is_no_change(tmp_path):
         look_at([case], before)
 
 
-def test_damaged_fingerprints_are_made_anew(run):
-    (run.path / "fingerprints.json").write_text('{"files": null, "cases": []}', encoding="utf-8")
+@pytest.mark.parametrize("content", [b"", b"\0" * 20, b"{}", b"[]"])
+def test_damaged_fingerprints_are_made_anew(run, content):
+    (run.path / "fingerprints.json").write_bytes(content)
     keep_patients_by_ct(run, run.split(run.plan()))
     assert patients_by_ct(run)
 

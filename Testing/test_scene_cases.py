@@ -18,7 +18,7 @@ FAR = (900.0, 950.0, 50.0, 150.0, 50.0, 150.0)
 
 
 def ct(id_: str, name: str | None = None, **entries) -> SceneImage:
-    return SceneImage(id_, name or f"CT {id_}", shape=(40, 64, 64), spacing=(1.0, 1.0, 3.0), **entries)
+    return SceneImage(id_, name or f"CT {id_}", shape=(40, 64, 64), **entries)
 
 
 def seg(id_: str, name: str | None = None, *segments: SceneSegment, **entries) -> SceneSegmentation:

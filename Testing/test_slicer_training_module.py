@@ -629,7 +629,7 @@ def test_a_script_cannot_judge_a_student_by_whom_it_has_learned_from(logic, tmp_
     from HLFDTrainingLib import given_weights
 
     first = begin_run(tmp_path / "first", task=TASK)
-    monkeypatch.setattr(given_weights, "_find_weights", lambda *_arguments: {})
+    monkeypatch.setattr(given_weights, "find_weights", lambda *_arguments: {})
     cases = tmp_path / "files of cases"
     split = split_by_patient(find_cases(cases, TASK))
     other = replace(split, train=split.test, test=split.train)
@@ -719,17 +719,17 @@ def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_pre
     kinds = {
         "crashed": f"{computer_name()}-{ended.pid}-0123456789ab-1",
         "number used again": f"{computer_name()}-{os.getpid()}-0123456789ab-1",
-        "crashed, of an earlier version": f"{computer_name()}-{ended.pid}-1700000000000000000",
+        "crashed, its start not known": f"{computer_name()}-{ended.pid}-1700000000000000000",
         "elsewhere": f"far-away-{ended.pid}-0123456789ab-1",
         "alive": f"{of_this_slicer}-1",
-        "alive, of an earlier version": f"{computer_name()}-{os.getpid()}-1700000000000000000",
+        "alive, its start not known": f"{computer_name()}-{os.getpid()}-1700000000000000000",
         "other": "notes",
     }
     made = {kind: preparing.runs_folder / f".preparing-{name}" for kind, name in kinds.items()}
     for folder in made.values():
         folder.mkdir()
     remove_abandoned(preparing.runs_folder)
-    kept = {own, made["alive"], made["alive, of an earlier version"], made["other"]}
+    kept = {own, made["alive"], made["alive, its start not known"], made["other"]}
     assert set(drafts(preparing)) == {*kept, made["elsewhere"]}
     for folder in made.values():
         if folder.exists():

@@ -25,7 +25,7 @@ from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.stage import Stopped
-from HLFDTrainingLib.stop_signal import STOPPING
+from HLFDTrainingLib.stop_signal import STOPPING, StopSignal
 from HLFDTrainingLib.trainer import TrainingRun
 from torch import nn
 from training_runs import small_stage, take_away
@@ -99,7 +99,7 @@ def test_run_trains_teacher_head_and_student_and_says_so(finished):
 
 
 def test_a_run_tells_what_it_was_begun_with(finished):
-    versions = finished[0].read("software.json")
+    versions = next(event["software"] for event in finished[1] if event["event"] == "plan")
     assert (
         torch.__version__.startswith(versions["torch"].split("+")[0])
         and versions["python"] == platform.python_version()
@@ -283,6 +283,20 @@ def test_second_signal_ends_at_once(number):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.stdout == "True\n"
     assert ended.returncode == -number
+
+
+def test_a_closed_terminal_stops_a_training_though_it_says_so_twice_and_not_one_under_nohup():
+    with StopSignal() as stop:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert stop.requested
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path, capsys):

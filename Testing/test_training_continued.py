@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import re
@@ -30,12 +31,14 @@ from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, parts_met, parts_o
 from HLFDTrainingLib.event_sentences import readable_log
 from HLFDTrainingLib.given_weights import check_patients, check_plan
 from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.run_events import all_events
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.slices import SliceDataset
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
-from HLFDTrainingLib.stage import Stopped, autocast_type
+from HLFDTrainingLib.stage import Stage, Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
+from HLFDTrainingLib.training_curves import epochs_of
 from HLFDTrainingLib.weights_files import writing
 from training_runs import begin_run
 
@@ -183,20 +186,6 @@ def test_whoever_chose_a_student_is_not_tested_on_later(finished, cases_folder):
     check_patients(finished[0].path, "student", Split((*before.train, *before.test), before.validation, ()))
 
 
-def test_a_run_of_an_earlier_version_chooses_its_best_epoch_by_figures_that_can_be_compared(cases_folder, tmp_path):
-    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
-    last, best = (folder.stage("student") / name for name in ("last.pt", "best.pt"))
-    with pytest.raises(Stopped):
-        TrainingRun(folder, stop_requested=best.is_file).run()
-    checkpoint = torch.load(last, weights_only=True)
-    assert checkpoint["state"]["epoch"] == 1
-    checkpoint["state"]["best"] = 2.0
-    del checkpoint["chosen_by"]
-    torch.save(checkpoint, last)
-    train(folder)
-    assert folder.result()["best_epoch"] == 2
-
-
 def test_where_nothing_can_be_measured_the_student_that_has_learned_longest_is_kept(tmp_path):
     """The only validation case shows neither organ nor tumor: the first epoch is no better than the last."""
     cases_folder = write_cases(tmp_path / "cases", 3, slices=4)
@@ -208,17 +197,41 @@ def test_where_nothing_can_be_measured_the_student_that_has_learned_longest_is_k
     assert folder.result()["best_epoch"] == 3
 
 
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda _: b"\0" * 5000])
-def test_a_damaged_checkpoint_is_named_and_deleting_it_helps(damage, cases_folder, tmp_path, capsys):
+def flip(path: Path) -> None:
+    """As a worn disk does, or a copy over a bad cable."""
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 0x40
+    path.write_bytes(whole)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def blank(path: Path) -> None:
+    path.write_bytes(b"\0" * 5000)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [empty, cut, blank, flip])
+def test_a_damaged_checkpoint_is_named_and_deleting_what_is_named_helps(damage, cases_folder, tmp_path, capsys):
     folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
     last = folder.stage("student") / "last.pt"
     with pytest.raises(Stopped):
         TrainingRun(folder, stop_requested=last.is_file).run()
-    last.write_bytes(damage(last.read_bytes()))
+    damage(last)
     assert main(["train", "-o", str(folder.path), "--resume"]) == 1
     told = capsys.readouterr().err
     assert str(last) in told and "damaged" in told and "Traceback" not in told
-    last.unlink()
+    assert f"delete {last.parent}, " in told
+    shutil.rmtree(last.parent)
     assert main(["train", "-o", str(folder.path), "--resume"]) == 0
     assert folder.finished
 
@@ -245,18 +258,16 @@ def test_a_checkpoint_that_somebody_has_open_is_not_called_damaged(name, cases_f
     assert f"{file} cannot be opened now: Permission denied" in told and "elete" not in told
 
 
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def damage(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
-
-
-@pytest.mark.parametrize("lose", [remove, damage])
-@pytest.mark.parametrize("stage", ["teacher", "student"])
-def test_a_lost_best_network_is_named_and_deleting_what_depends_on_it_helps(
-    stage, lose, cases_folder, tmp_path, capsys
+@pytest.mark.parametrize(
+    ("stage", "name", "lose"),
+    [
+        ("teacher", "best.pt", remove),
+        ("student", "best.pt", flip),
+        ("student", "last.pt", remove),
+    ],
+)
+def test_a_lost_network_is_named_and_deleting_what_depends_on_it_helps(
+    stage, name, lose, cases_folder, tmp_path, capsys
 ):
     """The student would go on with another teacher, or end without the network that its figures are told of."""
     folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="kd", student_epochs=2))
@@ -266,17 +277,90 @@ def test_a_lost_best_network_is_named_and_deleting_what_depends_on_it_helps(
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["state"]["best"] = 2.0  # No later epoch comes up to it.
     torch.save(checkpoint, last)
-    lose(folder.stage(stage) / "best.pt")
+    lose(folder.stage(stage) / name)
     for _ in range(2):
         assert main(["train", "-o", str(folder.path), "--resume"]) == 1
         told = capsys.readouterr().err
-        assert str(folder.stage(stage) / "best.pt") in told and "--resume" in told and "Traceback" not in told
+        assert str(folder.stage(stage) / name) in told and "--resume" in told and "Traceback" not in told
     named = [name for name in ("teacher", "student") if re.search(f"{re.escape(str(folder.stage(name)))}[, ]", told)]
     assert named == {"teacher": ["teacher", "student"], "student": ["student"]}[stage]
     for name in named:
         shutil.rmtree(folder.stage(name))
     assert main(["train", "-o", str(folder.path), "--resume"]) == 0
     assert folder.network("student") and len(folder.best("student")["dice"])
+
+
+def test_a_teacher_whose_last_checkpoint_is_lost_stays_the_students(cases_folder, tmp_path):
+    """It is finished: whoever trained it anew would lose days, and teach the student by another one from then on."""
+    folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="kd"))
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=(folder.stage("student") / "last.pt").is_file).run()
+    before = (folder.stage("teacher") / "best.pt").read_bytes()
+    (folder.stage("teacher") / "last.pt").unlink()
+    events = train(folder)
+    assert {event["stage"] for event in events if event["event"] == "epoch"} == {"student"}
+    assert folder.finished and (folder.stage("teacher") / "best.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_epoch_is_told_though_the_trainer_is_killed_at_its_last_checkpoint(
+    saved, cases_folder, tmp_path, monkeypatch
+):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    save, calls = Stage.save, []
+
+    def killed(stage: Stage) -> None:
+        calls.append(1)
+        if len(calls) != 2 or saved:  # The first one is before the validation.
+            save(stage)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Stage, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            TrainingRun(folder, report=folder.logging(lambda event: None)).run()
+    TrainingRun(folder, report=folder.logging(lambda event: None)).run()
+    assert [event["epoch"] for event in epochs_of(all_events(folder.events))["student"]] == [1, 2]
+
+
+def test_a_result_that_a_power_failure_emptied_is_made_anew(finished):
+    folder = finished[0]
+    file = folder.path / "result.json"
+    before = file.read_text()
+    file.write_text("")
+    events = train(folder)
+    assert file.read_text() == before and not folder.cache.exists()
+    assert not any(event["event"] == "step" for event in events)
+
+
+def test_damaged_weights_that_a_run_was_given_are_told_with_a_remedy(finished, cases_folder, tmp_path, capsys):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_weights=str(finished[0].path)))
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=folder.given("student").is_file).run()
+    flip(folder.given("student"))
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+    told = capsys.readouterr().err
+    assert str(folder.given("student")) in told and "delete it and continue (in a terminal with --resume)" in told
+    assert str(finished[0].path) in told and "Traceback" not in told
+    folder.given("student").unlink()
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 0
+
+
+def test_slices_are_removed_before_a_run_is_called_finished(cases_folder, tmp_path, monkeypatch):
+    """Whoever is killed between the two leaves no gigabytes with a run that nobody goes on with any more."""
+    folder = begin(tmp_path / "run", cases_folder, ALONE)
+
+    def killed(_self: RunFolder, _result: dict) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as changed:
+        changed.setattr(RunFolder, "write_result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder)
+    assert not folder.cache.exists()
+    train(folder)
+    assert folder.finished and not folder.cache.exists()
 
 
 def test_a_best_network_that_is_lost_while_its_stage_goes_on_is_told_at_the_end(cases_folder, tmp_path, monkeypatch):
@@ -540,6 +624,20 @@ def test_a_stop_while_an_epoch_is_validated_is_obeyed_at_once_and_keeps_its_step
     assert_same(weights(folder, "student"), weights(finished[0], "undistilled"))
 
 
+def test_a_stop_while_labels_are_read_is_obeyed_after_the_case(tmp_path, monkeypatch):
+    """Each may take seconds, and a training has hundreds."""
+    folder, read, read_label = begin_run(tmp_path / "run", cases=6), [], stored_slices.read_label
+
+    def counted(path: Path) -> sitk.Image:
+        read.append(path)
+        return read_label(path)
+
+    monkeypatch.setattr(stored_slices, "read_label", counted)
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=lambda: bool(read)).run()
+    assert len(read) == 1
+
+
 def test_checkpoint_of_a_cpu_is_gone_on_with_in_half_precision(cases_folder, tmp_path):
     """As on a computer with CUDA, whose scaler of the gradients has a state and the CPU's has none."""
     folder = begin(tmp_path / "run", cases_folder, ALONE)
@@ -704,6 +802,27 @@ def test_a_card_that_fails_while_a_checkpoint_is_written_is_no_full_disk(tmp_pat
             raise RuntimeError(told)
     with pytest.raises(OutputError, match=r"last\.pt could not be written"), writing(tmp_path / "last.pt"):
         raise RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0")
+
+
+def test_only_a_full_disk_is_called_one(tmp_path):
+    for error in (
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+    ):
+        with pytest.raises(OutputError, match=r"last\.pt could not be written") as told, writing(tmp_path / "last.pt"):
+            raise error
+        assert "disk is full" not in str(told.value) and "--resume" in str(told.value)
+    with pytest.raises(OutputError, match="the disk is full"), writing(tmp_path / "last.pt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_error_is_told_though_the_events_cannot_be_written(cases_folder, tmp_path, capsys):
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_weights="missing.pt"))
+    folder.events.mkdir()
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+    told = capsys.readouterr().err
+    assert "missing.pt" in told and "events.jsonl" not in told
 
 
 def test_a_run_tells_where_and_how_it_computes(finished):

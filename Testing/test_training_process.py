@@ -376,6 +376,25 @@ def test_a_training_begins_though_what_a_killed_trainer_left_cannot_be_looked_fo
     assert RunLock(tmp_path).holder() is None
 
 
+def test_a_copy_of_a_run_is_not_trained_where_the_run_is(tmp_path):
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    RunLock(run).take()
+    shutil.copytree(run, copy)
+    assert state_of(run).name == "running" and state_of(copy).name == "stopped"
+    RunLock(copy).take()
+    assert state_of(copy).name == "running"
+    run.rename(tmp_path / "renamed")
+    assert state_of(tmp_path / "renamed").name == "running"
+
+
+def test_a_lock_holds_on_a_disk_that_numbers_its_folders_anew(tmp_path):
+    RunLock(tmp_path).take()
+    file = tmp_path / "process" / "lock.json"
+    lock = json.loads(file.read_text())
+    file.write_text(json.dumps({**lock, "place": [lock["place"][0] + 1, lock["place"][1]]}))
+    assert state_of(tmp_path).name == "running"
+
+
 def test_a_process_is_known_by_its_start_until_it_is_reaped():
     process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
     start = start_of(process.pid)
@@ -414,6 +433,28 @@ def test_an_end_without_a_word_is_told_by_its_status(status, platform, told, tmp
     monkeypatch.setattr("HLFDTrainingLib.run_state.sys.platform", platform)
     state = state_of(tmp_path)
     assert state.name == "crashed" and told in state.sentence and "event" not in state.sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "platform", "name", "told"),
+    [
+        (-9, "linux", "crashed", "did not stop in time"),
+        (137, "linux", "crashed", "did not stop in time"),
+        (1, "win32", "crashed", "did not stop in time"),
+        (-15, "linux", "crashed", "was interrupted"),
+        (0, "linux", "stopped", "was stopped"),
+    ],
+)
+def test_a_trainer_that_did_not_stop_by_itself_is_not_called_stopped(
+    status, platform, name, told, tmp_path, monkeypatch
+):
+    """It has left no checkpoint."""
+    files = ProcessFiles(tmp_path)
+    files.folder.mkdir()
+    files.end.write_text(json.dumps({"status": status, "message": None, "last_line": "", "stop_asked": True}))
+    monkeypatch.setattr("HLFDTrainingLib.run_state.sys.platform", platform)
+    state = state_of(tmp_path)
+    assert state.name == name and told in state.sentence
 
 
 @pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
@@ -495,8 +536,38 @@ while True: time.sleep(1)
     process = started(tmp_path, python(code), terminate_after=0.1, kill_after=3)
     wait_until(lambda: trainer_ready(process))
     process.stop()
-    assert ended(process).name == "stopped"
+    state = ended(process)
+    assert state.name == "crashed" and "did not stop in time" in state.sentence
     assert process.log.count("terminated") == 1
+
+
+def test_a_logout_stops_trainer_and_watch_with_a_checkpoint(tmp_path, started):
+    """As systemd ends a session's processes; a closed terminal says so twice."""
+    code = """
+import sys, time
+from HLFDTrainingLib.stop_signal import StopSignal
+with StopSignal() as stop:
+    print("ready", flush=True)
+    while not stop.requested: time.sleep(0.02)
+    time.sleep(0.5)
+print("saved", flush=True)
+sys.exit(130)
+"""
+    process = started(tmp_path, python(code))
+    wait_until(lambda: trainer_ready(process))
+    for one in processes_of(tmp_path):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP):
+            one.send_signal(number)
+            time.sleep(0.02)
+    assert ended(process).name == "stopped"
+    assert "saved" in process.log
+
+
+def test_signals_that_come_again_do_not_put_off_the_end(watch):
+    watch._ask_to_stop()
+    asked = watch.stop_asked_at
+    watch._ask_to_stop()
+    assert watch.stop_asked_at == asked
 
 
 def test_what_the_trainer_started_ends_with_it(tmp_path, started):

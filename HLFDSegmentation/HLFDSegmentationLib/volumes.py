@@ -14,10 +14,8 @@ from torch.nn import functional as F
 from .axial_volume import AxialVolume
 from .ct_files import AIR_HU
 from .errors import InputError
+from .networks import STRIDE
 from .tasks import Task
-
-STRIDE = 32
-"""One pixel of the networks' deepest layer stands for this many pixels of a slice."""
 
 # Networks learn from slices that lie straight in the patient. A few degrees, as from a gantry or a head rest, are
 # within what augmentation shows them; slices further off are no axial slices any more and are cut anew.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from .case_files import look_at
 from .cases import Case
 from .ct_fingerprints import check_patients_named_alike, ct_fingerprints
 from .plan import TrainingPlan
+from .process_files import read_object
 from .run_folder import RunFolder
 from .split import PARTS, Split, split_by_patient, split_onward
 
@@ -20,8 +20,8 @@ EARLIER = "earlier.json"
 """File with the patients whom the plan's weights have met: their runs may be moved or removed."""
 
 FINGERPRINTS = "fingerprints.json"
-"""File with the fingerprints of the CTs of the run's `cases` by name, what `files` they were (`case_files.Looked`), and
-the patients by CT of `earlier` runs."""
+"""File with what the `files` of the run's cases were (`case_files.Looked`), by the case's name, and the patients by CT
+of `earlier` runs."""
 
 
 def parts_of(run: RunFolder) -> dict[str, str]:
@@ -32,7 +32,7 @@ def parts_of(run: RunFolder) -> dict[str, str]:
     """
     split = run.split(run.plan())
     own = {case.patient: part for part in PARTS for case in getattr(split, part)}
-    return _merged(own, run.read(EARLIER) if (run.path / EARLIER).is_file() else {})
+    return _merged(own, run.read(EARLIER))
 
 
 def keep_patients_by_ct(run: RunFolder, split: Split) -> None:
@@ -47,34 +47,26 @@ def keep_patients_by_ct(run: RunFolder, split: Split) -> None:
     files = look_at(cases, known_files(run))
     own = {name: looked["ct"] for name, looked in files.items() if looked["ct"]}
     check_patients_named_alike(cases, own, stored["earlier"])
-    run.write(FINGERPRINTS, {**stored, "cases": own, "files": files})
+    run.write(FINGERPRINTS, {**stored, "files": files})
 
 
 def known_files(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """What the run knows of its cases' files, for `case_files.look_at`; one of an older version knows CTs alone."""
-    stored = _fingerprints(run)
-    return {**{name: {"ct": ct} for name, ct in stored["cases"].items()}, **stored["files"]}
+    """What the run knows of its cases' files, for `case_files.look_at`."""
+    return _fingerprints(run)["files"]
 
 
 def patients_by_ct(run: RunFolder) -> dict[str, str]:
-    """The patient of each CT by its `image_fingerprint`, in this run and in those that its first weights come from.
-
-    None of runs that were begun by an older version.
-    """
+    """The patient of each CT by its `image_fingerprint`, in this run and in those that its first weights come from."""
     stored = _fingerprints(run)
     split = run.split(run.plan())
     cases = [case for part in PARTS for case in getattr(split, part)]
-    own = {stored["cases"][case.name]: case.patient for case in cases if case.name in stored["cases"]}
+    own = {ct: case.patient for case in cases if (ct := stored["files"].get(case.name, {}).get("ct"))}
     return {**stored["earlier"], **own}
 
 
 def _fingerprints(run: RunFolder) -> dict[str, dict[str, Any]]:
-    try:
-        stored = json.loads((run.path / FINGERPRINTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None  # Of an older version, or emptied by a power failure: a training can go on without it.
-    known = stored.items() if isinstance(stored, dict) else ()
-    return {"earlier": {}, "cases": {}, "files": {}, **{name: one for name, one in known if isinstance(one, dict)}}
+    # A power failure may have emptied the file: a training can go on without it.
+    return {"earlier": {}, "files": {}, **(read_object(run.path / FINGERPRINTS) or {})}
 
 
 def run_of_weights(source: str | Path) -> RunFolder | None:

@@ -54,7 +54,7 @@ def check_test_cases(run: RunFolder, cases: Sequence[Case]) -> dict[str, Looked]
     """Refuses a run's test cases where figures of them would not be of what the run was begun with.
 
     Args:
-        run: begun, by this version or an older one.
+        run: begun.
         cases: its test cases.
 
     Returns:

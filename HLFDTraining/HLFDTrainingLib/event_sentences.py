@@ -30,10 +30,8 @@ def _sentence(event: Event) -> str | None:
 
 def _stages(event: Event) -> str:
     epochs = ", ".join(f"{stage['stage']} {stage['epochs']}" for stage in event["stages"])
-    # Older trainers did not tell where they compute.
-    where = f"; on {event['device_title']}, in {event['precision']}" if "precision" in event else ""
-    unusable = f"\n{event['unusable']}" if event.get("unusable") else ""
-    return f"epochs: {epochs}{where}{unusable}"
+    unusable = f"\n{event['unusable']}" if event["unusable"] else ""
+    return f"epochs: {epochs}; on {event['device_title']}, in {event['precision']}{unusable}"
 
 
 def _epoch(event: Event) -> str:

@@ -25,11 +25,10 @@ def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | 
     of the cases whose annotation shows the label. Where none does, Dice is None, and there are no patients.
     """
     best, tested = run.best(stage), _tested(run, stage)
-    patients = best.get(PATIENTS, {})  # An older version did not count them.
     return {
         label: {
             "validation_dice": dice,
-            **({f"validation_{PATIENTS}": patients[label]} if patients.get(label) else {}),
+            **({f"validation_{PATIENTS}": patients} if (patients := best[PATIENTS][label]) else {}),
             **tested.get(label, {}),
             **_whole(tested.get(with_tumors(label), {})),
         }

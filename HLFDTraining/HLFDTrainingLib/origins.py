@@ -62,13 +62,11 @@ class Origins:
 
 
 def origins_of(run: RunFolder) -> Origins:
-    """Where a run's networks come from; nothing is known of runs that an older version began.
+    """Where a run's networks come from.
 
     Raises:
-        TrainingError: the file is damaged.
+        TrainingError: the file is missing or damaged.
     """
-    if not (run.path / ORIGINS).is_file():
-        return Origins()
     kept = run.read(ORIGINS)
     first_weights, teacher = ([Origin(**origin) for origin in kept[name]] for name in ("first_weights", "teacher"))
     return Origins(first_weights, teacher, kept["methods"])

@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.networks import NETWORKS
+from HLFDSegmentationLib.networks import NETWORKS, STRIDE
 from HLFDSegmentationLib.tasks import Task
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Augmentation = Literal["anatomical", "orientations"]
-
-STRIDE = 32
-"""Input pixels that one pixel of a network's deepest layer stands for, in each direction."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,11 @@ class ProcessFiles:
         self.step = self.folder / "step.json"
         self.end = self.folder / "end.json"
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last stage is finished; not by a result that a disk has damaged, which is made anew."""
+        return there(self.result) and read_object(self.result) is not None
+
 
 def there(path: Path) -> bool:
     """Whether a file or folder is seen now; one on a network disk that does not answer is not."""

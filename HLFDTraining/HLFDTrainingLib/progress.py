@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from .event_sentences import SENTENCES
@@ -50,13 +51,20 @@ def json_lines(event: Event) -> None:
 
 
 class TrainingProgress:
-    """Shows training events at a terminal. What `error` tells is left to the command, which ends with it."""
+    """Shows training events at a terminal. What `error` tells is left to the command, which ends with it.
+
+    Where the terminal is closed, the training goes on, or stops with a checkpoint, without it.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.bar = ProgressBar(stream)
 
     def __call__(self, event: Event) -> None:
         """Takes one event; docs/training.md has its entries."""
+        with suppress(OSError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         kind = event["event"]
         if kind == "step":
             self.bar(f"{event['stage']} {event['epoch']}/{event['epochs']}", event["step"] / event["steps"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,6 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, read_object, there
-from .run_events import Event, all_events, last_events
-from .run_progress import seconds_left
 from .run_state import StateName, state_of
 
 NAME_FILE = "name.txt"
@@ -26,30 +23,16 @@ class RunRow:
     Attributes:
         folder: of the run.
         name: the user's, or the folder's.
-        state: "damaged" where the folder is not complete.
+        state: "damaged" where its plan is.
         sentence: what the state means, and what to do next.
-        task: its title.
-        student: network name.
-        method: of the distillation.
-        stage: the one that it is in or ended in; empty before the first.
-        epoch, epochs: the last whole epoch of the stage, and how many there are.
-        started, changed: time of the start and of the last sign of life, in seconds since 1970.
-        seconds_left: about; none where it cannot be told, or nothing is left.
+        changed: time of its last sign of life, in seconds since 1970.
     """
 
     folder: Path
     name: str
     state: StateName | Literal["damaged"]
     sentence: str
-    task: str = ""
-    student: str = ""
-    method: str = ""
-    stage: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    started: float | None = None
-    changed: float | None = None
-    seconds_left: float | None = None
+    changed: float | None
 
 
 def list_runs(folder: Path | str) -> list[RunRow]:
@@ -76,34 +59,19 @@ def describe_run(folder: Path | str) -> RunRow:
     """The row of one run."""
     folder = Path(folder)
     files = ProcessFiles(folder)
-    name, state = run_name(folder), state_of(folder)
-    started, changed = _time_of(files.plan), _changed(files)
-    if not there(files.plan):  # the cases are checked before the plan is written
-        return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed)
-    try:
-        details = _details(files, running=state.name == "running", finished=state.name == "finished")
-    except (KeyError, TypeError):
+    name, changed = run_name(folder), _changed(files)
+    # There may be no plan yet: the cases are checked before it is written.
+    if there(files.plan) and not _is_plan(read_object(files.plan) or {}):
         sentence = (
-            "The files of this run are damaged, so it cannot go on. Restore plan.json and events.jsonl from a copy, or "
-            "delete the folder."
+            "The plan.json of this run is damaged, so it cannot go on. Restore it from a copy, or delete the folder."
         )
-        return RunRow(folder, name, "damaged", sentence, started=started, changed=changed)
-    return RunRow(folder, name, state.name, state.sentence, started=started, changed=changed, **details)
+        return RunRow(folder, name, "damaged", sentence, changed)
+    state = state_of(folder)
+    return RunRow(folder, name, state.name, state.sentence, changed)
 
 
-def _details(files: ProcessFiles, *, running: bool, finished: bool) -> dict[str, Any]:
-    """What plan and events say. Raises KeyError or TypeError where they are damaged."""
-    plan = read_object(files.plan) or {}
-    # Of a training that has ended nothing but its last epoch is told.
-    events = last_events(files.events) if finished else all_events(files.events)
-    step = read_object(files.step) if running else None
-    return {
-        "task": plan["task"]["title"],
-        "student": plan["student"],
-        "method": plan["method"],
-        "seconds_left": None if finished else seconds_left(events, step),
-        **_progress(events),
-    }
+def _is_plan(content: dict[str, Any]) -> bool:
+    return isinstance(content.get("task"), dict) and "student" in content and "method" in content
 
 
 def run_name(folder: Path) -> str:
@@ -118,11 +86,6 @@ def rename_run(folder: Path, name: str) -> None:
     """Gives a run a name to be listed by; the folder stays where it is. Raises OutputError if it cannot be written."""
     with replacing(folder / NAME_FILE) as part:
         part.write_text(" ".join(name.split()), encoding="utf-8")
-
-
-def _progress(events: Sequence[Event]) -> dict[str, Any]:
-    last = next((event for event in reversed(events) if event["event"] == "epoch"), None)
-    return {} if last is None else {key: last[key] for key in ("stage", "epoch", "epochs")}
 
 
 def _is_run(path: Path) -> bool:

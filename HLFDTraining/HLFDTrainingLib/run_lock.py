@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class Holder:
         token: who knows it may change the lock.
         computer: its name.
         processes: those that the lock is held for.
+        place: the number that the file system gives the lock's folder, and its path; none in an earlier version's.
     """
 
     token: str
     computer: str
     processes: HoldingProcesses
+    place: tuple[int, str] | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -68,7 +70,7 @@ class RunLock:
 
     def holder(self) -> Holder | None:
         """Who holds the lock, alive or not; none when it is free, or cannot be read at this moment."""
-        return _holder_in(read_object(self.files.lock))
+        return self._holder_by(read_object(self.files.lock))
 
     def _owner(self) -> Holder | None:
         """As `holder`, for whoever is about to change the lock: one that cannot be read is not free."""
@@ -78,7 +80,23 @@ class RunLock:
             return None
         except ValueError:
             return None  # Emptied by a power failure: nobody is at work any more.
-        return _holder_in(content)
+        return self._holder_by(content)
+
+    def _holder_by(self, content: Any) -> Holder | None:
+        """Who holds the lock by its file's JSON; none where that is damaged, or came with a copy of a run's folder."""
+        holder = _holder_in(content)
+        return None if holder is None or (not holder.elsewhere and self._is_copied(holder)) else holder
+
+    def _is_copied(self, holder: Holder) -> bool:
+        # A folder that is renamed keeps its number. On a file system that makes its numbers up, as exFAT, one that is
+        # not renamed keeps its path.
+        try:
+            return holder.place is not None and all(was != now for was, now in zip(holder.place, self._place()))
+        except OSError:
+            return False
+
+    def _place(self) -> tuple[int, str]:
+        return self.files.folder.stat().st_ino, os.path.abspath(self.files.folder)
 
     def take(self, *, new: bool = True) -> str:
         """Takes the lock for this process, forgets how the one before ended, and returns the token.
@@ -97,7 +115,7 @@ class RunLock:
             for path in (self.files.stop, self.files.end, self.files.step):
                 unlink_waiting(path)
             token = uuid.uuid4().hex
-            self._write(Holder(token, computer_name(), (_this_process(),)))
+            self._write(Holder(token, computer_name(), (_this_process(),), self._place()))
         return token
 
     def hand_to_this_process(self, token: str) -> bool:
@@ -136,7 +154,7 @@ class RunLock:
             holder = self._owner()
             if holder is None or holder.token != token:
                 return False
-            self._write(Holder(token, holder.computer, change(holder.processes)))
+            self._write(replace(holder, processes=change(holder.processes)))
         return True
 
     def _write(self, holder: Holder) -> None:
@@ -206,8 +224,9 @@ def _holder_in(content: Any) -> Holder | None:
     """Who holds a lock by its file's JSON; none where that is damaged."""
     try:
         processes = tuple((int(pid), str(start)) for pid, start in content["processes"])
-        return Holder(str(content["token"]), str(content["computer"]), processes)
-    except (KeyError, TypeError, ValueError):
+        place = content.get("place") and (int(content["place"][0]), str(content["place"][1]))
+        return Holder(str(content["token"]), str(content["computer"]), processes, place)
+    except (KeyError, IndexError, TypeError, ValueError):
         return None
 
 

@@ -12,7 +12,6 @@ from .earlier_runs import EARLIER, FINGERPRINTS, parts_met, patients_met_by_ct
 from .origins import ORIGINS, origins_for
 from .plan import TrainingPlan
 from .run_folder import RunFolder
-from .software import software_versions
 from .split import Split
 
 
@@ -40,7 +39,6 @@ def start_run(
     met, met_by_ct, origins = parts_met(sources), patients_met_by_ct(sources), origins_for(plan)
     write_cases_json(cases, run.path / "cases.json")
     run.write("split.json", split.to_dict())
-    run.write("software.json", software_versions())
     run.write(EARLIER, met)
     run.write(ORIGINS, origins.to_dict())
     run.write(FINGERPRINTS, {"earlier": met_by_ct, "files": dict(files or {})})

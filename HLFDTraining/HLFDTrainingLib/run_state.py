@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .process_files import ProcessFiles, read_object, there
+from .process_files import ProcessFiles, read_object
 from .run_events import last_event
 from .run_lock import RunLock
 
@@ -25,9 +25,8 @@ STOPPED = "Training was stopped. Continue it when you like."
 INTERRUPTED = "The training was interrupted: its program was ended, or the computer went down."
 ENDED_FROM_OUTSIDE = {"SIGTERM", "SIGHUP", "SIGINT", "SIGPIPE"}
 
-
-ENDED_BY_USER_ON_WINDOWS = 1
-"""What the Task Manager gives to what it ends."""
+ENDED_ON_WINDOWS = 1
+"""What the Task Manager gives to what it ends, and `taskkill`, by which a trainer that does not stop is ended."""
 
 FIRST_FAULT_ON_WINDOWS = 0xC0000000
 
@@ -46,7 +45,7 @@ def state_of(run_folder: Path | str) -> RunState:
     if holder is not None and holder.alive:
         place = f" on the computer {holder.computer}" if holder.elsewhere else ""
         return RunState("running", f"Training is going on{place}.")
-    if there(files.result):
+    if files.finished:
         return RunState("finished", "Training is finished.")
     if holder is None and (end := read_object(files.end)) is not None:
         return _state_at(end, files)
@@ -56,15 +55,20 @@ def state_of(run_folder: Path | str) -> RunState:
 def _state_at(end: dict[str, Any], files: ProcessFiles) -> RunState:
     """The state after an end that was written down."""
     status, message, last_line = end.get("status"), end.get("message"), end.get("last_line") or ""
-    if status == STOPPED_STATUS or (end.get("stop_asked") and not message):
+    ended_by = _signal_name(status)
+    ended_on_windows = sys.platform == "win32" and status == ENDED_ON_WINDOWS and not last_line
+    if status == STOPPED_STATUS:
         return RunState("stopped", STOPPED)
     if message:
         return RunState("crashed", message)
+    if end.get("stop_asked") and (ended_by == "SIGKILL" or ended_on_windows):
+        return _crash(files, "The training did not stop in time, or the system ended it.")
+    if end.get("stop_asked") and not ended_by:
+        return RunState("stopped", STOPPED)
     if status == 0:
         return _crash(files, "The training ended without a result. The log holds more.")
-    if sys.platform == "win32" and status == ENDED_BY_USER_ON_WINDOWS and not last_line:
+    if ended_on_windows:
         return _crash(files, INTERRUPTED)
-    ended_by = _signal_name(status)
     if ended_by == "SIGKILL":
         return _crash(
             files,

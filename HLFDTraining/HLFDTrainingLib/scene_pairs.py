@@ -38,7 +38,6 @@ class SceneImage:
         patient_id: what the hospital calls the patient, where the scene knows it.
         study: identifier of the study, where the scene knows it.
         shape: voxels along z, y and x.
-        spacing: mm along x, y and z.
         is_ct: whether it can be a CT: no label map, one value a voxel, and no other modality by DICOM.
         bounds: where it lies; none where that is not known.
         of_file: it is the CT of a case that is files.
@@ -50,7 +49,6 @@ class SceneImage:
     patient_id: str = ""
     study: str = ""
     shape: tuple[int, int, int] = (0, 0, 0)
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     is_ct: bool = True
     bounds: Bounds | None = None
     of_run: bool = False

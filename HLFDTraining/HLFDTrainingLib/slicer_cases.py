@@ -177,7 +177,6 @@ def image_of(volume: slicer.vtkMRMLScalarVolumeNode, nodes: Nodes) -> SceneImage
         patient_id=place.patient_id,
         study=place.study,
         shape=image.GetDimensions()[::-1] if image else (0, 0, 0),
-        spacing=volume.GetSpacing(),
         is_ct=components == 1 and place.modality in ("", "CT"),
         bounds=_bounds(volume) if image else None,
         of_run=place.of_run,

@@ -147,7 +147,7 @@ class PlanPanel:
             if source and self._is_needed(role) and source not in self._given[role]:
                 return sentence
         try:
-            self._plan().check_input_size()
+            self.plan().check_input_size()
         except HLFDError as error:
             return str(error)
         return ""
@@ -161,11 +161,8 @@ class PlanPanel:
         )
         return student, teacher
 
-    def plan(self) -> dict[str, Any]:
-        """The plan, as JSON holds it. Raises HLFDError where it makes no sense."""
-        return self._plan().to_dict()
-
-    def _plan(self) -> TrainingPlan:
+    def plan(self) -> TrainingPlan:
+        """The plan. Raises HLFDError where it makes no sense."""
         parameters, task = self._parameters, self.task
         if task is None:
             raise TaskError(self.problem)

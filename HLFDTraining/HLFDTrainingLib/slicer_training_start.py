@@ -39,7 +39,7 @@ from .slicer_case_work import WrittenCases
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
 from .slicer_texts import stage_titles
-from .split import PARTS, Split
+from .split import PARTS
 
 DRAFT_PREFIX = ".preparing-"
 OLD_SECONDS = 86400
@@ -224,7 +224,7 @@ class TrainingStart:
         """What the panel says now; none where it makes no sense."""
         if self._plan_panel.problem:
             return None
-        return Asked(TrainingPlan.from_dict(self._plan_panel.plan()), self._plan_panel.hours)
+        return Asked(self._plan_panel.plan(), self._plan_panel.hours)
 
     def _on_line(self, asked: Asked, line: str) -> None:
         event = event_of(line)
@@ -275,9 +275,8 @@ class TrainingStart:
         draft = RunFolder(written.draft)
         remove_tree(draft.path / MEASURED)
         file, split, looked = written.cases
-        cases = find_cases(file, plan.task)
         draft.write("estimate.json", dict(estimate))
-        start_run(draft, plan, cases, Split.from_dict(split.to_dict(), cases), looked)
+        start_run(draft, plan, find_cases(file, plan.task), split, looked)
         try:
             replace_waiting(draft.path, run)
         except OSError as error:
@@ -354,7 +353,7 @@ def remove_abandoned(runs_folder: Path) -> None:
 
 def _is_abandoned(draft: Path) -> bool:
     """Its process has ended. Of another computer, whose processes are not known here: it is old."""
-    # Without the mark: of an earlier version.
+    # Without the mark: the start of its process was not known when it was named.
     named = re.fullmatch(rf"{re.escape(DRAFT_PREFIX)}(.+?)-(\d+)(?:-([0-9a-f]{{{MARK_LETTERS}}}))?-\d+", draft.name)
     if named and named[1] == computer_name():
         start = start_of(int(named[2]))

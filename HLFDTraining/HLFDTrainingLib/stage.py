@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from HLFDSegmentationLib.devices import is_out_of_memory, memory_format, release_memory
 from HLFDSegmentationLib.errors import InputError, TrainingError
-from HLFDSegmentationLib.safe_files import LONG_WAITS, replacing
+from HLFDSegmentationLib.safe_files import LONG_WAITS, replacing, write_through
 from torch import nn
 
 from .distillers import Distiller
@@ -157,12 +156,17 @@ class Stage:
         Raises:
             Stopped: stopping was asked for; `last.pt` holds the state.
             TrainingError: the loss or its gradient became infinite or no number, the memory does not suffice,
-                `last.pt` is damaged or another network's, or `best.pt` is damaged or lost.
+                `last.pt` is damaged, lost or another network's, or `best.pt` is damaged or lost.
             OutputError: a file cannot be written.
         """
+        if len(self._depending()) > 1:  # Who learns from this stage's network needs no more of it: it is finished.
+            self._check_best()
+            return self.state
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.last.is_file():
             self._load()
+        elif self.best.is_file():  # It is written after the first `last.pt`.
+            raise TrainingError(f"{self.last}, the checkpoint to go on from, is lost. {self._remedy()}")
         parallel = self.processes.wrap(self.learner)
         while self.state.epoch < self.epochs:
             self._train_epoch(parallel)
@@ -222,7 +226,6 @@ class Stage:
             "scaler": self.scaler.state_dict(),
             "state": vars(self.state),
             "world": self.processes.world,
-            "chosen_by": CRITERION,
         }
         self._write(self.last, checkpoint)
 
@@ -351,7 +354,7 @@ class Stage:
         seconds = self.state.seconds
         self.state.epoch += 1
         self.state.step, self.state.seconds, self.state.terms = 0, 0.0, {}
-        self.save()
+        # Before the checkpoint: whoever is killed between them tells the epoch twice, and not never.
         self._report(
             event="epoch",
             epochs=self.epochs,
@@ -359,6 +362,7 @@ class Stage:
             seconds=round(seconds + time.monotonic() - started, 2),
             **entry,
         )
+        self.save()
 
     def _mean_terms(self) -> dict[str, float]:
         """Over the steps of the epoch, and so over the processes."""
@@ -390,9 +394,7 @@ class Stage:
         if self.processes.first:
             with replacing(path, LONG_WAITS) as aside, writing(path), aside.open("wb") as file:
                 torch.save(content, file)
-                # A power failure must not leave an empty file in the place of the former checkpoint.
-                file.flush()
-                os.fsync(file.fileno())
+                write_through(file)
         self.processes.wait()
 
     def _load(self) -> None:
@@ -405,9 +407,7 @@ class Stage:
             if is_out_of_memory(error):
                 raise
             raise TrainingError(
-                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). Delete it and "
-                f"continue (in a terminal with --resume): the {self.name} begins anew, and what was trained before it "
-                "is kept."
+                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). {self._remedy()}"
             ) from error
         load_trained_state(self.learner, checkpoint["learner"], self.last)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -415,26 +415,27 @@ class Stage:
             self.scaler.load_state_dict(checkpoint["scaler"])
         self.state = StageState(**checkpoint["state"])
         # Another number of processes takes other steps through the same slices; a few may be seen twice, none is lost.
-        before, now = checkpoint.get("world", 1), self.processes.world
+        before, now = checkpoint["world"], self.processes.world
         self.state.step = self.state.step * before // now
         self.state.terms = {name: total * before / now for name, total in self.state.terms.items()}
-        # The figures of an earlier version cannot be compared with those of the epochs to come.
-        if checkpoint.get("chosen_by") != CRITERION and self.state.epoch < self.epochs:
-            self.state.best, self.state.best_epoch = -math.inf, -1
-        self._check_best()
+        if self.state.best_epoch >= 0:
+            self._check_best()
 
     def _check_best(self) -> None:
         """Raises TrainingError where the best epoch's network is lost, which no later epoch may replace."""
-        if self.state.best_epoch < 0:
-            return
         try:
             read_weights(self.best)
         except TrainingError as error:
             raise TrainingError(
-                f"{self.best}, the network of the best epoch so far, is lost or damaged. Put it back, or delete "
-                f"{' and '.join(map(str, self._depending()))}, and continue (in a terminal with --resume): what is "
-                "deleted begins anew, and the rest is kept."
+                f"{self.best}, the network of the best epoch so far, is lost or damaged. {self._remedy()}"
             ) from error
+
+    def _remedy(self) -> str:
+        """What to do where a file of this stage is lost or damaged."""
+        return (
+            f"Put it back from a copy, or delete {' and '.join(map(str, self._depending()))}, and continue (in a "
+            "terminal with --resume): what is deleted begins anew, and the rest is kept."
+        )
 
     def _depending(self) -> list[Path]:
         """The folder of this stage, and of those that have learned from its network."""

@@ -1,4 +1,4 @@
-"""Stopping a command that trains, by Ctrl-C or SIGTERM, without losing what it has done."""
+"""Stopping a command that trains, by Ctrl-C, SIGTERM or SIGHUP, without losing what it has done."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-ENDING = ("SIGTERM", "SIGHUP")
-"""What a scheduler, a logout or a closed terminal sends. Windows has the first one only."""
-
 STOPPING = "Stopping at the next step, with a checkpoint. Ctrl-C again ends at once, without one."
 
 
-class StopSignal:
-    """Turns the first SIGINT and the first SIGTERM into a request to stop at the next step.
+def ending_signals() -> list[signal.Signals]:
+    """What a scheduler, a logout or a closed terminal sends: SIGTERM, and SIGHUP, which Windows does not have."""
+    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-    A second SIGINT, or a second SIGTERM, ends at once.
+
+class StopSignal:
+    """Turns the first SIGINT, the first SIGTERM and every SIGHUP into a request to stop at the next step.
+
+    A second SIGINT, or a second SIGTERM, ends at once; a closed terminal may send SIGHUP twice. A signal that the
+    process was told to ignore, as by nohup, stays as it is.
     """
 
     def __init__(self) -> None:
         self.requested = False
 
     def __enter__(self) -> StopSignal:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        taken = [number for number in (signal.SIGINT, *ending_signals()) if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._request) for number in taken}
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -35,7 +39,8 @@ class StopSignal:
 
     def _request(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        if number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         if number == signal.SIGINT:
             # Not by print, which the signal may have interrupted; a new line, as there may be a bar.
             with suppress(OSError, ValueError):
@@ -49,9 +54,8 @@ def ending_as_interrupted() -> Iterator[None]:
     A signal that the process was told to ignore, as by nohup, or handles otherwise stays as it is. So do all in a
     process beside the first one of torchrun: it writes nothing, and would not hear them while it waits for the others.
     """
-    known = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     may = threading.current_thread() is threading.main_thread() and os.environ.get("RANK", "0") == "0"
-    taken = [number for number in known if may and signal.getsignal(number) == signal.SIG_DFL]
+    taken = [number for number in ending_signals() if may and signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, signal.default_int_handler)
     try:

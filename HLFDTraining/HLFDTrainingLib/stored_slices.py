@@ -70,11 +70,6 @@ def _labelled(case: Case, task: Task) -> list[bool]:
     return np.any(annotated, axis=(1, 2)).tolist()
 
 
-def training_slices(cases: Sequence[Case], task: Task, seed: int) -> list[SliceItem]:
-    """The slices of an epoch: see `chosen_slices`."""
-    return chosen_slices(list_slices(cases, task), seed)
-
-
 def chosen_slices(items: Sequence[SliceItem], seed: int) -> list[SliceItem]:
     """Of all slices, each `case.repeat` times, those of an epoch: all with a label and a seeded share of the others."""
     repeated = [item for item in items for _ in range(item.case.repeat)]
@@ -205,13 +200,12 @@ def _kept(path: Path) -> dict[str, torch.Tensor] | None:
     try:
         kept = torch.load(path, weights_only=True)
         slice_ = {name: kept[name] for name in ("image", "label")}
-        check = _check(slice_)
+        whole = kept["check"] == _check(slice_)
     except Exception as error:  # torch raises many kinds for damaged files
         if is_out_of_memory(error):
             raise
         return None
-    # A slice that an earlier version kept has no check.
-    return slice_ if kept.get("check", check) == check else None
+    return slice_ if whole else None
 
 
 def _check(slice_: dict[str, torch.Tensor]) -> int:

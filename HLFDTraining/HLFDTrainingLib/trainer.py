@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.private_folder import remove_tree
 from torch import nn
 
+from .cases import Case
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
 from .distillers.unified_head import UnifiedHead
 from .earlier_runs import keep_patients_by_ct
 from .epoch_batches import EpochBatches
-from .given_weights import keep_given_weights
+from .given_weights import keep_given_weights, read_given_weights
 from .head_learner import HeadLearner
 from .plan import TrainingPlan
 from .preview import largest_slice
@@ -32,9 +33,8 @@ from .slices import SliceDataset
 from .software import software_versions
 from .split import Split
 from .stage import CRITERION, Stage, StageState, Stopped, autocast_type, load_trained_state
-from .stored_slices import chosen_slices, list_slices
+from .stored_slices import SliceItem, chosen_slices, list_slices
 from .teacher_constants import TeacherConstants, open_store
-from .weights_files import read_weights
 
 
 class TrainingRun:
@@ -103,8 +103,9 @@ class TrainingRun:
         with _telling_missing_files(self.split):
             result = self.result(self.train_stages(*self.read_slices()))
         if self.processes.first:
-            self.folder.write_result(result)
+            # In this order: of a run that is finished, nobody would remove them any more.
             remove_tree(self.folder.cache)
+            self.folder.write_result(result)
         return self._finished(result)
 
     def read_slices(self) -> tuple[SliceDataset, SliceDataset]:
@@ -116,7 +117,7 @@ class TrainingRun:
             keep_given_weights(self.folder, self.plan, self.split)
             keep_patients_by_ct(self.folder, self.split)
         self.processes.wait()
-        self.listed = list_slices(self.split.train, self.plan.task, self.slices)
+        self.listed = self._listed(self.split.train)
         training = SliceDataset(
             chosen_slices(self.listed, self.plan.seed),
             self.plan.task,
@@ -124,8 +125,7 @@ class TrainingRun:
             augmentation=self.plan.augmentation,
             seed=self.plan.seed,
         )
-        validated = list_slices(self.split.validation, self.plan.task, self.slices)
-        validation = SliceDataset(validated, self.plan.task, self.slices)
+        validation = SliceDataset(self._listed(self.split.validation), self.plan.task, self.slices)
         check_slices(training, validation)
         self._report_plan(training)
         self._fill_cache(training, validation)
@@ -192,6 +192,18 @@ class TrainingRun:
         self.report({"event": "finished", **result})
         return result
 
+    def _listed(self, cases: Sequence[Case]) -> list[SliceItem]:
+        """Every slice of the cases. Their labels take a second each to read, or many. Raises Stopped."""
+        listed = []
+        for case in cases:
+            self._end_if_asked()
+            listed += list_slices([case], self.plan.task, self.slices)
+        return listed
+
+    def _end_if_asked(self) -> None:
+        if self.processes.any(self.stop_requested()):
+            raise Stopped
+
     def _fill_cache(self, *datasets: SliceDataset) -> None:
         """Reads every slice once, case by case; several processes share the cases."""
         world = self.processes.world
@@ -208,8 +220,7 @@ class TrainingRun:
                     stored.read.forget()
             if count % 100 == 0:
                 self.report({"event": "reading", "done": min(count * world, total), "of": total})
-                if self.processes.any(self.stop_requested()):
-                    raise Stopped
+                self._end_if_asked()
         self.report({"event": "reading", "done": total, "of": total})
         self.processes.wait()
 
@@ -221,7 +232,7 @@ class TrainingRun:
         self._seed(stage)
         network = build_network(getattr(self.plan, role), self.plan.task.num_classes)
         if getattr(self.plan, f"{role}_weights"):
-            network.load_state_dict(read_weights(self.folder.given(role))["network"])
+            network.load_state_dict(read_given_weights(self.folder, self.plan, role))
         return network
 
     def _stage(

@@ -26,6 +26,7 @@ from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, write_json
 from .process_files import ProcessFiles, there
 from .run_events import event_of
 from .run_lock import TOKEN_VARIABLE, RunLock, remove_leftovers
+from .stop_signal import ending_signals
 
 LOG_BYTES = 1_000_000
 LONGEST_LINE = 64_000
@@ -134,7 +135,9 @@ class Watch:
         """Starts the trainer, waits for its end, and writes it down."""
         if not self.lock.hand_to_this_process(self.orders.token):
             return
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        for number in ending_signals():
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._ask_to_stop)
         end: dict[str, Any] = {"status": None}
         try:
             remove_leftovers(self.files.run)
@@ -210,7 +213,8 @@ class Watch:
         self.moved = self._missed_at is not None and time.monotonic() - self._missed_at > SECONDS_GONE
 
     def _ask_to_stop(self, *_signal: object) -> None:
-        self.stop_asked_at = time.monotonic()
+        if self.stop_asked_at is None:  # A signal that comes again must not put off the end.
+            self.stop_asked_at = time.monotonic()
         with suppress(OSError):
             self.files.stop.touch()
 

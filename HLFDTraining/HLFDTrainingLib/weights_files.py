@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
-from HLFDSegmentationLib.safe_files import WAITS, waiting
+from HLFDSegmentationLib.safe_files import WAITS, not_written, waiting
+
+KEPT = (
+    "What was done before is kept: continue then (in a terminal: `hlfd train` with --resume, `hlfd compare` by the "
+    "same command)."
+)
 
 
 @contextmanager
@@ -16,14 +22,13 @@ def writing(path: Path) -> Iterator[None]:
     """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and _is_of_device(error):
+    except OSError as error:
+        raise OutputError(f"{not_written(path, error)} {KEPT}") from error
+    except RuntimeError as error:
+        if _is_of_device(error):
             raise
-        # torch tells a full disk by a RuntimeError.
-        raise OutputError(
-            f"{path} could not be written, as when the disk is full. What was done before is kept: free some space, "
-            "then continue (in a terminal: `hlfd train` with --resume, `hlfd compare` by the same command)."
-        ) from error
+        # torch tells a full disk by it.
+        raise OutputError(f"{path} could not be written, as when the disk is full. Free some space. {KEPT}") from error
 
 
 def _is_of_device(error: RuntimeError) -> bool:
@@ -34,7 +39,7 @@ def _is_of_device(error: RuntimeError) -> bool:
 
 
 def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
-    """What `torch.load` reads, tensors and numbers alone; it raises errors of many kinds for a damaged file.
+    """What `torch.load` reads, tensors and numbers alone; errors of many kinds are raised for a damaged file.
 
     Args:
         path: of the file.
@@ -52,7 +57,16 @@ def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
             f"{path} cannot be opened now: {error.strerror or error}. Close the program that has it open, or connect "
             "its disk again, and continue: nothing says that it is damaged."
         ) from error
+    _check_zip(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_zip(path: Path) -> None:
+    """Raises BadZipFile where a disk has changed what is in a file: torch itself does not look at its checksums."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as content:
+            if damaged := content.testzip():
+                raise zipfile.BadZipFile(f"{damaged} does not have its checksum")
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from HLFDTrainingLib.epoch_batches import EpochBatches
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.split import Split
-from HLFDTrainingLib.stored_slices import training_slices
+from HLFDTrainingLib.stored_slices import chosen_slices, list_slices
 
 STUDENT, LARGER_STUDENT = "mobilenetv2-unet", "resnet18-unet"
 MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")
@@ -230,7 +230,8 @@ def plan_of(experiment: Experiment, split: Split, device: str, precision: str) -
         precision=precision,
         augmentation="orientations",
     )
-    steps = EpochBatches(len(training_slices(split.train, task, plan.seed)), plan.batch, plan.seed).steps
+    slices = chosen_slices(list_slices(split.train, task), plan.seed)
+    steps = EpochBatches(len(slices), plan.batch, plan.seed).steps
     return replace(
         plan,
         teacher_epochs=max(1, round(budget.teacher_steps / steps)),

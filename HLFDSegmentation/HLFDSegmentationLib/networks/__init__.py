@@ -17,6 +17,9 @@ TEACHERS = {"unet++": "unetplusplus", "resnet50-unet": "resnet_unet", "raunet": 
 STUDENTS = {"resnet18-unet": "resnet_unet", "mobilenetv2-unet": "mobilenetv2_unet"}
 NETWORKS = {**TEACHERS, **STUDENTS}
 
+STRIDE = 32
+"""Pixels of a slice, in each direction, that one pixel of a network's deepest layer stands for, at most."""
+
 
 def build_network(name: str, num_classes: int) -> SegmentationNetwork:
     """An untrained network for one-channel slices.

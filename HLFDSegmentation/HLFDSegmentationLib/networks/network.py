@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from . import STRIDE
+
 
 class SegmentationNetwork(nn.Module):
     """A network body with names for its layers.
@@ -21,7 +23,7 @@ class SegmentationNetwork(nn.Module):
         stride: how many input pixels one pixel of the deepest layer stands for.
     """
 
-    def __init__(self, body: nn.Module, layers: Mapping[str, str], stride: int = 32) -> None:
+    def __init__(self, body: nn.Module, layers: Mapping[str, str], stride: int = STRIDE) -> None:
         super().__init__()
         self.body = body
         self.layers = {name: f"body.{path}" for name, path in layers.items()}

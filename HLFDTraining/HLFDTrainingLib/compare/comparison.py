@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.devices import choose_device
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import HLFDError, TrainingError
 from HLFDSegmentationLib.model_store import is_installed
 from HLFDSegmentationLib.safe_files import unlink_waiting
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
 from ..earlier_runs import run_of_weights
-from ..given_weights import check_patients, check_plan
+from ..given_weights import check_patients, find_weights, warn_of_unfinished
 from ..plan import TrainingPlan
 from ..process_files import there
 from ..run_events import Report
@@ -26,7 +26,7 @@ from ..stage import Stopped
 from .costs import measure_costs
 from .engine import Job, check_installed, cluster, run_jobs, sentence_of
 from .focus import choose_focus_slices
-from .folder import ComparisonFolder
+from .folder import ComparisonFolder, check_test_part
 from .jobs import HEAD, TEACHER, Jobs
 from .rows import Row, check_rows, read_method
 from .tables import write_tables
@@ -38,6 +38,28 @@ WAITING = (
     "No worker is at {scheduler}; waiting for one. Start it on any computer that sees the same disk: "
     "dask worker --nthreads 1 --memory-limit 0 {scheduler}"
 )
+
+
+def check_comparison(
+    folder: Path, plan: TrainingPlan, split: Split, rows: Sequence[Row], scheduler: str | None
+) -> None:
+    """Refuses in seconds what `compare` could not do: its cases are read for minutes.
+
+    Raises:
+        InputError, TrainingError: as `compare` does.
+        PackageError: the given teacher is of a package that cannot be read.
+        OutputError: the folder holds other things.
+    """
+    check_installed(scheduler)
+    check_rows(rows, plan)
+    if scheduler is None:
+        choose_device(plan.device)
+    check_test_part(split)
+    files = ComparisonFolder(folder)
+    if plan.teacher_weights and not files.teacher.given("teacher").is_file():
+        find_weights(plan.teacher_weights, "teacher", plan)
+        check_patients(Path(plan.teacher_weights), "teacher", split)
+    files.check_unused()
 
 
 def compare(
@@ -56,7 +78,8 @@ def compare(
     """Trains the teacher once and the student of every row, measures all on the test cases, and writes the tables.
 
     What was finished before stays; what was stopped, or lost with its worker, goes on from its checkpoint. Called with
-    more rows later, it adds them: the tables are of all finished rows in the folder.
+    more rows later, it adds them: the tables are of all finished rows in the folder, also when it was stopped or a row
+    failed.
 
     Args:
         folder: new, or of a comparison that was begun with the same plan, cases and split.
@@ -75,14 +98,10 @@ def compare(
         CasesError: a case cannot be used.
         Stopped: stopping was asked for.
     """
-    check_installed(scheduler)
-    check_rows(rows, plan)
-    if scheduler is None:
-        choose_device(plan.device)
+    check_comparison(folder, plan, split, rows, scheduler)
     files = ComparisonFolder(folder)
-    if plan.teacher_weights and not files.teacher.given("teacher").is_file():
-        check_plan(replace(plan, method=WITH_TEACHER, device="cpu"))
-        check_patients(Path(plan.teacher_weights), "teacher", split)
+    if plan.teacher_weights and not files.begun:
+        warn_of_unfinished(Path(plan.teacher_weights), "teacher")
     with training_in(files.path):
         files.begin(plan, cases, split)
         if files.focus_slices() is None:
@@ -90,7 +109,11 @@ def compare(
         jobs = _jobs(files, _for_workers(plan), cases, split, rows, threads)
         report({"event": "comparison", "rows": len(rows), "to_do": [job.name for job in jobs]})
         if jobs:
-            _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads, plan.device)
+            try:
+                _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads, plan.device)
+            except (HLFDError, Stopped):
+                write_tables([files.path], files.path)
+                raise
         measure_costs(files, threads)
         write_tables([files.path], files.path)
         report({"event": "compared", "table": str(files.path / "table.md"), "report": str(files.path / "report.html")})
@@ -172,7 +195,6 @@ class _Course:
             unlink_waiting(self.files.stop_file)
             raise Stopped
         if self.failed:
-            write_tables([self.files.path], self.files.path)
             name, error = next(iter(self.failed.items()))
             raise TrainingError(
                 f"{len(self.failed)} of {len(self.jobs)} jobs failed, first {name}: {sentence_of(error)} "

@@ -73,9 +73,8 @@ def cluster(scheduler: str | None, workers: int | None, threads: int, device: st
         device: of each job, see `choose_device`.
 
     Raises:
-        InputError: see `check_installed`; or nobody answers at the address.
+        InputError: nobody answers at the address.
     """
-    check_installed(scheduler)
     with _of_scheduler(scheduler) if scheduler else _here(workers, threads, device) as client:
         yield client
 

@@ -85,19 +85,15 @@ class ComparisonFolder:
         """Writes what all rows share, or compares it with what the comparison was begun with.
 
         Raises:
-            TrainingError: plan, cases or split are not those that the comparison was begun with, or there are no
-                test cases.
+            TrainingError: plan, cases or split are not those that the comparison was begun with.
             CasesError: the files of a case are not those that the comparison was begun with.
-            OutputError: the folder holds other things.
         """
-        check_test_part(split)
         wanted: dict[str, Any] = {
             "plan": plan.to_dict(),
             "cases": [_identity(case) for case in cases],
             "split": split.to_dict(),
         }
         if not self.begun:
-            self.check_unused()
             write_json(self._stored, {**wanted, "files": look_at(cases, {})})
             return
         stored = read_json(self._stored)

@@ -30,6 +30,11 @@ from .shared_runs import HeadRun, RowRun, TeacherRun, teacher_network
 TEACHER, HEAD = "teacher", "head"
 """Names of the jobs that are no rows; `TEACHER` is also the method of the teacher's figures."""
 
+FORMER_SECONDS = 600.0
+"""How long a job waits for another process that trains in its run. A step, or segmenting a test case, takes less."""
+
+LOOK_SECONDS = 2.0
+
 _ONE_AT_A_TIME = threading.Lock()
 """Random numbers and the number of threads are those of the whole process."""
 
@@ -95,6 +100,7 @@ class Jobs:
             torch.set_num_threads(self.threads)
             # Of a worker that was lost: only this comparison gives out its runs, and each to one worker.
             RunLock(run.path).break_elsewhere()
+            _wait_for_former(run, stop)
             with training_in(run.path):
                 yield stop
 
@@ -132,6 +138,15 @@ class Jobs:
 
     def _seconds(self, run: RunFolder) -> float:
         return sum(event["seconds"] for event in all_events(run.events) if event["event"] == "epoch")
+
+
+def _wait_for_former(run: RunFolder, stop: Callable[[], bool]) -> None:
+    """Waits for a worker whose comparison was killed, which ends by itself at its next step. Raises Stopped."""
+    end = time.monotonic() + FORMER_SECONDS
+    while (holder := RunLock(run.path).holder()) and holder.alive and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+        if stop():
+            raise Stopped
 
 
 def _forget_given(run: RunFolder) -> None:

@@ -15,9 +15,7 @@ from HLFDSegmentationLib.safe_files import replacing
 
 from ..distillers import DISTILLERS
 from ..metrics import METRICS, NAN
-from ..process_files import read_object
-from ..run_events import all_events
-from ..run_folder import RunFolder
+from ..run_events import Event, all_events
 from ..training_curves import epochs_of
 from .folder import ComparisonFolder
 from .jobs import TEACHER
@@ -99,8 +97,9 @@ def read_records(folders: Sequence[Path]) -> Records:
                     epochs.setdefault(epoch, []).append(dice)
             found.versions.setdefault(run.path.name, set()).update(_versions([figures.get("software")]))
         for run in folder.trained_runs():
-            found.arithmetic.setdefault(run.path.name, set()).update(_arithmetic(run.events))
-            found.versions.setdefault(run.path.name, set()).update(_versions(_software_of_starts(run)))
+            starts = [event for event in all_events(run.events) if event["event"] == "plan"]
+            found.arithmetic.setdefault(run.path.name, set()).update(_arithmetic(starts))
+            found.versions.setdefault(run.path.name, set()).update(_versions(event.get("software") for event in starts))
     twice = [key for key, count in Counter((one.row, one.case, one.label) for one in found.cases).items() if count > 1]
     if twice:
         raise TrainingError(
@@ -124,15 +123,9 @@ def _learning(events: Path) -> dict[int, float]:
     return {event["epoch"]: event["criterion"] for event in epochs if event["criterion"] is not None}
 
 
-def _arithmetic(events: Path) -> set[str]:
-    plans = (event for event in all_events(events) if event["event"] == "plan" and "precision" in event)
-    return {f"{event['precision']} on {event['device'].partition(':')[0]}" for event in plans}
-
-
-def _software_of_starts(run: RunFolder) -> list[Any]:
-    """The software of each start; an earlier version noted that of the first one alone, in software.json."""
-    begun = read_object(run.path / "software.json")
-    return [event.get("software", begun) for event in all_events(run.events) if event["event"] == "plan"]
+def _arithmetic(starts: Iterable[Event]) -> set[str]:
+    told = (event for event in starts if "precision" in event)
+    return {f"{event['precision']} on {event['device'].partition(':')[0]}" for event in told}
 
 
 def _versions(software: Iterable[Any]) -> set[str]:

@@ -40,7 +40,6 @@ class Distiller(nn.Module):
         num_classes: of both networks, the background included.
         unified_head: H of HLFD, trained; frozen here.
         temperature: T of the softened predictions.
-        edges: of the method, where they depend on its options.
 
     Raises:
         TrainingError: teacher or unified head are missing, or a network has another number of classes.
@@ -58,11 +57,8 @@ class Distiller(nn.Module):
         *,
         unified_head: UnifiedHead | None = None,
         temperature: float = TEMPERATURE,
-        edges: tuple[Edge, ...] | None = None,
     ) -> None:
         super().__init__()
-        if edges is not None:
-            self.edges = edges
         self.num_classes = num_classes
         self.temperature = temperature
         self.segmentation_loss = SegmentationLoss()

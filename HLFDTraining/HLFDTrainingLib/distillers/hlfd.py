@@ -84,7 +84,8 @@ class HLFD(Distiller):
         edges = tuple(edge for edge in edges if not edge.name.startswith(left_out))
         if resize == "smaller":
             edges = tuple(replace(edge, grid="smaller") for edge in edges)
-        super().__init__(student, teacher, num_classes, unified_head=unified_head, temperature=temperature, edges=edges)
+        self.edges = edges
+        super().__init__(student, teacher, num_classes, unified_head=unified_head, temperature=temperature)
 
 
 class FullHLFD(HLFD):
