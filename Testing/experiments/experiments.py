@@ -2,13 +2,13 @@
 
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
-EXPERIMENT is one of liver_slices, repeated_liver_slices, larger_networks, longer_training, kidney_slices,
-longer_kidney_slices, repeated_kidney_slices, painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes,
-longer_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK
-receives cases and comparison in a folder of the experiment; run again with the same WORK to go on after an
-interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU take
---pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds. `--small` is for tests of this script: its figures mean
-nothing. docs/experiments.md tells what is compared, and how.
+EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, longer_kidney_slices,
+repeated_kidney_slices, painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and
+ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
+in a folder of the experiment; run again with the same WORK to go on after an interruption. The sizes below are those
+for two processor cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps
+4000 --all-seeds. `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is
+compared, and how.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")
 FURTHER_METHODS = ("skd", "dkd", "hifd", "hlfd:released", "hlfd:full")
 FEW_METHODS = ("none", "kd", "hlfd")
 SEEDS = (0, 1, 2)
-OTHER_SEEDS = (3, 4, 5)
 PAYABLE = (
     *rows_of(MAIN_METHODS, [STUDENT], SEEDS),
     *rows_of(FURTHER_METHODS, [STUDENT], SEEDS[:1]),
@@ -57,7 +56,6 @@ REPEATED_OF_A_FOLD = tuple(rows_of(("none", "hlfd"), [STUDENT], SEEDS[1:2]))
 MAIN_OF_A_FOLD = tuple(rows_of(MAIN_METHODS, [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
-REPEATED = tuple(rows_of(FEW_METHODS, [STUDENT], OTHER_SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
@@ -148,15 +146,6 @@ VOLUMES = Experiment(
 )
 EXPERIMENTS = {
     "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 900, 1200), "liver_slices"),
-    # The slices, networks and steps kept of liver_slices once more, with another teacher and other first weights.
-    "repeated_liver_slices": Experiment(
-        LIVER_TASK,
-        liver_slices,
-        Extent(),
-        Budget(128, 600, 900, REPEATED, teacher="resnet18-unet"),
-        "repeated_liver_slices",
-        teacher_seed=SEED + 1,
-    ),
     # The same slices and steps as were kept of liver_slices, from a larger teacher to a small and a larger student.
     "larger_networks": Experiment(
         LIVER_TASK, liver_slices, Extent(), Budget(128, 600, 900, LARGER_NETWORKS), "larger_networks"
