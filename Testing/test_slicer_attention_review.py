@@ -1,12 +1,13 @@
 """Attention over the CT in Slicer's views: maps, colors, jumps, the focus chart and the mosaic."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 import vtk
-from HLFDSegmentationLib import slicer_mosaic
+from HLFDSegmentationLib import slicer_lesion_notes, slicer_mosaic
 from HLFDSegmentationLib.color_maps import DEFAULT, AttentionColors, color_map
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
@@ -188,11 +189,26 @@ def test_a_view_in_which_the_user_chose_another_volume_is_left_to_him(result, vi
             assert composite(other).GetForegroundVolumeID() == result.map_node(SEGMENT, layer).GetID()
     view.hide()
     assert (red.GetBackgroundVolumeID(), red.GetForegroundVolumeID()) == expected
-    assert red.GetForegroundOpacity() == (0.0 if chosen == "background" else 0.8)
+    assert red.GetForegroundOpacity() == (0.8 if chosen == "foreground" else 0.0)
     assert composite("Yellow").GetForegroundVolumeID() == pet.GetID()
     view.show(result, SEGMENT, "decoder3")
     assert red.GetBackgroundVolumeID() == result.ct.GetID()
     assert red.GetForegroundVolumeID() == result.map_node(SEGMENT, "decoder3").GetID()
+
+
+def test_a_view_shows_what_it_showed_before_where_the_users_own_choice_was_deleted(result, view):
+    other, pet, third = (add_ct(seed=seed, name=name) for seed, name in ((1, "MR"), (2, "PET"), (3, "CT 2")))
+    before = other.GetID(), pet.GetID()
+    for name in VIEWS:
+        composite(name).SetBackgroundVolumeID(other.GetID())
+        composite(name).SetForegroundVolumeID(pet.GetID())
+    view.show(result, SEGMENT, "decoder3")
+    composite().SetForegroundVolumeID(third.GetID())
+    slicer.mrmlScene.RemoveNode(third)
+    view.show(result, SEGMENT, "decoder2")
+    view.hide()
+    for name in VIEWS:
+        assert (composite(name).GetBackgroundVolumeID(), composite(name).GetForegroundVolumeID()) == before
 
 
 def test_another_map_is_shown_where_the_shown_one_was_deleted(result, view):
@@ -412,12 +428,16 @@ def test_weak_attention_lets_the_ct_through(result, view, slice_views, signed):
     assert np.array_equal(without_marks(slice_views.render_slice_view("Red")), anatomy)
 
 
+def window_tool(name="Red"):
+    """Slicer's window/level tool in a view."""
+    logic = slicer.app.applicationLogic()
+    return logic.GetViewDisplayableManagerByClassName(slice_node(name), "vtkMRMLScalarBarDisplayableManager")
+
+
 def drag_window(slice_views, name="Red"):
     """What a drag of the mouse over the tumor does in Slicer's window/level tool."""
     slice_views.render_slice_view(name)
-    manager = slicer.app.applicationLogic().GetViewDisplayableManagerByClassName(
-        slice_node(name), "vtkMRMLScalarBarDisplayableManager"
-    )
+    manager = window_tool(name)
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     before = interaction.GetCurrentInteractionMode()
     interaction.SetCurrentInteractionMode(interaction.AdjustWindowLevel)
@@ -455,6 +475,21 @@ def test_the_mouse_changes_the_window_of_the_ct_and_of_a_pet_without_a_map(resul
     assert changed("Green") == [False, False, True]
 
 
+def test_a_pet_whose_window_the_user_keeps_from_the_mouse_stays_so(result, view, slice_views):
+    def led() -> list[bool]:
+        return [bool(window_tool(name).GetAdjustForegroundWindowLevelEnabled()) for name in ("Red", "Green")]
+
+    for name in VIEWS:
+        slice_views.render_slice_view(name)
+    window_tool().SetAdjustForegroundWindowLevelEnabled(False)
+    view.show(result, SEGMENT, "decoder3")
+    assert led() == [False, False]
+    view.show(result, SEGMENT, "decoder2")
+    view.hide()
+    assert led() == [False, True]
+    window_tool().SetAdjustForegroundWindowLevelEnabled(True)
+
+
 def spoil_colors(display):
     """What Slicer's presets, its window/level tool and its double click with Ctrl do to a volume."""
     gray = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "gray")
@@ -490,6 +525,19 @@ def test_a_map_keeps_its_scale_and_colors_whatever_is_done_to_its_display(result
     spoil_colors(display)
     slicer.app.processEvents()
     assert look_of(display)[1:] == (True, "gray")
+
+
+def test_a_map_that_cannot_get_its_scale_does_not_freeze_slicer(result, view, monkeypatch):
+    map_node = result.map_node(SEGMENT, "decoder3")
+    slicer.util.arrayFromVolume(map_node)[2, 0, 0] = np.nan
+    view.show(result, SEGMENT, "decoder3")
+    tries = []
+    monkeypatch.setattr(LayerView, "_color", lambda self, node, color=LayerView._color: tries.append(color(self, node)))
+    for count in (1, 2):
+        spoil_colors(map_node.GetDisplayNode())
+        for _time in range(10):
+            slicer.app.processEvents()
+        assert len(tries) == count
 
 
 def test_signed_shows_what_speaks_against_in_blue_without_another_volume(result, view, slice_views):
@@ -963,6 +1011,23 @@ def test_pixels_that_touch_by_a_corner_are_one_piece(result):
     assert notes(result) == []
     add_piece(result, 2, 10, 16)
     assert len(notes(result)) == 1
+
+
+def test_a_speckled_segment_is_told_as_fast_as_any():
+    comb = np.zeros((512, 512), bool)
+    comb[:, ::2] = comb[0] = True
+    started = time.perf_counter()
+    assert slicer_lesion_notes._is_one_piece(comb)
+    comb[0] = False
+    assert not slicer_lesion_notes._is_one_piece(comb)
+    assert time.perf_counter() - started < 2
+
+
+def test_a_map_is_looked_at_in_the_pixels_of_its_ct_however_many_slices_that_has(result):
+    ct = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT 2")
+    slicer.util.updateVolumeFromArray(ct, np.zeros((200, 48, 64), np.int8))
+    plane = slicer_lesion_notes._map_plane(result.map_node(SEGMENT, "encoder1"), 2, ct)
+    assert plane.zeros().shape == (64, 64)
 
 
 def test_it_is_told_why_the_slice_of_a_lesion_is_blank(result):

@@ -493,6 +493,17 @@ def test_the_result_that_the_user_chooses_is_seen_alone(quick):
     assert are_seen(first, second, of_other_ct) == [False, False, True] and own.GetDisplayNode().GetVisibility()
 
 
+def test_a_panel_that_cannot_show_the_parameters_once_hears_the_user_afterwards(quick):
+    class Unreadable:
+        def connectGui(self, ui):  # noqa: N802, Slicer's
+            raise RuntimeError("no such parameter")
+
+    with pytest.raises(RuntimeError):
+        quick.widget.setParameterNode(Unreadable())
+    assert not quick.widget.isShowingParameters
+    quick.widget.initializeParameterNode()
+
+
 def test_coming_back_after_a_run_turns_no_view_and_hides_no_result(two_cts):
     """The panel's selectors follow the result then, and Slicer tells of that as of a choice of the user's."""
     panel = two_cts
@@ -721,6 +732,24 @@ def test_a_volume_that_is_loaded_takes_the_place_of_the_map_and_stays(reviewed, 
         assert composite.GetBackgroundVolumeID() == pet.GetID() and foreground(slicer, view) is None
     panel.ui.showMapCheckBox.click()
     assert foreground(slicer) is panel.result.map_node(SEGMENT, panel.parameters.layer)
+
+
+@pytest.mark.parametrize("views", [("Red",), ("Red", "Green", "Yellow")])
+def test_a_map_lies_over_no_ct_that_the_user_shows_in_place_of_its_own(reviewed, views):
+    """As with the eye in the Data module, which leaves the foreground as it is."""
+    from slicer_cases import add_ct
+
+    panel, slicer = reviewed, reviewed.slicer
+    panel.ui.showMapCheckBox.click()
+    other = add_ct(1, "CT 2")
+    for view in views:
+        slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode().SetBackgroundVolumeID(other.GetID())
+    panel.wait(lambda: foreground(slicer) is None, seconds=5)
+    assert panel.ui.showMapCheckBox.checked == (views == ("Red",))
+    map_node = panel.result.map_node(SEGMENT, panel.parameters.layer)
+    for view, shown in zip(("Red", "Green", "Yellow"), backgrounds(slicer)):
+        assert (shown is other) == (view in views)
+        assert foreground(slicer, view) is (None if view in views else map_node)
 
 
 def test_arrow_keys_walk_through_the_layers(reviewed):

@@ -17,7 +17,7 @@ from .slicer_attention_maps import COLOR_NODE_TAG, color_node, is_empty, stronge
 from .slicer_later import later
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
 from .slicer_scene_result import SceneResult
-from .slicer_view_content import forget, give_back, is_users, lead_mouse, put_over
+from .slicer_view_content import forget, give_back, is_users, put_over, shows_map, window_tool
 from .slicer_watch import Watch
 from .slicer_weak import WeakNode
 
@@ -66,6 +66,8 @@ class LayerView:
         self._filled: WeakNode | None = None
         self._legend_node = WeakNode(None)
         self._display_watch = Watch(self._on_display, vtk.vtkCommand.ModifiedEvent)
+        self._colors_later = False
+        self._led_views: set[str] = set()
         self._note = ""
 
     @property
@@ -132,11 +134,11 @@ class LayerView:
 
     @property
     def was_replaced(self) -> bool:
-        """Whether no view shows the map any more, though it exists: a volume that is loaded takes its place."""
+        """Whether no view shows the map over its CT any more, though it exists: a volume that is loaded comes there."""
         map_node = self._map_node(self._result) if self.shown else None
         if map_node is None:
             return False
-        return all(composite.GetForegroundVolumeID() != map_node.GetID() for composite in self._composites())
+        return all(each.GetForegroundVolumeID() != map_node.GetID() or is_users(each) for each in self._composites())
 
     def show(self, result: SceneResult, segment: str, layer: str) -> None:
         """Shows the map of a layer for a segment; hides what was shown where there is no such map, and says so."""
@@ -144,6 +146,14 @@ class LayerView:
         if result.exists:
             result.lay_on_ct()
         self._update_shown(result)
+
+    def leave_to_user(self) -> None:
+        """Takes the map from the views in which the user chose another background: it is not that one's map."""
+        watched = [composite for composite in self._composites() if composite.GetID() in self._view_watches]
+        composites = [composite for composite in watched if is_users(composite) and shows_map(composite)]
+        with each_alone(composites):
+            for composite in composites:
+                give_back(composite)
 
     def hide(self) -> None:
         """Gives the views back what they showed before, as far as it still exists and the user left the map there."""
@@ -220,7 +230,8 @@ class LayerView:
     ) -> None:
         watch = self._view_watches.get(composite.GetID())
         if watch is not None and is_users(composite):
-            give_back(composite)
+            if shows_map(composite):
+                give_back(composite)
             return
         if watch is None:
             watch = self._view_watches[composite.GetID()] = Watch(self._lead_mouse, vtk.vtkCommand.ModifiedEvent)
@@ -230,8 +241,17 @@ class LayerView:
         composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
 
     def _lead_mouse(self) -> None:
+        """Makes the mouse change the CT's window in views where a map lies over it: Slicer's would change the map's."""
         for composite in self._composites():
-            lead_mouse(composite)
+            tool, view = window_tool(composite), composite.GetID()
+            if tool is None:
+                continue
+            if shows_map(composite) and tool.GetAdjustForegroundWindowLevelEnabled():
+                tool.SetAdjustForegroundWindowLevelEnabled(False)
+                self._led_views.add(view)
+            elif view in self._led_views and not shows_map(composite):
+                tool.SetAdjustForegroundWindowLevelEnabled(True)
+                self._led_views.remove(view)
 
     def _note_on(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> str:
         if self.signed or not is_empty(map_node):
@@ -270,16 +290,20 @@ class LayerView:
         )
 
     def _on_display(self) -> None:
-        # Slicer goes on changing it within the event. Without looking first it would never end: a color that is set
-        # anew is a change of the display, too.
+        # Slicer goes on changing it within the event.
         map_node = self._map_node(self._result)
-        if map_node is not None and not self._is_colored(map_node):
+        if not self._colors_later and map_node is not None and not self._is_colored(map_node):
+            self._colors_later = True
             later(self._color_again)
 
     def _color_again(self) -> None:
-        map_node = self._map_node(self._result)
-        if map_node is not None:
-            self._color(map_node)
+        try:
+            map_node = self._map_node(self._result)
+            if map_node is not None:
+                self._color(map_node)
+        finally:
+            # Not before: what is set anew is a change of the display, too, and where it fails it would never end.
+            self._colors_later = False
 
     def _update_legend(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> None:
         display = map_node.GetScalarVolumeDisplayNode()

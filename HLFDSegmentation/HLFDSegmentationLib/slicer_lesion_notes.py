@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import islice
-
 import numpy as np
 import slicer
 import vtk
@@ -77,9 +74,9 @@ def _map_plane(
     map_node: slicer.vtkMRMLScalarVolumeNode, index: int, ct: slicer.vtkMRMLScalarVolumeNode | None
 ) -> Plane:
     """A slice of a map, in pixels no larger than those of the CT."""
-    cells = map_node.GetImageData().GetDimensions()
+    cells = map_node.GetImageData().GetDimensions()[:2]
     image = ct.GetImageData() if ct is not None else None
-    pixels = max(image.GetDimensions() if image is not None else cells)
+    pixels = max(image.GetDimensions()[:2] if image is not None else cells)
     pixel_to_voxel, to_world = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     for axis in (0, 1):
         size = cells[axis] / pixels
@@ -92,17 +89,7 @@ def _map_plane(
 
 def _is_one_piece(mask: np.ndarray) -> bool:
     """Whether the pixels of a mask (rows, columns), bool, hang together, by an edge or a corner; so do none."""
-    width = mask.shape[1] + 2
-    # Neighboring rows' runs of pixels touch where each begins one pixel beyond the other's end or earlier.
-    steps = np.diff(np.pad(mask, 1).ravel().astype(np.int8))
-    runs: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
-    for start, stop in zip(np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist()):
-        runs[start // width].add((start % width, stop % width))
-    waiting = [(row, own.pop()) for row, own in islice(runs.items(), 1)]
-    while waiting:
-        row, (start, stop) = waiting.pop()
-        for near in (row - 1, row + 1):
-            touching = {run for run in runs[near] if run[0] <= stop and run[1] >= start}
-            runs[near] -= touching
-            waiting += [(near, run) for run in touching]
-    return not any(runs.values())
+    import SimpleITK as sitk  # It takes long to load.
+
+    pieces = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    return int(sitk.GetArrayViewFromImage(pieces).max(initial=0)) <= 1

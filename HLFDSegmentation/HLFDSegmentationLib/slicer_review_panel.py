@@ -227,9 +227,14 @@ class ReviewPanel(VTKObservationMixin):
             self._views_timer.start()
 
     def _on_views_changed(self) -> None:
-        """A volume that was loaded, or chosen, came in place of the map: the panel does not say that it is shown."""
-        if self._parameters and self._shown and self._view.was_replaced:
+        """A volume that was loaded, or chosen, came in place of the map or its CT: the panel does not say that the map
+        is shown where no view shows it."""
+        if not (self._parameters and self._shown):
+            return
+        if self._view.was_replaced:
             self._parameters.showMap = False
+        else:
+            self._view.leave_to_user()
 
     @property
     def _reviewed(self) -> SceneResult | None:

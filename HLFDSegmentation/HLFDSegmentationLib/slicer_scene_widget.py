@@ -92,8 +92,10 @@ class SceneWidgetMixin(VTKObservationMixin):
         self._parameterNode = parameterNode
         if parameterNode:
             self._showing = 1
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self._showing = 0
+            try:
+                self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            finally:
+                self._showing = 0
             # The node itself: Slicer's mixin keeps what was ever observed, and a wrapper is made each time one enters.
             for observer, priority in self._observers():
                 self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, observer, priority=priority)

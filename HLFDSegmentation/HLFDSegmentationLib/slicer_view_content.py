@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import vtk
 
@@ -47,6 +49,11 @@ def is_users(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     return _is_noted(composite) and shown != put and not composite.GetLayoutName().startswith(OWN_VIEWS)
 
 
+def shows_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether a map, of whichever layer, is the foreground of a view."""
+    return is_map(composite.GetScene().GetNodeByID(composite.GetForegroundVolumeID() or ""))
+
+
 def give_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Shows in a view what it showed before a map, unless the user chose something else in place of the map."""
     if not _can_come_back(composite):
@@ -67,18 +74,16 @@ def forget(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
         composite.SetAttribute(attribute, None)
 
 
-def lead_mouse(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
-    """Makes the mouse change the CT's window in a view where a map lies over it: Slicer's would change the map's."""
+def window_tool(composite: slicer.vtkMRMLSliceCompositeNode) -> Any:
+    """What changes the window of a view's volumes when the mouse is dragged; None where the view has none."""
     slice_node = slicer.vtkMRMLSliceLogic.GetSliceNode(composite)
-    windows = slicer.app.applicationLogic().GetViewDisplayableManagerByClassName(slice_node, WINDOW_TOOL)
-    if windows is not None:
-        windows.SetAdjustForegroundWindowLevelEnabled(not _shows_map(composite))
+    return slicer.app.applicationLogic().GetViewDisplayableManagerByClassName(slice_node, WINDOW_TOOL)
 
 
 def _note(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Notes in a view's node what it shows."""
     # A scene that an older version saved with a map over the CT showed something before that nobody knows of.
-    is_unknown = _shows_map(composite)
+    is_unknown = shows_map(composite)
     composite.SetNodeReferenceID(BACKGROUND_BEFORE, composite.GetBackgroundVolumeID())
     composite.SetNodeReferenceID(FOREGROUND_BEFORE, None if is_unknown else composite.GetForegroundVolumeID())
     composite.SetNodeReferenceID(CT_SHOWN, None)
@@ -88,15 +93,18 @@ def _note(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
 
 def _can_come_back(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     """Whether it is known what was before the map, also of a scene that was saved with it, and the map may go."""
-    return _is_noted(composite) and (_shows_map(composite) or not is_users(composite))
+    may_go = shows_map(composite) or not is_users(composite) or _is_empty_over_ct(composite)
+    return _is_noted(composite) and may_go
+
+
+def _is_empty_over_ct(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether nothing lies over the CT that was put there, as where what the user chose was deleted."""
+    is_ct = composite.GetBackgroundVolumeID() == composite.GetNodeReferenceID(CT_SHOWN)
+    return is_ct and composite.GetForegroundVolumeID() is None
 
 
 def _is_noted(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     return composite.GetAttribute(OPACITY_BEFORE) is not None
-
-
-def _shows_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
-    return is_map(composite.GetScene().GetNodeByID(composite.GetForegroundVolumeID() or ""))
 
 
 def set_background(composite: slicer.vtkMRMLSliceCompositeNode, volume: slicer.vtkMRMLVolumeNode) -> None:
