@@ -232,6 +232,13 @@ def test_nifti_that_does_not_say_how_the_patient_lies(tmp_path, capfd):
     assert "how the patient lies" in refusal(path, capfd)
 
 
+def test_a_nifti_whose_axes_are_left_handed_is_read_as_it_lies(tmp_path):
+    ct = sitk.DICOMOrient(volume(), "LPI")
+    path = written(ct, tmp_path / "ct.nii")
+    assert struct.unpack_from("<f", path.read_bytes(), 76)[0] == -1
+    assert np.allclose(read_ct(path).GetDirection(), ct.GetDirection())
+
+
 @pytest.mark.parametrize(("place", "kind", "value"), [(108, "<f", np.nan), (108, "<f", np.inf), (42, "<h", -16)])
 def test_damaged_nifti_header(tmp_path, capfd, place, kind, value):
     content = bytearray(written(volume(), tmp_path / "good.nii").read_bytes())
@@ -537,6 +544,12 @@ def test_a_distance_of_0_between_slices_is_not_called_damage(tmp_path, capfd):
     for file in folder.iterdir():
         with_distance(file, b"0 ")
     assert "next slice is 0 mm away (Spacing Between Slices)" in refusal(folder, capfd)
+
+
+def test_a_distance_between_slices_may_be_told_as_negative(tmp_path):
+    folder = write_series(tmp_path / "one", stack(0), each=[{"0018|0050": "0"}])
+    with_distance(folder / "slice000.dcm", b"-4")
+    assert read_ct(folder).GetSpacing()[2] == 4
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
+from test_inference import NearestTissue, Package
 
 TASK = replace(TASKS["abdomen"], spacing=5.0)
 LIVER, KIDNEY = 1, 2
@@ -197,6 +198,12 @@ def test_an_upside_down_ct_is_told_first_with_the_result(monkeypatch):
     cautions = segmenter.segment(image(hu)).cautions
     assert "below the kidneys: it may be stored mirrored, turned or upside down" in cautions[0]
     assert segmenter.explain(image(hu), image(labels)).cautions[0] == cautions[0]
+
+
+def test_explaining_tells_first_that_the_patient_lies_on_the_side():
+    hu, labels = (image(array.transpose(0, 2, 1)) for array in body())
+    cautions = Segmenter(Package(NearestTissue(), TASK), "cpu").explain(hu, labels).cautions
+    assert cautions[0].startswith("In the CT's slices the body is")
 
 
 @pytest.mark.parametrize("axes", [(), (2,), (1,), (1, 2)])

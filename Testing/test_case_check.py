@@ -12,7 +12,7 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
 from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases
 from HLFDTrainingLib.cases import Case, find_cases
-from HLFDTrainingLib.checked_cases import findings_table, write_findings_csv
+from HLFDTrainingLib.checked_cases import _show_and_refuse, findings_table, write_findings_csv
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient
 from test_bad_ct import stack, write_series
 
@@ -681,6 +681,12 @@ def test_csv_holds_the_findings(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         write_findings_csv(FINDINGS, tmp_path / "file" / "findings.csv")
+
+
+def test_the_table_of_findings_goes_when_all_is_mended(tmp_path):
+    (tmp_path / "checks.csv").write_text("case")
+    _show_and_refuse([], tmp_path / "checks.csv")
+    assert not (tmp_path / "checks.csv").exists()
 
 
 def test_a_cyst_that_a_case_counts_as_kidney_is_no_error_whatever_it_is_called(tmp_path):

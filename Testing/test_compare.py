@@ -303,6 +303,16 @@ def test_other_cases_are_refused(finished, cases, split, scheduler):
         compare(finished, PLAN, cases, other, ROWS, scheduler=scheduler)
 
 
+def test_a_row_that_was_begun_with_another_plan_is_refused(cases, split, tmp_path):
+    folder = ComparisonFolder(tmp_path / "comparison")
+    folder.begin(PLAN, cases, split)
+    run, plan = folder.row(NONE), replace(PLAN, method="none")
+    for _ in range(2):
+        folder.start_run(run, plan, cases, split)
+    with pytest.raises(TrainingError, match="another plan than the comparison has now"):
+        folder.start_run(run, replace(plan, student_epochs=3), cases, split)
+
+
 def test_a_row_that_begins_or_is_measured_after_a_label_was_changed_is_refused(tmp_path, scheduler, monkeypatch):
     """A comparison takes days, in which somebody corrects a drawing."""
     cases = find_cases(write_cases(tmp_path / "cases", 4, slices=3), TASK)

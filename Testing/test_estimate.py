@@ -208,6 +208,23 @@ def test_too_little_memory_names_a_batch_that_fits():
     assert memory_problem(memory.limit, memory, 4) is None
 
 
+def test_no_larger_batch_is_tried_than_may_fit_and_its_memory_is_reckoned(tmp_path, monkeypatch):
+    folder = write_cases(tmp_path / "cases", 4, slices=8)
+    tried, step = [], Stage.train_step
+
+    def noting(self, parallel, requests, *rest):
+        tried.append(len(requests))
+        step(self, parallel, requests, *rest)
+
+    monkeypatch.setattr(Stage, "train_step", noting)
+    monkeypatch.setattr(DeviceMemory, "peak", lambda self: 1_000_000 * max(tried, default=0))
+    limit = property(lambda self: 5_000_000, lambda self, value: None)
+    monkeypatch.setattr(DeviceMemory, "limit", limit, raising=False)
+    found = estimate(replace(ALONE, batch=8), split_of(folder), folder)
+    assert max(tried) == 4
+    assert found.memory_bytes == 8_000_000 and "such as 4" in found.warnings[0]
+
+
 def test_memory_of_a_graphics_card_is_the_most_of_every_stage_and_of_all_its_parts(cases_folder, monkeypatch):
     """There the peak is begun anew with each stage; the teacher's validation takes most here."""
     held, overlaps, step = [], Stage.overlaps, Stage.train_step

@@ -190,3 +190,9 @@ def test_randomization_from_the_output_down_destroys_the_maps(network, images):
         assert np.mean([abs(draw["encoder1"][layer]) for draw in draws]) < RANDOMIZED_CORRELATION, layer
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert draws[0] == cascading_randomization(network, images, LABEL, layers=LAYERS, seed=0)
+
+
+def test_randomization_leaves_the_random_numbers_of_others_as_they_were(network, images):
+    before = torch.get_rng_state()
+    cascading_randomization(network, images[:1], LABEL, layers=LAYERS[-1:], seed=1)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -238,6 +238,21 @@ def test_a_region_is_labeled_and_the_rest_is_seen_all_the_same(orientation):
     assert little.startswith("In the slices around the region: Only")
 
 
+def test_an_organ_that_the_ct_cuts_is_not_told_of_a_region_away_from_the_cut():
+    ct = patient(pieces=((LIVER, 0, 16, 10, 40, 5, 35), LIVER_WITH_TUMOR[1]))
+    region = (slice(6, 14), slice(0, 60), slice(0, 80))
+    assert any("begins or ends where liver" in note for note in segmenter().segment(ct).notes)
+    assert not any("begins or ends" in note for note in segmenter().segment(ct, region=region).notes)
+
+
+def test_a_model_that_is_poor_at_tumors_is_told_of_what_was_found_in_the_region_alone():
+    of_poor_model = Segmenter(Package(NearestTissue(), metrics={"liver tumor": {"dice": 0.4}}), "cpu")
+    without_tumor = (slice(13, 16), slice(0, 60), slice(0, 80))
+    cautions = of_poor_model.segment(patient(pieces=LIVER_WITH_TUMOR), region=without_tumor).cautions
+    assert any(caution.startswith("No liver tumor was marked") for caution in cautions)
+    assert not any("what was found of liver tumor" in caution for caution in cautions)
+
+
 def test_that_nothing_was_found_is_told():
     assert any("No liver and no kidney was found" in caution for caution in segmenter().segment(patient()).cautions)
 
@@ -276,6 +291,14 @@ def test_a_blank_slice_between_others_parts_no_organ(orientation):
     assert np.array_equal(sitk.GetArrayFromImage(sitk.DICOMOrient(result.labels, "LPS")), truth)
     (note,) = [note for note in result.notes if "were removed" in note]
     assert note.startswith("1.0 mL called liver") and "S 936 mm" in note
+
+
+def test_nothing_is_marked_in_a_slice_of_a_single_value():
+    """Though that value is the one of liver."""
+    ct = patient(pieces=LIVER_WITH_TUMOR)
+    ct[:, :, 10] = ct[:, :, 19] = HU[LIVER]
+    labels = sitk.GetArrayFromImage(segmenter().segment(ct).labels)
+    assert not labels[[10, 19]].any() and labels[9].any()
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])

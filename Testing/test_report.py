@@ -614,6 +614,17 @@ def test_a_diameter_is_shown_in_the_slice_in_which_it_was_measured(tmp_path):
     assert any(text.startswith(f"S {widest:.1f} mm, longest diameter") for text in page.texts)
 
 
+def test_a_diameter_is_shown_where_it_is_longest_though_another_slice_has_more_of_the_lesion(tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[array == LIVER_TUMOR] = LIVER
+    array[3:7, 50, 50] = array[3, 50, 43:60] = LIVER_TUMOR
+    array[6, 47:54, 47:54] = LIVER_TUMOR
+    labels = on_grid(array)
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert any(text.startswith("S 318.0 mm, longest diameter") for text in page.texts)
+
+
 def test_in_a_tilted_slice_a_picture_tells_the_place_of_what_it_shows(tmp_path):
     """And not that of the slice's middle: at 9 degrees both differ by centimeters."""
     ct, labels = body()

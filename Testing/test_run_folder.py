@@ -9,13 +9,15 @@ import os
 import time
 
 import pytest
+import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.case_files import look_at, unchanged
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, patients_by_ct, run_of_weights
+from HLFDTrainingLib.earlier_runs import FINGERPRINTS, keep_patients_by_ct, patients_by_ct, run_of_weights
+from HLFDTrainingLib.evaluation import check_test_cases
 from HLFDTrainingLib.run_events import all_events
 from HLFDTrainingLib.run_state import state_of
 from training_runs import begin_run
@@ -126,6 +128,19 @@ def test_a_case_whose_file_was_changed_is_refused(run, part, told):
         keep_patients_by_ct(run, split)
     path.write_bytes(whole)
     keep_patients_by_ct(run, split)
+
+
+def test_a_test_label_that_was_shifted_is_refused_though_an_old_run_keeps_no_fingerprints(tmp_path):
+    run = begin_run(tmp_path / "run", cases=4)
+    (run.path / FINGERPRINTS).unlink(missing_ok=True)
+    test = run.split(run.plan()).test
+    check_test_cases(run, test)
+    label = str(test[0].label)
+    image = sitk.ReadImage(label)
+    image.SetOrigin([value + 20 for value in image.GetOrigin()])
+    sitk.WriteImage(image, label)
+    with pytest.raises(CasesError, match="origin of the CT"):
+        check_test_cases(run, test)
 
 
 def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):

@@ -72,6 +72,12 @@ def test_place_decides_between_equal_names_and_excludes_what_lies_elsewhere():
     assert paired(images, [seg("s", "Smith annotation", bounds=INNER)]) == [("a", None), ("b", "s")]
 
 
+def test_a_segmentation_of_which_the_ct_holds_but_two_thirds_is_not_paired_with_it():
+    beyond = (200.0, 350.0, 50.0, 150.0, 50.0, 150.0)
+    images, segmentations = [ct("a", "Smith", bounds=BOX)], [seg("s", "Smith", bounds=beyond)]
+    assert paired(images, segmentations) == [("a", None), (None, "s")]
+
+
 def test_place_alone_pairs_nobody_as_bodies_lie_in_one_place():
     """The CT of another patient may be the only one that is left."""
     images = [ct("a", "Miller", bounds=BOX)]

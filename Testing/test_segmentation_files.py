@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.given_segmentation import read_segmentation
 from HLFDSegmentationLib.image_points import image_like
+from HLFDSegmentationLib.output_folder import new_folder
 from HLFDSegmentationLib.safe_files import replacing
 from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
@@ -139,6 +140,17 @@ def test_replacing_leaves_nothing_when_interrupted(tmp_path):
         part.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_program_filled_meanwhile_is_left_and_the_results_are_kept(tmp_path):
+    (tmp_path / "results").mkdir()
+    report = tmp_path / "results" / "report.html"
+    with pytest.raises(OutputError, match=r"now holds report\.html"), new_folder(report.parent) as part:
+        (part / "report.html").write_text("new")
+        report.write_text("another program's")
+    assert report.read_text() == "another program's"
+    (kept,) = report.parent.glob(".hlfd.*")
+    assert (kept / "report.html").read_text() == "new"
 
 
 @pytest.mark.parametrize("refusals", [1, 1000])

@@ -63,6 +63,11 @@ def both_on_one_side(ct, labels):
     labels[...] = np.roll(labels, -24, axis=2)
 
 
+def one_hardly_left_of_the_middle(ct, labels):
+    """By 7 mm."""
+    labels[...] = np.roll(labels, -20, axis=2)
+
+
 def horseshoe(ct, labels):
     labels[8, 30, 38:70] = KIDNEY
 
@@ -91,6 +96,7 @@ def in_front_of_the_other(ct, labels):
         one_kidney,
         little_of_the_other,
         both_on_one_side,
+        one_hardly_left_of_the_middle,
         horseshoe,
         air,
         cut_by_a_blank_slice,
@@ -123,6 +129,14 @@ def test_a_third_piece_is_of_no_side():
     *_, tumor = measured(ct, labels)
     assert {lesion.side for lesion in tumor.lesions} == {"right", "left", None}
     assert sum(tumor.side_ml.values()) < tumor.volume_ml
+
+
+def test_an_arm_alone_in_the_lowest_slices_moves_no_middle():
+    ct, labels = body()
+    ct[:3] = -1000
+    ct[:3, 10:50, 18:24] = 40
+    _, kidney, *_ = measured(ct, labels)
+    assert set(kidney.side_ml) == {"right", "left"}
 
 
 def test_sides_are_in_the_table(tmp_path):

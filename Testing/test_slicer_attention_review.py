@@ -662,6 +662,15 @@ def test_a_filled_segment_is_outlined_while_a_map_is_shown(result, view):
     assert not display.GetVisibility2DFill()
 
 
+def test_outlines_that_the_user_chose_after_a_map_stay_after_the_next(result, view):
+    display = result.node.GetDisplayNode()
+    for filled in (True, False):
+        display.SetVisibility2DFill(filled)
+        view.show(result, SEGMENT, "decoder2")
+        view.hide()
+        assert bool(display.GetVisibility2DFill()) is filled
+
+
 # Jumps
 
 
@@ -908,6 +917,18 @@ def test_the_mosaic_outlines_the_segment_and_names_the_layers(result, view):
         for column in range(3):
             corner = picture[row * 100 + 3 : row * 100 + 22, column * 100 + 3 : column * 100 + 70]
             assert (corner > 200).all(axis=-1).sum() > 20
+
+
+def test_the_outline_in_the_mosaic_moves_with_the_segmentation(result, view):
+    def outline():
+        view.show(result, SEGMENT, "decoder2")
+        fit()
+        jump_to_most_attention(view, result, "decoder2")
+        return (mosaic_of(result) == slicer_mosaic.OUTLINE_COLOR).all(axis=-1)
+
+    before = outline()
+    add_transform(shift(300, 0, 0), result.ct, result.node)
+    assert before.any() and np.array_equal(outline(), before)
 
 
 def test_the_mosaic_follows_the_slice_and_the_colors(result, view):

@@ -20,6 +20,7 @@ attention_maps = Later("HLFDSegmentationLib.slicer_attention_maps")
 report = Later("HLFDSegmentationLib.slicer_report")
 scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
 readings = Later("HLFDSegmentationLib.slicer_readings")
+numpy_support = Later("vtk.util.numpy_support")
 
 LAYER = "decoder2"
 
@@ -529,6 +530,20 @@ def test_segments_that_were_moved_and_edited_are_told_as_both(quick, tmp_path):
     add_transform(shift(40, 0, 0), result.ct)
     told = warnings(result, tmp_path)
     assert "do not lie on each other" in told and "were changed" in told
+
+
+def test_segments_that_were_edited_on_another_grid_are_told_as_edited_and_not_as_moved(reviewed):
+    result = reviewed.result
+    for key in result.newest_segments().values():
+        segment = result.node.GetSegmentation().GetSegment(key)
+        edited = slicer.vtkOrientedImageData()
+        edited.DeepCopy(segment.GetRepresentation("Binary labelmap"))
+        numpy_support.vtk_to_numpy(edited.GetPointData().GetScalars())[:50] = segment.GetLabelValue()
+        edited.SetSpacing(2.0, 2.0, 2.0)  # As the Segment Editor does with a grid that the user has specified.
+        segment.AddRepresentation("Binary labelmap", edited)
+    reviewed.open_again()
+    (told,) = changes_told(reviewed)
+    assert "Changed since the run" in told and "do not lie on each other" not in told
 
 
 @pytest.mark.parametrize("matrix", [None, lambda: turn(17, "x") @ turn(31) @ shift(12.3456789, -7.7, 1e3 / 3)])

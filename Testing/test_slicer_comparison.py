@@ -15,6 +15,8 @@ from HLFDSegmentationLib.slicer_comparison import (
     register_layout,
 )
 from HLFDSegmentationLib.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_linked_views import composites_of, give_links_back, link_views
+from HLFDSegmentationLib.slicer_scene_care import look_after
 from HLFDSegmentationLib.slicer_scene_result import SceneResult
 from slicer_cases import add_ct
 from slicer_review_cases import SEGMENT, add_reviewed_case
@@ -202,6 +204,17 @@ def test_a_scene_saved_while_comparing_shows_both_segmentations_everywhere(pair,
     assert list(free.GetViewNodeIDs()) == ["vtkMRMLSliceNodeRed"]
 
 
+def test_a_loaded_scene_shows_both_segmentations_everywhere_though_no_panel_was_opened(pair, comparison, tmp_path):
+    look_after(slicer.mrmlScene)
+    path = str(tmp_path / "scene.mrb")
+    comparison.show(SEGMENT, "decoder3")
+    assert slicer.util.saveScene(path)
+    comparison.restore()
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(path)
+    assert views_of(SceneResult.all(slicer.mrmlScene)) == [[], []]
+
+
 def test_slicer_starts_with_the_users_layout_where_it_was_closed_while_comparing(results, pair):
     users = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
     layout().setLayout(users)
@@ -215,6 +228,28 @@ def test_slicer_starts_with_the_users_layout_where_it_was_closed_while_comparing
     comparison.show(SEGMENT, "decoder3")
     comparison.restore()
     assert int(settings.value("MainWindow/layout")) == 7
+
+
+def test_a_segmentation_that_the_user_hid_is_seen_in_a_comparison_and_hidden_again(results):
+    displays = [result.node.GetDisplayNode() for result in results]
+    displays[1].SetVisibility(False)
+    comparison = Comparison(slicer.mrmlScene, *results)
+    comparison.show(SEGMENT, "decoder3")
+    assert displays[1].GetVisibility()
+    comparison.restore()
+    assert displays[0].GetVisibility() and not displays[1].GetVisibility()
+
+
+def test_the_users_views_are_linked_as_before_though_ours_were_linked_twice(slicer_shell):
+    users = composites_of(slicer.mrmlScene)
+    for composite in users:
+        composite.SetHotLinkedControl(False)
+    link_views(slicer.mrmlScene, [])
+    for composite in users:  # As Slicer's slice controllers do then.
+        composite.SetHotLinkedControl(True)
+    link_views(slicer.mrmlScene, [])
+    give_links_back(slicer.mrmlScene)
+    assert users and not any(composite.GetHotLinkedControl() for composite in users)
 
 
 def test_a_layout_that_the_user_chose_meanwhile_stays(comparison):

@@ -6,6 +6,7 @@ Real: the run and its networks, the commands that measure and package, HLFD Segm
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -155,6 +156,15 @@ def test_measuring_can_be_cancelled(panel, trained, tmp_path):
     panel.ui.compareButton.click()
     assert panel.ui.compareButton.text == "Measure on the test cases" and panel.ui.installButton.enabled
     assert not (run / "comparison.json").exists() and panel.message == ""
+
+
+def test_measuring_that_is_cancelled_ends_its_program_and_leaves_no_files(panel, trained, tmp_path):
+    panel.panel.show(own_copy(trained, tmp_path))
+    panel.ui.compareButton.click()
+    measuring = panel.panel._measuring
+    assert measuring.running and measuring._folder.path.exists()
+    panel.ui.compareButton.click()
+    assert measuring._process.poll() is not None and not measuring._folder.path.exists()
 
 
 def test_a_double_click_on_measure_does_not_cancel_it(panel, trained, tmp_path, monkeypatch):
@@ -431,6 +441,19 @@ def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trai
     segmentation = load_truth(one_mask, ct, task).GetSegmentation()
     names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
     assert names == ["liver", "liver"]
+
+
+def test_a_truth_that_was_corrected_in_its_file_is_read_anew(panel, trained, tmp_path):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    case = replace(case, label=Path(shutil.copy(case.label, tmp_path / "label.nii.gz")))
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    assert load_truth(case, ct, task) is truth
+    os.utime(case.label, ns=(1, 1))
+    assert load_truth(case, ct, task) is not truth
 
 
 def test_without_test_cases_one_to_choose_with_is_offered_as_such(panel, trained, tmp_path):

@@ -500,6 +500,29 @@ def test_cautions_of_a_later_release_are_read_and_lost_ones_are_told(tmp_path):
     assert "cannot be read" in caution
 
 
+def test_what_is_shown_alone_hides_other_segments_but_those_that_single_views_show(tmp_path):
+    ct_node = make_ct()
+    result, other = (bring_in(ct_node, make_labels(), tmp_path, model=model)[0] for model in ("model-a", "model-b"))
+    display = other.node.GetDisplayNode()
+    display.SetViewNodeIDs(["vtkMRMLSliceNodeRed"])
+    results.show_alone(result)
+    assert display.GetVisibility()
+    display.SetViewNodeIDs([])
+    results.show_alone(result)
+    assert not display.GetVisibility() and result.node.GetDisplayNode().GetVisibility()
+
+
+def test_maps_are_not_removed_one_by_one_from_a_scene_that_is_closed(slicer_shell, tmp_path, monkeypatch):
+    from HLFDSegmentationLib import slicer_scene_care
+
+    removals = []
+    monkeypatch.setattr(slicer_scene_care, "remove_nodes", removals.append)
+    slicer_scene_care.look_after(slicer.mrmlScene)
+    bring_in(make_ct(), make_labels(), tmp_path)
+    slicer.mrmlScene.Clear(False)
+    assert removals == []
+
+
 def test_a_result_whose_nodes_are_deleted_says_so(tmp_path):
     ct_node = make_ct()
     result, part, names = bring_in(ct_node, make_labels(), tmp_path)

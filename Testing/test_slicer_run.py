@@ -24,7 +24,7 @@ from HLFDSegmentationLib.phases import ADDING, EXPLAINING, PREPARING, SEGMENTING
 from HLFDSegmentationLib.process_tree import end_tree
 from HLFDSegmentationLib.readings import Reading
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_protocol import DevicesRequest, Finished
+from HLFDSegmentationLib.worker_protocol import Cancelled, DevicesRequest, Finished
 from scipy import ndimage
 from slicer_cases import (
     Later,
@@ -779,6 +779,25 @@ def test_what_is_under_way_when_the_worker_is_closed_is_abandoned(slicer_shell):
     worker.add(run)
     worker.close()
     assert run.abandoned and not worker.has(run)
+
+
+def test_each_task_hears_of_its_own_jobs_alone(slicer_shell):
+    from HLFDSegmentationLib.slicer_worker import Desk
+
+    class Client:
+        jobs = 0
+
+        def submit(self, _request):
+            self.jobs += 1
+            return self.jobs
+
+    client, listening = Client(), []
+    one, other = (Desk(client, lambda: None, listening) for _ in range(2))
+    one.submit(DevicesRequest())
+    cancelled = Cancelled(other.submit(DevicesRequest()))
+    for desk in listening:
+        desk.receive(cancelled)
+    assert one.poll() == [] and other.poll() == [cancelled]
 
 
 def cancel(told, _ct_node, _output):

@@ -892,6 +892,18 @@ def test_a_training_of_a_very_long_name_begins(measured):
     assert (run / "plan.json").is_file() and run.name.startswith("Lebertumörchen")
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_training_that_may_not_fit_begins_only_where_the_user_agrees(measured, monkeypatch, wanted):
+    import qt
+    from slicer_shell import dialogs
+
+    monkeypatch.setitem(ESTIMATE, "warnings", ["Training needs about 90 GB of memory."])
+    dialogs.answer(qt.QMessageBox.Ok if wanted else qt.QMessageBox.Cancel)
+    train(measured)
+    assert any("90 GB" in question for question in dialogs.shown)
+    assert len(measured.started) == int(wanted)
+
+
 def refusing(error: Exception):
     def refuse(*_arguments) -> None:
         raise error

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from HLFDSegmentationLib.errors import TaskError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS, Task, load_task
+from HLFDTrainingLib.new_task import keep_task, new_task
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "tasks.md"
 
@@ -248,3 +250,13 @@ def test_codes_may_be_written_as_numbers(tmp_path):
     """As most values are."""
     written = changed_label(0, type={"scheme": "SCT", "value": 15776009, "meaning": "Pancreas"})
     assert load_task(write(tmp_path, written)).labels[0].type.value == "15776009"
+
+
+def test_a_new_task_is_not_written_over_another_one(tmp_path):
+    task = new_task("pancreas", tumors=True, window=(-100, 200), spacing=1.5)
+    path = keep_task(task, tmp_path)
+    assert keep_task(task, tmp_path) == path
+    before = path.read_bytes()
+    with pytest.raises(TaskError, match="There is a task"):
+        keep_task(replace(task, window=(0, 100)), tmp_path)
+    assert path.read_bytes() == before

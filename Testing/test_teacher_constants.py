@@ -345,6 +345,32 @@ def test_a_slice_that_was_changed_is_shown_to_the_teacher_again(cases_folder, te
     assert all(not torch.allclose(one[constant], changed[constant]) for constant in one)
 
 
+def test_what_depends_on_the_labels_of_a_slice_is_computed_anew_when_they_are_corrected(cases_folder, tmp_path):
+    def kept(moved: int):
+        slices = list_slices(find_cases(cases_folder, TASK), TASK)
+        dataset = SliceDataset(slices, TASK, tmp_path / "slices", augmentation="orientations", seed=0)
+        torch.manual_seed(0)
+        teacher, student = (build_network("resnet18-unet", TASK.num_classes) for _ in range(2))
+        distiller = build_distiller("emkd", student, teacher, TASK.num_classes)
+        store = open_store(tmp_path / "constants", teacher, slices, TASK.input_size, torch.device("cpu"), None)
+        images, target = collate([dataset[0, 0]])
+        target = replace(target, classes=target.classes.roll(moved, 1))
+        return TeacherConstants(distiller, dataset, store, slices)(images, target, [(0, 0)])
+
+    one, corrected = kept(0), kept(20)
+    contrasts = [constant for constant in one if constant.kind == "contrast"]
+    assert contrasts and all(not torch.equal(one[constant], corrected[constant]) for constant in contrasts)
+
+
+def test_each_precision_has_constants_of_its_own(tmp_path):
+    teacher = build_network("mobilenetv2-unet", TASK.num_classes)
+    precise, fast = (
+        open_store(tmp_path, teacher, [], (64, 64), torch.device("cpu"), precision)
+        for precision in (None, torch.bfloat16)
+    )
+    assert precise.folder != fast.folder
+
+
 def test_weights_of_another_network_are_not_taken_for_a_heads(tmp_path):
     teacher = build_network("resnet18-unet", TASK.num_classes)
     learner = HeadLearner(teacher, UnifiedHead(teacher, TASK.num_classes))

@@ -337,6 +337,32 @@ def test_a_start_that_cannot_tidy_up_keeps_no_lock(tmp_path):
     assert RunLock(tmp_path).holder() is None
 
 
+def test_a_trainer_whose_lock_was_taken_over_does_not_release_it(tmp_path):
+    lock = RunLock(tmp_path)
+    token = lock.take()
+    lock.release("of the trainer that had it before")
+    assert lock.holder().token == token
+    lock.release(token)
+    assert lock.holder() is None
+
+
+def test_a_lock_of_this_computer_is_not_broken_as_one_of_elsewhere(tmp_path):
+    lock = RunLock(tmp_path)
+    token = lock.take()
+    lock.break_elsewhere()
+    assert lock.holder().token == token
+
+
+def test_a_new_trainer_forgets_what_the_last_one_left(tmp_path):
+    lock = RunLock(tmp_path / "run")
+    lock.files.folder.mkdir(parents=True)
+    left = (lock.files.stop, lock.files.end, lock.files.step)
+    for path in left:
+        path.write_text("{}")
+    lock.take()
+    assert not any(path.exists() for path in left)
+
+
 def test_a_trainer_whose_run_is_moved_before_it_began_makes_no_run_at_the_old_place(tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 import shutil
@@ -27,13 +28,16 @@ from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
-from HLFDSegmentationLib.private_folder import OWNER, PrivateFolder
+from HLFDSegmentationLib.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.raw_images import read_raw, write_raw
 from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDSegmentationLib.worker import Worker, _log
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
+from HLFDSegmentationLib.worker_jobs import _around_label
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
+    CancelRequest,
     DevicesRequest,
     Failed,
     Finished,
@@ -285,6 +289,24 @@ def test_what_the_values_of_the_whole_ct_tell_is_told_of_some_of_its_slices(clie
     assert of_slices in answer(client, segment_request(folder, untrained_package, ct, **told)).cautions
 
 
+def test_that_the_whole_ct_does_not_tell_how_it_lies_is_told_of_some_of_its_slices(client, folder, untrained_package):
+    plain = {"spacing": (1.0, 1.0, 1.0), "direction": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)}
+    ct = raw_ct(folder)
+    whole = replace(ct.grid, shape=(60, *ct.grid.shape[1:]), origin=(0.0, 0.0, 0.0), **plain)
+    ct = replace(ct, grid=replace(ct.grid, origin=(0.0, 0.0, 20.0), **plain))
+    cautions = answer(client, segment_request(folder, untrained_package, ct, whole=whole)).cautions
+    assert any("axes without a turn" in caution for caution in cautions)
+
+
+def test_a_label_is_explained_with_a_slice_beside_it_as_far_as_there_is_one():
+    image = sitk.GetImageFromArray(np.arange(10, dtype=np.float32).reshape(10, 1, 1))
+    with_label = np.zeros(10, bool)
+    with_label[4:6] = True
+    assert sitk.GetArrayFromImage(_around_label(image, with_label)).ravel().tolist() == [3, 4, 5, 6]
+    with_label[[0, 9]] = True
+    assert _around_label(image, with_label).GetSize()[2] == 10
+
+
 def test_report_with_readings(client, folder, untrained_package, tmp_path):
     request = segment_request(folder, untrained_package, attention=True)
     result = answer(client, request)
@@ -421,6 +443,12 @@ def test_the_log_names_no_patient(client, folder, untrained_package):
     assert PATIENT not in client.log and str(folder) not in client.log
 
 
+def test_the_log_names_no_file_that_is_missing(capsys):
+    _log(FileNotFoundError(2, "No such file or directory", f"/home/x/{PATIENT}/ct.nrrd"))
+    told = capsys.readouterr().err
+    assert "FileNotFoundError" in told and PATIENT not in told
+
+
 # Cancel
 
 
@@ -445,6 +473,14 @@ def test_a_waiting_job_is_cancelled_and_the_running_one_goes_on(client, folder, 
     ends = [event for event in events_until_end(client, running, waiting) if not isinstance(event, Progress)]
     assert ends[0] == Cancelled(waiting)
     assert ends[1].job == running and isinstance(ends[1], Finished)
+
+
+def test_a_job_that_was_cancelled_while_it_waited_is_never_begun():
+    worker = Worker(io.BytesIO(), io.BytesIO(), None)
+    for job, request in ((1, DevicesRequest()), (2, DevicesRequest()), (2, CancelRequest())):
+        worker._take(job, request)
+    assert worker._next(0) == (1, DevicesRequest())
+    assert worker._next(0) is None
 
 
 def test_cancelling_what_has_ended_does_nothing(client):
@@ -923,6 +959,17 @@ def test_a_living_folder_whose_lock_was_cleaned_away_is_kept(temporary_folder):
     finally:
         client.close()
     assert not first.exists() and not second.exists()
+
+
+def test_a_private_folder_that_is_just_being_made_is_left(temporary_folder):
+    """Its lock comes in a moment."""
+    fresh = temporary_folder / f"{PREFIX}fresh"
+    fresh.mkdir()
+    remove_stale()
+    assert fresh.is_dir()
+    os.utime(fresh, (0, 0))
+    remove_stale()
+    assert not fresh.exists()
 
 
 @POSIX
