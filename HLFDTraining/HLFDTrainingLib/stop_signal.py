@@ -21,16 +21,17 @@ def ending_signals() -> list[signal.Signals]:
 class StopSignal:
     """Turns the first SIGINT, the first SIGTERM and every SIGHUP into a request to stop at the next step.
 
-    A second SIGINT, or a second SIGTERM, ends at once; a closed terminal may send SIGHUP twice. A signal that the
-    process was told to ignore, as by nohup, stays as it is.
+    A second SIGINT, or a second SIGTERM, ends at once; a closed terminal may send SIGHUP twice. A SIGTERM or SIGHUP
+    that the process was told to ignore, as by nohup, stays so.
     """
 
     def __init__(self) -> None:
         self.requested = False
 
     def __enter__(self) -> StopSignal:
-        taken = [number for number in (signal.SIGINT, *ending_signals()) if signal.getsignal(number) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._request) for number in taken}
+        heard = [number for number in ending_signals() if signal.getsignal(number) != signal.SIG_IGN]
+        # Shells start what runs in the background with SIGINT ignored; it is asked to stop by it all the same.
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, *heard)}
         return self
 
     def __exit__(self, *_error: object) -> None:
