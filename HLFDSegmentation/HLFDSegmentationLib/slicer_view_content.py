@@ -82,7 +82,7 @@ def window_tool(composite: slicer.vtkMRMLSliceCompositeNode) -> Any:
 
 def _note(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Notes in a view's node what it shows."""
-    # A scene that an older version saved with a map over the CT showed something before that nobody knows of.
+    # Where a map is there already, as one that the user chose, nobody knows what it took the place of.
     is_unknown = shows_map(composite)
     composite.SetNodeReferenceID(BACKGROUND_BEFORE, composite.GetBackgroundVolumeID())
     composite.SetNodeReferenceID(FOREGROUND_BEFORE, None if is_unknown else composite.GetForegroundVolumeID())
