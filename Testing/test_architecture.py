@@ -106,3 +106,13 @@ def test_no_class_uses_what_its_base_keeps_to_itself():
     for node, base in pairs:
         if base in classes:
             assert private_names(node) & private_names(classes[base]) == set(), f"{node.name} of {base}"
+
+
+@pytest.mark.parametrize(
+    "path", [*SEGMENTATION.rglob("slicer_*.py"), *TRAINING.rglob("slicer_*.py")], ids=lambda path: path.name
+)
+def test_nodes_are_looked_for_in_the_scene_that_is_meant(path):
+    """slicer.util.getNodesByClass takes a scene, and looks at Slicer's own all the same: `nodes_of` does not."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getNodesByClass":
+            assert len(node.args) == 1 and not node.keywords

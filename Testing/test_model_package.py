@@ -719,7 +719,7 @@ def test_an_imported_model_is_found_by_name_until_it_is_removed(made, store):
     assert find_package("small-abdomen") == imported
     assert verify_package("small-abdomen") == imported
     [stored] = list_packages()
-    assert (stored.name, stored.shipped, stored.package, stored.problem) == ("small-abdomen", False, imported, None)
+    assert (stored.name, stored.imported, stored.package, stored.problem) == ("small-abdomen", True, imported, None)
     imported.load_network()
     remove_package("small-abdomen")
     assert everything_in(store) == []
@@ -780,9 +780,9 @@ def test_the_shipped_abdomen_model_is_the_default(shipped, layout, arguments, tm
         (tmp_path / "module" / "HLFDSegmentationLib").mkdir()
         shipped = shipped.rename(tmp_path / "module" / "HLFDSegmentationLib" / "Models")
     assert find_package().path == shipped / "small-abdomen"
-    assert [(stored.name, stored.shipped) for stored in list_packages()] == [
-        ("a-kidney", True),
-        ("small-abdomen", True),
+    assert [(stored.name, stored.imported) for stored in list_packages()] == [
+        ("a-kidney", False),
+        ("small-abdomen", False),
     ]
 
 
@@ -831,7 +831,7 @@ def test_a_folder_of_models_that_may_not_be_read_leaves_the_shipped_ones(shipped
     assert find_package().name == find_package("small-abdomen").name == "small-abdomen"
     assert [stored.name for stored in list_packages() if stored.package] == ["small-abdomen"]
     (problem,) = [stored for stored in list_packages() if stored.problem]
-    assert problem.shipped and "Permission denied" in problem.problem and str(store) in problem.problem
+    assert not problem.imported and "Permission denied" in problem.problem and str(store) in problem.problem
     with pytest.raises(PackageError) as error:
         find_package("mine")
     assert_sentence(error, "cannot be read", "HLFD_MODELS")
@@ -848,7 +848,7 @@ def test_a_file_that_is_named_as_the_folder_of_models_is_told(shipped, tmp_path,
 def test_the_shipped_models_are_not_removed_where_their_folder_is_named_as_the_users(shipped, monkeypatch):
     for named in (shipped, shipped / ".." / "Models"):
         monkeypatch.setenv("HLFD_MODELS", str(named))
-        assert [(stored.name, stored.shipped) for stored in list_packages()] == [("small-abdomen", True)]
+        assert [(stored.name, stored.imported) for stored in list_packages()] == [("small-abdomen", False)]
         find_package("small-abdomen")
         with pytest.raises(PackageError) as error:
             remove_package("small-abdomen")
@@ -936,7 +936,7 @@ def test_who_has_no_home_folder_uses_the_models_that_ship(made, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", no_home)
-    shipped = [stored.name for stored in list_packages() if stored.shipped]
+    shipped = [stored.name for stored in list_packages() if not stored.imported]
     assert find_package().name in shipped
     with pytest.raises(OutputError, match="HLFD_MODELS"):
         import_package(made / "model.zip")

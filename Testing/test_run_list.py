@@ -47,7 +47,9 @@ def make_run(folder: Path, *events: dict, changed: float = 0.0) -> Path:
 
 
 def make_running(folder: Path) -> None:
-    holder = {"token": "t", "computer": computer_name(), "processes": [[os.getpid(), start_of(os.getpid())]]}
+    place = [(folder / "process").stat().st_ino, str(folder / "process")]
+    processes = [[os.getpid(), start_of(os.getpid())]]
+    holder = {"token": "t", "computer": computer_name(), "processes": processes, "place": place}
     (folder / "process" / "lock.json").write_text(json.dumps(holder))
 
 

@@ -285,8 +285,15 @@ def dead_holder(run: Path, **changes) -> None:
     finished = subprocess.Popen(python("pass"))
     start = start_of(finished.pid)
     finished.wait()
-    holder = {"token": "t", "computer": computer_name(), "processes": [[finished.pid, start]], **changes}
     (run / "process").mkdir(parents=True)
+    place = [(run / "process").stat().st_ino, str(run / "process")]
+    holder = {
+        "token": "t",
+        "computer": computer_name(),
+        "processes": [[finished.pid, start]],
+        "place": place,
+        **changes,
+    }
     (run / "process" / "lock.json").write_text(json.dumps(holder))
 
 

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+MODULE_FOLDER = Path(__file__).resolve().parents[1]
+"""Holds HLFDSegmentationLib."""
+
 
 def child_environment(folders: Sequence[str | Path], base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables for a Python that imports from `folders` first.

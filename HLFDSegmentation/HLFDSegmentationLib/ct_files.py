@@ -22,8 +22,8 @@ from .text_headers import check_checksum, check_text_header
 # ITK's names of the readers whose files hold a CT with its geometry.
 READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}
 
-AIR_HU = -300.0
-"""Parts the body from air. A CT in which nothing is denser holds no patient."""
+BODY_HU = -300.0
+"""What is denser is body, not air. A CT in which nothing is holds no patient."""
 
 
 def read_ct(path: str | Path) -> sitk.Image:
@@ -114,7 +114,7 @@ def check_voxels(ct: sitk.Image, name: str) -> None:
     if np.issubdtype(voxels.dtype, np.complexfloating):
         raise InputError(f"{name} holds complex numbers, not HU. Give the CT itself.")
     check_numbers(ct, name)
-    if voxels.max() <= AIR_HU:
+    if voxels.max() <= BODY_HU:
         raise InputError(
             f"{name} holds nothing but air: its highest value is {voxels.max():g} HU. Check that it is the right CT."
         )

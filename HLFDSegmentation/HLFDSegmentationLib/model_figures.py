@@ -45,7 +45,6 @@ def measured_behind(names: Iterable[str], figures: Mapping[str, float | None]) -
 def measured_of(name: str, figures: Mapping[str, float | None]) -> Measured | None:
     """What a Dice is the mean of; none where that is not known."""
     number, slices = (figures.get(_part(name) + kind) for kind in (PATIENTS, SLICES))
-    # 0: of packages of an earlier version, where no patient of the part shows the label.
     return Measured(int(number), None if slices is None else int(slices)) if number else None
 
 

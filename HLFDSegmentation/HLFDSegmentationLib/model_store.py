@@ -34,14 +34,14 @@ class StoredPackage:
     Attributes:
         name: the folder's name, which is the package's.
         path: the folder.
-        shipped: whether it came with HLFD, or else cannot be removed.
+        imported: whether it can be removed: what came with HLFD stays.
         package: none where there is a problem.
         problem: none where there is a package.
     """
 
     name: str
     path: Path
-    shipped: bool
+    imported: bool
     package: ModelPackage | None
     problem: str | None
 
@@ -82,16 +82,16 @@ def list_packages() -> list[StoredPackage]:
     A damaged one is listed with its problem; so is a user's folder that cannot be read.
     """
     shipped, *imported = model_folders()
-    found = [_look_at(path, shipped=True) for path in _folders(shipped)]
+    found = [_look_at(path, imported=False) for path in _folders(shipped)]
     for store in imported:
         try:
-            found += [_look_at(path, shipped=False) for path in _folders(store)]
+            found += [_look_at(path, imported=True) for path in _folders(store)]
         except OSError as error:
             problem = (
                 f"Your models in {store} cannot be read: {error.strerror or error}. Ask who looks after this computer, "
                 "or set the environment variable HLFD_MODELS to a folder that you may read."
             )
-            found.append(StoredPackage(store.name, store, True, None, problem))
+            found.append(StoredPackage(store.name, store, False, None, problem))
     return found
 
 
@@ -236,7 +236,7 @@ def verify_package(name_or_path: str | Path) -> ModelPackage:
 
 
 def _default_package() -> ModelPackage:
-    shipped = [_look_at(path, shipped=True) for path in _folders(shipped_folder())]
+    shipped = [_look_at(path, imported=False) for path in _folders(shipped_folder())]
     for stored in shipped:
         if stored.package and stored.package.task.name == DEFAULT_TASK:
             return stored.package
@@ -277,11 +277,11 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _look_at(path: Path, *, shipped: bool) -> StoredPackage:
+def _look_at(path: Path, *, imported: bool) -> StoredPackage:
     try:
-        return StoredPackage(path.name, path, shipped, _read_stored(path), None)
+        return StoredPackage(path.name, path, imported, _read_stored(path), None)
     except PackageError as error:
-        return StoredPackage(path.name, path, shipped, None, str(error))
+        return StoredPackage(path.name, path, imported, None, str(error))
 
 
 def _read_stored(path: Path) -> ModelPackage:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from .color_maps import AttentionColors
-from .ct_files import AIR_HU
+from .ct_files import BODY_HU
 from .image_points import image_like, point_at
 from .measures import Point
 from .tasks import Label, Task
@@ -115,7 +115,7 @@ class AxialPictures:
         corners = []
         for z in slices:
             hu = _Panel.of(self._labels, z, first, last, coarse_mm).sample(self._ct)
-            body = ndimage.binary_opening(hu > AIR_HU, iterations=3)  # parts the body from table and clothes
+            body = ndimage.binary_opening(hu > BODY_HU, iterations=3)  # parts the body from table and clothes
             pieces, count = ndimage.label(body)
             if count:
                 largest = np.bincount(pieces.ravel())[1:].argmax()

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .ct_files import AIR_HU
+from .ct_files import BODY_HU
 from .image_points import point_at
 from .measures import Point, Side
 from .pieces import Box, find_pieces, values_box
@@ -154,5 +154,5 @@ def _middle_of_body(ct: sitk.Image, point: Point) -> float | None:
     part: list[slice] = [slice(None)] * 3
     part[axis] = slice(start, start + 1)
     slab = ct[tuple(part)]
-    dense = sitk.GetArrayViewFromImage(slab) > AIR_HU
+    dense = sitk.GetArrayViewFromImage(slab) > BODY_HU
     return point_at(slab, np.mean(np.nonzero(dense), axis=1))[0] if dense.any() else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import slicer
 import vtk
@@ -14,9 +12,7 @@ from .color_maps import STEPS, AttentionColors
 from .measures import RasPoint
 from .raw_voxels import open_voxels
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
-
-if TYPE_CHECKING:
-    from .worker_protocol import Grid, LayerMap
+from .worker_protocol import Grid, LayerMap
 
 COLOR_NODE_TAG = "HLFDAttentionColors"
 

@@ -32,7 +32,7 @@ CONTEXT_MM = 10.0
 """Slices beyond a region of interest are looked at as well, up to here: the network's answers support each other over
 some slices, and what is found in a region's last slice may go on beyond it."""
 
-MAX_TILT_DEGREES = 10.0
+TILT_OF_A_PART_DEGREES = 10.0
 """The network looks at slices across the patient. Those of a CT that lies askew by more may be cut anew, through many
 of its own: no part of these alone will do."""
 
@@ -261,7 +261,7 @@ def _slices_around(region: Extent, voxel_to_ras: np.ndarray, whole: Extent) -> E
     axes = voxel_to_ras[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     cosines = np.abs(axes / spacing)
-    if np.degrees(np.arccos(min(1.0, cosines.max(axis=0).min()))) > MAX_TILT_DEGREES:
+    if np.degrees(np.arccos(min(1.0, cosines.max(axis=0).min()))) > TILT_OF_A_PART_DEGREES:
         return whole
     up = int(cosines[2].argmax())
     reach = math.ceil(CONTEXT_MM / spacing[up])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import slicer
@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from .measures import SMALLEST_RATIO
 from .slicer_hidden_nodes import HiddenNodes
 from .slicer_layout import OwnLayout, layout_node, show_layout
+from .slicer_nodes import nodes_of
 from .slicer_scene_result import SceneResult, number_in, rows_of
 
 POSITION, LAYER, FOCUS, CHANCE = "Position", "Layer", "Focus", "Chance"
@@ -195,8 +196,8 @@ def give_charts_back(scene: slicer.vtkMRMLScene) -> None:
             view.SetNodeReferenceID(CHART_BEFORE, None)
 
 
-def _plot_views(scene: slicer.vtkMRMLScene) -> Iterable[slicer.vtkMRMLPlotViewNode]:
-    return slicer.util.getNodesByClass("vtkMRMLPlotViewNode", scene)
+def _plot_views(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLPlotViewNode]:
+    return nodes_of(scene, "vtkMRMLPlotViewNode")
 
 
 def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:

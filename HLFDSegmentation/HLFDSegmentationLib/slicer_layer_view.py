@@ -16,6 +16,7 @@ from .measures import RasPoint
 from .slicer_attention_maps import COLOR_NODE_TAG, color_node, is_empty, strongest
 from .slicer_later import later
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
+from .slicer_nodes import nodes_of
 from .slicer_scene_result import SceneResult
 from .slicer_view_content import forget, give_back, is_users, put_over, shows_map, window_tool
 from .slicer_watch import Watch
@@ -333,7 +334,7 @@ class LayerView:
 
     def _refresh_legends(self) -> None:
         """Slicer's views look whether a legend's volume is shown when the legend changes, not when the volume does."""
-        for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode", self._scene):
+        for legend in nodes_of(self._scene, "vtkMRMLColorLegendDisplayNode"):
             legend.Modified()
 
     def _outline_segments(self, result: SceneResult) -> None:
@@ -361,7 +362,7 @@ class LayerView:
         self._filled = None
 
     def _slice_nodes(self) -> Iterator[slicer.vtkMRMLSliceNode]:
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode", self._scene):
+        for node in nodes_of(self._scene, "vtkMRMLSliceNode"):
             if self._is_ours(node.GetLayoutName()):
                 yield node
 

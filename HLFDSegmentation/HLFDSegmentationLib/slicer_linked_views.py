@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import slicer
 
+from .slicer_nodes import nodes_of
+
 OWN_VIEWS = "HLFD"
 """Layout names of the slice views that HLFD's modules make begin with it."""
 
@@ -16,7 +18,7 @@ HOT_LINKED_ATTRIBUTE = "HLFD.HotLinked"
 
 def composites_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceCompositeNode]:
     """What tells the volumes of each slice view."""
-    return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene))
+    return nodes_of(scene, "vtkMRMLSliceCompositeNode")
 
 
 def link_views(scene: slicer.vtkMRMLScene, composites: Iterable[slicer.vtkMRMLSliceCompositeNode]) -> None:

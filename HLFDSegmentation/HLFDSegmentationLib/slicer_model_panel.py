@@ -6,7 +6,7 @@ import html
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 import slicer
@@ -15,14 +15,12 @@ from slicer.i18n import tr as _
 from .errors import HLFDError, PackageError
 from .model_figures import Measured, measured_behind
 from .model_import import REFUSED
+from .model_package import ModelPackage
 from .model_store import StoredPackage, find_package, list_packages, remove_package
 from .package_files import WEIGHTS
 from .slicer_packages import ensure_packages
 from .slicer_python import run_python
 from .slicer_reasons import Reasons
-
-if TYPE_CHECKING:
-    from .model_package import ModelPackage
 
 
 def import_model(source: str | Path) -> str:
@@ -115,7 +113,7 @@ def _absent(name: str) -> StoredPackage:
     problem = _(
         "The model '{name}', which this scene asks for, is not installed here. Import it, or choose another one."
     )
-    return StoredPackage(name, Path(name), True, None, problem.format(name=name))
+    return StoredPackage(name, Path(name), False, None, problem.format(name=name))
 
 
 class ModelPanel:
@@ -201,7 +199,7 @@ class ModelPanel:
     def _why_it_stays(self) -> str:
         if self.chosen is None or self.chosen.path == Path(self.chosen.name):
             return _("No model that is installed here is chosen.")
-        if self.chosen.shipped:
+        if not self.chosen.imported:
             return _("A model that ships with HLFD stays. Models that you import can be removed.")
         return ""
 

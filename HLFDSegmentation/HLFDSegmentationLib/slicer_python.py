@@ -14,12 +14,10 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from .child_environment import child_environment
+from .child_environment import MODULE_FOLDER, child_environment
 from .errors import OutputError
 from .private_folder import PrivateFolder
 from .process_tree import end_tree, own_group
-
-MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
 TEMPORARY_FOLDER = ("TMPDIR", "TEMP", "TMP")
 """The variables by which systems tell it."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -15,6 +14,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .errors import InputError, PackageError
 from .fingerprints import VERSION, fingerprints
+from .model_package import ModelPackage
+from .model_store import find_package
 from .readings import Reading
 from .slicer_changes import Changes, are_parted, not_of_model, other_ct, parted, stretched
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
@@ -22,9 +23,6 @@ from .slicer_results import voxel_to_own
 from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, number_in, rows_of, segments_by_id, tag
 from .tasks import Task
 from .worker_protocol import LayerMap, ReportRequest
-
-if TYPE_CHECKING:
-    from .model_package import ModelPackage
 
 
 def report_request(result: SceneResult, readings: Sequence[Reading], destination: Path, folder: Path) -> ReportRequest:
@@ -49,8 +47,6 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         raise InputError(
             _("This result does not tell any more how it was made, so no report can be made of it. Segment again.")
         )
-    from .model_store import find_package
-
     package = find_package(result.model)
     _check_labels(result, package)
     part = part_of(result.ct)

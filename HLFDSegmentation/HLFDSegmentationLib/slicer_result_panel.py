@@ -71,7 +71,7 @@ class ResultPanel:
         for column in range(node.GetNumberOfColumns()):
             view.setColumnHidden(column, node.GetColumnName(column) not in COLUMNS_TO_LOOK_AT)
         columns = [node.GetColumnIndex(name) for name in COLUMNS_TO_LOOK_AT]
-        # A table of an older version has fewer.
+        # Columns can be deleted in the Tables module.
         for place, column in enumerate(column for column in columns if column >= 0):
             header.moveSection(header.visualIndex(column), place)
 

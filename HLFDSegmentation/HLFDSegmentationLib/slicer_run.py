@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
@@ -20,6 +20,7 @@ from slicer.i18n import tr as _
 from .errors import HLFDError, InputError
 from .fingerprints import voxels_fingerprint
 from .hounsfield import voxels_problem
+from .model_package import ModelPackage, read_package
 from .phases import ADDING, PREPARING
 from .private_folder import remove_tree
 from .slicer_attention_maps import add_map
@@ -59,9 +60,6 @@ from .worker_protocol import (
     SegmentRequest,
     SegmentResult,
 )
-
-if TYPE_CHECKING:
-    from .model_package import ModelPackage
 
 Value = TypeVar("Value")
 Steps = Generator[None, None, Value]
@@ -242,7 +240,7 @@ class SegmentationRun:
         not_hu, cautions = yield from self._in_thread(_told_by_whole, whole, part)
         folder = self._client.private_folder()
         self._tidy.callback(remove_tree, folder)
-        package = yield from self._in_thread(_read_package, Path(self._model))
+        package = yield from self._in_thread(read_package, Path(self._model))
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
         request = partial(
             self._request,
@@ -480,12 +478,6 @@ def _told_by_whole(whole: CtPart, part: CtPart) -> tuple[str | None, tuple[str, 
     from .hounsfield_offset import offset_cautions
 
     return voxels_problem(whole.voxels), tuple(offset_cautions(whole.voxels))
-
-
-def _read_package(folder: Path) -> ModelPackage:
-    from .model_package import read_package
-
-    return read_package(folder)
 
 
 def _sentence(error: Exception) -> str:

@@ -17,6 +17,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .measures import CSV_COLUMNS, RasPoint
+from .slicer_nodes import nodes_of
 
 CT_REFERENCE = "HLFD.ct"
 TABLE_REFERENCE = "HLFD.table"
@@ -100,10 +101,7 @@ class SceneResult:
     @classmethod
     def all(cls, scene: slicer.vtkMRMLScene) -> list[SceneResult]:
         """Every result of a scene, in the order of the nodes."""
-        nodes = scene.GetNodesByClass("vtkMRMLSegmentationNode")
-        nodes.UnRegister(None)
-        found = (cls.of(nodes.GetItemAsObject(index)) for index in range(nodes.GetNumberOfItems()))
-        return [result for result in found if result]
+        return [result for node in nodes_of(scene, "vtkMRMLSegmentationNode") if (result := cls.of(node))]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SceneResult) and self.node is other.node
@@ -385,7 +383,7 @@ class SceneResult:
         return [lesion for table in self.measures_tables for lesion in self._lesions(table, segment)]
 
     def _lesions(self, table: slicer.vtkMRMLTableNode, segment: str) -> list[tuple[int, RasPoint]]:
-        # A table of an older version has fewer columns, and is read all the same.
+        # Columns can be deleted in the Tables module.
         if any(table.GetColumnIndex(column) < 0 for column in LESION_COLUMNS):
             return []
         moved = self._movement_since(table)

@@ -13,7 +13,7 @@ from .errors import TaskError
 
 BACKGROUND = 0
 
-SPACING_LIMITS_MM = (0.1, 20.0)
+PIXEL_LIMITS_MM = (0.1, 20.0)
 LARGEST_INPUT = 4096
 """In pixels. What lies beyond these limits is no slice that a network sees, and would take all memory."""
 
@@ -128,7 +128,7 @@ class Task:
             self._check_label(label)
         if not -math.inf < self.window[0] < self.window[1] < math.inf:
             raise self._wrong("the window must be [lowest HU, highest HU].")
-        low, high = SPACING_LIMITS_MM
+        low, high = PIXEL_LIMITS_MM
         if not low <= self.spacing <= high:
             raise self._wrong(f"the spacing must lie between {low:g} and {high:g} mm.")
         if not all(0 < pixels <= LARGEST_INPUT for pixels in self.input_size):

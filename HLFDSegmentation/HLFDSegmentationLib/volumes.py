@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from .axial_volume import AxialVolume
-from .ct_files import AIR_HU
+from .ct_files import BODY_HU
 from .errors import InputError
 from .networks import STRIDE
 from .tasks import Task
@@ -106,7 +106,7 @@ class AxialSlices:
     @cached_property
     def _densest_air(self) -> float:
         lowest = float(self._volume.voxels.min())
-        return max(AIR_HU, lowest) if self._volume.voxels.max() > lowest else AIR_HU
+        return max(BODY_HU, lowest) if self._volume.voxels.max() > lowest else BODY_HU
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n, C, H, W) on the canvas, bilinear at the CT's voxels: (n, C, Y, X) in axial order."""

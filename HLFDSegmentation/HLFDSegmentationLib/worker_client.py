@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
 
-from .child_environment import child_environment
+from .child_environment import MODULE_FOLDER, child_environment
 from .errors import OutputError
 from .private_folder import PrivateFolder
 from .process_tree import end_tree, ended_by_system, own_group
@@ -37,7 +37,6 @@ from .worker_protocol import (
 )
 
 WORKER = "HLFDSegmentationLib.worker"
-MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
 CANCEL_SECONDS = 0.7
 """How long the worker may take to answer a cancel before it is ended."""

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from .attention import Focus, LayerAttention
-from .ct_files import AIR_HU, check_voxels
+from .ct_files import BODY_HU, check_voxels
 from .devices import available_devices, device_title, release_memory
 from .dicom_loaded import modality_problem, series_cautions_and_doubts
 from .errors import InputError, NotHUError
@@ -149,7 +149,7 @@ def _is_some_slices(request: SegmentRequest) -> bool:
 
 def _read_ct(request: SegmentRequest) -> sitk.Image:
     ct = read_raw(request.ct)
-    if _is_some_slices(request) and sitk.GetArrayViewFromImage(ct).max() <= AIR_HU:
+    if _is_some_slices(request) and sitk.GetArrayViewFromImage(ct).max() <= BODY_HU:
         raise InputError("The slices around the region hold nothing but air. Move the region.")
     check_voxels(ct, "The image")
     return ct

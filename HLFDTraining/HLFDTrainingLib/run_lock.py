@@ -39,13 +39,13 @@ class Holder:
         token: who knows it may change the lock.
         computer: its name.
         processes: those that the lock is held for.
-        place: the number that the file system gives the lock's folder, and its path; none in an earlier version's.
+        place: the number that the file system gives the lock's folder, and its path.
     """
 
     token: str
     computer: str
     processes: HoldingProcesses
-    place: tuple[int, str] | None = None
+    place: tuple[int, str]
 
     @property
     def elsewhere(self) -> bool:
@@ -91,7 +91,7 @@ class RunLock:
         # A folder that is renamed keeps its number. On a file system that makes its numbers up, as exFAT, one that is
         # not renamed keeps its path.
         try:
-            return holder.place is not None and all(was != now for was, now in zip(holder.place, self._place()))
+            return all(was != now for was, now in zip(holder.place, self._place()))
         except OSError:
             return False
 
@@ -224,8 +224,8 @@ def _holder_in(content: Any) -> Holder | None:
     """Who holds a lock by its file's JSON; none where that is damaged."""
     try:
         processes = tuple((int(pid), str(start)) for pid, start in content["processes"])
-        place = content.get("place") and (int(content["place"][0]), str(content["place"][1]))
-        return Holder(str(content["token"]), str(content["computer"]), processes, place)
+        number, path = content["place"]
+        return Holder(str(content["token"]), str(content["computer"]), processes, (int(number), str(path)))
     except (KeyError, IndexError, TypeError, ValueError):
         return None
 

@@ -14,6 +14,7 @@ import vtk
 from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_nodes import nodes_of
 from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
@@ -93,14 +94,14 @@ def volumes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNod
     """The image volumes that a user sees."""
     return [
         node
-        for node in _nodes(scene, "vtkMRMLScalarVolumeNode")
+        for node in nodes_of(scene, "vtkMRMLScalarVolumeNode")
         if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
     ]
 
 
 def segmentations_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSegmentationNode]:
     """The segmentations that a user sees."""
-    return [node for node in _nodes(scene, "vtkMRMLSegmentationNode") if not node.GetHideFromEditors()]
+    return [node for node in nodes_of(scene, "vtkMRMLSegmentationNode") if not node.GetHideFromEditors()]
 
 
 def selected_nodes() -> list[slicer.vtkMRMLNode]:
@@ -149,13 +150,6 @@ def _is_of_hlfd(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
 def _is_of_a_result(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether a volume is a probability or an attention map that HLFD computed."""
     return volume.GetAttribute(SEGMENT) is not None
-
-
-def _nodes(scene: slicer.vtkMRMLScene, class_name: str) -> Iterator[slicer.vtkMRMLNode]:
-    found = scene.GetNodesByClass(class_name)
-    found.UnRegister(None)
-    for index in range(found.GetNumberOfItems()):
-        yield found.GetItemAsObject(index)
 
 
 def _ids(ids: vtk.vtkIdList) -> list[int]:

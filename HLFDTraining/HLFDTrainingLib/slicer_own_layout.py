@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 from HLFDSegmentationLib.slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, make_known
 from HLFDSegmentationLib.slicer_linked_views import give_links_back
+from HLFDSegmentationLib.slicer_nodes import nodes_of
 
 OWN_VIEWS = "HLFDTraining"
 TRUTH, STUDENT = f"{OWN_VIEWS}Truth", f"{OWN_VIEWS}Student"
@@ -52,7 +53,7 @@ def give_views_back(scene: slicer.vtkMRMLScene) -> None:
     They are limited to the views of that time, so that they would be missing in those of any later layout.
     """
     own = {f"vtkMRMLSliceNode{view}" for view in (TRUTH, STUDENT)}
-    for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode", scene):
+    for display in nodes_of(scene, "vtkMRMLSegmentationDisplayNode"):
         if own & set(display.GetViewNodeIDs()):
             display.SetViewNodeIDs([])
     give_links_back(scene)

@@ -12,6 +12,7 @@ import vtk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.slicer_layout import layout_node, when_laid_out
 from HLFDSegmentationLib.slicer_linked_views import link_views
+from HLFDSegmentationLib.slicer_nodes import nodes_of
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -195,7 +196,7 @@ class TruthView:
 
     def _views(self) -> list[slicer.vtkMRMLNode]:
         kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
-        return [node for kind in kinds for node in slicer.util.getNodesByClass(kind, self._scene)]
+        return [node for kind in kinds for node in nodes_of(self._scene, kind)]
 
     def _begin_at(self, truth: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Shows the whole slice in the middle of the last segment that is drawn, a tumor as a rule."""

@@ -30,7 +30,7 @@ def _list_models(_options: argparse.Namespace) -> int:
             continue
         package = stored.package
         organs = ", ".join(label.name for label in package.task.labels)
-        origin = "ships with HLFD" if stored.shipped else "imported"
+        origin = "imported" if stored.imported else "ships with HLFD"
         print(f"{package.name}: {package.title} ({organs}; {package.network_name}; {package.license}; {origin})")
     return 0
 
