@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import slicer
 from generated_cases import SIZE, SPACING_MM, TASK, blob_case
 from HLFDSegmentationLib.fingerprints import fingerprints
+from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
 from HLFDSegmentationLib.slicer_attention_maps import add_map
 from HLFDSegmentationLib.slicer_ct import part_of
@@ -17,7 +18,6 @@ from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
 from HLFDSegmentationLib.worker_protocol import Grid, LayerMap, RawImage
 from slicer_cases import add_volume, lesion
 
-LAYERS = (*(f"encoder{level}" for level in range(1, 6)), *(f"decoder{level}" for level in range(5, 1, -1)))
 CELLS = dict(zip(LAYERS, (32, 16, 8, 8, 4, 4, 8, 16, 32)))
 SEGMENT = "liver tumor"
 COLORS = {"liver": (0.87, 0.51, 0.4), SEGMENT: (1.0, 0.88, 0.1)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 from generated_cases import blob_case
+from slicer_annotated_cases import add_segmentation
 from slicer_cases import Later, add_study, add_volume
 from slicer_module_window import ModuleWindow
 
@@ -66,21 +66,10 @@ def forget_modules() -> None:
 def add_annotated_ct(seed: int, name: str, patient: str):
     """A CT and what a user has drawn on it, in a study of a patient; gives both nodes."""
     ct, labels = (_small(image) for image in blob_case(seed))
-    volume = add_volume(ct, name)
+    volume, drawn = add_volume(ct, name), sitk.GetArrayFromImage(labels)
     add_study(volume, patient, f"Study of {name}")
-    segmentation = add_segmentation(volume, sitk.GetArrayFromImage(labels), f"{name} segmentation")
-    return volume, segmentation
-
-
-def add_segmentation(volume, labels: np.ndarray, name: str):
-    """Segments of `SEGMENTS` on a volume."""
-    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    segmentation.CreateDefaultDisplayNodes()
-    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    for value, segment in SEGMENTS.items():
-        key = segmentation.GetSegmentation().AddEmptySegment("", segment)
-        slicer.util.updateSegmentBinaryLabelmapFromArray((labels == value).astype(np.uint8), segmentation, key, volume)
-    return segmentation
+    segments = {segment: drawn == value for value, segment in SEGMENTS.items()}
+    return volume, add_segmentation(volume, segments, f"{name} segmentation")
 
 
 def unseen_ct(seed: int):

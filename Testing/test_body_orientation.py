@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import body_orientation
-from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs, side_cautions
+from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs, side_cautions, width_doubts
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
@@ -82,6 +82,54 @@ def test_a_head_and_a_box_of_the_body_are_not_told_to_lie_on_the_side():
     head.SetSpacing((3.5, 3.5, 8.0))
     assert side_cautions(AxialSlices(head, TASK)) == []
     assert side_cautions(AxialSlices(image(hu[:, :, 20:44]), TASK)) == []
+
+
+@pytest.mark.parametrize(("factor", "told"), [(0.6, "162 mm"), (0.8, ""), (1.0, ""), (2.0, ""), (2.5, "685 mm")])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_body_that_is_narrower_or_wider_than_bodies_are_is_told(factor, told, turned):
+    """The spacing may be wrong then, also where the patient lies on the side."""
+    hu = body()[0]
+    ct = image(hu.transpose(0, 2, 1) if turned else hu)
+    ct.SetSpacing([mm * factor for mm in SPACING_MM])
+    doubts = width_doubts(AxialSlices(ct, TASK))
+    assert [f"the body is {told} wide" in doubt for doubt in doubts] == ([True] if told else [])
+    assert all(f"{5 * factor:.3g} x {5 * factor:.3g} x {8 * factor:.3g} mm by the file" in doubt for doubt in doubts)
+    assert all(("child" in doubt) == (factor < 1) for doubt in doubts)
+
+
+def test_the_width_tells_nothing_where_the_body_is_not_whole():
+    """Cut by a box, by the box around straight slices, or by a window without fat."""
+    hu = body()[0]
+    hu[:, 30:34, 30:34] = -1000  # gas
+
+    def narrow(hu: np.ndarray) -> sitk.Image:
+        ct = image(hu)
+        ct.SetSpacing((2.5, 2.5, 8.0))
+        return ct
+
+    tilted = narrow(hu)
+    tilted.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0, np.radians(30), 0).GetMatrix())
+    assert len(width_doubts(AxialSlices(narrow(hu), TASK))) == 1
+    for ct in (narrow(hu[:, 16:48, 16:48]), tilted, narrow(hu.clip(-20, None))):
+        assert width_doubts(AxialSlices(ct, TASK)) == []
+
+
+def test_a_doubtful_width_is_a_note_beside_a_result_and_what_is_explained():
+    hu, labels = body()
+    narrow, given = image(hu), image(labels)
+    for made in (narrow, given):
+        made.SetSpacing((2.5, 2.5, 4.0))
+    segmenter = Segmenter(Package(NearestTissue(), TASK), "cpu")
+    for result in (segmenter.segment(narrow), segmenter.explain(narrow, given)):
+        assert sum("mm wide: if it is not a child's" in note for note in result.notes) == 1
+
+
+@pytest.mark.parametrize(("factor", "told"), [(0.5, 1), (1.0, 0), (2.0, 1)])
+@pytest.mark.parametrize("name", ["hcc_011_acq1", "totalseg_dicom20", "totalseg_example_3mm"])
+def test_a_wrong_scale_of_real_cts_is_told(name, factor, told, data):
+    ct = read_ct(data / "volumes" / name / "ct.nii.gz")
+    ct.SetSpacing([mm * factor for mm in ct.GetSpacing()])
+    assert len(width_doubts(AxialSlices(ct, TASKS["abdomen"]))) == told
 
 
 def test_a_tip_of_the_liver_tells_nothing():
@@ -197,7 +245,17 @@ def test_an_upside_down_ct_is_told_first_with_the_result(monkeypatch):
     segmenter = Segmenter(find_package(), "cpu")
     cautions = segmenter.segment(image(hu)).cautions
     assert "below the kidneys: it may be stored mirrored, turned or upside down" in cautions[0]
-    assert segmenter.explain(image(hu), image(labels)).cautions[0] == cautions[0]
+    assert "below the kidneys" in segmenter.explain(image(hu), image(labels)).cautions[0]
+
+
+def test_a_segmentation_that_is_mirrored_against_a_good_ct_is_named_itself():
+    hu, labels = body()
+    segmenter = Segmenter(Package(NearestTissue(), TASK), "cpu")
+    assert not any("mirrored" in told for told in segmenter.explain(image(hu), image(labels)).cautions)
+    caution = segmenter.explain(image(hu), image(labels[:, :, ::-1])).cautions[0]
+    assert (
+        caution.startswith("By the segmentation given, the liver lies") and "export the segmentation again" in caution
+    )
 
 
 def test_explaining_tells_first_that_the_patient_lies_on_the_side():

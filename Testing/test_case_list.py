@@ -219,6 +219,23 @@ def test_whom_the_user_joins_to_a_patient_gets_that_ones_number_and_an_own_name_
     assert [row.patient for row in with_aliases(cases.rows)] == [anna, doe, anna, doe, "P-007", "P-007"]
 
 
+def test_whom_the_user_joins_to_a_namesake_gets_that_ones_number():
+    [first], [second] = in_files(image(0, "Doe", "1")), in_files(image(1, "Doe", "2"))
+    cases = CaseList()
+    add(cases, image(0, "Doe", "1"), image(1, "Doe", "2"), image(2))
+    assert len(set(patients(cases)[:2])) == 2
+    cases.set_patient(2, patients(cases)[1])
+    assert [row.patient for row in with_aliases(cases.rows)] == [first, second, second]
+
+
+def test_a_name_that_the_user_made_of_a_patients_is_written_into_no_file():
+    cases = CaseList()
+    add(cases, image(0, "Meyer", "1"), image(1))
+    cases.set_patient(0, "Meyer before surgery")
+    cases.set_patient(1, "MRN Meyer")
+    assert "Meyer" not in "".join(row.patient for row in with_aliases(cases.rows))
+
+
 def test_an_id_of_the_scene_that_stands_in_names_of_files_renames_nobody():
     cases = CaseList()
     add(cases, image(0, "Doe", "0001"))

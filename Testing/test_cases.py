@@ -10,9 +10,17 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Label, Task, load_task
-from HLFDTrainingLib.cases import Case, case_groups, check_values_explained, find_cases, target_values, write_cases_json
-from HLFDTrainingLib.ct_fingerprints import image_fingerprint
-from HLFDTrainingLib.split import Split, split_by_patient
+from HLFDTrainingLib.cases import (
+    Case,
+    case_groups,
+    check_values_explained,
+    classes_of,
+    find_cases,
+    target_values,
+    write_cases_json,
+)
+from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, image_fingerprint
+from HLFDTrainingLib.split import Split, split_by_patient, split_onward
 
 ABDOMEN = load_task("abdomen")
 KIDNEY_TUMOR = load_task("kidney-tumor")
@@ -80,9 +88,10 @@ def test_kits(tmp_path):
     assert target_values(first, KIDNEY_TUMOR) == {0: 0, 1: 1, 2: 2, 3: 1}  # a cyst belongs to the kidney
 
 
-def test_kits21_takes_the_majority_of_the_annotators(tmp_path):
+@pytest.mark.parametrize("other", ["aggregated_AND_seg.nii.gz", "segmentation.nii.gz"])
+def test_kits21_takes_the_majority_of_the_annotators(other, tmp_path):
     write_kits(tmp_path, 1, "aggregated_MAJ_seg.nii.gz")
-    write_kits(tmp_path, 1, "aggregated_AND_seg.nii.gz")
+    write_kits(tmp_path, 1, other)
     assert [case.label.name for case in find_cases(tmp_path, KIDNEY_TUMOR)] == ["aggregated_MAJ_seg.nii.gz"]
 
 
@@ -420,6 +429,10 @@ def test_cases_json_with_one_name_and_without_patient(tmp_path):
             {"labels": {"1": ["liver", "liver tumor"], "2": "liver tumor"}},
             r"'liver tumor' stands under the values 1 and",
         ),
+        (
+            {"labels": {"1": ["liver", "liver tumor"], "2": ["liver tumor", "kidney"]}},
+            r"'liver tumor' stands under the values 1 and 2",
+        ),
         ({"window": [250, 0]}, r"lowest HU, highest HU"),
         ({"window": 250}, r"case number 1: 'window' must be a list"),
         ({"repeat": 0}, r"whole number"),
@@ -428,6 +441,14 @@ def test_cases_json_with_one_name_and_without_patient(tmp_path):
 def test_wrong_entries_are_named(tmp_path, entry, message):
     with pytest.raises(CasesError, match=message):
         find_cases(write_json(tmp_path, **entry), ABDOMEN)
+
+
+def test_a_case_whose_patient_is_null_is_refused(tmp_path):
+    """All such cases would be of one patient called None."""
+    file = write_json(tmp_path, patient="P1") / "cases.json"
+    file.write_text(file.read_text().replace('"P1"', "null"))
+    with pytest.raises(CasesError, match="'patient' must be text or a whole number"):
+        find_cases(tmp_path, ABDOMEN)
 
 
 @pytest.mark.parametrize(
@@ -512,6 +533,13 @@ def test_one_label_under_two_values_and_two_under_one():
     assert case_groups(organs, ABDOMEN) == [0, 1, 1, 3, 3]
 
 
+@pytest.mark.parametrize("labels", [{1: ("liver",), 2: ("liver tumor",)}, {2: ("liver tumor",), 1: ("liver",)}])
+def test_values_stand_for_what_is_said_of_them_alone_in_any_order(labels):
+    annotation = np.array([[[0, 1, 2, 3, 255]]], np.uint8)
+    liver, tumor = (ABDOMEN.label(name).value for name in ("liver", "liver tumor"))
+    assert classes_of(annotation, case("one", labels=labels), ABDOMEN).tolist() == [[[0, liver, tumor, 0, 0]]]
+
+
 def test_real_kits_labels_become_kidney_and_tumor(data, tmp_path):
     source = data / "kits23_labels" / "case_00537.nii.gz"
     folder = tmp_path / "case_00537"
@@ -551,6 +579,14 @@ def test_the_split_hangs_on_the_seed_and_not_on_the_order():
     cases = cohort(20)
     assert split_by_patient(cases, seed=4) == split_by_patient(cases[::-1], seed=4)
     assert parts(split_by_patient(cases, seed=4)) != parts(split_by_patient(cases, seed=5))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_new_patients_are_divided_by_the_seed(seed):
+    new, met = cohort(20), case("met", "met")
+    split, alone = split_onward([met, *new], {"met": "train"}, seed=seed), split_by_patient(new, seed=seed)
+    assert (split.test, split.validation) == (alone.test, alone.validation)
+    assert met in split.train and split.seed == seed
 
 
 def test_the_split_is_the_same_in_every_version():
@@ -597,6 +633,15 @@ def test_a_stored_split_of_other_cases_is_refused():
         Split.from_dict(stored, one_patient)
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_stored_split_that_lists_a_case_twice_is_refused(part):
+    """Its figures would count twice."""
+    cases = cohort(6)
+    stored = split_by_patient(cases).to_dict()
+    with pytest.raises(CasesError, match=f"first {stored[part][0]}"):
+        Split.from_dict({**stored, part: [*stored[part], stored[part][0]]}, cases)
+
+
 def test_a_ct_is_known_again_by_its_files_whatever_they_are_called(tmp_path):
     (tmp_path / "one.nii.gz").write_bytes(b"voxels")
     (tmp_path / "Other.NII.GZ").write_bytes(b"voxels")
@@ -610,9 +655,29 @@ def test_a_ct_is_known_again_by_its_files_whatever_they_are_called(tmp_path):
     assert image_fingerprint(tmp_path / "a") == image_fingerprint(tmp_path / "b") != image_fingerprint(tmp_path / "c")
 
 
-def test_a_header_without_its_voxels_tells_no_ct(tmp_path):
-    (tmp_path / "ct.mhd").write_text("ElementDataFile = ct.raw")
-    assert image_fingerprint(tmp_path / "ct.mhd") is None
+def test_a_dicom_folder_is_known_again_when_a_system_has_left_a_file_in_it(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.dcm").write_bytes(b"one")
+    (tmp_path / "b" / "._1.dcm").write_bytes(b"left by macOS")
+    assert image_fingerprint(tmp_path / "a") == image_fingerprint(tmp_path / "b") is not None
+
+
+@pytest.mark.parametrize("name", ["ct.nhdr", "ct.mhd", "ct.hdr", "CT.NHDR"])
+def test_headers_that_two_cts_can_share_tell_no_ct(name, tmp_path):
+    (tmp_path / name).write_text("ElementDataFile = ct.raw")
+    assert image_fingerprint(tmp_path / name) is None
+
+
+def test_what_is_not_there_tells_no_ct(tmp_path):
     assert image_fingerprint(tmp_path / "gone.nii.gz") is None
     (tmp_path / "empty").mkdir()
     assert image_fingerprint(tmp_path / "empty") is None
+
+
+def test_a_ct_is_refused_only_where_its_patient_had_another_name():
+    one, new = case("one", "patient 1"), case("new", "patient 2")
+    fingerprints, met = {"one": "ct 1", "new": "ct 2"}, {"ct 1": "patient 1"}
+    check_patients_named_alike([one, new], fingerprints, met)
+    with pytest.raises(CasesError, match="Case one: its CT is that of patient 'patient 1'"):
+        check_patients_named_alike([dataclasses.replace(one, patient="x"), new], fingerprints, met)

@@ -68,6 +68,11 @@ def test_seeds_without_some_cases_do_not_deviate_by_that():
     assert math.isnan(spread({0: {"a": 0.2}, 1: {"b": 0.4}}, patients).sd_seeds)
 
 
+def test_it_is_told_with_how_few_cases_a_seed_has_the_figure():
+    found = spread({0: {"a": 0.5, "b": 0.7}, 1: {"b": 0.7}}, {"a": "a", "b": "b"})
+    assert (found.cases, found.fewest_cases, found.seeds) == (2, 1, 2)
+
+
 def test_figure_without_meaning_everywhere_has_no_mean():
     found = spread({}, {})
     assert math.isnan(found.mean) and found.cases == 0
@@ -100,6 +105,14 @@ def test_a_case_without_the_figure_in_one_seed_is_paired_within_the_others():
     base = {0: {"a": 9.0, "b": 1.0}, 1: {"a": 1.0, "b": 1.0}}
     found = difference({0: {"b": 2.0}, 1: {"a": 1.5, "b": 2.0}}, base, {"a": "a", "b": "b"})
     assert found.mean == pytest.approx((0.5 + 1.0) / 2)
+
+
+@pytest.mark.parametrize(("second", "agree"), [(0.2, True), (0.0, False), (-0.05, False)])
+def test_seeds_agree_only_where_each_differs_the_same_way(second, agree):
+    base = {seed: dict.fromkeys("abc", 0.5) for seed in (0, 1)}
+    values = {0: dict.fromkeys("abc", 0.6), 1: dict.fromkeys("abc", 0.5 + second)}
+    found = difference(values, base, {case: case for case in "abc"})
+    assert found.median > 0 and found.seeds_agree is agree
 
 
 def test_test_is_over_patients_and_not_over_their_slices():

@@ -14,7 +14,7 @@ from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
 from test_bad_ct import SERIES, refusal, stack, write_series
 
-IMAGE_TYPE, THICKNESS = "0008|0008", "0018|0050"
+IMAGE_TYPE, RESCALE_TYPE, THICKNESS = "0008|0008", "0028|1054", "0018|0050"
 AGENT, VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
 ACQUISITION, TIME, NUMBER, CONTENT_TIME = "0020|0012", "0008|0032", "0020|0013", "0008|0033"
 
@@ -43,7 +43,7 @@ def test_a_rescale_that_some_files_do_not_tell_is_refused(entry, name, tmp_path,
     content = path.read_bytes()
     assert content.count(b"\x28\x00" + entry) == 1
     # The entry becomes one of no meaning here.
-    path.write_bytes(content.replace(b"\x28\x00" + entry, b"\x28\x00\x54\x10"))
+    path.write_bytes(content.replace(b"\x28\x00" + entry, b"\x28\x00\x55\x10"))
     text = refusal(folder, capfd)
     assert f"rescale {name}" in text and "(slice000.dcm)" in text and "(slice003.dcm)" in text
 
@@ -186,6 +186,10 @@ NORMAL = {
     "a thickness told by some": lambda place: {THICKNESS: "1"} if place else {THICKNESS: ""},
     "a thin slice among others": lambda place: {THICKNESS: "2.5" if place else "1"},
     "no thickness": lambda place: {THICKNESS: "0"},
+    "HU, as is told": lambda place: {RESCALE_TYPE: "HU"},
+    "modified HU": lambda place: {RESCALE_TYPE: "HU_MOD"},
+    "values of a unit that is not told": lambda place: {RESCALE_TYPE: "US"},
+    "no rescale type": lambda place: {RESCALE_TYPE: ""},
 }
 
 
@@ -215,7 +219,7 @@ def test_gaps_between_slices_are_told(tmp_path):
     assert "slices are 1.25 mm thick and 2.5 mm apart" in doubt and "small lesions can be missed" in doubt
 
 
-# What is no slice
+# What is no slice, and no HU
 
 
 @pytest.mark.parametrize(
@@ -236,6 +240,34 @@ def test_scout_views_and_projections_are_refused(image_type, words, single, tmp_
     assert sitk.ReadImage(str(path)).GetMetaData(IMAGE_TYPE).strip() == image_type
     text = refusal(path if single else folder, capfd)
     assert words in text and "axial slices" in text
+
+
+OTHER_UNITS = {
+    "MGML": "mg/mL",
+    "Z_EFF": "effective atomic number",
+    "ED": "electron density",
+    "EDW": "electron density by that of water",
+    "PCT": "percent",
+    "OD": "optical density",
+}
+
+
+@pytest.mark.parametrize(("term", "unit"), OTHER_UNITS.items())
+@pytest.mark.parametrize("single", [False, True], ids=["series", "file"])
+def test_values_that_are_no_hu_by_their_files_are_refused(term, unit, single, tmp_path, capfd):
+    """As maps of iodine, of scanners of several energies."""
+    folder = series(tmp_path, lambda place: {RESCALE_TYPE: term}, 4)
+    path = folder / "slice000.dcm"
+    assert sitk.ReadImage(str(path)).GetMetaData(RESCALE_TYPE).strip() == term
+    text = refusal(path if single else folder, capfd)
+    assert f"{unit} ({term}), not HU" in text and "that is in HU" in text
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_values_that_are_no_hu_and_that_another_program_has_read_are_told(count, tmp_path):
+    files = [str(file) for file in series(tmp_path, lambda place: {RESCALE_TYPE: "MGML"}, count).iterdir()]
+    (caution,), _doubts = series_cautions_and_doubts(files)
+    assert "are mg/mL (MGML), not HU" in caution and str(tmp_path) not in caution
 
 
 # One file of a series

@@ -21,6 +21,8 @@ from HLFDTrainingLib.distillers import (
     written,
 )
 from HLFDTrainingLib.distillers import distiller as distiller_file
+from HLFDTrainingLib.distillers.emkd import region_affinity, region_contrast
+from HLFDTrainingLib.distillers.resizing import resize_classes
 from HLFDTrainingLib.losses import SegmentationLoss
 from HLFDTrainingLib.partial_labels import Target
 from HLFDTrainingLib.plan import TrainingPlan
@@ -358,6 +360,26 @@ def test_emkd_by_hand():
     assert len(terms) == 5
 
 
+def test_regions_that_one_of_the_layers_is_too_small_to_show_are_not_compared():
+    shown_by_both, shown_by_one = [0.25, 0.25], [0.9, 0.0]
+    first = torch.tensor([[[shown_by_both[0], shown_by_one[0]], [1.0, 1.0]]])
+    second = torch.tensor([[[shown_by_both[1], shown_by_one[1]], [1.0, 0.0]]])
+    assert float(region_affinity(first, second)) == float(region_affinity(second, first)) == 0
+
+
+def test_a_region_of_one_pixel_is_shown():
+    classes = torch.zeros(1, 4, 4, dtype=torch.long)
+    classes[0, 1, 2] = 1
+    exists = region_contrast(torch.rand(1, 2, 4, 4), classes, 3)[0, 1]
+    assert exists.tolist() == [1, 0, 0]  # of the pairs 0-1, 0-2, 1-2
+
+
+def test_smaller_labels_have_the_class_in_the_middle_of_each_pixel():
+    """By the first pixel, outlines would lie half a pixel beside what the layer shows."""
+    classes = torch.arange(36).reshape(1, 6, 6)
+    assert resize_classes(classes, (2, 2)).tolist() == [[[7, 10], [25, 28]]]
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_released_projects_at_random_and_scales_by_the_channels(classes):
     student, teacher = fixed_network(1, classes, width=4), fixed_network(2, classes, width=6, scale=2)
@@ -460,6 +482,18 @@ def test_losses_are_float32_in_mixed_precision(name):
         assert value.item() == pytest.approx(full[term].item(), rel=0.2, abs=5e-3)
 
 
+@pytest.mark.parametrize("name", ["hlfd", "hifd", "emkd"])
+def test_terms_are_as_exact_in_mixed_precision(name):
+    """The networks here give float32 in any precision, so that only the terms could lose digits."""
+    student, teacher = fixed_network(1, 3), fixed_network(2, 3, width=6, scale=2)
+    distiller = distiller_of(name, student, teacher, 3)
+    _, exact = distiller(*batch(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, mixed = distiller(*batch(3))
+    for term, value in exact.items():
+        assert mixed[term].item() == pytest.approx(value.item(), rel=1e-6), term
+
+
 @pytest.mark.parametrize("name", ["hlfd", "hifd", "dkd"])
 def test_projections_are_trained_and_are_no_part_of_the_student(name):
     torch.manual_seed(7)
@@ -555,6 +589,19 @@ def test_the_unified_head_learns_from_labels_and_leaves_its_teacher_alone():
     assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert teacher.training and teacher[1].training and not teacher[0].head.training
+
+
+def test_the_unified_head_is_not_taught_that_a_label_is_absent_which_nobody_looked_for():
+    teacher = fixed_network(2, 3, width=6, scale=2)
+    torch.manual_seed(0)
+    head = UnifiedHead(teacher, 3)
+    images, target = batch(3)
+    unknown = Target(torch.where(target.classes == 2, 0, target.classes), torch.tensor([[0, 1, 0]] * 2))
+    loss = head.loss(teacher, images, unknown)
+    with torch.no_grad():  # Now it says of the label that nobody looked for what it has said of the background.
+        for parameter in (head.projection.weight, head.projection.bias):
+            parameter.copy_(parameter[[2, 1, 0]])
+    torch.testing.assert_close(head.loss(teacher, images, unknown), loss)
 
 
 def test_real_networks():

@@ -51,6 +51,12 @@ def test_order_changes_with_the_epoch_and_not_with_the_number_of_processes():
     assert of_one != [sorted(number for _, number in requests) for requests, _ in alone.epoch(1)]
 
 
+def test_each_seed_shows_the_slices_in_an_order_of_its_own():
+    """Else the seeds of a comparison would differ less than trainings do."""
+    orders = [[requests for requests, _ in EpochBatches(20, 4, seed).epoch(0)] for seed in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1]
+
+
 def frozen_learner():
     """A student with distillation from a teacher, its normalisation layers frozen."""
     from HLFDSegmentationLib.networks import build_network

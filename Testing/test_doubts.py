@@ -83,18 +83,31 @@ def test_a_single_slice_in_any_direction_is_told(axis, untrained_package):
     assert any("single slice of 5 mm" in note for note in notes)
 
 
+def tissue(shape, spacing=(1.0, 1.0, 5.0)):
+    """A CT whose voxels all differ from those around them, as those of a patient do."""
+    ct = sitk.GetImageFromArray(np.random.default_rng(0).integers(1, 100, shape).astype(np.int16))
+    ct.SetSpacing(spacing)
+    return AxialVolume(ct)
+
+
 @pytest.mark.parametrize(
     ("first", "last", "told"),
-    [(0, 0, []), (LIVER, 0, ["liver"]), (0, KIDNEY_TUMOR, ["kidney"]), (LIVER_TUMOR, KIDNEY, ["liver and kidney"])],
+    [
+        (0, 0, []),
+        (LIVER, 0, ["liver was found:"]),
+        (0, KIDNEY_TUMOR, ["kidney was found:"]),
+        (LIVER_TUMOR, KIDNEY, ["liver and kidney were found:"]),
+    ],
 )
 def test_an_organ_that_is_cut_off_is_told(first, last, told):
     labels = np.zeros((4, 10, 10), np.uint8)
     labels[1:3] = LIVER
     labels[1:3, :, [0, -1]] = labels[1:3, [0, -1]] = 0
     labels[0, 5, 5], labels[-1, 5, 5] = first, last
-    doubts = cut_doubts(labels, (1.0, 1.0, 5.0), TASK)
-    assert len(doubts) == len(told) and all(f"where {name} was found" in doubt for name, doubt in zip(told, doubts))
-    assert cut_doubts(labels[:1], (1.0, 1.0, 5.0), TASK) == []
+    doubts = cut_doubts(labels, tissue(labels.shape), TASK)
+    assert len(doubts) == len(told)
+    assert all(f"begins or ends where {words}" in doubt for words, doubt in zip(told, doubts))
+    assert cut_doubts(labels[:1], tissue((1, 10, 10)), TASK) == []
 
 
 @pytest.mark.parametrize("side", [np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]])
@@ -104,8 +117,113 @@ def test_an_organ_that_the_sides_of_the_slices_cut_off_is_told(side, thick_mm, t
     labels = np.zeros((5, 10, 10), np.uint8)
     labels[1:4][side] = LIVER
     labels[2][side[1:]] = LIVER_TUMOR
-    doubts = cut_doubts(labels, (1.0, 1.0, thick_mm), TASK)
+    doubts = cut_doubts(labels, tissue(labels.shape, (1.0, 1.0, thick_mm)), TASK)
     assert [doubt.split(":")[0] for doubt in doubts] == ["The sides of the CT's slices cut off liver"] * told
+
+
+AT_ENDS, AT_SIDES = "The CT begins or ends where liver was found", "The sides of the CT's slices cut off liver"
+
+
+def patient():
+    """HU of fat in air, with noise, 3 x 3 x 3 mm, and a liver of 60 mm in its middle (z, y, x)."""
+    rng = np.random.default_rng(0)
+    hu = rng.normal(-1000, 20, (40, 50, 50))
+    hu[:, 6:44, 6:44] = rng.normal(-100, 20, (40, 38, 38))
+    liver = np.zeros(hu.shape, bool)
+    liver[10:30, 15:35, 15:35] = True
+    hu[liver] = rng.normal(100, 20, liver.sum())
+    return hu, liver
+
+
+def two_values_at_the_top(hu):
+    """As around and in the circle that a scanner reconstructs."""
+    y, x = np.indices(hu.shape[1:]) - 24.5
+    hu[20:] = np.where(y**2 + x**2 < 25**2, -1024, -3024)
+
+
+def box_around_a_part(hu):
+    whole = hu.copy()
+    hu[...] = -1024
+    hu[5:35, 20:40, 10:40] = whole[5:35, 20:40, 10:40]
+
+
+def circle(hu):
+    y, x = np.indices(hu.shape[1:]) - 24.5
+    hu[:, y**2 + x**2 > 8**2] = -2000
+
+
+def turned_grid(hu):
+    z, y, _ = np.indices(hu.shape)
+    hu[z + 0.1 * y > 22] = 0
+
+
+def turned_grid_of_a_window(hu):
+    np.clip(hu, -200, 300, out=hu)
+    turned_grid(hu)
+
+
+def mixed_border(hu):
+    """As where a CT is brought to another grid by a mean with what fills it up."""
+    hu[:, :19] = -1024
+    hu[:, 19] = -450
+
+
+def window(hu):
+    """The lungs above the liver have one value up to the last slice, and reach it, as the fat in front of it does."""
+    hu[30:, 8:42, 8:42] = -800
+    hu[:, :15] = -250
+    np.clip(hu, -200, 300, out=hu)
+
+
+def window_filled_up(hu):
+    window(hu)
+    hu[:, :, [0, 1, -2, -1]] = -1024
+
+
+def window_in_8_bits(hu):
+    window(hu)
+    hu += 200
+
+
+def lungs_cut_at_air(hu):
+    """Those of emphysema, up to the last slice."""
+    hu[30:, 8:42, 8:42] = np.random.default_rng(1).normal(-960, 20, (10, 34, 34))
+    np.clip(hu, -1000, 1000, out=hu)
+
+
+def gas_cut_at_air(hu):
+    """Of bowel beside the liver: of one value, but not up to where the CT ends."""
+    hu[15:25, 8:15, 15:35] = -1050
+    hu[15:25, 15:35, 35:40] = -1050
+    np.clip(hu, -1000, 1000, out=hu)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (two_values_at_the_top, [AT_ENDS]),
+        (box_around_a_part, [AT_SIDES]),
+        (circle, [AT_SIDES]),
+        (turned_grid, [AT_ENDS, AT_SIDES]),
+        (turned_grid_of_a_window, [AT_ENDS, AT_SIDES]),
+        (mixed_border, [AT_SIDES]),
+        (window, []),
+        (window_filled_up, []),
+        (window_in_8_bits, []),
+        (lungs_cut_at_air, []),
+        (gas_cut_at_air, []),
+    ],
+)
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_an_organ_that_ends_where_the_ct_is_filled_up_is_told(change, told, orientation):
+    """As by padding, a circular field of view or a turned grid; gas, lungs and what a window makes even are none."""
+    hu, liver = patient()
+    change(hu)
+    labels = np.where(liver & (hu > 0), LIVER, 0).astype(np.uint8)
+    ct = sitk.GetImageFromArray(hu.astype(np.int16))
+    ct.SetSpacing((3.0, 3.0, 3.0))
+    volume = AxialVolume(sitk.DICOMOrient(ct, orientation))
+    assert [doubt.split(":")[0] for doubt in cut_doubts(labels, volume, TASK)] == told
 
 
 def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, monkeypatch):
@@ -269,6 +387,17 @@ def test_a_second_kidney_that_may_be_none_is_told(changes, told, orientation):
         where, ml = volume.place(np.array([z, y, 60 + x])), np.count_nonzero(labels[..., 60:]) * 0.08
         start = f"One of the two pieces taken for kidney ({ml:.1f} mL at {where}) {told} in a patient"
         assert cautions[0].startswith(start)
+
+
+@pytest.mark.parametrize(("value", "told"), [(-50, True), (-1024, False)])
+def test_a_kidney_that_ends_where_the_ct_is_filled_up_is_not_small(value, told):
+    ct, labels = kidneys()
+    little(labels)
+    hu = sitk.GetArrayFromImage(ct)
+    hu[11:, :, 60:] = value
+    filled = sitk.GetImageFromArray(hu)
+    filled.CopyInformation(ct)
+    assert bool(second_kidney_cautions(labels, TASK, AxialVolume(filled))) == told
 
 
 def test_a_large_tumor_of_a_kidney_and_other_tasks_say_nothing_of_a_second_one():

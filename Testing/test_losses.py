@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+import torch.distributed.nn.functional
 from HLFDTrainingLib.losses import SegmentationLoss, attention_map, attention_transfer, softened_divergence
-from HLFDTrainingLib.partial_labels import Target
+from HLFDTrainingLib.partial_labels import Target, merged_log_probabilities
+
+GROUPS = {"all": [0, 1, 2], "no label 2": [0, 1, 0], "1 and 2 as one": [0, 1, 1]}
 
 
 def whole(classes, num_classes):
@@ -82,6 +85,13 @@ def test_a_silent_layer_has_finite_loss_and_gradient():
     assert math.isfinite(loss.item()) and bool(layer.grad.isfinite().all())
 
 
+def test_a_layer_that_is_negative_everywhere_has_the_map_of_its_opposite():
+    """A layer before its activation may be: scaled by its highest value, its fourth power is no number."""
+    layer = 1 + torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(attention_map(-layer), attention_map(layer))
+    assert bool(attention_map(-layer).isfinite().all())
+
+
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
 def test_half_precision_features_do_not_overflow(precision):
     layer, other = (100 * random_logits(2, 4, 8, 8, seed=seed) for seed in (0, 1))
@@ -125,6 +135,37 @@ def test_nothing_known_costs_nothing():
     loss = SegmentationLoss()(logits, target)
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6) and bool(logits.grad.isfinite().all())
+
+
+def test_a_network_that_is_wrong_and_sure_of_it_learns_on_where_a_label_is_unknown():
+    """The probability of what is shown is too small for float32; the logarithm of 0 would end the training."""
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 0] = 300.0
+    logits.requires_grad_()
+    target = Target(torch.ones(1, 4, 4, dtype=torch.long), torch.tensor([GROUPS["no label 2"]]))
+    loss = SegmentationLoss()(logits, target)
+    loss.backward()
+    assert bool(loss.isfinite()) and bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("order", [("all", "no label 2"), ("no label 2", "all"), ("no label 2", "1 and 2 as one")])
+def test_slices_of_several_annotators_in_a_batch_count_each_by_its_own(order):
+    logits = random_logits(2, 3, 6, 5)
+    groups = torch.tensor([GROUPS[name] for name in order])
+    together = merged_log_probabilities(logits, groups)
+    for number in range(2):
+        alone = merged_log_probabilities(logits[number : number + 1], groups[number : number + 1])
+        torch.testing.assert_close(together[number : number + 1], alone)
+
+
+def test_a_label_that_one_annotator_did_not_look_for_is_not_untaught_beside_one_who_did():
+    logits = random_logits(2, 3, 6, 5)
+    classes = torch.zeros(2, 6, 5, dtype=torch.long)
+    classes[0, 2] = 2
+    target = Target(classes, torch.tensor([GROUPS["all"], GROUPS["no label 2"]]))
+    moved = logits.clone()  # In the second slice, between the background and the label that nobody looked for there.
+    moved[1] = logits[1][[2, 1, 0]]
+    torch.testing.assert_close(SegmentationLoss()(moved, target), SegmentationLoss()(logits, target))
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])
@@ -192,3 +233,34 @@ def test_a_label_that_no_slice_shows_costs_no_dice():
         float(SegmentationLoss()(predicted, target)) for target in (whole(classes, 3), Target(classes, without_last))
     )
     assert known == pytest.approx(unknown, rel=1e-6)
+
+
+def losses_of_processes(monkeypatch, *slices):
+    """Of each of the (logits, target), as if each were in a process of its own that trains with the others."""
+    sums = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed.nn.functional, "all_reduce", lambda own: sums.append(own) or own)
+    for slice_ in slices:
+        SegmentationLoss()(*slice_)
+    monkeypatch.setattr(torch.distributed.nn.functional, "all_reduce", lambda _own: sum(sums))
+    found = [SegmentationLoss()(*slice_) for slice_ in slices]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    return found
+
+
+def test_dice_pools_the_slices_of_all_processes(monkeypatch):
+    """What one finds on a slice without the label counts against it in the others as well."""
+    classes = torch.zeros(2, 6, 5, dtype=torch.long)
+    classes[0, 1:4, 1:4] = 1
+    logits = random_logits(2, 2, 6, 5)
+    slices = [(logits[n : n + 1], whole(classes[n : n + 1], 2)) for n in range(2)]
+    together = SegmentationLoss()(logits, whole(classes, 2))
+    torch.testing.assert_close(sum(losses_of_processes(monkeypatch, *slices)) / 2, together)
+
+
+def test_a_slice_that_only_keeps_a_process_in_step_adds_nothing_to_what_the_others_learn(monkeypatch):
+    classes = torch.zeros(1, 6, 5, dtype=torch.long)
+    classes[0, 1:4, 1:4] = 1
+    own = random_logits(1, 2, 6, 5), whole(classes, 2)
+    idle = random_logits(1, 2, 6, 5, seed=1), whole(classes, 2).forgotten()
+    torch.testing.assert_close(losses_of_processes(monkeypatch, own, idle)[0], SegmentationLoss()(*own))

@@ -39,6 +39,15 @@ def test_hd95_of_a_single_slice_is_that_of_the_outlines(across):
     assert measure(truth, truth, spacing=spacing)["liver"].hd95_mm == 0
 
 
+def test_hd95_of_what_lies_in_one_slice_of_a_volume_is_that_of_its_surface_and_not_of_its_outline():
+    """A lesion, and a ring found of it: all of both is surface, and one in twenty of it lies 3 mm from the ring."""
+    prediction, truth = empty(), empty()
+    truth[5, 2:13, 2:13] = prediction[5, 2:13, 2:13] = LIVER_TUMOR
+    prediction[5, 4:11, 4:11] = 0
+    assert measure(prediction, truth)["liver tumor"].hd95_mm == pytest.approx(3)
+    assert measure(prediction[5:6], truth[5:6])["liver tumor"].hd95_mm != pytest.approx(3)
+
+
 def test_overlap_of_hand_made_boxes():
     prediction, truth = empty(), empty()
     truth[2:6, 2:6, 2:6] = LIVER  # 64 voxels
@@ -83,6 +92,17 @@ def test_95th_percentile_leaves_out_a_stray_voxel():
     truth[1:11, 1:9, 1:9] = prediction[1:11, 1:9, 1:9] = LIVER
     prediction[5, 14, 14] = LIVER
     assert measure(prediction, truth)["liver"].hd95_mm == 0
+
+
+@pytest.mark.parametrize(("stray", "expected"), [(3, 0.0), (7, 4.0)])
+def test_hd95_leaves_out_one_in_twenty_and_no_more(stray, expected):
+    """A flat structure, all of which is surface: so many of its hundred voxels lie 4 mm beside it."""
+    prediction, truth = empty(), empty()
+    truth[5, 2:12, 2:12] = LIVER
+    prediction[5] = truth[5]
+    prediction[5, 2 : 2 + stray, 2] = 0
+    prediction[9, 2 : 2 + stray, 6] = LIVER
+    assert measure(prediction, truth)["liver"].hd95_mm == pytest.approx(expected)
 
 
 def test_surface_distance_does_not_depend_on_where_the_organ_lies():

@@ -309,6 +309,14 @@ def test_evaluate_refuses_test_cases_that_are_no_longer_those_of_the_run(written
     assert main(command) == 0
 
 
+def test_evaluate_leads_from_weights_to_the_run_that_knows_their_patients(run, tmp_path, capsys):
+    ct = run / json.loads((run / "cases.json").read_text())["cases"][0]["ct"]
+    weights, output = str(run / "student" / "best.pt"), str(tmp_path / "figures.csv")
+    assert main(["evaluate", weights, str(ct.parents[1]), "-o", output, "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert f"`hlfd evaluate {run} -o FILE`" in said and "hlfd package" not in said
+
+
 def test_evaluate_refuses_cases_that_the_run_has_learned_from(run, tmp_path, capsys):
     figures = tmp_path / "figures.csv"
     ct = run / json.loads((run / "cases.json").read_text())["cases"][0]["ct"]

@@ -18,7 +18,9 @@ from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.earlier_runs import FINGERPRINTS, keep_patients_by_ct, patients_by_ct, run_of_weights
 from HLFDTrainingLib.evaluation import check_test_cases
+from HLFDTrainingLib.origins import ORIGINS, origins_of
 from HLFDTrainingLib.run_events import all_events
+from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_state import state_of
 from training_runs import begin_run
 
@@ -93,6 +95,18 @@ def test_a_run_whose_result_a_power_failure_emptied_can_be_continued(run, conten
     assert state.name != "finished" and not run.finished
     with pytest.raises(TrainingError, match="--resume"):
         run.result()
+
+
+def test_a_file_that_a_finished_run_has_lost_is_named(run):
+    run.write_result({})
+    (run.path / ORIGINS).unlink()
+    with pytest.raises(TrainingError, match=r"origins\.json is missing"):
+        origins_of(run)
+
+
+def test_a_folder_without_a_plan_is_told_to_hold_no_run(tmp_path):
+    with pytest.raises(TrainingError, match="no training run"):
+        RunFolder(tmp_path).plan()
 
 
 def test_a_result_lies_on_the_disk_before_it_takes_its_name(run, monkeypatch):

@@ -118,8 +118,10 @@ def test_kidneys_tell_a_wrong_distance_between_slices():
     assert spacing_cautions(labels, SPACING, TASK) == []
     (flat,) = spacing_cautions(labels, (5.0, 5.0, 1.25), TASK)
     (tall,) = spacing_cautions(labels, (5.0, 5.0, 6.0), TASK)
-    assert "flatter than kidneys" in flat and "1.25 mm by the file, is wrong" in flat
-    assert "taller than kidneys" in tall and "6 mm by the file, is wrong" in tall
+    assert "flatter than kidneys" in flat and "between the slices, 1.25 mm by the file, or the size" in flat
+    assert "taller than kidneys" in tall and "between the slices, 6 mm by the file, or the size" in tall
+    (narrow,) = spacing_cautions(labels, (3.0, 3.0, 3.0), TASK)
+    assert "taller than kidneys" in narrow and "the size of the pixels, 3 mm by the file, is wrong" in narrow
     assert spacing_cautions(labels, (5.0, 5.0, 6.0), TASKS["liver-tumor"]) == []
 
 

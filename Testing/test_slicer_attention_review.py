@@ -1058,7 +1058,7 @@ def test_it_is_told_why_the_slice_of_a_lesion_is_blank(result):
     assert told(k=1) == told(k=2, threshold=0.5) == ""
     assert "is above the threshold" in told(k=1, threshold=0.5) and "lower the threshold" in told(k=1, threshold=0.5)
     assert "nothing in encoder3 speaks for the segment" in told(layer=EMPTY) and told(layer=EMPTY, signed=True) == ""
-    assert "There is no map in the slice" in told(k=WITHOUT_TUMOR[0])
+    assert "smaller than the pixels that the network sees" in told(k=WITHOUT_TUMOR[0])
     assert notes(result, k=1, colors=None) == notes(result, k=20) == []
 
 

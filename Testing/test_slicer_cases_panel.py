@@ -6,6 +6,7 @@ import sys
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case, write_cases
@@ -288,6 +289,16 @@ def test_a_segmentation_whose_ct_was_deleted_is_not_given_to_the_only_ct_that_is
     assert panel.column(CT) == ["Jones", "Choose..."] and "Choose the one" in panel.cases.problem
 
 
+def test_a_scene_with_a_result_alone_tells_how_a_corrected_one_is_taken(panel, monkeypatch):
+    _ct, result, _labels = add_case(0, "Smith")
+    result.SetAttribute("HLFD.Model", "abdomen")
+    panel.click("addFromSceneButton")
+    assert panel.column(NAME) == [] and "press Add from selection" in panel.problem
+    select(monkeypatch, slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(result))
+    panel.click("addFromSelectionButton")
+    assert panel.column(SEGMENTATION) == ["Smith segmentation"]
+
+
 def test_the_check_reads_the_voxels_and_names_the_case(panel):
     add_case(0, "CT 1")
     add_case(1, "CT 2")
@@ -479,6 +490,35 @@ def test_saving_or_rendering_a_ct_is_no_change_of_its_case(panel):
     panel.cases.refresh()
     assert panel.changes == changes
     ct.SetOrigin(1, 2, 3)
+    panel.cases.refresh()
+    assert panel.changes > changes
+
+
+@pytest.mark.parametrize("overlapping", [True, False])
+def test_saving_the_scene_is_no_change_of_what_was_drawn(panel, tmp_path, overlapping):
+    """It puts segments into as few labelmaps as it can, each of them new, with other values, and as small as can be."""
+    ct, node, labels = add_case(overlapping=overlapping)
+    slicer.mrmlScene.RemoveNode(node)
+    liver, tumor = labels > (0 if overlapping else 1), labels == 2
+    node = add_segmentation(ct, {"tumor": tumor, "liver": liver & (overlapping | ~tumor), "cyst": tumor & False})
+    small = slicer.vtkOrientedImageData()
+    painted = node.GetSegmentation().GetSegment("tumor").GetRepresentation("Binary labelmap")
+    small.ShallowCopy(painted)
+    k, j, i = ((int(at.min()), int(at.max())) for at in np.nonzero(tumor))
+    small.SetExtent(*i, *j, *k)
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(painted, small, painted)
+    panel.click("addFromSceneButton")
+    panel.cases.refresh()
+    changes = panel.changes
+    bounds = [0.0] * 6, [0.0] * 6
+    node.GetRASBounds(bounds[0])
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    node.GetRASBounds(bounds[1])
+    assert (bounds[0] != bounds[1]) == overlapping
+    panel.cases.refresh()
+    assert panel.changes == changes
+    tumor[np.unravel_index(tumor.argmax(), tumor.shape)] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(tumor.astype("uint8"), node, "tumor", ct)
     panel.cases.refresh()
     assert panel.changes > changes
 

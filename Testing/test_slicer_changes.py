@@ -241,7 +241,7 @@ def test_attention_lies_on_a_stretched_ct_in_the_report(reviewed, tmp_path, monk
     from HLFDSegmentationLib.raw_images import read_raw
 
     result = reviewed.result
-    monkeypatch.setattr("HLFDSegmentationLib.model_store.find_package", lambda _name: Package)
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_report.find_package", lambda _name: Package)
     add_transform(shift(30, -20, 112) @ turn(9) @ np.diag([1.1, 1.0, 0.95, 1.0]), result.ct, result.node)
     for node in result.maps:  # Most maps do not have the CT's center.
         slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node)[1:, :-2].copy())

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slicer_annotated_cases import add_segmentation
+from slicer_cases import add_ct
 from training_runs import PLAN, begin_run
 
 CHECKOUT = Path(__file__).parents[1]
@@ -334,6 +336,7 @@ def test_student_is_installed_and_chosen_and_segments_an_unseen_case_beside_its_
     panel.wait(lambda: "Cancel" not in panel.ui.segmentTestCaseButton.text)
     assert panel.message == "" and "Dice of this case" in panel.ui.outcomeLabel.text
     assert_shown_beside_each_other(panel.slicer)
+    open_segment_editor(panel.slicer)
 
     panel.ui.addAsCaseButton.click()
     [(ct, corrected)] = panel.added
@@ -416,7 +419,6 @@ def corners(side) -> tuple[float, float]:
 def test_a_dicom_case_is_loaded_by_a_slice_whatever_lies_beside(panel, trained, tmp_path, monkeypatch):
     from HLFDTrainingLib.run_folder import RunFolder
     from HLFDTrainingLib.slicer_test_case import load_ct, unseen_cases
-    from slicer_cases import add_ct
 
     [case] = unseen_cases(trained)
     for name in (".DS_Store", "DICOMDIR", "Thumbs.db", "a1.dcm", "a2.dcm"):
@@ -454,6 +456,31 @@ def test_a_truth_that_was_corrected_in_its_file_is_read_anew(panel, trained, tmp
     assert load_truth(case, ct, task) is truth
     os.utime(case.label, ns=(1, 1))
     assert load_truth(case, ct, task) is not truth
+
+
+def test_a_truth_that_was_painted_in_is_read_anew_and_one_that_was_saved_is_not(panel, trained, tmp_path):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
+    load_truth(case, load_ct(case, task), task)
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(path)
+    [ct] = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    [truth] = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert load_truth(case, ct, task) is truth
+
+    def tumor_of(node):
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, node.GetSegmentation().GetNthSegmentID(1), ct)
+
+    before = tumor_of(truth)
+    wiped = np.zeros_like(before)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(wiped, truth, truth.GetSegmentation().GetNthSegmentID(1), ct)
+    again = load_truth(case, ct, task)
+    assert again is not truth and load_truth(case, ct, task) is again
+    assert before.any() and (tumor_of(again) == before).all()
 
 
 def test_without_test_cases_one_to_choose_with_is_offered_as_such(panel, trained, tmp_path):
@@ -641,15 +668,66 @@ def test_without_a_corrected_segmentation_nothing_is_added(panel, trained):
     assert "no corrected segmentation" in panel.message and panel.added == []
 
 
-def test_the_segmentation_in_the_editor_is_added(panel, trained):
-    from slicer_cases import add_ct
-
+def test_the_segmentation_in_the_editor_is_added_and_not_that_of_another_module(panel, trained):
     slicer = panel.slicer
     ct = add_ct()
-    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
-    drawn.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-    editor = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    editor.SetAndObserveSegmentationNode(drawn)
+    others, drawn = (add_segmentation(ct, {}, name) for name in ("others", "drawn"))
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode").SetAndObserveSegmentationNode(others)
+    open_segment_editor(slicer).SetAndObserveSegmentationNode(drawn)
     panel.panel.show(trained)
     panel.ui.addAsCaseButton.click()
     assert panel.added == [(ct, drawn)]
+
+
+def open_segment_editor(slicer):
+    """What Slicer's module does when it is opened, in the scene; gives its node."""
+    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    if editor is None:
+        editor = slicer.vtkMRMLSegmentEditorNode()
+        editor.SetSingletonTag("SegmentEditor")
+        slicer.mrmlScene.AddNode(editor)
+    if editor.GetSegmentationNode() is None:
+        editor.SetAndObserveSegmentationNode(slicer.mrmlScene.GetFirstNode(None, "vtkMRMLSegmentationNode"))
+    return editor
+
+
+def end_segmenting(panel, run: Path, case, truth, ct):
+    """The worker has segmented a test case; gives the result's node."""
+    from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
+
+    result = SceneResult(add_segmentation(ct, {}, "result"))
+    result.add_run(SceneRun("my-livers"), ct)
+    panel.panel._on_segmented(run, case, truth, result)
+    return result.node
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_the_segment_editor_gets_the_result_and_not_the_truth(panel, trained, opened_before):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    panel.panel.show(trained)
+    ct = load_ct(case, task)
+    truth = load_truth(case, ct, task)
+    if opened_before:
+        assert open_segment_editor(panel.slicer).GetSegmentationNode() is truth
+        panel.ui.addAsCaseButton.click()
+        assert panel.added == [] and "no corrected segmentation" in panel.message
+    result = end_segmenting(panel, trained, case, truth, ct)
+    editor = open_segment_editor(panel.slicer)
+    assert (editor.GetSegmentationNode(), editor.GetSourceVolumeNode()) == (result, ct)
+    panel.ui.addAsCaseButton.click()
+    assert panel.added == [(ct, result)]
+
+
+def test_what_is_being_drawn_stays_in_the_segment_editor(panel, trained):
+    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+
+    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    ct = load_ct(case, task)
+    drawn = add_segmentation(ct, {}, "drawn")
+    editor = open_segment_editor(panel.slicer)
+    end_segmenting(panel, trained, case, load_truth(case, ct, task), ct)
+    assert (editor.GetSegmentationNode(), editor.GetSourceVolumeNode()) == (drawn, None)

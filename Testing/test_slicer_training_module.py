@@ -23,7 +23,7 @@ from HLFDTrainingLib.process_identity import computer_name
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from slicer_training_cases import MODULE_FILES, TrainingModule, add_annotated_ct
+from slicer_training_cases import MODULE_FILES, SEGMENTS, TrainingModule, add_annotated_ct
 
 
 @pytest.fixture
@@ -243,6 +243,27 @@ def test_advanced_values_reach_the_plan(panel):
     assert (plan["learning_rate"], plan["batch"], plan["seed"]) == (0.0005, 4, 3)
 
 
+def type_into(box, text: str) -> None:
+    """The keys of a user who writes a number in place of the one that stands there."""
+    import qt
+
+    box.selectAll()
+    for letter in text:
+        for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+            qt.QApplication.sendEvent(box, qt.QKeyEvent(kind, ord(letter), qt.Qt.NoModifier, letter))
+
+
+@pytest.mark.parametrize("point", [".", ","])
+def test_a_number_that_is_typed_is_the_one_that_is_planned(panel, point):
+    """Slicer writes a parameter back into its box at each key; a box of its own must not lose the next one by it."""
+    boxes = {"hours": "8.5", "beta": "0.5", "lambda_": "0.25", "temperature": "12.5", "learningRate": "0.00025"}
+    names = {"lambda_": "lambdaSpin"}
+    for name, text in boxes.items():
+        box = getattr(panel.ui, names.get(name, f"{name}Spin"))
+        type_into(box, text.replace(".", point))
+        assert (name, getattr(panel.parameters, name), box.value) == (name, float(text), float(text))
+
+
 def test_what_was_chosen_is_saved_with_the_scene_and_a_training_is_not(panel, tmp_path):
     panel.choose(panel.ui.methodCombo, "KD")
     panel.ui.batchSpin.setValue(5)
@@ -347,6 +368,38 @@ def test_a_training_stays_in_sight_when_the_scene_is_closed(panel, tmp_path):
     assert Path(panel.ui.runFolderEdit.currentPath) == run.path.parent
 
 
+def test_a_folder_whose_disk_is_away_is_told_and_not_made_elsewhere(panel, tmp_path):
+    folder = tmp_path / "disk" / "trainings"
+    panel.parameters.runsFolder = str(folder)
+    panel.slicer.app.processEvents()
+    assert panel.ui.stageLabel.text == f"The folder {folder} is not there. Connect its disk, or choose another folder."
+    from HLFDTrainingLib.slicer_training_start import _new_draft
+
+    with pytest.raises(OutputError, match="No such file"):
+        _new_draft(folder)
+    assert not folder.parent.exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told_and_the_panel_goes_on(panel, tmp_path, monkeypatch):
+    """As a colleague's, which came with the scene."""
+    private = tmp_path / "private"
+
+    def refusing(look):
+        def refused(path, *arguments, **named):
+            if private in path.parents:
+                raise PermissionError(13, "Permission denied", str(path))
+            return look(path, *arguments, **named)
+
+        return refused
+
+    for name in ("stat", "iterdir", "glob"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
+    panel.parameters.runsFolder = str(private / "trainings")
+    panel.slicer.app.processEvents()
+    assert Path(panel.ui.runFolderEdit.currentPath) == private / "trainings"
+    assert "Choose another folder" in panel.ui.messageLabel.text
+
+
 # Tasks
 
 
@@ -357,7 +410,7 @@ def fill_new_task(*organs: str, tumors: bool = True, told: list[str] | None = No
         from qt import QCheckBox, QDialogButtonBox, QDoubleSpinBox, QLabel, QLineEdit
 
         dialog.findChild(QCheckBox, "tumorsCheck").setChecked(tumors)
-        dialog.findChild(QDoubleSpinBox, "spacingSpin").setValue(2.0)
+        type_into(dialog.findChild(QDoubleSpinBox, "spacingSpin"), "2,5")
         ok = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.Ok)
         for organ in organs:
             dialog.findChild(QLineEdit, "organEdit").setText(organ)
@@ -375,7 +428,7 @@ def test_a_task_of_ones_own_becomes_a_task_file_and_is_chosen(panel):
     assert panel.ui.taskCombo.currentText == "Pancreas and its tumors"
     task = load_task(panel.runs_folder / "tasks" / "pancreas-tumor.json")
     assert [label.name for label in task.labels] == ["pancreas", "pancreas tumor"]
-    assert task.spacing == 2.0 and task.tumors_of(task.labels[0])
+    assert task.spacing == 2.5 and task.tumors_of(task.labels[0])
     assert TrainingPlan.from_dict(panel.plan).task == task
 
 
@@ -385,7 +438,7 @@ def test_a_task_of_a_paired_organ_keeps_both_and_pixels_of_any_size_show_a_body(
     panel.ui.newTaskButton.click()
     task = load_task(panel.runs_folder / "tasks" / "kidneys-tumor.json")
     assert task.labels[0].parts == 2
-    assert task.input_size == (192, 192)  # of 2 mm
+    assert task.input_size == (160, 160)  # of 2.5 mm
     from HLFDTrainingLib.new_task import new_task
 
     sizes = [new_task("liver", tumors=False, window=(0, 1), spacing=mm).input_size[0] for mm in (0.3, 0.8, 1, 1.6, 10)]
@@ -872,7 +925,13 @@ class MeasuredAtOnce:
             on_line(json.dumps(ESTIMATE))
             on_ended("")
 
-        qt.QTimer.singleShot(0, end)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", end)
+        self._timer.start(0)
+
+    def cancel(self) -> None:
+        self._timer.stop()
 
 
 def train(panel) -> None:
@@ -951,6 +1010,31 @@ def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out
         patch.setattr(slicer_training_start, "Child", corrected_then_measured)
         train(measured)
     assert measured.started == [] and "Start it again" in measured.message
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_saving_the_scene_while_steps_are_measured_ends_nothing_and_a_correction_does(
+    measured, monkeypatch, tmp_path, corrected
+):
+    from HLFDTrainingLib import slicer_training_start
+
+    util = measured.slicer.util
+    for number in range(4):
+        ct, node = util.getNode(f"CT {number}"), util.getNode(f"CT {number} segmentation")
+        liver, tumor = (util.arrayFromSegmentBinaryLabelmap(node, key, ct) for key in SEGMENTS.values())
+        util.updateSegmentBinaryLabelmapFromArray(liver | tumor, node, SEGMENTS[1], ct)
+
+    def saved_then_measured(*arguments):
+        if corrected:
+            util.updateSegmentBinaryLabelmapFromArray(liver, node, SEGMENTS[2], ct)
+        assert util.saveScene(str(tmp_path / "scene.mrb"))
+        return MeasuredAtOnce(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slicer_training_start, "Child", saved_then_measured)
+        train(measured)
+    assert len(measured.started) == (0 if corrected else 1)
+    assert ("Start it again" in measured.message) == corrected
 
 
 def test_while_it_is_prepared_the_user_reads_to_keep_slicer_open_and_can_cancel_where_it_was_begun(measured):

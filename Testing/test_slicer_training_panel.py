@@ -81,7 +81,7 @@ def started():
     runs = []
 
     def start(folder):
-        process = TrainingProcess.start(folder.path, trainer(folder))
+        process = TrainingProcess.start(folder.path, trainer(folder), os.environ)
         runs.append(process)
         return process
 
@@ -343,7 +343,7 @@ def test_a_lock_of_another_computer_is_broken_when_the_user_says_so(panel, tmp_p
     from slicer_shell import dialogs
 
     run = begin_run(tmp_path / "run")
-    lock = {"token": "x", "computer": "another", "processes": [[1, "1"]]}
+    lock = {"token": "x", "computer": "another", "processes": [[1, "1"]], "place": [1, "/there"]}
     (run.path / "process").mkdir()
     (run.path / "process" / "lock.json").write_text(json.dumps(lock))
     panel.panel.set_folder(tmp_path)

@@ -15,12 +15,13 @@ from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib import stored_slices
 from HLFDTrainingLib.augmentation import anatomical_changes
-from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.cases import case_groups, find_cases
 from HLFDTrainingLib.losses import SegmentationLoss
+from HLFDTrainingLib.orientations import cut_to
 from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.slices import SliceDataset, collate
-from HLFDTrainingLib.stored_slices import chosen_slices, list_slices
+from HLFDTrainingLib.stored_slices import SliceItem, chosen_slices, list_slices
 from test_bad_ct import stack, write_series
 
 
@@ -38,6 +39,17 @@ def test_training_sees_what_segmenting_sees(case, tmp_path):
     expected = AxialSlices(sitk.ReadImage(str(case.ct)), TASK).images(0, len(slices))
     seen = torch.cat([slices[0, number][0] for number in range(len(slices))])
     np.testing.assert_allclose(seen.numpy(), expected, atol=5e-4)  # kept in 16 bits
+
+
+@pytest.mark.parametrize("augmentation", [None, "orientations", "anatomical"])
+def test_labels_are_brought_to_the_tasks_spacing_as_the_images_are(augmentation, case, tmp_path):
+    """Of a CT with finer pixels; the tissue on which the label lies is bright."""
+    coarse = replace(TASK, spacing=10.0)
+    slices = SliceDataset(list_slices([case], coarse), coarse, tmp_path, augmentation=augmentation)
+    image, target = slices[0, 0]
+    assert image.shape[2:] == target.classes.shape[1:]
+    liver, outside = image[0, 0][target.classes[0] > 0], image[0, 0][target.classes[0] == 0]
+    assert liver.median() > torch.quantile(outside, 0.9)
 
 
 def test_stored_slices_are_those_that_were_read(case, tmp_path):
@@ -69,6 +81,18 @@ def test_a_stored_slice_that_was_damaged_is_read_again(case, tmp_path):
         stored.write_bytes((whole[:place] + damage + whole[place + len(damage) :])[: len(whole)])
         image, target = dataset(case, tmp_path)[0, 2]
         assert torch.equal(image, first) and target.classes.any()
+
+
+@pytest.mark.parametrize("what", ["image", "label"])
+def test_a_stored_slice_of_which_a_voxel_was_changed_is_read_again(what, case, tmp_path):
+    slices = dataset(case, tmp_path)
+    image, target = slices[0, 1]
+    (stored,) = tmp_path.iterdir()
+    kept = torch.load(stored, weights_only=True)
+    kept[what][0, 30, 30] += 1
+    torch.save(kept, stored)
+    again, label = slices[0, 1]
+    assert torch.equal(again, image) and torch.equal(label.classes, target.classes)
 
 
 def test_a_slice_is_not_taken_for_damaged_where_memory_runs_out(case, tmp_path, monkeypatch):
@@ -128,6 +152,27 @@ def test_changed_case_is_read_anew(tmp_path):
     assert not torch.equal(before, dataset(case, tmp_path / "cache")[0, 2][0])
 
 
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        ({1: ("liver tumor",), 2: ("liver",)}, TASK),
+        (None, replace(TASK, window=(0.0, 100.0))),
+        (None, replace(TASK, spacing=2 * TASK.spacing)),
+    ],
+)
+def test_slices_that_were_kept_for_other_labels_or_another_task_are_not_learned_from(case, tmp_path, labels, task):
+    other = replace(case, labels=labels or case.labels)
+
+    def slice_of(case, task, cache):
+        image, target = SliceDataset(list_slices([case], task), task, tmp_path / cache)[0, 1]
+        return image, target.classes
+
+    before = slice_of(case, TASK, "shared")
+    found, expected = slice_of(other, task, "shared"), slice_of(other, task, "fresh")
+    assert all(torch.equal(*both) for both in zip(found, expected))
+    assert not all(torch.equal(*both) for both in zip(found, before))
+
+
 def test_a_case_that_is_changed_while_it_is_learned_from_stays_as_it_was(tmp_path):
     """Epochs before and after a correction could not be compared, and the run would be refused when it goes on."""
     case = find_cases(write_cases(tmp_path / "cases", 1), TASK)[0]
@@ -158,13 +203,15 @@ def test_what_a_file_manager_leaves_beside_slices_is_no_change_of_a_case(case, t
         slices[0, 3]
 
 
-@pytest.mark.parametrize("order", ["RAS", "PIR", "LSA"])
+@pytest.mark.parametrize("order", ["RAS", "LPI", "PIR", "LSA"])
 def test_orientation_of_the_files_does_not_matter(case, tmp_path, order):
     turned = tmp_path / "turned"
     turned.mkdir()
     for path in (case.ct, case.label):
         sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), order), str(turned / path.name))
     other = replace(case, ct=turned / "ct.nii.gz", label=turned / "label.nii.gz")
+    for one in (case, other, replace(case, label=other.label)):
+        assert [item.labelled for item in list_slices([one], TASK)] == [True] * 5 + [False]
     for number in range(len(dataset(case, tmp_path / "a"))):
         image, target = dataset(case, tmp_path / "a")[0, number]
         turned_image, turned_target = dataset(other, tmp_path / "b")[0, number]
@@ -213,6 +260,12 @@ def test_orientation_depends_on_seed_epoch_and_slice_alone(case, tmp_path):
     assert len({tuple(row) for row in orientations(0)}) == 6
 
 
+@pytest.mark.parametrize("augmentation", ["anatomical", "orientations"])
+def test_a_slice_that_is_shown_twice_in_an_epoch_is_changed_in_two_ways(augmentation, case, tmp_path):
+    slices = SliceDataset(list_slices([case], TASK)[:1] * 4, TASK, tmp_path, augmentation=augmentation)
+    assert not all(torch.equal(slices[0, number][0], slices[0, 0][0]) for number in range(4))
+
+
 @pytest.mark.parametrize("size", [(48, 48), (80, 80), (63, 63), (65, 65)])
 def test_oriented_slices_are_cut_or_padded_around_the_centre(case, tmp_path, size):
     task = replace(TASK, input_size=size)
@@ -228,6 +281,14 @@ def test_oriented_slices_are_cut_or_padded_around_the_centre(case, tmp_path, siz
     assert torch.equal(image[0, 0, inner, inner], whole[0, 0, outer, outer])
     assert torch.equal(target.classes[0, inner, inner], whole_target.classes[0, outer, outer])
     assert image.sum() == image[0, 0, inner, inner].sum()
+
+
+def test_slices_that_are_not_square_are_cut_and_padded_each_way_by_its_own():
+    slice_ = torch.zeros(1, 60, 80)
+    slice_[0, 30, 40] = 1
+    cut = cut_to(slice_, (64, 64))
+    assert cut.shape == (1, 64, 64)
+    assert cut.nonzero().tolist() == [[0, 32, 32]]
 
 
 def test_slices_that_are_not_square_cannot_be_turned():
@@ -246,6 +307,17 @@ def test_slices_without_a_label_are_a_share(tmp_path):
     repeated = chosen_slices(list_slices([replace(cases[0], repeat=3)], TASK), seed=0)
     assert [item.labelled for item in repeated].count(True) == 15
     assert len(repeated) == 15 + 3  # the slice without a label is repeated as well
+
+
+def test_one_empty_slice_for_four_with_a_label_is_drawn_by_the_seed_and_none_twice(case):
+    items = [SliceItem(case, index, labelled=100 <= index < 140) for index in range(300)]
+
+    def empty(seed):
+        return [item.index for item in chosen_slices(items, seed) if not item.labelled]
+
+    assert all(len(empty(seed)) == len(set(empty(seed))) == 10 for seed in range(20))
+    assert empty(0) == empty(0) != empty(1)
+    assert max(empty(0)) > 140  # On both sides of the organ.
 
 
 # Partial labels
@@ -280,10 +352,23 @@ def test_undivided_labels_teach_their_sum(case, tmp_path):
     assert merged[:, 2].max() == 0
 
 
+def test_every_slice_of_a_batch_knows_what_its_own_annotator_looked_for(tmp_path):
+    """As in a training with several data sets, of which one has no tumors."""
+    found = find_cases(write_cases(tmp_path / "cases", 3, slices=2), TASK)
+    known = ({1: ("liver",)}, {1: ("liver",), 2: ("liver tumor",)}, UNDIVIDED)
+    cases = [replace(case, labels=labels) for case, labels in zip(found, known)]
+    slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
+    _, target = collate([slices[0, number] for number in range(len(slices))])
+    assert target.groups.tolist() == [case_groups(item.case, TASK) for item in slices.items]
+
+
 def test_predictions_are_merged_before_they_are_compared(case, tmp_path):
     _, target = logits_and_target(case, tmp_path, UNDIVIDED)
     predicted = torch.tensor([0, 1, 2]).expand(3, 4, 3)
     assert merged_classes(predicted, target.groups).unique().tolist() == [0, 1]
+
+
+# Random changes
 
 
 def test_changed_labels_are_not_mixed_and_bright_tissue_stays_bright():
@@ -320,3 +405,37 @@ def test_nothing_is_known_to_lie_beyond_a_slice_that_was_moved():
     changes = anatomical_changes((64, 64))
     moved = [np.asarray(changes.set_random_state(seed=seed)(dict(slice_))["label"]) for seed in range(10)]
     assert any((label == 0).any() for label in moved)
+
+
+def blobs(*centers, size=128):
+    """A slice with a disc for each (row, column), 1, 2, ... in the label, as bright as 0.5 in the image."""
+    rows, columns = np.mgrid[:size, :size]
+    label = np.zeros((1, size, size), np.uint8)
+    for value, (row, column) in enumerate(centers, start=1):
+        label[0, np.hypot(rows - row, columns - column) < 10] = value
+    return {"image": torch.tensor(label > 0).float() / 2, "label": torch.tensor(label)}
+
+
+def test_slices_are_moved_scaled_and_brightened_both_ways_and_neither_mirrored_nor_turned_far():
+    slice_, changes = blobs((64, 44), (64, 84), (84, 64)), anatomical_changes((128, 128))
+    angles, below, middles, areas, brightness = [], [], [], [], []
+    for seed in range(40):
+        changed = changes.set_random_state(seed=seed)(dict(slice_))
+        image, label = (np.asarray(changed[name])[0] for name in ("image", "label"))
+        left, right, back = (np.argwhere(label == value).mean(axis=0) for value in (1, 2, 3))
+        angles.append(np.arctan2(*(right - left)))
+        below.append(back[0] - (left[0] + right[0]) / 2)
+        middles.append((left + right) / 2 - (64, 64))
+        areas.append((label > 0).sum() / (slice_["label"] > 0).sum().item())
+        brightness.append(image[label > 0].mean())
+    assert np.abs(angles).max() < 0.5, "left stays left: the liver lies on the right, and nobody is turned"
+    assert min(below) > 0, "nor upside down"
+    assert np.abs(np.mean(middles, axis=0)).max() < 8 and np.std(middles, axis=0).min() > 4, "moved to all sides"
+    assert min(areas) < 0.85 and max(areas) > 1.1, "larger and smaller"
+    assert min(brightness) < 0.4 and max(brightness) > 0.55, "brighter and darker, as CT with and without contrast"
+
+
+def test_changed_slices_have_the_networks_size():
+    changed = anatomical_changes((64, 64)).set_random_state(seed=0)(blobs((64, 64)))
+    assert changed["image"].shape == changed["label"].shape == (1, 64, 64)
+    assert int(changed["label"].max()) == 1, "cut around the center"

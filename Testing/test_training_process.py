@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -76,8 +77,8 @@ def started():
     """Starts processes, and ends those that a failed test leaves."""
     processes = []
 
-    def start(run: Path, command: list[str], **options) -> TrainingProcess:
-        processes.append(TrainingProcess.start(run, command, **options))
+    def start(run: Path, command: list[str], environment: Mapping[str, str] = os.environ, **options) -> TrainingProcess:
+        processes.append(TrainingProcess.start(run, command, environment, **options))
         return processes[-1]
 
     yield start
@@ -106,8 +107,8 @@ def test_importing_it_loads_nothing_but_the_standard_library():
 def test_trainer_outlives_the_program_that_started_it_and_is_found_again(tmp_path):
     code = f"""
 from HLFDTrainingLib.training_process import TrainingProcess
-import time
-process = TrainingProcess.start({str(tmp_path)!r}, {SLEEP!r})
+import os, time
+process = TrainingProcess.start({str(tmp_path)!r}, {SLEEP!r}, os.environ)
 while "ready" not in process.log: time.sleep(0.02)
 print("started", flush=True)
 time.sleep(600)
@@ -116,24 +117,19 @@ time.sleep(600)
     assert shell.stdout.readline() == b"started\n"
     os.killpg(shell.pid, signal.SIGKILL)
     shell.communicate()
-    found = TrainingProcess.find(tmp_path)
+    found = TrainingProcess(tmp_path)
     _, trainer = processes_of(tmp_path)
     assert found.state.name == "running" and trainer.is_running()
     trainer.kill()
     assert ended(found).name == "crashed"
-    assert TrainingProcess.find(tmp_path) is None
     assert not (tmp_path / "process" / "lock.json").exists()
 
 
-def test_trainer_finds_both_libraries_and_not_what_breaks_slicers_python(tmp_path, monkeypatch, started):
-    monkeypatch.setenv("PYTHONHOME", "/nowhere")
-    monkeypatch.setenv("PYTHONPATH", "/broken")
-    code = (
-        "import HLFDSegmentationLib, HLFDTrainingLib, os; print(os.environ['PYTHONPATH'], os.environ.get('PYTHONHOME'))"
-    )
-    process = started(tmp_path, python(code))
+def test_trainer_finds_both_libraries(tmp_path, started):
+    code = "import HLFDSegmentationLib, HLFDTrainingLib; print('found')"
+    process = started(tmp_path, python(code), {})
     ended(process)
-    assert "HLFDTraining" in process.log and "None" in process.log and "broken" not in process.log
+    assert "found" in process.log
 
 
 def test_a_trainer_whose_run_is_moved_ends_and_writes_nothing_more(tmp_path, started):
@@ -190,6 +186,23 @@ def test_a_single_look_does_not_take_a_run_for_moved(watch, monkeypatch):
     assert not watch.moved
 
 
+def test_a_disk_that_is_away_is_waited_for_and_a_run_that_was_moved_on_it_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    disk = tmp_path / "disk"
+    (disk / "run").mkdir(parents=True)
+    (disk / "run" / "plan.json").write_text("{}")
+    watch = new_watch(disk / "run")
+    watch._look_for_run()
+    disk.rename(tmp_path / "away")
+    for _ in range(2):
+        watch._look_for_run()
+        assert not watch.moved
+        time.sleep(0.2)
+    disk.mkdir()
+    watch._look_for_run()
+    assert watch.moved
+
+
 def test_a_run_that_was_not_seen_when_its_trainer_began_is_missed_later(tmp_path, monkeypatch):
     monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
     (tmp_path / "plan.json").write_text("{}")
@@ -237,14 +250,14 @@ def test_given_environment_is_the_trainers(tmp_path, started):
 def test_missing_interpreter_is_a_sentence_and_leaves_the_run_free(tmp_path, started):
     with pytest.raises(TrainingError, match="could not be started"):
         started(tmp_path, ["/no/such/python", "-c", "pass"])
-    assert TrainingProcess.find(tmp_path) is None
+    assert TrainingProcess(tmp_path).state.name == "stopped"
     assert ended(started(tmp_path, python("pass"))).name == "crashed"
 
 
 def test_interpreter_that_cannot_start_the_watch_is_told(tmp_path, started):
     process = started(tmp_path, ["/bin/false", "-c", "pass"])
     assert ended(process).name == "crashed"
-    assert TrainingProcess.find(tmp_path) is None
+    assert TrainingProcess(tmp_path).state.name == "crashed"
 
 
 # One trainer a run
@@ -306,13 +319,14 @@ def test_lock_of_a_dead_trainer_is_taken_over(tmp_path, started):
 
 def test_another_program_with_the_same_number_is_not_taken_for_the_trainer(tmp_path, started):
     dead_holder(tmp_path, processes=[[os.getpid(), "started on another day"]])
-    assert TrainingProcess.find(tmp_path) is None
+    assert TrainingProcess(tmp_path).state.name == "crashed"
     assert started(tmp_path, SLEEP).state.name == "running"
 
 
 def test_trainer_on_another_computer_is_named_and_not_taken_over(tmp_path, started):
     dead_holder(tmp_path, computer="cluster-7")
-    assert "cluster-7" in TrainingProcess.find(tmp_path).state.sentence
+    state = TrainingProcess(tmp_path).state
+    assert state.name == "running" and "cluster-7" in state.sentence
     with pytest.raises(TrainingError, match="cluster-7"):
         started(tmp_path, SLEEP)
     RunLock(tmp_path).break_elsewhere()
@@ -554,7 +568,7 @@ sys.exit(130)
 """
     process = started(tmp_path, python(code))
     wait_until(lambda: trainer_ready(process))
-    TrainingProcess.find(tmp_path).stop()
+    TrainingProcess(tmp_path).stop()
     assert ended(process).name == "stopped"
     assert "saved" in process.log
 
@@ -780,7 +794,7 @@ def test_killed_and_stopped_trainer_goes_on_and_finishes(tmp_path):
     process = resume(run)
     wait_until(lambda: process.step is not None)
     assert process.step["epoch"] > 1
-    TrainingProcess.find(run).stop()
+    TrainingProcess(run).stop()
     assert ended(process).name == "stopped"
     process = resume(run)
     assert ended(process).name == "finished", process.log

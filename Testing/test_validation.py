@@ -46,10 +46,16 @@ def test_a_label_that_no_patient_shows_has_no_dice():
     assert math.isnan(found[TUMOR]) and found[LIVER] == 1
 
 
-class AllLiver(nn.Module):
+class Everywhere(nn.Module):
+    """Finds one label in every pixel."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = torch.zeros(len(images), TASK.num_classes, *images.shape[2:])
-        logits[:, LIVER] = 1
+        logits[:, self.label] = 1
         return logits
 
 
@@ -58,7 +64,7 @@ def test_slices_of_one_patient_count_together(tmp_path):
     found = find_cases(write_cases(tmp_path / "cases", len(patients), slices=2), TASK)
     cases = [replace(case, patient=patient) for case, patient in zip(found, patients)]
     slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
-    counts = count_overlaps(AllLiver(), slices, range(len(slices)), torch.device("cpu"))
+    counts = count_overlaps(Everywhere(LIVER), slices, range(len(slices)), torch.device("cpu"))
     assert set(counts) == set(patients)
     for patient in counts:
         own = [slices[(0, n)][1].classes for n, item in enumerate(slices.items) if item.case.patient == patient]
@@ -92,3 +98,29 @@ def test_several_slices_at_a_time_count_as_one_by_one(tmp_path):
     assert [shape[0] for shape in together.batches] == [4, 2, 3] and len(alone.batches) == 9
     assert set(counts) == set(expected) and all((counts[one] == expected[one]).all() for one in expected)
     assert sum(rows[LIVER].sum() for rows in counts.values()) > 0
+
+
+def test_slices_of_several_annotators_at_a_time_count_each_by_its_own(tmp_path):
+    """One outlined the liver with its tumors, one told all apart, one looked for the liver alone."""
+    found = find_cases(write_cases(tmp_path / "cases", 3, slices=2), TASK)
+    known = ({1: ("liver", "liver tumor"), 2: ("liver", "liver tumor")}, None, {1: ("liver",), 2: ("liver",)})
+    cases = [replace(case, labels=labels or case.labels) for case, labels in zip(found, known)]
+    slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
+    expected, counts = (
+        count_overlaps(Everywhere(TUMOR), slices, range(len(slices)), torch.device("cpu"), count) for count in (1, 9)
+    )
+    assert all((counts[one] == expected[one]).all() for one in expected)
+    as_one, told_apart, liver_alone = (counts[case.patient] for case in cases)
+    assert told_apart[TUMOR, 1] > 0 and told_apart[LIVER, 1] == 0
+    assert as_one[LIVER, 1] > 0 and as_one[TUMOR].sum() == 0
+    assert liver_alone[LIVER, 1] == liver_alone[TUMOR].sum() == 0
+
+
+def test_a_network_learns_nothing_from_what_it_is_chosen_by(tmp_path):
+    """Its normalization would take over the brightness of the validation slices."""
+    cases = find_cases(write_cases(tmp_path / "cases", 1, slices=2), TASK)
+    slices = SliceDataset(list_slices(cases, TASK), TASK, tmp_path / "cache")
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, TASK.num_classes, 1)).train()
+    before = network[0].running_mean.clone()
+    count_overlaps(network, slices, range(len(slices)), torch.device("cpu"))
+    assert torch.equal(network[0].running_mean, before)

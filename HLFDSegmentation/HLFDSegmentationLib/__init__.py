@@ -1,4 +1,4 @@
-"""Segment kidney and liver tumours in CT with a small network, and show what each of its layers looks at.
+"""Segment liver, kidneys and their tumors in CT with a small network, and show what each of its layers looks at.
 
 Files named `slicer_*` need 3D Slicer; all others are plain Python. Import the submodule you need; importing the package
 itself imports nothing heavy.

@@ -16,6 +16,16 @@ COARSE_MM = 8.0
 COARSE_HU = (-200.0, 300.0)
 """Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
 
+FILLER_HU = -900.0
+"""Values up to this one, and 0 where the CT goes down to `FAT_HU`, are what fills a CT up. Others are not told from
+tissue in a CT that was cut to a window: there fat, lungs or bone have one value, too."""
+
+FAT_HU = -100.0
+"""A CT that does not go down to it was cut to a window, and 0 may be its air."""
+
+BESIDE_FILLER = 2
+"""So many voxels of a line are its end beside what fills it up: the outermost one may be a mixture of both."""
+
 
 class AxialOrder:
     """The order of an image's axes and voxels in which slices are axial.
@@ -119,6 +129,44 @@ class AxialVolume:
         """Which slices are the same as the one below, to the last voxel, but for those of one value: bool (count,)."""
         same = (np.array_equal(plane, below) for plane, below in zip(self.voxels[1:], self.voxels[:-1]))
         return np.array([False, *same]) & ~_even(self.voxels)
+
+    def cut_cm2(self, mask: np.ndarray) -> np.ndarray:
+        """How much of the surface of a mask, bool (Z, Y, X), lies where the CT ends, in cm² across z, y and x: (3,).
+
+        The CT ends with its first and last slice that is not blank and with its first and last row and column; where
+        one value fills a line up from there on, see `FILLER_HU`, with the `BESIDE_FILLER` voxels beside it.
+        """
+        shown = self.between_blank
+        lines_mm2 = np.prod(self.spacing) / np.array(self.spacing[::-1])
+        return lines_mm2 / 100 * [self._cut_lines(mask[shown], self.voxels[shown], axis) for axis in range(3)]
+
+    def _cut_lines(self, mask: np.ndarray, voxels: np.ndarray, axis: int) -> int:
+        """How many lines along an axis the CT ends with a mask, at either end."""
+        mask, voxels = (np.moveaxis(values, axis, 0) for values in (mask, voxels))
+        lines = np.nonzero(mask.any(axis=0))
+        cut = 0
+        for step in (1, -1):
+            depths = self._filled(voxels[::step], lines)
+            ends = depths + np.arange(BESIDE_FILLER)[:, None] * (depths > 0)
+            outermost = (np.minimum(ends, len(mask) - 1), *lines)
+            cut += int(mask[::step][outermost].any(axis=0).sum())
+        return cut
+
+    def _filled(self, voxels: np.ndarray, lines: tuple[np.ndarray, ...]) -> np.ndarray:
+        """How many voxels at the start of the first axis one value fills up, in each of these lines along it."""
+        border = voxels[0][lines]
+        filled = (border <= FILLER_HU) | ((border == 0) & (self._lowest <= FAT_HU))
+        depths = np.zeros(filled.shape, int)
+        for plane in voxels:
+            filled &= plane[lines] == border
+            if not filled.any():
+                break
+            depths += filled
+        return depths
+
+    @cached_property
+    def _lowest(self) -> float:
+        return float(self.voxels.min())
 
     def coarse(self) -> np.ndarray:
         """All slices with pixels of about `COARSE_MM`, cut to `COARSE_HU`: float32 (count, h, w)."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from .ct_files import BODY_HU
 from .tasks import KIDNEY, LIVER, Code, Label, Task
 from .volumes import AxialSlices
 
@@ -26,12 +27,19 @@ BEHIND_MM = 10.0
 BELOW_MM = 20.0
 
 MOST_CUT_MM = 100.0
-"""Where a body lies along an edge of its slices further than this, a box cut it. Stout patients touch the edges."""
+MOST_CUT = 0.5
+"""Where a body lies along an edge of its slices further than this, or than this share of the edge, a box cut it. Stout
+patients touch the edges."""
 
 DEEPER = 1.2
 LEAST_DEPTH_MM = 230.0
 """Times as deep as wide, and so deep, is no body that lies on its back; heads are deeper than wide, and smaller. Three
 real CTs are 1.2 to 1.6 times as wide as deep in all slices that show the whole body (by a check that was not kept)."""
+
+WIDTH_MM = (200.0, 600.0)
+"""Across a body, from the narrowest to the widest. Three real CTs have 348 to 365 mm, and half and twice as much where
+their spacing is wrong by that; the one child among the patients of KiTS19's slices has 166 (by a check that was not
+kept)."""
 
 BODY_SLICES = 8
 """So many slices with liver tell where the middle of the body lies."""
@@ -83,10 +91,23 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
     return " and ".join(found)
 
 
-def placement_cautions(labels: np.ndarray, slices: AxialSlices, task: Task) -> list[str]:
-    """The sentence that stands beside a result; see `misplaced_organs`."""
+def placement_cautions(labels: np.ndarray, slices: AxialSlices, task: Task, *, given: bool = False) -> list[str]:
+    """The sentence that stands beside a result; see `misplaced_organs`.
+
+    Args:
+        labels: uint8 (Z, H, W), on the network's canvas.
+        slices: the CT's.
+        task: what the classes are.
+        given: whether the labels were given, and not found in this CT: then they may lie wrongly in a good one.
+    """
     if not (found := misplaced_organs(labels, slices, task)):
         return []
+    if given:
+        return [
+            f"By the segmentation given, {found}: the segmentation, or the CT, may be stored mirrored, turned or "
+            "upside down. Look whether its outlines lie on the organs. If not, export the segmentation again; if they "
+            f"do, export the CT again from DICOM. {IN_A_FEW}"
+        ]
     return [f"In this CT {found}: it may be stored mirrored, turned or upside down. {ADVICE} {IN_A_FEW}"]
 
 
@@ -94,14 +115,9 @@ def side_cautions(slices: AxialSlices) -> list[str]:
     """About bodies that are deeper than wide in the slices, by their median: one that lies on its side, or turned by a
     quarter, or whose rows and columns are exchanged, which `MirroredSearch` does not try.
     """
-    if slices.cut_straight:
-        return []  # the borders of a CT that was cut anew cut the body, too
-    numbers = np.arange(0, slices.count, max(1, round(SEARCH_EVERY_MM / slices.spacing[2])))
-    bodies = [body for number in numbers if (body := _whole_body(number, slices)) is not None]
-    sizes = [[np.ptp(np.flatnonzero(body.any(axis=axis))) + 1 for axis in (1, 0)] for body in bodies]
-    if not sizes:
+    if (size := _body_size(slices)) is None:
         return []
-    depth, width = np.median(sizes, axis=0) * slices.pixel_mm
+    depth, width = size
     if depth < max(LEAST_DEPTH_MM, DEEPER * width):
         return []
     return [
@@ -109,6 +125,37 @@ def side_cautions(slices: AxialSlices) -> list[str]:
         "lies on the side, or the CT is stored turned by a quarter or with rows and columns exchanged. The model has "
         f"learned from patients on their backs, and nothing here may be right. {ADVICE}"
     ]
+
+
+def width_doubts(slices: AxialSlices) -> list[str]:
+    """About bodies that are narrower or wider than bodies are, as where the spacing is wrong, along all axes or within
+    slices. Not of a CT that was cut to a window above air: there the body ends where the fat under the skin begins.
+    """
+    if slices.own.voxels.min() > BODY_HU or (size := _body_size(slices)) is None:
+        return []
+    low, high = WIDTH_MM
+    across = max(size)  # of a patient who lies on the side, it is the depth
+    if low <= across <= high:
+        return []
+    unless = "if it is not a child's, or a head or limb, " if across < low else ""
+    spacing = " x ".join(f"{mm:.3g}" for mm in slices.own.spacing)
+    return [
+        f"In the CT's slices the body is {across:.0f} mm wide: {unless}the voxel spacing, {spacing} mm by the file, "
+        "may be wrong, and all volumes with it. Compare it with the original series."
+    ]
+
+
+def _body_size(slices: AxialSlices) -> tuple[float, float] | None:
+    """How deep and how wide the body is, in mm, by the median of slices; none where all cut it."""
+    if slices.cut_straight:
+        return None  # the borders of a CT that was cut anew cut the body, too
+    numbers = np.arange(0, slices.count, max(1, round(SEARCH_EVERY_MM / slices.spacing[2])))
+    bodies = [body for number in numbers if (body := _whole_body(number, slices)) is not None]
+    if not bodies:
+        return None
+    sizes = [[np.ptp(np.flatnonzero(body.any(axis=axis))) + 1 for axis in (1, 0)] for body in bodies]
+    depth, width = np.median(sizes, axis=0) * slices.pixel_mm
+    return float(depth), float(width)
 
 
 def _values(task: Task, code: Code) -> list[int]:
@@ -143,10 +190,9 @@ def _whole_body(number: int, slices: AxialSlices) -> np.ndarray | None:
     """
     rows, columns = slices.shown
     body = slices.body(number, number + 1)[0, :rows, :columns]
-    cut_mm = (
-        side.sum() * mm for mm, sides in zip(slices.pixel_mm[::-1], (body[[0, -1]], body.T[[0, -1]])) for side in sides
-    )
-    return None if not body.any() or max(cut_mm) > MOST_CUT_MM else body
+    edges = zip(slices.pixel_mm[::-1], (body[[0, -1]], body.T[[0, -1]]))
+    cut = any(edge.sum() > min(MOST_CUT_MM / mm, MOST_CUT * edge.size) for mm, sides in edges for edge in sides)
+    return None if cut or not body.any() else body
 
 
 class MirroredSearch:

@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from .dicom_mixture import mixture_cautions, number_doubts
-from .dicom_slice import IMAGE_TYPE, PROJECTION, DicomSlice, projection_words, slice_of, tag
+from .dicom_slice import (
+    IMAGE_TYPE,
+    NO_HU,
+    PROJECTION,
+    RESCALE_TYPE,
+    DicomSlice,
+    other_unit,
+    projection_words,
+    slice_of,
+    tag,
+)
 from .dicom_stack import along_normal, gap_doubts
 from .errors import InputError
 from .hounsfield import MODALITY
@@ -39,11 +49,12 @@ def series_cautions_and_doubts(files: Sequence[str]) -> tuple[list[str], list[st
     if any(header.GetDimension() != 3 for header in headers):
         return [], []
     slices = [slice_of(header, Path(file)) for header, file in zip(headers, files)]
+    cautions = _projection_cautions(slices) + _unit_cautions(slices)
     if len(slices) < 2:
-        return _projection_cautions(slices), []
+        return cautions, []
     slices = along_normal(slices)
     step = float(np.median(np.diff([one.origin @ slices[0].direction[:, 2] for one in slices])))
-    return _projection_cautions(slices) + mixture_cautions(slices), number_doubts(slices) + gap_doubts(slices, step)
+    return cautions + mixture_cautions(slices), number_doubts(slices) + gap_doubts(slices, step)
 
 
 def _projection_cautions(slices: Sequence[DicomSlice]) -> list[str]:
@@ -51,3 +62,10 @@ def _projection_cautions(slices: Sequence[DicomSlice]) -> list[str]:
     if not words:
         return []
     return [f"By its DICOM files this CT is a projection ({words}): {PROJECTION}. Segment the slices it was made from."]
+
+
+def _unit_cautions(slices: Sequence[DicomSlice]) -> list[str]:
+    unit = next((unit for one in slices if (unit := other_unit(one.entries[RESCALE_TYPE]))), "")
+    if not unit:
+        return []
+    return [f"The values of this CT's DICOM files are {unit}, not HU, {NO_HU}. Segment the series of this scan in HU."]

@@ -16,7 +16,7 @@ IMAGE_TYPE, KIND = "0008|0008", "0008|0016"
 PIXEL_SPACING = "0028|0030"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
 PHOTOMETRIC = "0028|0004"
-RESCALE_INTERCEPT, RESCALE_SLOPE = "0028|1052", "0028|1053"
+RESCALE_INTERCEPT, RESCALE_SLOPE, RESCALE_TYPE = "0028|1052", "0028|1053", "0028|1054"
 SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
 ACQUISITION_NUMBER, ACQUISITION_TIME, INSTANCE_NUMBER = "0020|0012", "0008|0032", "0020|0013"
 CONTRAST_AGENT, TUBE_VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
@@ -25,6 +25,7 @@ COMPARED = (
     IMAGE_TYPE,
     RESCALE_INTERCEPT,
     RESCALE_SLOPE,
+    RESCALE_TYPE,
     SLICE_THICKNESS,
     ACQUISITION_NUMBER,
     ACQUISITION_TIME,
@@ -46,6 +47,19 @@ PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
 
 PROJECTION = "the highest or lowest values of many slices, laid over each other, from which nothing can be measured"
+
+OTHER_UNITS = {
+    "OD": "optical density",
+    "MGML": "mg/mL",
+    "Z_EFF": "effective atomic number",
+    "ED": "electron density",
+    "EDW": "electron density by that of water",
+    "PCT": "percent",
+}
+"""What DICOM defines for a rescale type (PS3.3 C.11.1.1.2) besides HU, HU_MOD and US (unspecified). Scanners of
+several energies make such images, as maps of iodine, in series that are CT."""
+
+NO_HU = "by their rescale type. What is segmented, and measured, needs HU"
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,8 @@ def slice_of(header: sitk.ImageFileReader, path: Path) -> DicomSlice:
 def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
     """Raises InputError for a file whose places or values would be read wrongly, or that holds no slice.
 
-    These are a file of many slices, one without pixel size, position or orientation, one of inverted values, a scout
-    view and a projection.
+    These are a file of many slices, one without pixel size, position or orientation, one of inverted values or of such
+    that are no HU, a scout view and a projection.
     """
     if entry(header, KIND) in ENHANCED_CT or (header.GetDimension() > 2 and header.GetSize()[2] > 1):
         raise InputError(
@@ -116,6 +130,10 @@ def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
         raise InputError(
             f"{path} holds inverted values (MONOCHROME1), from which no HU can be told. Export the series again as "
             "MONOCHROME2, as scanners store CT."
+        )
+    if unit := other_unit(entry(header, RESCALE_TYPE)):
+        raise InputError(
+            f"{path} holds values that are {unit}, not HU, {NO_HU}. Give the series of this scan that is in HU."
         )
 
 
@@ -142,6 +160,12 @@ def _numbers(told: str) -> list[float]:
         return [float(number) for number in told.split("\\")]
     except ValueError:
         return []
+
+
+def other_unit(rescale_type: str) -> str:
+    """What values are by their rescale type, and its term, where they are no HU; else ""."""
+    unit = OTHER_UNITS.get(rescale_type.upper())
+    return f"{unit} ({rescale_type.upper()})" if unit else ""
 
 
 def projection_words(image_type: str) -> str:

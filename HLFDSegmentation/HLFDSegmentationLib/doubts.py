@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model_figures import in_brackets, measured_of
-from .pieces import value_counts
+from .pieces import Box, value_counts
 from .sides import LEAST_KIDNEY_ML, MOST_APART_MM, Piece, find_pair
 from .tasks import KIDNEY, LIVER, Label, Task
 
@@ -33,7 +33,8 @@ LEAST_PIECE_ML = 1.0
 """A smaller piece beside a kidney changes no volume that a reader would notice."""
 
 CUT_CM2 = 1.0
-"""So much of an organ on the sides of the slices is not chance: three whole CTs have none."""
+"""So much of an organ on the sides of the slices, or beside what fills the CT up, is not chance: three whole CTs have
+none at the sides, and 0.1 or less beside such values; 0.3 where they are rounded to 5 HU."""
 
 ENHANCED_KIDNEY_HU = 60.0
 """Kidneys have about 30 HU without contrast medium, and more than 80 in every phase with it. The liver cannot tell: in
@@ -113,35 +114,31 @@ def class_voxels(labels: np.ndarray, task: Task) -> np.ndarray:
     return value_counts(labels, task.num_classes)
 
 
-def cut_doubts(labels: np.ndarray, spacing: tuple[float, float, float], task: Task) -> list[str]:
+def cut_doubts(labels: np.ndarray, ct: AxialVolume, task: Task) -> list[str]:
     """About organs, with their tumors, of which the CT shows a part.
 
     Args:
-        labels: uint8 (Z, Y, X) in axial order, without the blank slices at the ends. Where they reach the first or last
-            slice, an organ is cut; of a CT that is one slice, `geometry_doubts` tells it.
-        spacing: of the axial slices (x, y, z) in mm.
+        labels: uint8 (Z, Y, X) in axial order. That a CT of one slice ends there, `geometry_doubts` tells.
+        ct: the CT, in the same shape.
         task: what the classes are.
     """
-    organs = [(organ.name, task.values_with_tumors(organ)) for organ in task.organs]
-    at_ends = " and ".join(name for name, values in organs if _reaches_ends(labels, values))
-    at_sides = " and ".join(name for name, values in organs if _at_sides_cm2(labels, values, spacing) >= CUT_CM2)
+    ends = [ct.between_blank.start, ct.between_blank.stop - 1]
+    at_ends, at_sides = [], []
+    for organ in task.organs:
+        mask = np.isin(labels, task.values_with_tumors(organ))
+        across_z, *across_sides = ct.cut_cm2(mask)
+        if ends[0] < ends[1] and (mask[ends].any() or across_z >= CUT_CM2):
+            at_ends.append(organ.name)
+        if sum(across_sides) >= CUT_CM2:
+            at_sides.append(organ.name)
     beyond = "what lies beyond is missing in the volumes, and lesions there are not seen."
     doubts = []
     if at_ends:
-        doubts.append(f"The CT begins or ends where {at_ends} was found: {beyond}")
+        were = "was" if len(at_ends) == 1 else "were"
+        doubts.append(f"The CT begins or ends where {' and '.join(at_ends)} {were} found: {beyond}")
     if at_sides:
-        doubts.append(f"The sides of the CT's slices cut off {at_sides}: {beyond}")
+        doubts.append(f"The sides of the CT's slices cut off {' and '.join(at_sides)}: {beyond}")
     return doubts
-
-
-def _reaches_ends(labels: np.ndarray, values: list[int]) -> bool:
-    return len(labels) > 1 and bool(np.isin(labels[[0, -1]], values).any())
-
-
-def _at_sides_cm2(labels: np.ndarray, values: list[int], spacing: tuple[float, float, float]) -> float:
-    """The area of these values on the first and last rows and columns of the slices."""
-    rows, columns = (np.isin(side, values).sum() for side in (labels[:, [0, -1]], labels[:, :, [0, -1]]))
-    return float(rows * spacing[0] + columns * spacing[1]) * spacing[2] / 100
 
 
 def anatomy_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
@@ -221,7 +218,7 @@ def second_kidney_cautions(labels: np.ndarray, task: Task, ct: AxialVolume) -> l
             f"{ct.place(piece.center)}) {' and '.join(signs)}: in a patient with one kidney it may be something else. "
             "Look at it."
             for piece, other in (pair.two, pair.two[::-1])
-            if (signs := _signs_of_no_kidney(piece, other, ct))
+            if (signs := _signs_of_no_kidney(piece, other, pair.box, ct))
         ]
     return cautions
 
@@ -234,13 +231,13 @@ def _without_gaps(labels: np.ndarray, ct: AxialVolume) -> np.ndarray:
     return labels[order] if ct.blank[between].any() else labels
 
 
-def _signs_of_no_kidney(piece: Piece, other: Piece, ct: AxialVolume) -> list[str]:
+def _signs_of_no_kidney(piece: Piece, other: Piece, box: Box, ct: AxialVolume) -> list[str]:
     signs = []
     # Those of a small child are alike.
     if piece.own_size * np.prod(ct.spacing) / 1000 < LEAST_KIDNEY_ML and piece.own_size < other.own_size / 2:
         if piece.own_size < piece.size / 2:
             signs.append("is mostly tumor")
-        elif not _is_cut(piece, ct):
+        elif not _is_cut(piece, box, ct):
             signs.append("is small for one")
     in_front_mm = ct.point(other.center)[1] - ct.point(piece.center)[1]
     if in_front_mm > MOST_APART_MM:
@@ -248,10 +245,14 @@ def _signs_of_no_kidney(piece: Piece, other: Piece, ct: AxialVolume) -> list[str
     return signs
 
 
-def _is_cut(piece: Piece, ct: AxialVolume) -> bool:
-    """Whether a piece reaches the sides of the CT's slices, or the first or last that is not blank."""
+def _is_cut(piece: Piece, box: Box, ct: AxialVolume) -> bool:
+    """Whether a piece, of a pair in this box, lies where the CT ends."""
     shown = (ct.between_blank, *map(slice, (0, 0), ct.shape[1:]))
-    return any(own.start == whole.start or own.stop == whole.stop for own, whole in zip(piece.box, shown))
+    if any(own.start == whole.start or own.stop == whole.stop for own, whole in zip(piece.box, shown)):
+        return True
+    mask = np.zeros(ct.shape, bool)
+    mask[box] = piece.mask
+    return bool(ct.cut_cm2(mask).sum() >= CUT_CM2)
 
 
 def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 
 from .attention import AttentionCollector, LayerAttention, most_likely
 from .axial_volume import AxialVolume
-from .body_orientation import MirroredSearch, placement_cautions, side_cautions
+from .body_orientation import MirroredSearch, placement_cautions, side_cautions, width_doubts
 from .cleaning import clean
 from .devices import choose_device, unusable_cards
 from .doubts import (
@@ -199,7 +199,7 @@ class Segmenter:
         network_labels = slices.to_canvas(slices.labels_of(labels))
         maps = self._explain(runner, slices, network_labels, signed, progress)
         stack = SliceStack(slices.own)
-        cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels)
+        cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels, given=True)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
         notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
@@ -216,10 +216,10 @@ class Segmenter:
         runner.run(search.slices, lambda start, stop: search.steps(start, stop, runner.logits), searching)
         return search.cautions()
 
-    def _shape_cautions(self, slices: AxialSlices, own_labels: np.ndarray) -> list[str]:
+    def _shape_cautions(self, slices: AxialSlices, own_labels: np.ndarray, *, given: bool = False) -> list[str]:
         """About where organs lie and how high they are. Where the patient lies otherwise, they need not be organs."""
         network_labels = slices.to_canvas(slices.labels_of(slices.own.image_of(own_labels)))
-        return placement_cautions(network_labels, slices, self.task) or spacing_cautions(
+        return placement_cautions(network_labels, slices, self.task, given=given) or spacing_cautions(
             own_labels[slices.own.not_blank], slices.own.spacing, self.task
         )
 
@@ -243,7 +243,7 @@ class Segmenter:
         return notes
 
     def _cut_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
-        return cut_doubts(labels[ct.between_blank], ct.spacing, self.task)
+        return cut_doubts(labels, ct, self.task)
 
     def _model_cautions(self, labels: np.ndarray) -> list[str]:
         return model_cautions(class_voxels(labels, self.task), self.task, self._metrics)
@@ -301,8 +301,10 @@ def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = N
 
 def _ct_doubts(ct: sitk.Image, slices: AxialSlices) -> list[str]:
     """What makes a CT less fit for the network, whatever it shows."""
-    return geometry_doubts(slices.own.shape, slices.own.spacing, _single_slice_mm(ct)) + tilt_doubts(
-        slices.slice_tilt, cut_straight=slices.cut_straight
+    return (
+        geometry_doubts(slices.own.shape, slices.own.spacing, _single_slice_mm(ct))
+        + width_doubts(slices)
+        + tilt_doubts(slices.slice_tilt, cut_straight=slices.cut_straight)
     )
 
 

@@ -83,6 +83,12 @@ def write_json(path: Path, content: Any) -> None:
         write_through(file)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, complete or not at all. Raises OutputError."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def write_through(file: IO[Any]) -> None:
     """Writes a file to the disk now: a power failure leaves none that is empty in the place of the former one.
 

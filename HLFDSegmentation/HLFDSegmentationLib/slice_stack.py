@@ -104,7 +104,7 @@ def _slices(number: int) -> str:
 
 
 def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], task: Task) -> list[str]:
-    """About kidneys that are too flat or too tall to be ones, as where the spacing along the patient is wrong.
+    """About kidneys that are too flat or too tall to be ones, as where the spacing is wrong.
 
     Args:
         labels: uint8 (Z, Y, X) in axial order, without blank slices.
@@ -118,8 +118,9 @@ def spacing_cautions(labels: np.ndarray, spacing: tuple[float, float, float], ta
     what, found = ("flatter", max(heights)) if max(heights) < low else ("taller", min(heights))
     return [
         f"What was found of the kidneys is {what} than kidneys are: its height is {found:.1f} times its width. Either "
-        f"the distance between the slices, {spacing[2]:.3g} mm by the file, is wrong, and all volumes with it, "
-        "or slices are missing, or this is not the kidneys. Look at the outlines, and compare with the original series."
+        f"the distance between the slices, {spacing[2]:.3g} mm by the file, or the size of the pixels, "
+        f"{spacing[0]:.3g} mm by the file, is wrong, and all volumes with it, or slices are missing, or this is not "
+        "the kidneys. Look at the outlines, and compare with the original series."
     ]
 
 

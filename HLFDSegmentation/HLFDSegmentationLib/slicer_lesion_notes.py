@@ -55,7 +55,10 @@ def _why_blank(values: np.ndarray, colors: AttentionColors) -> str:
     if colors.visible(values).any():
         return ""
     if not values.any():
-        return _("There is no map in the slice of lesion {number}: in it alone, the network does not see the segment.")
+        return _(
+            "There is no map in the slice of lesion {number}: what of it lies in this slice is smaller than the pixels "
+            "that the network sees."
+        )
     if not colors.signed and values.max() <= 0:
         return _("In the slice of lesion {number}, nothing in {layer} speaks for the segment. Look at its signed map.")
     return _(

@@ -91,7 +91,8 @@ class LayerMap:
         focus_segment: share of the positive attention inside the segment, 0 to 1; none where it is not defined, as
             are the three below.
         focus_organ: share inside the organ with its tumors.
-        segment_ratio: `focus_segment` as a multiple of what attention spread evenly over the body would give.
+        segment_ratio: `focus_segment` as a multiple of what attention spread evenly over the body of each slice
+            would give.
         organ_ratio: the same of `focus_organ`.
     """
 

@@ -172,6 +172,7 @@ class CaseList:
         """
         row = self.rows[index]
         if (image, segmentation) == (row.image, row.segmentation):
+            self.rows[index] = replace(row, segmentation=segmentation)  # Its bounds may be others.
             return False
         names = {segment.id: segment.name for segment in row.segmentation.segments} if row.segmentation else {}
         segments = segmentation.segments if segmentation else ()

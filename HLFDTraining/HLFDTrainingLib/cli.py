@@ -92,8 +92,8 @@ def _see_to_streams() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hlfd",
-        description="Segment kidney and liver tumors in CT with small distilled networks, and see what each layer "
-        "looks at. For research use only, not for diagnosis.",
+        description="Segment liver, kidneys and their tumors in CT with small distilled networks, and see what each "
+        "layer looks at. What is called tumor is not to be relied on. For research use only, not for diagnosis.",
     )
     parser.add_argument("--version", action="version", version=f"hlfd {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -67,13 +67,9 @@ class Comparison:
     """The networks of a run, measured on the same cases.
 
     Attributes:
-        device: where they ran; several where a GPU's memory was too small for a case.
-        cases: their names.
         models: the networks.
     """
 
-    device: str
-    cases: tuple[str, ...]
     models: tuple[ModelFigures, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,7 +77,7 @@ class Comparison:
         return without_nan(asdict(self))
 
 
-def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None = None) -> Comparison:
+def compare_run(run: RunFolder, device: str, progress: Progress | None = None) -> Comparison:
     """Measures the networks that a finished run has trained on its test cases.
 
     Writes `comparison.json` and, a row for each network and label, `comparison.csv` in the run's folder. Cases that
@@ -115,8 +111,7 @@ def compare_run(run: RunFolder, device: str = "auto", progress: Progress | None 
                 progress(f"{stage}: {case}", (number + share) / len(stages))
 
         models.append(_measure_stage(run, stage, cases, looked, device, tell))
-    devices = dict.fromkeys(device for model in models for device in model.devices)
-    comparison = Comparison(", ".join(devices), tuple(case.name for case in cases), tuple(models))
+    comparison = Comparison(tuple(models))
     run.write(run.comparison.name, comparison.to_dict())
     _write_csv(comparison, run.comparison.with_suffix(".csv"))
     remove_tree(run.path / MEASURING)

@@ -54,11 +54,11 @@ def _dice(by_label: dict[str, float | None]) -> str:
 
 
 def _measuring(event: Event) -> str:
-    return f"measuring the {event['stage']} ..."
+    return "reading the cases' labels ..." if event["stage"] == "reading" else f"measuring the {event['stage']} ..."
 
 
 SENTENCES: dict[str, Callable[[Event], str]] = {
-    "measuring": lambda event: "reading the cases' labels ..." if event["stage"] == "reading" else _measuring(event),
+    "measuring": _measuring,
     "plan": _stages,
     "epoch": _epoch,
     "finished": _finished,

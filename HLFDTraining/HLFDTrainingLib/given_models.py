@@ -14,6 +14,7 @@ from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from .installed_note import noted_model
+from .process_files import there
 from .run_events import last_events
 from .run_folder import RunFolder
 from .run_list import run_folders, run_name
@@ -52,7 +53,7 @@ def given_models(role: Role, task: Task, runs_folder: Path) -> list[GivenModel]:
 def _of_run(role: Role, task: Task, folder: Path) -> GivenModel | None:
     """What a run can give; none where it has not got so far, is damaged, or is for other labels."""
     run = RunFolder(folder)
-    if not any(path.is_file() for path in (run.stage(role) / "best.pt", run.given(role))):
+    if not any(there(path) for path in (run.stage(role) / "best.pt", run.given(role))):
         return None
     try:
         plan = run.plan()
@@ -86,7 +87,7 @@ def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]
 def _of_package(package: ModelPackage, run: Path | None) -> GivenModel:
     """A package; by its run's file, which tells the patients, where that is there."""
     best = RunFolder(run).stage("student") / "best.pt" if run else None
-    known = best is not None and best.is_file()
+    known = best is not None and there(best)
     weights = str(best) if known else package.name
     return GivenModel(package.name, weights, package.title, package.network_name, patients_known=known)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_text
 
 FILE = "installed.txt"
 
 
 def note_installed(run: Path, name: str, weights_sha256: str) -> None:
     """Notes under which name a run's student was installed. Raises OutputError where the folder cannot be written."""
-    with replacing(run / FILE) as part:
-        part.write_text(f"{name}\n{weights_sha256}\n", encoding="utf-8")
+    write_text(run / FILE, f"{name}\n{weights_sha256}\n")
 
 
 def noted_model(run: Path) -> tuple[str, str] | None:

@@ -123,7 +123,13 @@ def _holds(path: Path, task: Task) -> bool:
 def kept_tasks(folder: Path) -> tuple[dict[str, Task], list[str]]:
     """The tasks in a folder by the path of their files, and a sentence for each file that holds none."""
     tasks, problems = {}, []
-    for path in sorted(folder.glob("*.json")):
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        paths = []
+    except OSError as error:
+        return {}, [f"{folder} cannot be read: {error.strerror}. Choose another folder for the trainings."]
+    for path in paths:
         try:
             tasks[str(path)] = load_task(path)
         except TaskError as error:

@@ -17,7 +17,7 @@ TYPES = {"float32": "float", "float64": "double"}
 """What NRRD calls numpy's types; the others have the same names."""
 
 
-def write_nrrd(voxels: np.ndarray, voxel_to_lps: np.ndarray, path: Path, stopped: Event | None = None) -> None:
+def write_nrrd(voxels: np.ndarray, voxel_to_lps: np.ndarray, path: Path, stopped: Event) -> None:
     """Writes a volume. The file is complete, or not there.
 
     Args:
@@ -35,7 +35,7 @@ def write_nrrd(voxels: np.ndarray, voxel_to_lps: np.ndarray, path: Path, stopped
         file.write(_header(voxels, voxel_to_lps).encode("ascii"))
         with gzip.GzipFile(fileobj=file, filename="", mode="wb", compresslevel=QUICK, mtime=0) as packed:
             for plane in voxels:
-                if stopped is not None and stopped.is_set():
+                if stopped.is_set():
                     raise CancelledError
                 packed.write(np.ascontiguousarray(plane, little_endian).data)
 

@@ -119,7 +119,8 @@ class TrainingPlan:
     def check_input_size(self) -> None:
         """Raises TrainingError where the teacher's layers would not lie on the student's.
 
-        Asked before a run is begun, and not of every plan: those of earlier versions can be read all the same.
+        Asked before a run is begun, and not of every plan: what a comparison's rows share names a method that no row
+        need have.
         """
         height, width = self.task.input_size
         # Networks pad other slices below and to the right and cut the logits back: a layer would not lie on the logits.

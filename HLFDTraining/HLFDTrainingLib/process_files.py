@@ -67,10 +67,17 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
+def object_in(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises OSError where it cannot be read, ValueError where it holds none."""
+    content = json.loads(_text(path))
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    return content
+
+
 def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; none where it is missing or damaged."""
     try:
-        content = json.loads(_text(path))
+        return object_in(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from HLFDSegmentationLib.command_text import quoted
-from HLFDSegmentationLib.errors import OutputError, TrainingError
+from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.safe_files import LONG_WAITS, waiting, write_json
 
 from .cases import find_cases
 from .outcome_table import COMPARISON
 from .plan import TrainingPlan
-from .process_files import ProcessFiles
+from .process_files import ProcessFiles, object_in
 from .run_events import Event, Report
 from .split import Split
 from .weights_files import read_weights, writing
@@ -62,8 +62,11 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        """Whether a run was begun here."""
-        return self._files.plan.is_file()
+        """Whether a run was begun here. Raises InputError where nobody may look, or a disk fails."""
+        try:
+            return self._files.plan.is_file()
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}. Choose another folder.") from error
 
     @property
     def finished(self) -> bool:
@@ -105,16 +108,15 @@ class RunFolder:
         """Reads a JSON object of the run. Raises TrainingError where it is missing or damaged."""
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError("no JSON object")
+            return object_in(path)
         except FileNotFoundError as error:
+            if self.started:
+                raise TrainingError(f"{path} is missing. Put it back from a copy.") from error
             raise TrainingError(f"There is no training run in {self.path}. Check the path.") from error
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"{path} cannot be read: {error}. {self.path} is not the folder of a training run, or it is damaged."
             ) from error
-        return content
 
     def result(self) -> dict[str, Any]:
         """What the finished run achieved. Raises TrainingError where it is not finished."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_text
 
 from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, read_object, there
@@ -84,8 +84,7 @@ def run_name(folder: Path) -> str:
 
 def rename_run(folder: Path, name: str) -> None:
     """Gives a run a name to be listed by; the folder stays where it is. Raises OutputError if it cannot be written."""
-    with replacing(folder / NAME_FILE) as part:
-        part.write_text(" ".join(name.split()), encoding="utf-8")
+    write_text(folder / NAME_FILE, " ".join(name.split()))
 
 
 def _is_run(path: Path) -> bool:

@@ -106,7 +106,7 @@ def seconds_left(events: Sequence[Event], step: Event | None = None) -> float | 
 def _seconds_of_epochs(events: Sequence[Event]) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {}
     for event in events:
-        if event["event"] == "epoch" and "seconds" in event:
+        if event["event"] == "epoch":
             seconds.setdefault(event["stage"], []).append(event["seconds"])
     return seconds
 

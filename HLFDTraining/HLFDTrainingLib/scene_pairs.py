@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .segment_roles import SceneSegment, words_in
 
@@ -65,7 +65,8 @@ class SceneSegmentation:
         segments: its segments.
         patient_id, study: as of an image.
         reference_image_id: the image that it was drawn on, where the scene knows it.
-        bounds: where its segments lie; none where nothing is drawn or that is not known.
+        bounds: where its segments lie; none where nothing is drawn or that is not known. Those of a labelmap, which is
+            made smaller when it is saved: they make no other segmentation.
     """
 
     id: str
@@ -74,7 +75,7 @@ class SceneSegmentation:
     patient_id: str = ""
     study: str = ""
     reference_image_id: str | None = None
-    bounds: Bounds | None = None
+    bounds: Bounds | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

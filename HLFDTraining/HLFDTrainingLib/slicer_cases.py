@@ -15,7 +15,7 @@ from HLFDSegmentationLib.errors import CasesError, OutputError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_nodes import nodes_of
-from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear
+from HLFDSegmentationLib.slicer_scene_result import SEGMENT, SceneResult, is_linear, segments_by_id
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -24,7 +24,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .scene_cases import CaseRow, case_rows
 from .scene_pairs import Bounds, SceneImage, SceneSegmentation
 from .segment_roles import SceneSegment
-from .slicer_test_case import PATIENT_ATTRIBUTE, TRUTH_ATTRIBUTE
+from .slicer_drawing import drawing_of
+from .slicer_test_case import PATIENT_ATTRIBUTE, is_truth
 
 BUNDLE_SUFFIX = ".mrb"
 
@@ -144,7 +145,7 @@ def unbent(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolume
 
 
 def _is_of_hlfd(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
-    return SceneResult.of(segmentation) is not None or segmentation.GetAttribute(TRUTH_ATTRIBUTE) is not None
+    return SceneResult.of(segmentation) is not None or is_truth(segmentation)
 
 
 def _is_of_a_result(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
@@ -298,19 +299,35 @@ def _unreadable(path: Path) -> CasesError:
     )
 
 
-def state_of(node: slicer.vtkMRMLTransformableNode) -> tuple[float, ...]:
-    """Numbers that change when the voxels, the segments or the place of a node change.
+State = tuple[float | str, ...]
 
-    Not the time at which the node was modified: opening File > Save or switching on volume rendering does that, too.
-    """
-    parent = node.GetParentTransformNode()
-    place = parent.GetTransformToWorldMTime() if parent is not None else 0
-    if not node.IsA("vtkMRMLSegmentationNode"):
-        image = node.GetImageData()
-        matrix = vtk.vtkMatrix4x4()
-        node.GetIJKToRASMatrix(matrix)
-        return place, *matrix.GetData(), image.GetMTime() if image else 0
-    segmentation = node.GetSegmentation()
-    source = segmentation.GetSourceRepresentationName()
-    drawn = (segmentation.GetSegment(key).GetRepresentation(source) for key in segmentation.GetSegmentIDs())
-    return place, *(one.GetMTime() if one is not None else 0 for one in drawn)
+
+class States:
+    """Tells whether nodes have changed; a segment is only looked at anew where its labelmap has."""
+
+    def __init__(self) -> None:
+        self._drawings: dict[tuple[str, int, int], str] = {}
+
+    def of(self, node: slicer.vtkMRMLTransformableNode) -> State:
+        """Values that change when the voxels, the segments or the place of a node change.
+
+        Not the time at which the node or a labelmap was modified: File > Save and volume rendering change that, too.
+        """
+        parent = node.GetParentTransformNode()
+        place = parent.GetTransformToWorldMTime() if parent is not None else 0
+        if not node.IsA("vtkMRMLSegmentationNode"):
+            image = node.GetImageData()
+            matrix = vtk.vtkMatrix4x4()
+            node.GetIJKToRASMatrix(matrix)
+            return place, *matrix.GetData(), image.GetMTime() if image else 0
+        source = node.GetSegmentation().GetSourceRepresentationName()
+        return place, *(self._drawing(segment, source) for _key, segment in segments_by_id(node))
+
+    def _drawing(self, segment: slicer.vtkSegment, source: str) -> str:
+        drawn, value = segment.GetRepresentation(source), segment.GetLabelValue()
+        if drawn is None:
+            return ""
+        state = drawn.GetAddressAsString(""), drawn.GetMTime(), value
+        if state not in self._drawings:
+            self._drawings[state] = drawing_of(drawn, value)
+        return self._drawings[state]

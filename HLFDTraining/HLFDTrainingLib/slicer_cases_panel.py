@@ -26,6 +26,8 @@ from .scene_pairs import SceneImage, SceneSegmentation
 from .slicer_case_work import CaseWork, Steps, WrittenCases, write_and_check
 from .slicer_cases import (
     Nodes,
+    State,
+    States,
     ct_problem,
     gone,
     image_of,
@@ -34,7 +36,6 @@ from .slicer_cases import (
     segmentation_of,
     segmentations_of,
     selected_nodes,
-    state_of,
     volumes_of,
 )
 from .slicer_cases_table import CT, NAME, PATIENT, SPLIT, CasesTable, ChoiceCells, Choices, Shown, show_text
@@ -70,7 +71,8 @@ class CasesPanel(VTKObservationMixin):
         self._cases = CaseList()
         self._nodes = Nodes()
         self._scenes: list[slicer.vtkMRMLScene] = []
-        self._states: dict[str, tuple[float, ...]] = {}
+        self._states_of_nodes = States()
+        self._states: dict[str, State] = {}
         self._work: CaseWork | None = None
         self._checking = False
         self._reasons = Reasons()
@@ -181,7 +183,13 @@ class CasesPanel(VTKObservationMixin):
 
     def _on_add_scene(self, clicked: bool) -> None:
         rows = rows_of_scene(slicer.mrmlScene, self._nodes, self._cases.task)
-        self._add_found(rows, _("No CT of the scene has a segmentation that is not in the table yet."))
+        self._add_found(
+            rows,
+            _(
+                "No CT of the scene has a segmentation that is not in the table yet. Results of HLFD Segmentation are "
+                "not taken here: select a corrected one in the Data module, and press Add from selection."
+            ),
+        )
 
     def _on_add_selection(self, clicked: bool) -> None:
         rows = rows_of_scene(slicer.mrmlScene, self._nodes, self._cases.task, selected_nodes())
@@ -263,7 +271,7 @@ class CasesPanel(VTKObservationMixin):
             image, segmentation = self._now(row.image, image_of), self._now(row.segmentation, segmentation_of)
             changed |= self._cases.update(index, image, segmentation)
             nodes = {key: node for key in _keys(row) if (node := self._nodes.node(key))}
-            self._states |= {key: state_of(node) for key, node in nodes.items()}
+            self._states |= {key: self._states_of_nodes.of(node) for key, node in nodes.items()}
         changed |= any(before.get(key, state) != state for key, state in self._states.items())
         if changed:
             self._cases.findings.clear()

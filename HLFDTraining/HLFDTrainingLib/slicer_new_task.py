@@ -12,6 +12,7 @@ from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .new_task import new_task, parts_in_body
+from .slicer_number_box import DecimalComma
 
 WINDOWS = {"soft": (-160.0, 240.0), "liver": (-40.0, 160.0), "lung": (-1000.0, 300.0), "bone": (-200.0, 1000.0)}
 
@@ -49,6 +50,7 @@ class NewTaskDialog:
         self.organ.connect("textChanged(QString)", self._on_organ)
         self.window = _window_combo()
         self.spacing = _spacing_spin()
+        self._commas = DecimalComma(self.spacing)
         for title, widget in (
             (_("Organ:"), self.organ),
             ("", self.tumors),

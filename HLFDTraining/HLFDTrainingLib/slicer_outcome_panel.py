@@ -33,6 +33,7 @@ from .run_list import run_name
 from .slicer_cases_table import part_titles
 from .slicer_child import Child
 from .slicer_install import Installation, installed_model, segmentation_logic, suggested_name
+from .slicer_segment_editor import corrected_segmentation, edit
 from .slicer_test_case import TruthView, load_ct, load_truth, part_of_unseen, unseen_cases
 from .slicer_texts import stage_titles
 
@@ -318,8 +319,10 @@ class OutcomePanel:
 
     def _on_segmented(self, run: Path, case: Case, truth: Any, result: SceneResult) -> None:
         self._segmenting = None
-        if truth.GetScene() is not None and result.exists and result.ct is not None:
-            self._truth_view.show(result.ct, truth, result.node)
+        if result.exists and result.ct is not None:
+            edit(result)
+            if truth.GetScene() is not None:
+                self._truth_view.show(result.ct, truth, result.node)
         self._draw()
         comparison = read_comparison(run) if run == self._run else None
         try:
@@ -359,14 +362,6 @@ class OutcomePanel:
         self._show_problem("")
         if self._run:
             self._on_continue_from(self._run)
-
-
-def corrected_segmentation(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentationNode | None:
-    """The segmentation that a user has corrected: that of the Segment Editor, otherwise HLFD's last result."""
-    editor = scene.GetFirstNodeByClass("vtkMRMLSegmentEditorNode")
-    edited = editor.GetSegmentationNode() if editor else None
-    results = SceneResult.all(scene)
-    return edited or (results[-1].node if results else None)
 
 
 def ct_of(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLScalarVolumeNode | None:

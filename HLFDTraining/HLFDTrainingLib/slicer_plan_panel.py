@@ -25,6 +25,7 @@ from .plan import TrainingPlan
 from .run_folder import RunFolder
 from .slicer_choice_combo import ChoiceCombo
 from .slicer_new_task import ask_for_task
+from .slicer_number_box import NumberBox
 from .slicer_texts import size_text, stage_titles
 
 TASKS_FOLDER = "tasks"
@@ -66,6 +67,16 @@ class PlanPanel:
                 ("device", ui.deviceCombo),
             )
         }
+        self._numbers = {
+            name: NumberBox(box, partial(self._choose, name))
+            for name, box in (
+                ("hours", ui.hoursSpin),
+                ("beta", ui.betaSpin),
+                ("lambda_", ui.lambdaSpin),
+                ("temperature", ui.temperatureSpin),
+                ("learningRate", ui.learningRateSpin),
+            )
+        }
         self._combos["method"].fill(method_titles())
         self._combos["teacher"].fill([(name, network_titles()[name]) for name in TEACHERS])
         self._combos["student"].fill([(name, network_titles()[name]) for name in STUDENTS])
@@ -104,6 +115,8 @@ class PlanPanel:
             self._list_given()
         for name, combo in self._combos.items():
             combo.show(getattr(parameters, name))
+        for name, box in self._numbers.items():
+            box.show(getattr(parameters, name))
         for role in ("teacher", "student"):
             given = self._given[role].get(getattr(parameters, f"{role}Source"))
             if given:

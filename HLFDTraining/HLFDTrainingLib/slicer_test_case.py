@@ -13,6 +13,7 @@ from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.slicer_layout import layout_node, when_laid_out
 from HLFDSegmentationLib.slicer_linked_views import link_views
 from HLFDSegmentationLib.slicer_nodes import nodes_of
+from HLFDSegmentationLib.slicer_scene_result import segments_by_id
 from HLFDSegmentationLib.slicer_weak import WeakNode
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -20,6 +21,7 @@ from slicer.i18n import tr as _
 from .cases import Case
 from .ct_fingerprints import files_in
 from .run_folder import RunFolder
+from .slicer_drawing import drawing_of
 from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, give_views_back, own_layout
 from .split import Split
 
@@ -29,6 +31,9 @@ PATIENT_ATTRIBUTE = "HLFD.Patient"
 
 TRUTH_ATTRIBUTE = "HLFD.Truth"
 """Of a segmentation that was loaded here: what it was read from, see `_source_of`."""
+
+DRAWN_ATTRIBUTE = "HLFD.Drawn"
+"""Of such a segmentation: what was drawn in it when it was loaded, see `_drawn`."""
 
 
 def unseen_cases(run: Path) -> list[Case]:
@@ -76,14 +81,16 @@ def _first_slice(folder: Path) -> Path:
 def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> slicer.vtkMRMLSegmentationNode:
     """The case's annotation as a segmentation in the colors of the task.
 
-    The one that is in the scene already is taken where it was made of the same file, read in the same way.
+    The one that is in the scene already is taken where it was made of the same file, read in the same way, and nobody
+    has painted in it.
 
     Raises:
         CasesError: it cannot be read.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-        if node.GetAttribute(TRUTH_ATTRIBUTE) == _source_of(case, task) and reference is ct:
+        of_case = node.GetAttribute(TRUTH_ATTRIBUTE) == _source_of(case, task) and reference is ct
+        if of_case and node.GetAttribute(DRAWN_ATTRIBUTE) == _drawn(node):
             return node
     try:
         labels = slicer.util.loadLabelVolume(str(case.label), {"show": False})
@@ -97,7 +104,13 @@ def load_truth(case: Case, ct: slicer.vtkMRMLScalarVolumeNode, task: Task) -> sl
     slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, truth)
     slicer.mrmlScene.RemoveNode(labels)
     _name_segments(truth, case, task)
+    truth.SetAttribute(DRAWN_ATTRIBUTE, _drawn(truth))
     return truth
+
+
+def is_truth(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation was made by `load_truth`."""
+    return segmentation.GetAttribute(TRUTH_ATTRIBUTE) is not None
 
 
 def _source_of(case: Case, task: Task) -> str:
@@ -108,6 +121,14 @@ def _source_of(case: Case, task: Task) -> str:
         written = 0
     told = (case.name, str(case.label.resolve()), written, sorted(case.labels.items()), task.to_dict())
     return sha256(repr(told).encode()).hexdigest()
+
+
+def _drawn(truth: slicer.vtkMRMLSegmentationNode) -> str:
+    """Changes with what is drawn in the segments."""
+    source = truth.GetSegmentation().GetSourceRepresentationName()
+    segments = [segment for _key, segment in segments_by_id(truth)]
+    drawings = [drawing_of(segment.GetRepresentation(source), segment.GetLabelValue()) for segment in segments]
+    return sha256(repr(drawings).encode()).hexdigest()
 
 
 def _name_segments(truth: slicer.vtkMRMLSegmentationNode, case: Case, task: Task) -> None:

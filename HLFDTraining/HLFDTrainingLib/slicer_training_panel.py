@@ -48,7 +48,7 @@ class ShownRun:
         process: that was started there just now; it knows of a start that fails.
     """
 
-    def __init__(self, folder: Path, process: TrainingProcess | None = None) -> None:
+    def __init__(self, folder: Path, process: TrainingProcess | None) -> None:
         self.folder = folder
         self.process = process or TrainingProcess(folder)
         self.events: list[Event] = []
@@ -378,7 +378,7 @@ class TrainingPanel:
         if self._busy:
             return self._busy, "", None
         if run is None:
-            return _("No training has been started in this folder yet."), "", None
+            return self._text_without_run(), "", None
         if run.state.name == "finished":
             return run.state.sentence, "", 1.0
         progress = run.progress()
@@ -388,6 +388,12 @@ class TrainingPanel:
             return row.sentence, "", None
         place = _place_text(progress) if progress.epochs else ""
         return "\n".join(filter(None, (run.state.sentence, place))), _left_text(progress), progress.fraction
+
+    def _text_without_run(self) -> str:
+        if self._folder and not there(self._folder) and not there(self._folder.parent):
+            sentence = _("The folder {folder} is not there. Connect its disk, or choose another folder.")
+            return sentence.format(folder=self._folder)
+        return _("No training has been started in this folder yet.")
 
     def _damaged(self) -> str:
         return _(

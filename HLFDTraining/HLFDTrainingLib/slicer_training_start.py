@@ -17,14 +17,13 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, OutputError
 from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.safe_files import replace_waiting
 from HLFDSegmentationLib.slicer_packages import ensure_packages
-from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .case_files import unchanged
@@ -36,6 +35,7 @@ from .run_events import event_of
 from .run_folder import RunFolder
 from .run_start import start_run
 from .slicer_case_work import WrittenCases
+from .slicer_cases_panel import CasesPanel
 from .slicer_child import Child
 from .slicer_plan_panel import PlanPanel
 from .slicer_texts import stage_titles
@@ -70,27 +70,6 @@ class Written(NamedTuple):
         return there(self.cases.file) and unchanged(cases, self.cases.looked)
 
 
-class Cases(Protocol):
-    """What is asked of the table of cases."""
-
-    @property
-    def problem(self) -> str:
-        """Why the cases cannot be trained with."""
-
-    def refresh(self) -> None:
-        """Looks at the cases anew, and tells where they have changed."""
-
-    def write_cases(
-        self,
-        folder: Path,
-        task: Task,
-        on_finished: Callable[[WrittenCases], None],
-        on_failed: Callable[[str], None],
-        on_progress: Callable[[float], None],
-    ) -> Any:
-        """Writes the cases as files in steps; `cancel` of what it gives ends that."""
-
-
 class TrainingStart:
     """Prepares trainings and starts them, one at a time.
 
@@ -104,7 +83,7 @@ class TrainingStart:
 
     def __init__(
         self,
-        cases: Cases,
+        cases: CasesPanel,
         plan: PlanPanel,
         on_step: Callable[[str], None],
         on_prepared: Callable[[Path, str], None],
@@ -371,7 +350,9 @@ def _new_draft(runs_folder: Path) -> Path:
     owner = [computer_name(), str(os.getpid()), _mark_of(start_of(os.getpid())), str(time.time_ns())]
     draft = runs_folder / (DRAFT_PREFIX + "-".join(filter(None, owner)))
     try:
-        draft.mkdir(parents=True)
+        # Not what it lies in: its disk may be away.
+        runs_folder.mkdir(exist_ok=True)
+        draft.mkdir()
     except OSError as error:
         sentence = _("The folder {folder} cannot be written: {reason}. Choose another folder for the trainings.")
         raise OutputError(sentence.format(folder=runs_folder, reason=error.strerror)) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from HLFDSegmentationLib.errors import CasesError
 
-if TYPE_CHECKING:  # The trainer's process looks at runs without numpy.
+if TYPE_CHECKING:  # `scene_checks` is to load without numpy.
     from .cases import Case
 
 PARTS = ("train", "validation", "test")
@@ -128,7 +128,7 @@ def split_by_patient(
 
 
 def parts_by_patient(
-    cases: Sequence[OfPatient], *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
+    cases: Sequence[OfPatient], *, fractions: tuple[float, float, float] = FRACTIONS, seed: int
 ) -> dict[str, str]:
     """The part of each patient, as `split_by_patient` divides them. Raises CasesError as it does."""
     if not cases:

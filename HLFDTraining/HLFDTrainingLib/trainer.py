@@ -53,11 +53,10 @@ class TrainingRun:
             `stage.Stopped` raised.
         processes: this process among those that train together.
         constants: folder for what the teacher says of the slices, see `teacher_constants`; runs that share it compute
-            it once. Only with the augmentation "orientations"; not used on CUDA.
+            it once. Not used but with the augmentation "orientations", nor on CUDA.
         slices: folder for slices that other runs read too; without it, the run keeps them to itself until it ends.
 
     Raises:
-        TrainingError: a folder for constants, and another augmentation.
         InputError: this computer has no such device.
     """
 
@@ -81,11 +80,6 @@ class TrainingRun:
         self.constants = constants
         self.stage_type: Callable[..., Stage] = Stage
         self.device = choose_device(self.plan.device, self.processes.local_rank)
-        if constants is not None and self.plan.augmentation != "orientations":
-            raise TrainingError(
-                "What the teacher says can be kept only where slices come back unchanged but for flips and quarter "
-                "turns. Train with the augmentation 'orientations', or without a folder for the teacher's constants."
-            )
 
     def run(self) -> dict[str, Any]:
         """Trains what is not trained yet; returns the result, which `result.json` holds as well.

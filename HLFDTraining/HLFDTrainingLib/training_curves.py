@@ -69,7 +69,7 @@ def _curves(stage: str, events: Sequence[Event]) -> StageCurves:
         terms=_columns([event["terms"] for event in events]),
         dice=_columns([event["dice"] for event in events]),
         best={label: dice for label, dice in best["dice"].items() if dice is not None},
-        seconds=sum(event.get("seconds", 0.0) for event in events),
+        seconds=sum(event["seconds"] for event in events),
     )
 
 

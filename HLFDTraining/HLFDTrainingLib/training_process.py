@@ -41,6 +41,7 @@ class TrainingProcess:
 
     def __init__(self, run_folder: Path | str) -> None:
         self.run_folder = Path(run_folder)
+        self._files = ProcessFiles(run_folder)
         self.events = EventFollower(self._files.events)
         """Call it to get the events that were added since the last call (docs/training.md); it never waits."""
         self._child: subprocess.Popen[bytes] | None = None
@@ -51,7 +52,7 @@ class TrainingProcess:
         cls,
         run_folder: Path | str,
         command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str],
         *,
         terminate_after: float = TERMINATE_AFTER,
         kill_after: float = KILL_AFTER,
@@ -62,8 +63,7 @@ class TrainingProcess:
             run_folder: of the run; made where it is missing.
             command: an interpreter and its arguments: [PYTHON, "-m", "HLFDTrainingLib.cli", "train", ..., "--json"].
             environment: variables of the process, with ways to find both libraries added. In Slicer, give
-                `slicer.util.startupEnvironment()`. Without it, those of this process are used, apart from the ones
-                that tell a Python what to load.
+                `slicer.util.startupEnvironment()`.
             terminate_after, kill_after: seconds from `stop` until a trainer that does not stop gets SIGTERM, and until
                 it is killed.
 
@@ -75,12 +75,6 @@ class TrainingProcess:
         run = str(process.run_folder.absolute())
         process._start(Orders("", run, tuple(command), terminate_after, kill_after), environment)
         return process
-
-    @classmethod
-    def find(cls, run_folder: Path | str) -> TrainingProcess | None:
-        """The trainer at work in a run folder, whoever started it; none where nobody trains."""
-        process = cls(run_folder)
-        return process if process.state.name == "running" else None
 
     @property
     def state(self) -> RunState:
@@ -121,11 +115,7 @@ class TrainingProcess:
                 "Make that file yourself where you may."
             ) from error
 
-    @property
-    def _files(self) -> ProcessFiles:
-        return ProcessFiles(self.run_folder)
-
-    def _start(self, orders: Orders, environment: Mapping[str, str] | None) -> None:
+    def _start(self, orders: Orders, environment: Mapping[str, str]) -> None:
         lock = RunLock(self.run_folder)
         self._token = lock.take()
         command = [orders.command[0], "-m", "HLFDTrainingLib.training_watch"]
@@ -136,9 +126,7 @@ class TrainingProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=child_environment(
-                        LIBRARY_FOLDERS, _without_python(os.environ) if environment is None else environment
-                    ),
+                    env=child_environment(LIBRARY_FOLDERS, environment),
                     **own_group(),
                 )
         except OSError as error:
@@ -159,7 +147,3 @@ class TrainingProcess:
         last_line = next(reversed(self.log.strip().splitlines()), None)
         write_json(self._files.end, {"status": self._child.returncode, "last_line": last_line})
         lock.release(self._token)
-
-
-def _without_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith("PYTHON")}

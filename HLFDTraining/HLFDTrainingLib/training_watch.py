@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.process_tree import end_tree, own_group
-from HLFDSegmentationLib.safe_files import replacing, unlink_waiting, write_json
+from HLFDSegmentationLib.safe_files import unlink_waiting, write_json, write_text
 
 from .process_files import ProcessFiles, there
 from .run_events import event_of
@@ -33,6 +33,9 @@ LONGEST_LINE = 64_000
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_GONE = 10.0
 """After which a run that is not seen any more counts as moved; a network drive may be away for a moment."""
+
+SECONDS_AWAY = 1800.0
+"""The same where what it lies in is not seen either: its disk is away, and a trainer needs it after an epoch alone."""
 
 SECONDS_BETWEEN_STEPS = 0.5
 
@@ -110,8 +113,7 @@ class Log:
         if time.monotonic() < self._next_step or not there(self.files.folder):
             return
         self._next_step = time.monotonic() + SECONDS_BETWEEN_STEPS
-        with replacing(self.files.step) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(self.files.step, text)
 
 
 class Watch:
@@ -210,7 +212,8 @@ class Watch:
         elif self._seen and self._missed_at is None:
             # Not when it was seen last: a look at a drive that is away may take a minute, and a computer may sleep.
             self._missed_at = time.monotonic()
-        self.moved = self._missed_at is not None and time.monotonic() - self._missed_at > SECONDS_GONE
+        seconds = SECONDS_GONE if there(self.files.run.parent) else SECONDS_AWAY
+        self.moved = self._missed_at is not None and time.monotonic() - self._missed_at > seconds
 
     def _ask_to_stop(self, *_signal: object) -> None:
         if self.stop_asked_at is None:  # A signal that comes again must not put off the end.

@@ -64,9 +64,7 @@ def others(run: RunFolder) -> dict[str, Weights]:
 
 def is_mean(run: RunFolder) -> bool:
     """Whether the run's best student is a mean; the best epoch's is kept beside it then."""
-    # The result tells it of runs whose mean was made before the weights did.
-    told = read_weights(run.stage("student") / "best.pt").keys() | run.result().keys()
-    return not told.isdisjoint({"mean_with", "mean"})
+    return "mean_with" in read_weights(run.stage("student") / "best.pt")
 
 
 def mean(one: Weights, other: Weights) -> dict[str, torch.Tensor]:

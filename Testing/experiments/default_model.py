@@ -463,7 +463,7 @@ def limits_in_card(run: RunFolder) -> str:
 
 def mean_in_card(run: RunFolder) -> str:
     """What the card says where the weights are a mean."""
-    return CARD_MEAN.format(other=run.result().get("mean_with", "last epoch")) if is_mean(run) else ""
+    return CARD_MEAN.format(other=run.best("student")["mean_with"]) if is_mean(run) else ""
 
 
 def began_with_photographs(plan: TrainingPlan) -> bool:

@@ -27,6 +27,7 @@ from HLFDTrainingLib.cases import Case, classes_of
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.shared_runs import teacher_network
+from HLFDTrainingLib.orientations import cut_to
 from scipy import ndimage
 
 WHITE = 255
@@ -130,13 +131,7 @@ def real_kidney(folder: Path) -> np.ndarray:
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The middle of a picture (H, W, 3), cut or filled with black to a size."""
-    for axis, length in enumerate(size):
-        surplus = max(0, picture.shape[axis] - length)
-        picture = np.take(picture, range(surplus // 2, picture.shape[axis] - (surplus - surplus // 2)), axis)
-        missing = length - picture.shape[axis]
-        room = [(missing // 2, missing - missing // 2) if number == axis else (0, 0) for number in range(3)]
-        picture = np.pad(picture, room)
-    return picture
+    return cut_to(torch.from_numpy(picture).movedim(2, 0), size).movedim(0, 2).numpy()
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:

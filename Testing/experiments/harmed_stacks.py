@@ -3,7 +3,8 @@
     python Testing/experiments/harmed_stacks.py DATA
 
 DATA is the folder with volumes and kits23_labels. The three CTs lose slices from their middle, or get another order; of
-the label maps, in place of a model's result, the distance between the slices is told wrongly.
+the label maps, in place of a model's result, the distance between the slices is told wrongly; of the CTs, all lengths
+are.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from HLFDSegmentationLib.axial_volume import AxialOrder, AxialVolume
+from HLFDSegmentationLib.body_orientation import width_doubts
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDSegmentationLib.volumes import AxialSlices
 
 TASK = TASKS["kidney-tumor"]
 GAPS = (1, 2, 3, 4, 6, 8)
@@ -52,6 +55,12 @@ def _told(ct: sitk.Image, order: np.ndarray) -> bool:
     return bool(found.cautions() + found.doubts())
 
 
+def _scaled(ct: sitk.Image, factor: float) -> AxialSlices:
+    scaled = sitk.Image(ct)
+    scaled.SetSpacing([factor * mm for mm in ct.GetSpacing()])
+    return AxialSlices(scaled, TASK)
+
+
 def main() -> None:
     """Prints everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,6 +80,9 @@ def main() -> None:
             told[factor] += bool(spacing_cautions(kidneys, wrong, TASK))
     for factor in WRONG_SPACINGS:
         print(f"distance between slices told as {factor:g} times what it is: told of {told[factor]} of {len(maps)}")
+    for factor in WRONG_SPACINGS:
+        found = sum(bool(width_doubts(_scaled(ct, factor))) for ct in cts)
+        print(f"all lengths told as {factor:g} times what they are: told of {found} of {len(cts)} CTs")
 
 
 if __name__ == "__main__":

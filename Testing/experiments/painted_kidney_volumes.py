@@ -45,7 +45,7 @@ class PaintedVolume:
     phase: str
 
 
-def painted_volume(label_path: Path, seed: int, slices: int = 20) -> PaintedVolume:
+def painted_volume(label_path: Path, seed: int, slices: int) -> PaintedVolume:
     """A volume of (slices, 256, 256) around a patient's kidneys; the same for the same seed.
 
     Slices are as far apart as the kidneys' extent asks for, 4 mm at least, and 4 mm thick. The first and the last of

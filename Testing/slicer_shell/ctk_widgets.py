@@ -209,6 +209,11 @@ class ctkDoubleSlider(QtWidgets.QWidget):
 class ctkDoubleSpinBox(QtWidgets.QDoubleSpinBox):
     """A spin box of real numbers."""
 
+    def setValue(self, value: float) -> None:
+        # Else what is being typed would be written anew, as in Qt's own.
+        if value != self.value:
+            super().setValue(value)
+
 
 @cpp_class
 class ctkSliderWidget(QtWidgets.QWidget):

@@ -119,9 +119,7 @@ def set_range(widget: Any, annotations: list[Any], limits: tuple[float, float], 
 
 def property_connector(widget: Any, name: str, signal: str | None, convert: Callable[[Any], Any]) -> Connector:
     def write(value: Any) -> None:
-        # Setting a line edit to its own text would move the cursor.
-        if convert(getattr(widget, name)) != value:
-            setattr(widget, name, value)
+        setattr(widget, name, value)
 
     return Connector(widget, signal, lambda: convert(getattr(widget, name)), write)
 
@@ -179,7 +177,12 @@ def enum_choice(widget: Any, data_type: type[enum.Enum], _annotations: list[Any]
 
 
 def line_edit(widget: Any, _data_type: type, _annotations: list[Any]) -> Connector:
-    return property_connector(widget, "text", "textChanged", str)
+    def write(value: str) -> None:
+        # The one connection that looks first: setting a line edit to its own text would move the cursor.
+        if widget.text != value:
+            widget.text = value
+
+    return Connector(widget, "textChanged", lambda: widget.text, write)
 
 
 def label(widget: Any, _data_type: type, _annotations: list[Any]) -> Connector:

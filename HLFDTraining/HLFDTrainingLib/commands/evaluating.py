@@ -55,6 +55,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..run_folder import RunFolder, check_no_comparison
 
     check_no_comparison(Path(options.model))
+    _check_no_weights(Path(options.model))
     run = RunFolder(Path(options.model))
     if options.all:
         return _compare(run, options)
@@ -83,6 +84,22 @@ def _named(package: ModelPackage, run: RunFolder) -> str:
     if run.started:
         return f"the student of the training run in {run.path.absolute()}"
     return f"the model '{package.name}' in {package.path.absolute()}"
+
+
+def _check_no_weights(path: Path) -> None:
+    """Raises InputError with the way to a run where a path is weights of it: a model made of them does not know its
+    patients any more."""
+    from HLFDSegmentationLib.command_text import quoted
+
+    from ..earlier_runs import run_of_weights
+
+    if path.is_file() and path.suffix == ".pt":
+        run = run_of_weights(path)
+        named = quoted(run.path) if run else "RUN"
+        raise InputError(
+            f"{path} has weights alone. Name the training run that they are of, whose student is measured: "
+            f"`hlfd evaluate {named} -o FILE`."
+        )
 
 
 def _check_new(path: Path) -> None:

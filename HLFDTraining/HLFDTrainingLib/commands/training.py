@@ -310,15 +310,11 @@ def _plan(options: argparse.Namespace) -> TrainingPlan:
     epochs = chosen.pop("epochs", None)
     lengths = {} if epochs is None else {"teacher_epochs": epochs, "student_epochs": epochs}
     plan = TrainingPlan(task=find_task(chosen.pop("task", DEFAULT_TASK)), **chosen, **lengths)
-    if plan.teacher_weights and not needs_teacher(plan.method, plan.method_options):
+    unused = next((name for name in ("teacher_weights", "teacher") if getattr(options, name)), None)
+    if unused and not needs_teacher(plan.method, plan.method_options):
         raise TrainingError(
-            f"The method '{plan.method}' trains the student alone, so --teacher-weights would not be used. Leave it "
-            "out, or name a method that distills."
-        )
-    if options.teacher and not needs_teacher(plan.method, plan.method_options):
-        raise TrainingError(
-            f"The method '{plan.method}' trains the student alone, so --teacher would not be used. Leave it out, or "
-            "name a method that distills."
+            f"The method '{plan.method}' trains the student alone, so --{unused.replace('_', '-')} would not be used. "
+            "Leave it out, or name a method that distills."
         )
     return plan
 

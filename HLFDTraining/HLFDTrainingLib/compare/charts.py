@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from HLFDSegmentationLib.report_attention import power_of
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_text
 
 from .jobs import TEACHER
 from .records import method_order
@@ -109,8 +109,7 @@ def write_svg(charts: Charts, path: Path) -> None:
         placed = SubElement(page, "g", transform=f"translate(0 {offset:.0f})")
         placed.extend(chart)
         offset += float(chart.get("height", "0"))
-    with replacing(path) as part:
-        part.write_text(ElementTree.tostring(page, encoding="unicode") + "\n", encoding="utf-8")
+    write_text(path, ElementTree.tostring(page, encoding="unicode") + "\n")
 
 
 def _mean_by_epoch(rows: Sequence[Mapping[int, Sequence[float]]]) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ from ..checked_cases import CHECKS
 from ..measured_figures import ROW_FIGURES
 from ..outcome_table import COMPARISON
 from ..plan import TrainingPlan
-from ..process_files import PROCESS, ProcessFiles
+from ..process_files import PROCESS, ProcessFiles, object_in
 from ..run_folder import RunFolder, check_unused
 from ..run_lock import RunLock
 from ..run_start import start_run
@@ -112,7 +112,7 @@ class ComparisonFolder:
                     f"{self.path} holds a comparison with another list of cases or another split. Give those that it "
                     "was begun with, or choose another folder."
                 )
-        write_json(self._stored, {**stored, "files": look_at(cases, stored.get("files", {}))})
+        write_json(self._stored, {**stored, "files": look_at(cases, stored["files"])})
 
     def check_files(self, cases: Sequence[Case]) -> None:
         """Raises CasesError where the files of a case are not those that the comparison was begun with."""
@@ -120,7 +120,7 @@ class ComparisonFolder:
 
     @property
     def _files(self) -> dict[str, Looked]:
-        return read_json(self._stored).get("files", {})
+        return read_json(self._stored)["files"]
 
     @property
     def plan(self) -> TrainingPlan:
@@ -216,10 +216,7 @@ def read_json(path: Path, *, made_anew: bool = False) -> dict[str, Any]:
         TrainingError: it is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no JSON object")
-        return content
+        return object_in(path)
     except (OSError, ValueError) as error:
         remedy = (
             "Delete this file and repeat the command: what it held is found again."

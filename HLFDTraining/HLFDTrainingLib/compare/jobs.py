@@ -109,8 +109,7 @@ class Jobs:
             "report": run.logging(lambda event: None),
             "stop_requested": stop,
             "slices": folder.slices,
-            # A teacher's constants can be kept only of slices that come back.
-            "constants": folder.constants if run.plan().augmentation == "orientations" else None,
+            "constants": folder.constants,
         }
 
     def _measure(

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 from HLFDSegmentationLib.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
 from HLFDSegmentationLib.report_style import WIDE_STYLE
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import write_text
 
 from .charts import Charts
 from .summary import TableRow
@@ -68,9 +68,7 @@ def write_page(
             add_text(section, "h3", label)
             _add_table(section, *focus_table(focus, label))
     add_section(page, "Learning").extend(charts["learning"])
-    text = "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html")
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html"))
 
 
 def _add_table(parent: Element, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

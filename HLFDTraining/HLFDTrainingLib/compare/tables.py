@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, write_text
 
 from .charts import dice_charts, focus_charts, learning_charts, write_svg
 from .folder import ComparisonFolder, check_folds
@@ -54,9 +54,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     taught = any(one.method == TEACHER for one in records.cases)
     about = f"{measured_on(records.cases)} {trained_by([one.plan for one in comparisons], taught=taught)}"
     about += different_arithmetic(records.arithmetic) + different_versions(records.versions)
-    text = markdown(table, focus, records.costs, about)
-    with replacing(output / "table.md") as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(output / "table.md", markdown(table, focus, records.costs, about))
     charts = {
         "dice": dice_charts(table),
         "focus": focus_charts(focus),

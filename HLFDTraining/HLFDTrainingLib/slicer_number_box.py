@@ -1,0 +1,53 @@
+"""A box for a number with decimals, into which a user can type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+
+class NumberBox:
+    """Shows a number and hands on what the user makes of it.
+
+    A parameter's name in the .ui will not do: Slicer then writes the number back at each key, so that "0" becomes
+    "0.000", which takes no further key.
+
+    Args:
+        box: the QDoubleSpinBox.
+        on_chosen: called with the number that the user chose.
+    """
+
+    def __init__(self, box: Any, on_chosen: Callable[[float], None]) -> None:
+        self._box = box
+        box.connect("valueChanged(double)", on_chosen)
+        self._commas = DecimalComma(box)
+
+    def show(self, number: float) -> None:
+        """Shows a number without telling anybody."""
+        if number == self._box.value:
+            return
+        blocked = self._box.blockSignals(True)
+        self._box.setValue(number)
+        self._box.blockSignals(blocked)
+
+
+class DecimalComma(qt.QObject):
+    """Takes a comma for the decimal point, which is all that Slicer's boxes know: of "8,5" they make 85.
+
+    Args:
+        box: the QDoubleSpinBox, while this object is kept.
+    """
+
+    def __init__(self, box: Any) -> None:
+        qt.QObject.__init__(self)
+        self._line = box.findChild(qt.QLineEdit, "qt_spinbox_lineedit")
+        box.installEventFilter(self)
+
+    def eventFilter(self, box: Any, event: Any) -> bool:  # noqa: N802, Qt's name
+        """Called by Qt."""
+        if event.type() == qt.QEvent.KeyPress and event.text() == ",":
+            self._line.insert(".")
+            return True
+        return False
