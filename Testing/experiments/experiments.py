@@ -2,13 +2,13 @@
 
     python Testing/experiments/experiments.py EXPERIMENT DATA WORK
 
-EXPERIMENT is one of liver_slices, larger_networks, longer_training, kidney_slices, longer_kidney_slices,
-repeated_kidney_slices, painted_liver_lesions, longer_painted_lesions, painted_kidney_volumes, longer_kidney_volumes and
-ablation. DATA is the folder with msd_liver_slices, kits19_slices and kits23_labels. WORK receives cases and comparison
-in a folder of the experiment; run again with the same WORK to go on after an interruption. The sizes below are those
-for two processor cores and two to four hours an experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps
-4000 --all-seeds. `--small` is for tests of this script: its figures mean nothing. docs/experiments.md tells what is
-compared, and how.
+EXPERIMENT is one of liver_slices, repeated_liver_slices, larger_networks, longer_training, kidney_slices,
+longer_kidney_slices, repeated_kidney_slices, painted_liver_lesions, repeated_painted_lesions, longer_painted_lesions,
+painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and
+kits23_labels. WORK receives cases and comparison in a folder of the experiment; run again with the same WORK to go on
+after an interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU
+take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds. `--small` is for tests of this script: its figures mean
+nothing. docs/experiments.md tells what is compared, and how.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from experiment_cases import (
     SEED,
@@ -35,7 +35,7 @@ from HLFDTrainingLib.compare.comparison import compare
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.epoch_batches import EpochBatches
-from HLFDTrainingLib.plan import TrainingPlan
+from HLFDTrainingLib.plan import Precision, TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.split import Split
 from HLFDTrainingLib.stored_slices import chosen_slices, list_slices
@@ -45,6 +45,7 @@ MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")
 FURTHER_METHODS = ("skd", "dkd", "hifd", "hlfd:released", "hlfd:full")
 FEW_METHODS = ("none", "kd", "hlfd")
 SEEDS = (0, 1, 2)
+OTHER_SEEDS = (3, 4, 5)
 PAYABLE = (
     *rows_of(MAIN_METHODS, [STUDENT], SEEDS),
     *rows_of(FURTHER_METHODS, [STUDENT], SEEDS[:1]),
@@ -56,6 +57,7 @@ REPEATED_OF_A_FOLD = tuple(rows_of(("none", "hlfd"), [STUDENT], SEEDS[1:2]))
 MAIN_OF_A_FOLD = tuple(rows_of(MAIN_METHODS, [STUDENT], SEEDS[:1]))
 LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
+REPEATED = tuple(rows_of(("none", "hlfd"), [STUDENT], OTHER_SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
@@ -146,6 +148,15 @@ VOLUMES = Experiment(
 )
 EXPERIMENTS = {
     "liver_slices": Experiment(LIVER_TASK, liver_slices, Extent(), Budget(128, 900, 1200), "liver_slices"),
+    # The slices, networks and steps kept of liver_slices once more, with another teacher and other first weights.
+    "repeated_liver_slices": Experiment(
+        LIVER_TASK,
+        liver_slices,
+        Extent(),
+        Budget(128, 600, 900, REPEATED, teacher="resnet18-unet"),
+        "repeated_liver_slices",
+        teacher_seed=SEED + 1,
+    ),
     # The same slices and steps as were kept of liver_slices, from a larger teacher to a small and a larger student.
     "larger_networks": Experiment(
         LIVER_TASK, liver_slices, Extent(), Budget(128, 600, 900, LARGER_NETWORKS), "larger_networks"
@@ -171,6 +182,15 @@ EXPERIMENTS = {
     ),
     "painted_liver_lesions": Experiment(
         LIVER_TUMOR_TASK, painted_liver_lesions, Extent(), Budget(128, 900, 1200), "painted_liver_lesions"
+    ),
+    # The slices, networks and steps kept of painted_liver_lesions once more, as repeated_liver_slices.
+    "repeated_painted_lesions": Experiment(
+        LIVER_TUMOR_TASK,
+        painted_liver_lesions,
+        Extent(),
+        Budget(128, 450, 900, REPEATED, teacher="resnet18-unet"),
+        "repeated_painted_lesions",
+        teacher_seed=SEED + 1,
     ),
     # The slices and networks kept of painted_liver_lesions, with the steps of longer_training.
     "longer_painted_lesions": Experiment(
@@ -319,7 +339,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases-only", action="store_true", help="make the cases and stop")
     parser.add_argument("--device", default="auto")
     # On CPUs without units for bfloat16 it is several times slower.
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--precision", default="auto", choices=get_args(Precision))
     parser.add_argument("--scheduler", help="of dask.distributed, to use other machines")
     parser.add_argument("--workers", type=int, help="processes on this machine")
     parser.add_argument("--threads", type=int, default=1, help="of each process")

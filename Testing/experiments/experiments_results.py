@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments import ABLATION, ALL_SEEDS, EXPERIMENTS
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.safe_files import replacing, write_text
 from HLFDTrainingLib.compare.charts import dice_charts, focus_charts, learning_charts, write_svg
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import TEACHER
@@ -69,8 +69,8 @@ class Result:
 
 RESULTS = {
     **{
-        name: Result(name.replace("_", " ").capitalize(), name, frozenset(ALL_SEEDS))
-        for name in EXPERIMENTS
+        name: Result(name.replace("_", " ").capitalize(), name, frozenset((*ALL_SEEDS, *experiment.budget.rows)))
+        for name, experiment in EXPERIMENTS.items()
         if name != "ablation"
     },
     "ablation": Result("Ablation", "ablation", frozenset(ABLATION)),
@@ -142,8 +142,7 @@ def write_result(name: str, docs: Path, output: Path) -> None:
     text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(
         table, focus, records.costs, measured_on(records.cases)
     )
-    with replacing(output / "experiments" / f"{name}.md") as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(output / "experiments" / f"{name}.md", text)
 
 
 def of_rows(records: Records, rows: frozenset[Row]) -> Records:
