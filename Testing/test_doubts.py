@@ -226,6 +226,18 @@ def test_an_organ_that_ends_where_the_ct_is_filled_up_is_told(change, told, orie
     assert [doubt.split(":")[0] for doubt in cut_doubts(labels, volume, TASK)] == told
 
 
+@pytest.mark.parametrize("mean", [0.0, -920.0], ids=["water", "lung"])
+def test_voxels_that_have_the_value_of_a_filled_up_ct_by_chance_cut_no_organ(mean):
+    """As in the two slices of 5 mm around a region, or above the dome of a liver."""
+    hu = np.random.default_rng(0).normal(mean, 20, (12, 70, 70))
+    hu[:, 0, 0] = -1000
+    ct = sitk.GetImageFromArray(hu.astype(np.int16))
+    ct.SetSpacing((2.0, 2.0, 5.0))
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[2:10, 5:65, 5:65] = LIVER
+    assert cut_doubts(labels, AxialVolume(ct), TASK) == []
+
+
 def test_an_organ_that_is_cut_off_is_told_with_the_result(untrained_package, monkeypatch):
     monkeypatch.setattr(inference, "clean", lambda labels, *_: labels.fill(LIVER) or [])
     ct = sitk.GetImageFromArray(np.zeros((3, 24, 24), np.float32))

@@ -264,6 +264,14 @@ def test_a_number_that_is_typed_is_the_one_that_is_planned(panel, point):
         assert (name, getattr(panel.parameters, name), box.value) == (name, float(text), float(text))
 
 
+def test_a_number_with_more_decimals_is_shown_as_it_is_planned_and_can_be_made_0(panel):
+    panel.parameters.lambda_ = 0.0004
+    panel.slicer.app.processEvents()
+    assert panel.ui.lambdaSpin.value == panel.plan["method_options"]["lambda_"] == 0.0004
+    type_into(panel.ui.lambdaSpin, "0")
+    assert panel.plan["method_options"]["lambda_"] == 0
+
+
 def test_what_was_chosen_is_saved_with_the_scene_and_a_training_is_not(panel, tmp_path):
     panel.choose(panel.ui.methodCombo, "KD")
     panel.ui.batchSpin.setValue(5)
@@ -373,10 +381,13 @@ def test_a_folder_whose_disk_is_away_is_told_and_not_made_elsewhere(panel, tmp_p
     panel.parameters.runsFolder = str(folder)
     panel.slicer.app.processEvents()
     assert panel.ui.stageLabel.text == f"The folder {folder} is not there. Connect its disk, or choose another folder."
+    from HLFDTrainingLib.new_task import keep_task
     from HLFDTrainingLib.slicer_training_start import _new_draft
 
     with pytest.raises(OutputError, match="No such file"):
         _new_draft(folder)
+    with pytest.raises(OutputError, match="No such file"):
+        keep_task(replace(TASKS["liver-tumor"], name="own"), folder / "tasks")
     assert not folder.parent.exists()
 
 

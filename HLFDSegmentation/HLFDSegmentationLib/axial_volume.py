@@ -17,8 +17,11 @@ COARSE_HU = (-200.0, 300.0)
 """Show how a CT changes from slice to slice, without its noise, and hardly by bowel gas and metal."""
 
 FILLER_HU = -900.0
-"""Values up to this one, and 0 where the CT goes down to `FAT_HU`, are what fills a CT up. Others are not told from
-tissue in a CT that was cut to a window: there fat, lungs or bone have one value, too."""
+"""Values up to this one, and 0 where the CT goes down to `FAT_HU`, fill a CT up. Others are not told from tissue in a
+CT that was cut to a window: there fat, lungs or bone have one value, too."""
+
+LEAST_FILLED = 3
+"""So many voxels of one value fill a line up. Fewer may be alike by chance: lungs, gas and water have such values."""
 
 FAT_HU = -100.0
 """A CT that does not go down to it was cut to a window, and 0 may be its air."""
@@ -162,7 +165,7 @@ class AxialVolume:
             if not filled.any():
                 break
             depths += filled
-        return depths
+        return np.where(depths >= LEAST_FILLED, depths, 0)
 
     @cached_property
     def _lowest(self) -> float:

@@ -97,7 +97,9 @@ def keep_task(task: Task, folder: Path) -> Path:
             f"There is a task '{task.name}' already. Choose it in the list, or give the organ another name."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Not what the trainings' folder lies in: its disk may be away.
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from error
     write_json(path, task.to_dict())

@@ -7,6 +7,8 @@ from typing import Any
 
 import qt
 
+MOST_DECIMALS = 8
+
 
 class NumberBox:
     """Shows a number and hands on what the user makes of it.
@@ -25,10 +27,12 @@ class NumberBox:
         self._commas = DecimalComma(box)
 
     def show(self, number: float) -> None:
-        """Shows a number without telling anybody."""
+        """Shows a number without telling anybody, with all its decimals: what is shown is what is planned."""
         if number == self._box.value:
             return
+        decimals = len(f"{number:.{MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
         blocked = self._box.blockSignals(True)
+        self._box.setDecimals(max(self._box.decimals, decimals))
         self._box.setValue(number)
         self._box.blockSignals(blocked)
 

@@ -121,8 +121,10 @@ class PlanPanel:
             given = self._given[role].get(getattr(parameters, f"{role}Source"))
             if given:
                 self._combos[role].show(given.network)
-        self.ui.hoursSpin.setVisible(parameters.byTime)
-        self.ui.epochsSpin.setVisible(not parameters.byTime)
+        for spin, shown in ((self.ui.hoursSpin, parameters.byTime), (self.ui.epochsSpin, not parameters.byTime)):
+            # Qt 5 writes the text of a box anew where it is shown once more, also while a user is typing in it.
+            if spin.isHidden() == shown:
+                spin.setVisible(shown)
         self._draw_start_note()
         self._draw_reasons(parameters)
         edit = self.ui.runFolderEdit
