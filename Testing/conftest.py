@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # As many processes as processors: threads of their own would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import locale
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ from slicer_shell.fixtures import (  # noqa: F401 (for pytest, which looks for t
 from torch import nn
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+CHARACTERS = locale.setlocale(locale.LC_CTYPE)
+
+
+@pytest.fixture(autouse=True)
+def characters_of_the_system() -> None:
+    """A process that has read a DICOM series by SimpleITK takes other files, as MONAI's, for ASCII."""
+    locale.setlocale(locale.LC_CTYPE, CHARACTERS)
 
 
 @pytest.fixture(scope="session")
