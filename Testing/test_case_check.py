@@ -28,10 +28,9 @@ GENERIC = (
 
 
 def ct_image(seed: int, spacing=SPACING) -> sitk.Image:
-    """Air around fat around soft tissue, in HU."""
+    """Air before and behind fat around soft tissue, in HU; the sides are cut off, for so small a body is none."""
     _, y, x = np.indices((6, 24, 24))
-    radius = np.hypot(y - 12, x - 12)
-    array = np.where(radius < 7, 50, np.where(radius < 10, -100, -1000))
+    array = np.where(np.hypot(y - 12, x - 12) < 7, 50, np.where(np.abs(y - 12) < 10, -100, -1000))
     array = array + np.random.default_rng(seed).integers(-15, 15, array.shape)
     image = sitk.GetImageFromArray(array.astype(np.int16))
     image.SetSpacing(spacing)
@@ -636,6 +635,17 @@ def test_a_case_whose_slices_lost_their_order_is_told(tmp_path):
         sitk.WriteImage(label, str(case.label))
         findings = check_cases([case], load_task("liver-tumor"))
         assert sum(one.severity == "warning" and "in the wrong order" in one.problem for one in findings) == told
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, 0), (0.3, 1)])
+def test_a_case_whose_body_is_too_narrow_is_told(factor, told, tmp_path):
+    """Its spacing is wrong, most likely, and the network would learn organs of a wrong size."""
+    case = Case("one", "one", tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz", {1: ("liver",), 2: ("liver tumor",)})
+    for image, path in zip(blob_case(0, 8), (case.ct, case.label)):
+        image.SetSpacing([mm * factor for mm in image.GetSpacing()])
+        sitk.WriteImage(image, str(path))
+    findings = check_cases([case], load_task("liver-tumor"))
+    assert sum(one.severity == "warning" and "may be wrong" in one.problem for one in findings) == told
 
 
 def test_real_ct_and_labels_fit(data):
