@@ -70,6 +70,7 @@ def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, pa
     (question,) = shown()
     assert "Not installed yet: PyTorch 2.10 or newer, MONAI 1.5 or newer." in question
     assert "replaced" not in question
+    assert "save your scene first" in question
     assert [text.split(">")[0] for text in packages.installed] == ["torch", "monai"]
 
 

@@ -130,7 +130,7 @@ def _ask_and_install(missing: Sequence[str], on_begin: Callable[[str], None]) ->
     _refuse_unwritable(names)
     install_torch = _torch_installer() if TORCH in missing else None
     _ask(missing, names)
-    on_begin(_("Installing packages. This takes some minutes..."))
+    on_begin(_("Installing packages. This takes some minutes, in which Slicer stands still: do not close it."))
     slicer.app.processEvents()
     if install_torch:
         install_torch()
@@ -232,6 +232,9 @@ def _ask(missing: Sequence[str], names: str) -> None:
     question.append(_("They will be downloaded into this Slicer and installed."))
     if TORCH in missing:
         question.append(_("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes."))
+    question.append(
+        _("Slicer stands still meanwhile, and may be called not responding: save your scene first, and do not close it.")
+    )
     if not slicer.util.confirmOkCancelDisplay("\n\n".join(question), _("HLFD: install packages")):
         raise PackagesMissingError(
             _("Without {names} HLFD cannot compute anything. Press the button again when you want to install.").format(
