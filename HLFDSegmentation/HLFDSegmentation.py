@@ -16,6 +16,7 @@ from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.private_folder import remove_tree
 from HLFDSegmentationLib.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_decimal_comma import DecimalComma
 from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
 from HLFDSegmentationLib.slicer_later import later
 from HLFDSegmentationLib.slicer_message import show_message
@@ -124,6 +125,8 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         self.reviewPanel = ReviewPanel(self.ui, self.showProblem)
         self.resultPanel = ResultPanel(self.ui, self.reviewPanel.jump_to)
         self.ui.exportReportButton.connect("clicked(bool)", self.onExportReport)
+        sliders = self.ui.tumorThresholdSlider, self.ui.opacitySlider, self.ui.thresholdSlider
+        self.decimalCommas = [DecimalComma(slider) for slider in sliders]
         for name, selector in self.nodeSelectors().items():
             selector.connect("nodeActivated(vtkMRMLNode*)", partial(self.onNodeActivated, name))
 
@@ -222,6 +225,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         """Keeps a chosen node: with Qt 6 Slicer's connection hears nothing where it has the name of the one before."""
         if not self._parameterNode or self.isShowingParameters:
             return
+        self.showProblem("")  # What was told was about what was chosen before.
         setattr(self._parameterNode, name, node)
         if name == "result" and (result := SceneResult.of(node)):
             self.runPanel.show(result)
@@ -236,6 +240,12 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
     def onExportReport(self, clicked: bool) -> None:
         """Asks where to, and writes the report of the shown result."""
         result = self.shownResult
+        try:
+            ensure_packages(self.showNews)
+            self.showProblem("")
+        except HLFDError as error:
+            self.showProblem(str(error))
+            return
         path = ask_for_file(_("Export the report"), "report.html", _("Web page (*.html)"))
         if not path or not result:
             return

@@ -149,8 +149,8 @@ class HLFDTrainingWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
         """Called just before the scene is closed."""
-        self.trainingStart.forget()
         super().onSceneStartClose(caller, event)
+        self.trainingStart.forget()
 
     def isAtWork(self) -> bool:
         """Whether there are cases, something is prepared or trained, or the plan is no longer as it was offered."""

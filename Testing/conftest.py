@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import locale
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,23 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def untrained_package(tmp_path_factory) -> Path:
     """A model package with seeded, untrained weights for `generated_cases.TASK`."""
+    return _write_untrained(tmp_path_factory.mktemp("package") / "untrained", "Untrained")
+
+
+@pytest.fixture
+def write_untrained() -> Callable[[Path, str], Path]:
+    """Writes such a package, named as its folder, with a title."""
+    return _write_untrained
+
+
+def _write_untrained(folder: Path, title: str) -> Path:
     return write_package(
-        tmp_path_factory.mktemp("package") / "untrained",
+        folder,
         network=_untrained_network(),
         network_name="mobilenetv2-unet",
         task=TASK,
-        name="untrained",
-        title="Untrained",
+        name=folder.name,
+        title=title,
         license="CC0-1.0",
         training_data=[],
         metrics={},

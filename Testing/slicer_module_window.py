@@ -7,6 +7,31 @@ from typing import Any, ClassVar
 PANEL_WIDTH = 450
 
 
+def type_into(box, text: str) -> None:
+    """The keys of a user who writes a number in place of the one that stands there."""
+    import qt
+
+    box.selectAll()
+    for letter in text:
+        for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+            qt.QApplication.sendEvent(box, qt.QKeyEvent(kind, ord(letter), qt.Qt.NoModifier, letter))
+
+
+def press(widget, key: int) -> None:
+    """A key without a letter."""
+    import qt
+
+    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+        qt.QApplication.sendEvent(widget, qt.QKeyEvent(kind, key, qt.Qt.NoModifier))
+
+
+def hastily(dialog) -> int:
+    """The answer of a user who presses Enter without a look. Qt takes Yes where no button is made the default."""
+    import qt
+
+    return dialog.standardButton(dialog.defaultButton() or dialog.button(qt.QMessageBox.Yes))
+
+
 class ModuleWindow:
     """A module that is open. Its panel is `module.widgetRepresentation()`."""
 

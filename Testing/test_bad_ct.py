@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -403,7 +404,15 @@ def test_folder_of_folders_as_an_archive_exports_them(tmp_path, capfd):
 
 def test_folder_without_dicom(tmp_path, capfd):
     (tmp_path / "notes.txt").write_text("x" * 1000)
-    assert "no DICOM images" in refusal(tmp_path, capfd)
+    assert "no DICOM images. Give the folder" in refusal(tmp_path, capfd)
+
+
+def test_an_archive_is_not_called_damaged_and_is_to_be_unpacked(tmp_path, capfd):
+    """As archives of images export a series."""
+    with zipfile.ZipFile(tmp_path / "dicom.ZIP", "w") as archive:
+        archive.writestr("slice000.dcm", b"x")
+    assert "is a ZIP archive. Unpack it" in refusal(tmp_path / "dicom.ZIP", capfd)
+    assert "but the ZIP archive dicom.ZIP. Unpack it, and give the folder" in refusal(tmp_path, capfd)
 
 
 def test_two_series(tmp_path, capfd):

@@ -303,6 +303,17 @@ def test_explaining_what_the_model_found_is_what_segmenting_shows(ct_file, tmp_p
     assert "has no names" not in (tmp_path / "why" / "report.html").read_text("utf-8")
 
 
+def test_explain_says_with_caution_what_it_did_not_judge(ct_file, tmp_path, untrained_package, capsys):
+    """Else its report seems to clear a result of the cautions that segmenting told."""
+    sitk.WriteImage(blob_case(0)[1], str(tmp_path / "label.nii.gz"))
+    assert explain(ct_file, tmp_path / "label.nii.gz", tmp_path / "why", untrained_package) == 0
+    sentence = "whether what it calls tumor is any, and whether the CT has contrast medium, was not judged."
+    assert f"Caution: This segmentation was given: {sentence}" in capsys.readouterr().out
+    report = (tmp_path / "why" / "report.html").read_text("utf-8")
+    (cautions,) = re.findall('<section class="warning">.*?</section>', report)
+    assert sentence in cautions
+
+
 def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrained_package, capsys):
     label = blob_case(0)[1]
     sitk.WriteImage(label * 7, str(tmp_path / "seven.nii.gz"))
@@ -769,6 +780,35 @@ def test_demo_of_a_ct_of_ones_own(ct_file, tmp_path, untrained_package):
     assert "computed for the demo" not in (tmp_path / "demo" / "result" / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_demo_tells_how_much_of_the_truth_was_found(tmp_path, untrained_package, monkeypatch, capsys):
+    """Two volumes that are alike say nothing where they lie apart. Here all of one half is taken for liver."""
+
+    def phantom(folder, _seed):
+        folder.mkdir(parents=True)
+        for image, path in zip(blob_case(0), paths, strict=True):
+            sitk.WriteImage(image, str(path))
+        return paths
+
+    def half(self, ct, **_options):
+        labels = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
+        labels.CopyInformation(ct)
+        labels[: ct.GetSize()[0] // 2, :, :] = 1
+        return inference.Segmentation(labels, self.task, sitk.GetArrayFromImage(labels))
+
+    paths = tmp_path / "demo" / "generated_ct" / "ct.nii.gz", tmp_path / "demo" / "generated_ct" / "label.nii.gz"
+    monkeypatch.setattr("HLFDSegmentationLib.phantom.write_phantom", phantom)
+    monkeypatch.setattr("HLFDSegmentationLib.pipeline.Segmenter.segment", half)
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--model", str(untrained_package), "--device", "cpu"]) == 0
+    truth = blob_case(0)[1]
+    liver, voxel_ml = sitk.GetArrayViewFromImage(truth) == 1, np.prod(truth.GetSpacing()) / 1000
+    found = liver[..., : liver.shape[2] // 2]
+    assert 0 < found.sum() < liver.sum()
+    true = f"{liver.sum() * voxel_ml:.1f} mL ({found.sum() * voxel_ml:.1f} mL of it found)"
+    said, report = capsys.readouterr().out, (tmp_path / "demo" / "result" / "report.html").read_text("utf-8")
+    assert any(line.startswith("liver  ") and line.endswith(f"; in truth {true}") for line in said.splitlines())
+    assert f"In truth it holds: liver {true}; kidney " in report
+
+
 def test_two_demos_at_once_segment_each_its_own_ct(tmp_path, untrained_package, monkeypatch):
     """The second begins while the first generates its CT."""
 
@@ -1031,7 +1071,8 @@ def test_demo_segments_a_generated_ct(tmp_path, default_package, capsys):
         ("liver tumor", 3, ", lesions: 3"),
         ("kidney tumor", 4, ", lesions: 1"),
     ):
-        true = f"{(truth == value).sum() * voxel_ml:.1f} mL{lesions}"
+        both = ((truth == value) & (found == value)).sum() * voxel_ml
+        true = f"{(truth == value).sum() * voxel_ml:.1f} mL ({both:.1f} mL of it found){lesions}"
         (line,) = [one for one in said.splitlines() if one.startswith(f"{name:<14} ")]
         assert line.endswith(f"; in truth {true}")
         assert f"{name} {true}" in report

@@ -16,6 +16,7 @@ from test_bad_ct import SERIES, refusal, stack, write_series
 
 IMAGE_TYPE, RESCALE_TYPE, THICKNESS = "0008|0008", "0028|1054", "0018|0050"
 AGENT, VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
+DESCRIPTION = "0008|103e"
 ACQUISITION, TIME, NUMBER, CONTENT_TIME = "0020|0012", "0008|0032", "0020|0013", "0008|0033"
 
 
@@ -31,6 +32,44 @@ def doubts(path: Path) -> list[str]:
 def clock(seconds: float) -> str:
     """A time of day after ten o'clock, as DICOM writes it."""
     return f"10{int(seconds // 60):02d}{seconds % 60:09.6f}"
+
+
+# Files without their first 132 bytes, as some programs write them
+
+
+def strip(folder: Path) -> Path:
+    """ITK takes such files for none; GDCM, its reader of DICOM, lists and reads them."""
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    return folder
+
+
+def test_a_series_whose_files_lack_their_beginning_is_read(tmp_path):
+    folder = series(tmp_path, lambda place: {THICKNESS: "1"}, 5)
+    ct, told = read_ct_and_doubts(folder)
+    bare, told_of_bare = read_ct_and_doubts(strip(folder))
+    assert np.array_equal(sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(bare))
+    assert (bare.GetSpacing(), bare.GetOrigin()) == (ct.GetSpacing(), ct.GetOrigin())
+    assert len(told) == 1 and told_of_bare == told
+
+
+@pytest.mark.parametrize("stripped", [range(10, 40), [10]], ids=["all", "the first"])
+def test_of_two_series_none_is_passed_over_because_files_lack_their_beginning(stripped, tmp_path, capfd):
+    """The short series was read, and nobody was told of the long one."""
+    folder = write_series(tmp_path / "ct", stack(*np.arange(10) * 2.5))
+    write_series(folder, stack(*np.arange(30) * 2.5), uid=f"{SERIES}.9", first=10)
+    for number in stripped:
+        path = folder / f"slice{number:03d}.dcm"
+        path.write_bytes(path.read_bytes()[132:])
+    assert "holds 2 DICOM series" in refusal(folder, capfd)
+
+
+def test_a_projection_or_mr_whose_files_lack_their_beginning_is_told(tmp_path, capfd):
+    tags = {IMAGE_TYPE: "DERIVED\\SECONDARY\\MIP", DESCRIPTION: "MIP", "0008|0060": "MR"}
+    files = [str(file) for file in strip(series(tmp_path, lambda place: tags, 3)).iterdir()]
+    (caution,), told = series_cautions_and_doubts(files)
+    assert "is a projection (MIP)" in caution and told == [] and "it is MR, not CT" in modality_problem(files)
+    assert capfd.readouterr() == ("", "")
 
 
 # How values become HU
@@ -190,6 +229,8 @@ NORMAL = {
     "modified HU": lambda place: {RESCALE_TYPE: "HU_MOD"},
     "values of a unit that is not told": lambda place: {RESCALE_TYPE: "US"},
     "no rescale type": lambda place: {RESCALE_TYPE: ""},
+    "a description with letters of other words": lambda place: {DESCRIPTION: "MIPAX scouting, Abdomen 2.5"},
+    "no description": lambda place: {DESCRIPTION: ""},
 }
 
 
@@ -240,6 +281,30 @@ def test_scout_views_and_projections_are_refused(image_type, words, single, tmp_
     assert sitk.ReadImage(str(path)).GetMetaData(IMAGE_TYPE).strip() == image_type
     text = refusal(path if single else folder, capfd)
     assert words in text and "axial slices" in text
+
+
+@pytest.mark.parametrize(
+    ("description", "word"),
+    [
+        ("AX MIP 10/2", "MIP"),
+        ("Abdomen MinIP", "MinIP"),
+        ("SMITH VENOUS MIP COR", "MIP"),
+        ("thick_mips_cor", "mips"),
+        ("MAX-IP sag", "MAX-IP"),
+        ("Scout", "Scout"),
+        ("Topogram 0.6 T20f", "Topogram"),
+        ("LOCALIZER", "LOCALIZER"),
+    ],
+)
+def test_a_series_that_is_named_as_a_projection_or_scout_view_is_doubted(description, word, tmp_path):
+    """Where the image type says nothing. Of the name only the word is told: a patient's may stand in it."""
+    folder = series(tmp_path, lambda place: {DESCRIPTION: description}, 3)
+    (doubt,) = doubts(folder)
+    assert f"holds '{word}', as that of a projection or scout view" in doubt and "SMITH" not in doubt
+    assert doubts(folder / "slice001.dcm")[0] == doubt
+    files = [str(file) for file in folder.iterdir()]
+    assert series_cautions_and_doubts(files) == ([], [doubt])
+    assert series_cautions_and_doubts(files[:1]) == ([], [doubt])
 
 
 OTHER_UNITS = {
@@ -296,7 +361,9 @@ def test_doubts_of_reading_stand_first_beside_the_result(tmp_path, untrained_pac
     folder = tmp_path / "ct"
     folder.mkdir()
     write_thin(ct, folder)
-    result = segment_to_folder(folder, tmp_path / "segmented", package, device="cpu", known=["It is known."])
+    result = segment_to_folder(
+        folder, tmp_path / "segmented", package, device="cpu", known=lambda _found: ["It is known."]
+    )
     assert result.segmentation.notes[0] == "It is known."
     assert "2 mm thick and 8 mm apart" in result.segmentation.notes[1]
     assert "2 mm thick and 8 mm apart" in (tmp_path / "segmented" / "report.html").read_text(encoding="utf-8")

@@ -58,6 +58,19 @@ def test_a_model_is_offered_for_the_tasks_that_it_is_taken_for(run, role, change
         check_plan(replace(PLAN, task=task, **{f"{role}_weights": str(run.path)}))
 
 
+def test_installed_models_of_one_title_are_told_apart(write_untrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HLFD_MODELS", str(tmp_path))
+
+    def offered() -> list[str]:
+        return [model.title for model in given_models("student", TASK, tmp_path / "no runs")]
+
+    write_untrained(tmp_path / "first", "Mine")
+    write_untrained(tmp_path / "other", "Another")
+    assert offered() == ["Mine", "Another"]
+    write_untrained(tmp_path / "second", "Mine")
+    assert offered() == ["Mine (first)", "Another", "Mine (second)"]
+
+
 @pytest.mark.parametrize(
     ("command", "inside"),
     [

@@ -243,6 +243,8 @@ def test_writing_never_replaces_anything(arguments, tmp_path, form):
         ({"name": "../up"}, "lowercase"),
         ({"name": ""}, "lowercase"),
         ({"name": "a" * 65}, "lowercase"),
+        ({"name": "nul"}, "Windows"),
+        ({"name": "com1"}, "Windows"),
         ({"network_name": "resnet99-unet"}, "resnet99-unet"),
         ({"network_name": "resnet18-unet"}, "too many or too few weights"),
         ({"task": TASKS["liver-tumor"], "metrics": {}}, "shape"),
@@ -333,6 +335,9 @@ def test_what_file_managers_leave_does_no_harm(package, store):
         ({"metrics": {"liver": {"dice": 10**400}}}, "must be numbers"),
         ({"title": "\x1b[2J\rabdomen: official"}, "title must be one line"),
         ({"license": "\x1b[2Jfree"}, "license must be one line"),
+        ({"title": ""}, "title must be one line of text"),
+        ({"title": "\u00a0 "}, "title must be one line of text"),
+        ({"license": " "}, "license must be one line of text"),
         ({"method": "x" * 1001}, "at most 1000 characters"),
         ({"network": "\x1b[31mAll fine"}, r"\x1b[31mAll fine"),
         ({"training_data": [{"name": "\x1b[2J", "source": "", "license": "", "patients": 1}]}, "name must be one line"),
@@ -532,6 +537,7 @@ def _replacing(file, content=None, **attributes):
 
 
 STRANGER = "no file of a model package"
+REPACKED = "Unpack it, and import the folder that holds manifest.json"
 UNSAFE = {
     "climbs out": (_with("../outside"), STRANGER),
     "climbs out of its folder": (_with("small-abdomen/../../outside"), STRANGER),
@@ -540,8 +546,9 @@ UNSAFE = {
     "drive letter": (_with("C:/outside"), STRANGER),
     "backslashes": (_with("small-abdomen\\..\\..\\outside"), STRANGER),
     "all climb": (lambda good: {f"../{name.partition('/')[2]}": good[name] for name in good}, STRANGER),
-    "no folder": (lambda good: {name.partition("/")[2]: good[name] for name in good}, STRANGER),
-    "two folders": (_with("other/LICENSE"), STRANGER),
+    "an own name behind a climb": (_with("small-abdomen/../LICENSE"), STRANGER),
+    "no folder": (lambda good: {name.partition("/")[2]: good[name] for name in good}, REPACKED),
+    "two folders": (_with("other/LICENSE"), REPACKED),
     "symbolic link": (_replacing("LICENSE", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "link"),
     "device": (_replacing("LICENSE", b"", mode=stat.S_IFCHR | 0o666), "special file"),
     "case collision": (_with("small-abdomen/license"), STRANGER),
@@ -552,6 +559,7 @@ UNSAFE = {
     "many entries": (lambda good: {**good, **{f"small-abdomen/{number}": b"" for number in range(200)}}, "205 entries"),
     "missing": (lambda good: {name: good[name] for name in good if not name.endswith("LICENSE")}, "LICENSE is missing"),
     "wrong hash": (_replacing("LICENSE", b"Public domain"), "changed or damaged"),
+    "a CT": (lambda good: {f"slice{number}.dcm": b"" for number in range(200)}, "3D Slicer loads it by Add DICOM Data"),
     "empty zip": (lambda good: {}, "0 entries"),
     "bomb": (_replacing("models/model.pt", bytes(40_000_000), method=zipfile.ZIP_DEFLATED), "200 times"),
     "large text": (_replacing("docs/README.md", random.Random(0).randbytes(1_100_000)), "larger than 1 MB"),
@@ -864,6 +872,43 @@ def test_a_zip_that_a_mac_made_again_is_imported_as_a_folder(package, store, tmp
     assert import_package(package).name == "small-abdomen"
 
 
+def _moved(place):
+    """The same files in another folder of the zip, with entries for the folders as many programs write them."""
+    return lambda good: {place: b"", **{name.replace("small-abdomen/", place): good[name] for name in good}}
+
+
+PACKED_AGAIN = {
+    "the content of the folder": lambda good: {"configs/": b"", **_moved("")(good)},
+    "a name with capitals": _moved("Mine/"),
+    "a folder in a folder": lambda good: {"mine/": b"", **_moved("mine/mine/")(good)},
+    "backslashes": lambda good: {name.replace("/", "\\"): good[name] for name in good},
+    "a Mac's hidden file": _with("small-abdomen/.DS_Store"),
+    "Windows' hidden file": _with("small-abdomen/docs/desktop.ini"),
+    "what a Mac keeps beside files": _with("small-abdomen/._LICENSE"),
+}
+
+
+@pytest.mark.parametrize("change", PACKED_AGAIN.values(), ids=PACKED_AGAIN.keys())
+def test_an_intact_package_that_was_zipped_again_is_told_as_such(made, package, store, tmp_path, change):
+    """It was called no package, and to be got again; unpacked, it is one."""
+    entries = {name: content for name, content in change(contents(made / "small-abdomen")).items() if name}
+    with pytest.raises(PackageError) as error:
+        import_package(zip_of(tmp_path / "again.zip", entries))
+    assert_sentence(error, "zipped again", REPACKED)
+    assert import_package(package).name == "small-abdomen"
+
+
+def test_a_package_in_the_folder_that_windows_unpacks_to_is_pointed_at(package, store, tmp_path):
+    outer = tmp_path / "model"
+    outer.mkdir()
+    (outer / "desktop.ini").write_text("x")
+    inner = package.rename(outer / "small-abdomen")
+    with pytest.raises(PackageError) as error:
+        import_package(outer)
+    assert_sentence(error, "lies in its folder 'small-abdomen'. Import that folder.")
+    assert import_package(inner).name == "small-abdomen"
+
+
 def test_no_name_is_no_model(store):
     with pytest.raises(PackageError) as error:
         find_package("")
@@ -900,6 +945,15 @@ def test_without_a_default_model_the_user_is_told(store, request):
     with pytest.raises(PackageError) as error:
         find_package(None)
     assert_sentence(error, "LICENSE", "missing")
+
+
+def test_of_two_default_models_none_is_taken_in_silence(shipped, arguments):
+    """As where what `pip install .` left in build/ was installed again after an update."""
+    write_package(shipped / "older", **dict(arguments, name="older"))
+    with pytest.raises(PackageError) as error:
+        find_package()
+    assert_sentence(error, "older, small-abdomen", "fresh folder")
+    assert find_package("older").name == "older"
 
 
 def test_what_a_killed_import_left_is_no_model(made, store):

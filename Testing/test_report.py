@@ -625,6 +625,17 @@ def test_a_diameter_is_shown_where_it_is_longest_though_another_slice_has_more_o
     assert any(text.startswith("S 318.0 mm, longest diameter") for text in page.texts)
 
 
+def test_what_lies_below_the_origin_is_inferior_in_captions_and_negative_in_the_table(tmp_path):
+    ct, labels = body()
+    for image in (ct, labels):
+        left, posterior, superior = image.GetOrigin()
+        image.SetOrigin((left, posterior, superior - 1000))
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    assert page.rows["lesion 1"][4].endswith(", −664")
+    assert any(text.startswith("I 664.0 mm, longest diameter") for text in page.texts)
+    assert any("negative ones are to the left, posterior and inferior" in text for text in page.texts)
+
+
 def test_in_a_tilted_slice_a_picture_tells_the_place_of_what_it_shows(tmp_path):
     """And not that of the slice's middle: at 9 degrees both differ by centimeters."""
     ct, labels = body()

@@ -28,10 +28,8 @@ def epoch(stage: str, number: int, seconds: float = 10.0) -> dict:
     return {"stage": stage, "event": "epoch", "epoch": number, "epochs": epochs, "seconds": seconds, **measured}
 
 
-def step(stage: str, number: int, of_epoch: int, left: float = 5.0) -> dict:
-    return {"stage": stage, "event": "step", "epoch": of_epoch, "step": number, "steps": 10} | {
-        "seconds_left_in_epoch": left
-    }
+def step(stage: str, number: int, of_epoch: int, each: float = 1.0) -> dict:
+    return {"stage": stage, "event": "step", "epoch": of_epoch, "step": number, "steps": 10, "seconds": number * each}
 
 
 BEGUN = {"event": "plan", "stages": STAGES}
@@ -55,7 +53,7 @@ def make_running(folder: Path) -> None:
 
 def test_running_run_shows_stage_epoch_and_time_left():
     events = [BEGUN, *(epoch("teacher", number) for number in (1, 2, 3)), epoch("head", 1, 4.0)]
-    progress = progress_of(events, step("student", 5, of_epoch=1, left=6.0))
+    progress = progress_of(events, step("student", 5, of_epoch=1, each=1.2))
     assert (progress.stage, progress.epoch, progress.epochs, progress.step) == ("student", 1, 4, 5)
     assert progress.seconds_left == pytest.approx(3.5 * 12)
 
@@ -151,13 +149,27 @@ def test_run_can_be_renamed(tmp_path):
 def test_time_left_is_unknown_before_anything_was_measured():
     assert seconds_left([]) is None
     assert seconds_left([BEGUN]) is None
-    # An epoch whose steps are all done is not measured before its event.
-    assert seconds_left([BEGUN], step("teacher", 10, of_epoch=1)) is None
+    of_older_version = {**step("teacher", 5, of_epoch=1), "seconds_left_in_epoch": 5.0}
+    del of_older_version["seconds"]
+    assert seconds_left([BEGUN], of_older_version) is None
+    assert progress_of([BEGUN, epoch("teacher", 1)], {**of_older_version, "epoch": 2}).seconds_left == pytest.approx(65)
 
 
 def test_time_left_in_the_first_epoch_is_told_by_its_steps():
-    # Half of the first of 8 epochs took as long as is left of it.
-    assert seconds_left([BEGUN], step("teacher", 5, of_epoch=1, left=5.0)) == pytest.approx(7.5 * 10)
+    # Half of the first of 8 epochs took 5 s; while it is validated, its steps are all done.
+    assert seconds_left([BEGUN], step("teacher", 5, of_epoch=1)) == pytest.approx(7.5 * 10)
+    assert seconds_left([BEGUN], step("teacher", 10, of_epoch=1)) == pytest.approx(7 * 10)
+
+
+def test_the_bar_never_goes_back_from_an_epoch_to_the_next_one():
+    events, shares = [BEGUN], []
+    for number in (1, 2):
+        shares += [progress_of(events, step("teacher", done, of_epoch=number)).fraction for done in (8, 9, 10)]
+        events.append(epoch("teacher", number, 12.0))
+        # Until the first step of the next epoch, the trainer's last word is of the epoch that is done.
+        shares.append(progress_of(events, step("teacher", 10, of_epoch=number)).fraction)
+        shares.append(progress_of(events, step("teacher", 1, of_epoch=number + 1)).fraction)
+    assert None not in shares and shares == sorted(shares)
 
 
 def test_step_of_an_epoch_that_is_over_counts_nothing():

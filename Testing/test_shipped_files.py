@@ -52,7 +52,7 @@ MODULES = [SlicerModule(name) for name in ("HLFDSegmentation", "HLFDTraining")]
 SLICER_FILES = [path for module in MODULES for path in module.slicer_files]
 
 # Widgets that only lay out or name others; code has no business with them.
-PASSIVE = re.compile(r"(Label|CollapsibleButton|Layout|HLFDSegmentation|HLFDTraining)$")
+PASSIVE = re.compile(r"(Label|CollapsibleButton|Group|Layout|HLFDSegmentation|HLFDTraining)$")
 
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 

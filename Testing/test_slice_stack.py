@@ -68,7 +68,21 @@ def test_two_series_in_turns_are_told():
 def test_where_slices_are_missing_is_told_with_its_place():
     found = stack(np.delete(body(), np.s_[30:38], axis=0))
     (doubt,) = found.doubts()
-    assert "changes abruptly at R −98, A −98, S 88 mm:" in doubt and found.cautions() == []
+    assert "changes abruptly at L 98, P 98, S 88 mm:" in doubt and found.cautions() == []
+
+
+@pytest.mark.parametrize(
+    ("left_posterior_superior", "words"),
+    [
+        ((44.4, 13.2, -109.8), "L 44, P 13, I 110 mm"),
+        ((-75.0, -50.0, 201.0), "R 75, A 50, S 201 mm"),
+        ((0.3, -0.3, -0.3), "R 0, A 0, S 0 mm"),
+    ],
+)
+def test_a_place_has_the_letter_of_its_side_and_no_sign(left_posterior_superior, words):
+    ct = image(body())
+    ct.SetOrigin(left_posterior_superior)
+    assert AxialVolume(ct).place(np.zeros(3)) == words
 
 
 def test_where_the_body_begins_nothing_is_missing():

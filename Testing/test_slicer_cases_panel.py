@@ -14,6 +14,7 @@ from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cases import find_cases
 from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import add_ct, add_study, add_transform, shift, slicer
+from slicer_module_window import press
 
 UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
@@ -191,11 +192,18 @@ def test_what_was_moved_by_hand_is_asked_for_before_all_are_divided_anew(panel):
     assert sorted(panel.column(SPLIT)) == ["test", "train", "train", "validation"]
 
 
-def press(widget, key: int) -> None:
+def test_a_tooltip_shows_each_sign_of_a_name(panel):
+    """Qt would take some of them for rich text."""
     import qt
 
-    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
-        qt.QApplication.sendEvent(widget, qt.QKeyEvent(kind, key, qt.Qt.NoModifier))
+    add_case(1, "T1 <i>")
+    panel.click("addFromSceneButton")
+    table, document = panel.ui.casesTable, qt.QTextDocument()
+    for name in ("<img src=x> 4", "Liver & 'cysts'"):
+        table.item(0, NAME).setText(name)
+        panel.settle()
+        document.setHtml(table.item(0, NAME).toolTip())
+        assert document.toPlainText() == table.item(0, NAME).text() == name
 
 
 def test_the_tables_are_worked_with_the_keyboard_and_columns_stay_as_wide_as_the_user_made_them(panel):

@@ -241,6 +241,7 @@ def test_attention_lies_on_a_stretched_ct_in_the_report(reviewed, tmp_path, monk
     from HLFDSegmentationLib.raw_images import read_raw
 
     result = reviewed.result
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_report.is_installed", lambda _name: True)
     monkeypatch.setattr("HLFDSegmentationLib.slicer_report.find_package", lambda _name: Package)
     add_transform(shift(30, -20, 112) @ turn(9) @ np.diag([1.1, 1.0, 0.95, 1.0]), result.ct, result.node)
     for node in result.maps:  # Most maps do not have the CT's center.
@@ -353,9 +354,9 @@ def test_the_same_label_is_compared_whatever_its_segment_is_called(two_models):
     two_models.ui.compareButton.click()
     assert foreground(slicer, "HLFDLeft") is both.map_node(f"{SEGMENT} 2", LAYER)
     assert foreground(slicer, "HLFDRight") is alone.map_node(SEGMENT, LAYER)
-    assert two_models.ui.readingGroup.title.startswith("View 1, second")
+    assert two_models.ui.readingLabel.text.startswith("View 1, second")
     parameters.segment = SEGMENT
-    assert two_models.ui.readingGroup.title.startswith(f"View 1, {MODEL}")
+    assert two_models.ui.readingLabel.text.startswith(f"View 1, {MODEL}")
     assert series(two_models)[:2] == [f"1: {MODEL}", "2: second"]
     two_models.ui.compareButton.click()
 
@@ -740,12 +741,12 @@ def test_what_a_comparison_hid_is_seen_when_another_result_ends_it(reviewed, tmp
     reviewed.ui.chartButton.click()
     reviewed.parameters.comparedResult = others[0].node
     reviewed.ui.compareButton.click()
-    assert reviewed.ui.readingGroup.title.startswith("View 1")
+    assert reviewed.ui.readingLabel.text.startswith("View 1")
     reviewed.parameters.comparedResult = others[1].node
     assert not reviewed.ui.compareButton.checked and reviewed.ui.showMapCheckBox.checked
     assert foreground(slicer) is reviewed.result.map_node(*reviewed.widget.reviewPanel._place)
     assert reviewed.ui.chartButton.checked and series(reviewed)[0] == "student"
-    assert reviewed.ui.readingGroup.title.startswith("Your reading: ")
+    assert reviewed.ui.readingLabel.text.startswith("Your reading: ")
 
 
 def test_a_side_without_a_map_is_told_in_the_panel(compared):

@@ -4,12 +4,17 @@ Real: the module and its library, the worker process, Slicer's MRML, segmentatio
 """
 
 import gc
+import html
+import json
+import re
 import shutil
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from slicer_panel_cases import MODEL, SEGMENT, answer, asked, choose_in, foreground
+from slicer_module_window import PANEL_WIDTH, hastily, press, type_into
+from slicer_panel_cases import MODEL, SEGMENT, Panel, answer, asked, choose_in, foreground
 
 
 def red_offset(slicer) -> float:
@@ -278,7 +283,7 @@ def test_the_panel_says_that_packages_are_being_installed(quick, monkeypatch):
     packages.absent = {"torch", "monai"}
     answer(qt.QMessageBox.Ok)
     quick.ui.segmentButton.click()
-    assert len(said) == 2 and all("some minutes" in sentence for sentence in said)
+    assert len(said) == 2 and all("Slicer stands still" in sentence for sentence in said)
     assert quick.message == "" and quick.running
     quick.wait_for_end()
 
@@ -373,15 +378,41 @@ def test_a_model_is_removed_after_a_question_only(panel, small_model, models):
 
     panel.choose_model(small_model)
     assert panel.ui.removeModelButton.enabled
-    answer(qt.QMessageBox.No)
+    answer(hastily)
     panel.ui.removeModelButton.click()
     assert (models / MODEL).is_dir()
     answer(qt.QMessageBox.Yes)
     panel.ui.removeModelButton.click()
     assert not (models / MODEL).exists()
-    assert MODEL in asked()[0]
+    assert MODEL in asked()[0] and "Reports of results that it made cannot be exported until then" in asked()[0]
     assert not panel.ui.removeModelButton.enabled
     assert panel.parameters.model == panel.widget.modelPanel.chosen.name != MODEL
+
+
+def test_models_of_one_title_are_told_apart(panel, small_model, models, write_untrained):
+    """As all are that `hlfd package` makes of one task, network and method."""
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()  # The model is made by what is there.
+    combo = panel.ui.modelComboBox
+    panel.choose_model(small_model)
+    assert combo.currentText == "Untrained"
+    write_untrained(models / "second", "Untrained")
+    panel.choose_model(small_model)
+    assert combo.currentText == "Untrained (untrained)"
+    assert "Untrained (second)" in [combo.itemText(row) for row in range(combo.count)]
+
+
+def test_the_tooltip_of_a_model_shows_each_sign_of_its_title(panel, models, write_untrained):
+    import qt
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    write_untrained(models / "cysts", "Liver & <cysts>")
+    panel.choose_model("cysts")
+    document = qt.QTextDocument()
+    document.setHtml(panel.ui.modelComboBox.toolTip)
+    assert document.toPlainText() == panel.ui.modelComboBox.currentText == "Liver & <cysts>"
 
 
 def test_a_damaged_model_cannot_segment(quick, models):
@@ -452,6 +483,24 @@ def test_a_double_click_does_not_cancel_what_it_starts(quick, monkeypatch):
     assert quick.ui.segmentButton.text == "Cancelling…"
     quick.wait_for_end()
     assert quick.message == quick.status.removeprefix("HLFD: ") == "Cancelled. Nothing was added."
+
+
+def test_a_run_that_is_cancelled_by_a_key_can_be_begun_again_by_it(quick):
+    """The button is grey while the run ends, and the key must not reach what comes after it meanwhile."""
+    import qt
+
+    window = quick.slicer.util.mainWindow()
+    quick.ui.segmentButton.setFocus()
+    for runs in (True, False, True):
+        press(window.focusWidget(), qt.Qt.Key_Space)
+        if not runs:
+            quick.wait_for_end()
+        assert quick.running == runs and not quick.ui.resultsCollapsibleButton.collapsed
+    press(window.focusWidget(), qt.Qt.Key_Space)
+    press(window.focusWidget(), qt.Qt.Key_Tab)
+    moved = window.focusWidget()
+    quick.wait_for_end()
+    assert window.focusWidget() == moved != quick.ui.segmentButton  # The user went on.
 
 
 def test_a_second_run_into_the_shown_result_shows_its_own_figures(quick):
@@ -526,7 +575,7 @@ def test_an_image_that_is_no_ct_is_segmented_only_if_the_user_wants(quick):
     panel = quick
     ct = panel.slicer.util.arrayFromVolume(panel.ct).copy()
     panel.slicer.util.updateVolumeFromArray(panel.ct, np.full((6, 64, 64), 7, np.int16))
-    answer(qt.QMessageBox.No)
+    answer(hastily)
     panel.ui.segmentButton.click()
     panel.wait_for_end()
     assert not panel.results() and "all the same?" in asked()[0]
@@ -807,7 +856,7 @@ def test_going_to_the_maximum_and_to_the_lesions(reviewed):
     assert len(rows) == 3 and "1.0 mL" in rows[1] and "10 mm" in rows[1]
     panel.ui.lesionList.setCurrentRow(2)
     assert red_offset(panel.slicer) == pytest.approx(2 * SPACING_MM[2])
-    assert "lesion 2" in panel.ui.readingGroup.title
+    assert "lesion 2" in panel.ui.readingLabel.text
 
 
 def test_a_message_with_a_long_path_does_not_widen_the_panel(panel):
@@ -822,10 +871,35 @@ def test_a_message_with_a_long_path_does_not_widen_the_panel(panel):
     assert panel.message == f"{path} cannot be read."
 
 
+def test_what_is_in_the_scene_when_the_panel_is_opened_does_not_widen_it(slicer_shell, load, tmp_path):
+    """As Slicer's node selectors do, which are as wide as the longest name that they find at first."""
+    from HLFDSegmentationLib.slicer_message import BREAK
+    from slicer_review_cases import add_reviewed_case
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch"}
+    result = add_reviewed_case(tmp_path, model=72 * "m")
+    result.ct.SetName(f"6: Abdomen portal venous 1.0 Br40 S3 {84 * 'x'}")
+    result.node.SetName(f"{result.ct.GetName()} segmented")
+    (tmp_path / "other").mkdir()
+    other = add_reviewed_case(tmp_path / "other", model=72 * "n", ct=result.ct)
+    roi = slicer_shell.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", 72 * "w")
+    panel = Panel(slicer_shell, load())
+    panel.show_result(result)
+    panel.parameters.roi, panel.parameters.comparedResult = roi, other.node
+    panel.ui.compareButton.click()
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    panel.slicer.app.processEvents()
+    texts = panel.ui.hintLabel.text + panel.ui.readingLabel.text
+    assert all(72 * letter in texts.replace(BREAK, "") for letter in "wm")
+    assert panel.module.widgetRepresentation().minimumSizeHint.width() <= PANEL_WIDTH
+    assert panel.ui.compareSelector.width > 2 * panel.ui.compareButton.width
+
+
 def test_the_title_of_a_reading_shows_each_sign_of_a_name(reviewed):
     reviewed.widget.reviewPanel._readings._segment = "uterus & ovary"
     reviewed.widget.reviewPanel._readings._show_reading()
-    assert "uterus && ovary" in reviewed.ui.readingGroup.title  # which Qt shows as one
+    assert "uterus & ovary" in reviewed.ui.readingLabel.text
 
 
 def click_on(view, row: int, column: int = 0) -> None:
@@ -874,6 +948,54 @@ def test_a_click_in_the_table_goes_to_lesion_and_segment(reviewed):
         assert any(red_offset(panel.slicer) == pytest.approx(k * SPACING_MM[2]) for k in slices)
     press_enter(panel.ui.measuresTable, 1, 2)
     assert red_offset(panel.slicer) == pytest.approx(4 * SPACING_MM[2])
+
+
+@pytest.mark.parametrize("moved_mm", [0, 100])
+def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
+    """As by the keyboard. The CT may have been moved since."""
+    import qt
+    from generated_cases import SPACING_MM, blob_case
+    from HLFDSegmentationLib.axial_volume import AxialVolume
+    from HLFDSegmentationLib.slicer_ct import part_of
+    from HLFDSegmentationLib.slicer_scene_result import RUNS_ATTRIBUTE
+    from slicer_cases import add_transform, shift
+
+    panel, result = reviewed, reviewed.result
+    places = [AxialVolume(blob_case(0)[0]).place(np.array([k, 20, 30])) for k in (1, 4)]
+    told_to_voxel = part_of(result.ct).told_to_voxel.ravel().tolist()
+    note = f"Left & right: {'; '.join(places)}."
+    run = replace(result.newest_run, notes=[note], told_to_voxel=told_to_voxel)
+    result.node.SetAttribute(RUNS_ATTRIBUTE, json.dumps([asdict(run)]))
+    if moved_mm:
+        add_transform(shift(0, 0, moved_mm), result.ct, result.node)
+    panel.widget.resultPanel.refresh()
+    label = panel.ui.notesLabel
+    assert re.sub("<.*?>", "", label.text).endswith(html.escape(note))
+    label.setFocus()
+    for k in (1, 4):
+        press(label, qt.Qt.Key_Tab)
+        press(label, qt.Qt.Key_Return)
+        right, anterior, superior = -30 * SPACING_MM[0], -20 * SPACING_MM[1], k * SPACING_MM[2] + moved_mm
+        crosshair = panel.slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        assert crosshair.GetCrosshairRAS() == pytest.approx((right, anterior, superior), abs=0.6)
+        assert red_offset(panel.slicer) == pytest.approx(superior, abs=0.6)
+    panel.slicer.mrmlScene.RemoveNode(result.ct)
+    label.linkActivated.emit("1,2,3")
+    panel.picture("panel_places")
+
+
+def test_places_in_notes_are_where_the_worker_saw_them_in_a_ct_that_a_transform_stretches(quick):
+    from HLFDSegmentationLib.slicer_ct import part_of
+    from slicer_cases import add_transform
+
+    add_transform(np.diag([1.0, 1.0, 2.0, 1.0]), quick.ct)
+    part = part_of(quick.ct)
+    quick.ui.segmentButton.click()
+    quick.wait_for_end()
+    (result,) = quick.results()
+    left, posterior, superior = part.grid.origin
+    to_voxel = np.reshape(result.newest_run.told_to_voxel, (4, 4))
+    assert to_voxel @ [-left, -posterior, superior, 1.0] == pytest.approx([0, 0, 0, 1], abs=1e-6)
 
 
 def test_what_to_know_of_the_map_of_a_lesion_is_told_below_the_reading(reviewed):
@@ -1145,12 +1267,12 @@ def compared(reviewed, tmp_path):
 
 
 def test_a_reading_while_comparing_says_of_which_result_it_is(compared):
-    title = compared.ui.readingGroup.title
+    title = compared.ui.readingLabel.text
     assert title.startswith("View 1") and compared.result.model in title
     compared.ui.onTargetRadioButton.click()
     assert compared.result.readings_table is not None and compared.other.readings_table is None
     compared.ui.compareButton.click()
-    assert compared.ui.readingGroup.title.startswith("Your reading: ")
+    assert compared.ui.readingLabel.text.startswith("Your reading: ")
 
 
 def test_all_layers_are_those_of_the_slice_that_is_compared(compared):
@@ -1245,6 +1367,31 @@ def test_readings_and_report_of_a_result_without_maps_can_be_exported(reviewed, 
     panel.picture("panel_without_maps")
 
 
+def test_without_the_packages_export_report_asks_as_segment_does(reviewed):
+    """It told of a call to make in Python."""
+    import qt
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = {"torch"}
+    answer(qt.QMessageBox.Cancel)
+    reviewed.ui.exportReportButton.click()
+    assert "HLFD cannot compute anything" in reviewed.message and "Logic()" not in reviewed.message
+    answer(qt.QMessageBox.Ok, "")
+    reviewed.ui.exportReportButton.click()
+    assert packages.absent == set() and reviewed.message == ""
+
+
+def test_the_report_of_a_result_whose_model_was_removed_says_what_to_import(reviewed, tmp_path):
+    from slicer_shell.packaging_stand_ins import packages
+
+    packages.absent = set()
+    answer(str(tmp_path / "report.html"))
+    reviewed.ui.exportReportButton.click()
+    assert "model 'student' that made this result, and that is not installed here. Import it" in reviewed.message
+    assert "Segments and readings stay" in reviewed.message
+    assert reviewed.ui.exportReportButton.enabled and not (tmp_path / "report.html").exists()
+
+
 def test_what_a_button_has_to_say_is_seen_whatever_is_collapsed_or_scrolled_away(reviewed):
     reviewed.ui.segmentCollapsibleButton.collapsed = True
     reviewed.ui.compareButton.click()
@@ -1260,6 +1407,7 @@ def test_good_news_leave_the_panel_where_it_is_scrolled_to(reviewed):
     area.setWidgetResizable(True)
     area.setWidget(panel.module.widgetRepresentation())
     window.setCentralWidget(area)
+    panel.slicer.app.processEvents()  # Until then the window is at least as high as the panel.
     window.resize(460, 400)
     panel.slicer.app.processEvents()
     bar = area.verticalScrollBar()
@@ -1309,6 +1457,47 @@ def test_each_label_is_of_a_control_for_keyboard_and_screen_reader(panel):
     named = panel.ui.measuresTable, panel.ui.lesionList, panel.ui.commentLineEdit, panel.ui.progressBar
     assert all(widget.accessibleName for widget in named)
     assert panel.ui.mosaicLabel.accessibleName and panel.ui.tumorThresholdSlider.accessibleName
+
+
+def test_tab_goes_on_behind_the_table_of_measures(reviewed):
+    import qt
+
+    window = reviewed.slicer.util.mainWindow()
+    reviewed.ui.measuresTable.setFocus()
+    visited = []
+    for _key in range(60):
+        press(window.focusWidget(), qt.Qt.Key_Tab)
+        visited.append(window.focusWidget().objectName)
+    assert {"show3DButton", "layerSlider", "compareButton"} <= set(visited)
+
+
+@pytest.mark.parametrize("typed", ["0,35", "0.35"])
+def test_a_number_is_typed_with_a_comma_or_a_point(reviewed, typed):
+    import qt
+
+    reviewed.ui.advancedCollapsibleButton.collapsed = False
+    reviewed.ui.tumorThresholdCheckBox.click()
+    for parameter, slider in (
+        ("tumorThreshold", reviewed.ui.tumorThresholdSlider),
+        ("opacity", reviewed.ui.opacitySlider),
+        ("threshold", reviewed.ui.thresholdSlider),
+    ):
+        type_into(slider.findChild(qt.QLineEdit, "qt_spinbox_lineedit").parentWidget(), typed)
+        assert slider.value == getattr(reviewed.parameters, parameter) == pytest.approx(0.35)
+
+
+def test_what_was_told_of_one_patient_does_not_stay_beside_another(quick):
+    from slicer_cases import add_ct
+
+    other = add_ct(1, "CT 2")
+    roi = quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "ROI")
+    for selector, node in ((quick.ui.roiSelector, roi), (quick.ui.roiSelector, None), (quick.ui.inputSelector, other)):
+        quick.widget.showProblem("The region of interest 'ROI' does not meet the CT.")
+        choose_in(selector, node)
+        assert quick.message == ""
+    quick.widget.showNews("The report is written: Doe_John_report.html")
+    quick.slicer.mrmlScene.Clear(0)
+    assert quick.message == ""
 
 
 def test_what_is_told_can_be_copied(panel):
@@ -1623,7 +1812,10 @@ def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch,
         SampleData.downloadSample("HLFD generated CT")
     finally:
         cached.unlink()
-    assert len(panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 2
+    clicked, _downloaded = panel.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    display = clicked.GetDisplayNode()
+    assert not display.GetAutoWindowLevel()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-150, 250)
 
 
 def test_a_second_click_while_the_ct_is_generated_starts_nothing(panel, monkeypatch):

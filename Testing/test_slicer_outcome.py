@@ -303,6 +303,17 @@ def test_each_figure_is_explained_by_its_header(panel, measured):
     assert "0 is perfect" in tips["VOE"] and "billions" in tips["GMACs"]
 
 
+def test_tab_goes_on_from_the_figures(panel, measured):
+    import qt
+
+    panel.panel.show(measured)
+    panel.ui.resultCollapsibleButton.collapsed = False
+    panel.ui.outcomeTable.setFocus()
+    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+        qt.QApplication.sendEvent(panel.ui.outcomeTable, qt.QKeyEvent(kind, qt.Qt.Key_Tab, qt.Qt.NoModifier))
+    assert panel.widget.focusWidget() is panel.ui.installNameEdit
+
+
 def test_a_figure_without_meaning_is_a_dash():
     from HLFDTrainingLib.outcome_table import spread_text
 

@@ -14,6 +14,7 @@ import pytest
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.slicer_message import BREAK
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
@@ -23,6 +24,7 @@ from HLFDTrainingLib.process_identity import computer_name
 from HLFDTrainingLib.run_folder import RunFolder
 from HLFDTrainingLib.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
+from slicer_module_window import type_into
 from slicer_training_cases import MODULE_FILES, SEGMENTS, TrainingModule, add_annotated_ct
 
 
@@ -67,6 +69,19 @@ def texts(combo) -> list[str]:
     return [combo.itemText(index) for index in range(combo.count)]
 
 
+def passed_by_tab(panel, start, presses: int) -> list[str]:
+    """The names of the controls to which Tab brings the keyboard, one after another."""
+    import qt
+
+    window, passed = panel.slicer.util.mainWindow(), []
+    start.setFocus()
+    for _press in range(presses):
+        for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+            qt.QApplication.sendEvent(window.focusWidget(), qt.QKeyEvent(kind, qt.Qt.Key_Tab, qt.Qt.NoModifier))
+        passed.append(window.focusWidget().objectName)
+    return passed
+
+
 # The module in Slicer's list
 
 
@@ -104,6 +119,39 @@ def test_the_panel_fits_the_width_of_slicers_panel(panel):
     panel.slicer.util.mainWindow().resize(450, 1200)
     panel.slicer.app.processEvents()
     assert all(widget.width > 250 for widget in (panel.ui.installNameEdit, panel.ui.testCaseCombo))
+
+
+def test_long_names_and_large_letters_do_not_widen_the_panel(panel):
+    import qt
+
+    top, usual, name = panel.module.widgetRepresentation(), qt.QApplication.font(), 6 * "Abdominaluntersuchung"
+    _ct, drawn = add_annotated_ct(0, name, "Patient")
+    panel.ui.addFromSceneButton.click()
+    panel.slicer.mrmlScene.RemoveNode(drawn)
+    panel.widget.trainingPanel.set_problem(f"{name} cannot be read.")
+    panel.slicer.app.processEvents()
+    labels = (panel.ui.casesSummaryLabel, panel.ui.trainHintLabel)
+    assert all(label.visible and name in label.text.replace(BREAK, "") for label in labels)
+    assert top.minimumSizeHint.width() <= 450
+    qt.QApplication.setFont(qt.QFont(usual.family(), 16))
+    try:
+        panel.slicer.app.processEvents()
+        assert top.minimumSizeHint.width() <= 450
+    finally:
+        qt.QApplication.setFont(usual)
+
+
+def test_tab_comes_from_the_tables_to_what_follows(panel):
+    for number in range(3):
+        add_annotated_ct(number, f"CT {number}", f"Patient {number}")
+    panel.ui.addFromSceneButton.click()
+    panel.slicer.app.processEvents()
+    passed = passed_by_tab(panel, panel.ui.taskCombo, 60)
+    wanted = ["casesTable", "checkButton", "rolesTable", "methodCombo", "trainButton"]
+    assert [name for name in passed if name in wanted][: len(wanted)] == wanted
+    for table in (panel.ui.casesTable, panel.ui.rolesTable):
+        cell = next(filter(None, (table.cellWidget(0, column) for column in range(table.columnCount))))
+        assert passed_by_tab(panel, cell, 1) == passed_by_tab(panel, table, 1)
 
 
 def test_the_task_comes_first_as_what_the_segments_are_is_guessed_by_it(panel):
@@ -241,16 +289,6 @@ def test_advanced_values_reach_the_plan(panel):
     plan = panel.plan
     assert plan["method_options"] == {"temperature": 2.0, "beta": 0.5, "lambda_": 0.25}
     assert (plan["learning_rate"], plan["batch"], plan["seed"]) == (0.0005, 4, 3)
-
-
-def type_into(box, text: str) -> None:
-    """The keys of a user who writes a number in place of the one that stands there."""
-    import qt
-
-    box.selectAll()
-    for letter in text:
-        for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
-            qt.QApplication.sendEvent(box, qt.QKeyEvent(kind, ord(letter), qt.Qt.NoModifier, letter))
 
 
 @pytest.mark.parametrize("point", [".", ","])

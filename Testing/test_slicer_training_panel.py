@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from slicer_module_window import hastily
 from training_runs import (
     PLAN,
     begin_run,
@@ -214,9 +215,13 @@ def test_a_training_that_goes_on_is_found_again_with_stage_epoch_and_time(panel,
     assert not panel.ui.continueButton.enabled and panel.ui.continueButton.toolTip == "This training is going on."
     panel.panel.set_busy("Another plan is estimated", can_cancel=False)
     assert panel.ui.trainButton.text == "Stop" and panel.ui.trainButton.enabled
+    assert "Epoch 2 of 4, step 3 of 10" in panel.ui.stageLabel.text
+    assert panel.ui.remainingLabel.text == "about 67 s left, all stages together"
+    assert panel.ui.trainingProgress.value == pytest.approx(1000 * 43 / 110, abs=2)
     panel.panel.set_busy("Another one is prepared", can_cancel=True)
     panel.ui.trainButton.click()
     assert panel.trainings_wanted == 1 and panel.panel.running and panel.ui.trainButton.text == "Cancel"
+    assert panel.ui.stageLabel.text == "Another one is prepared"
 
 
 def test_reading_the_slices_is_shown(panel, tmp_path, started):
@@ -256,6 +261,32 @@ def test_stop_keeps_the_run_and_continue_is_offered(panel, tmp_path, started):
     assert panel.ui.continueButton.toolTip == "Go on with the chosen training where it stopped."
     assert panel.texts() == ["run (stopped)"] and panel.shown == [run.path, run.path]
     assert panel.message == ""
+
+
+def test_the_keyboard_is_at_the_button_again_when_the_training_has_stopped(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER)
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    panel.panel.set_problem("")
+    panel.ui.trainButton.setFocus()
+    panel.ui.trainButton.click()
+    assert not panel.ui.trainButton.enabled and panel.widget.focusWidget() is not panel.ui.trainButton
+    panel.wait_for_end()
+    assert panel.widget.focusWidget() is panel.ui.trainButton
+
+
+def test_the_keyboard_stays_where_the_user_went_while_a_training_stopped(panel, tmp_path, started):
+    run = begin_run(tmp_path / "run")
+    tell(run, *TEACHER)
+    started(run)
+    panel.panel.set_folder(tmp_path)
+    panel.panel.set_problem("")
+    panel.ui.trainButton.setFocus()
+    panel.ui.trainButton.click()
+    panel.ui.runNameEdit.setFocus()
+    panel.wait_for_end()
+    assert panel.widget.focusWidget() is panel.ui.runNameEdit
 
 
 def test_a_killed_trainer_is_told_and_can_be_continued(panel, tmp_path, started):
@@ -339,7 +370,6 @@ def test_two_trainers_in_one_folder_are_refused(panel, tmp_path, started):
 
 
 def test_a_lock_of_another_computer_is_broken_when_the_user_says_so(panel, tmp_path):
-    import qt
     from slicer_shell import dialogs
 
     run = begin_run(tmp_path / "run")
@@ -348,7 +378,7 @@ def test_a_lock_of_another_computer_is_broken_when_the_user_says_so(panel, tmp_p
     (run.path / "process" / "lock.json").write_text(json.dumps(lock))
     panel.panel.set_folder(tmp_path)
     assert panel.panel.running and panel.ui.continueButton.enabled
-    dialogs.answer(qt.QMessageBox.No)
+    dialogs.answer(hastily)
     panel.ui.continueButton.click()
     assert "another" in dialogs.shown[0] and (run.path / "process" / "lock.json").exists()
 
@@ -462,6 +492,23 @@ def test_preview_shows_truth_and_prediction(panel, tmp_path):
     picture = panel.ui.previewLabel.pixmap
     picture = picture() if callable(picture) else picture
     assert (picture.width(), picture.height()) == (2 * 128 + 6, 128)
+
+
+def test_captions_of_the_preview_are_whole_and_read_on_any_slice(panel):
+    import qt
+    from HLFDTrainingLib.slicer_preview import GAP, Preview, preview_pixmap
+
+    app, usual = qt.QApplication, qt.QApplication.font()
+    app.setFont(qt.QFont(usual.family(), 16))
+    try:
+        white, nothing = np.full((128, 128), 255, np.uint8), np.zeros((128, 128), np.uint8)
+        picture = preview_pixmap(Preview(white, nothing, nothing), {}).toImage()
+    finally:
+        app.setFont(usual)
+    for left in (0, 128 + GAP):
+        caption = np.array([[picture.pixelColor(left + x, y).red() for x in range(30)] for y in range(20)])
+        assert caption.min() < 110 and caption.max() > 240
+        assert caption[:3].max() < 110  # the ground goes on above the letters
 
 
 def test_picture_has_the_labels_in_their_colors():

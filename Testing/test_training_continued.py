@@ -542,6 +542,21 @@ def test_epochs_tell_how_long_they_took(finished):
     assert len(seconds) == 4 and min(seconds) > 0
 
 
+def test_steps_tell_how_long_their_epoch_took_so_far_also_over_a_stop(cases_folder, tmp_path):
+    folder, events = begin(tmp_path / "run", cases_folder, replace(ALONE, batch=1)), []
+
+    def steps() -> list[dict]:
+        return [event for event in events if event["event"] == "step"]
+
+    with pytest.raises(Stopped):
+        TrainingRun(folder, report=events.append, stop_requested=lambda: len(steps()) == 2).run()
+    events += train(folder)
+    seconds = [event["seconds"] for event in steps()]
+    assert len(seconds) == steps()[-1]["steps"] > 2
+    assert seconds[0] > 0 and seconds == sorted(seconds)
+    assert seconds[-1] <= next(event["seconds"] for event in events if event["event"] == "epoch")
+
+
 def test_preview_shows_the_validation_slice_with_most_tumor(finished):
     folder = finished[0]
     for stage in folder.plan().stages:

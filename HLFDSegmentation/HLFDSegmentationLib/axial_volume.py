@@ -91,10 +91,12 @@ class AxialVolume:
         return self.order.origin + self.order.direction @ (index[::-1] * self.spacing)
 
     def place(self, index: np.ndarray) -> str:
-        """The same in words: mm to the right, anterior and superior."""
-        left, posterior, superior = self.point(index)
-        right, anterior, superior = (f"{round(mm) + 0}".replace("-", "−") for mm in (-left, -posterior, superior))
-        return f"R {right}, A {anterior}, S {superior} mm"
+        """The same as "L 44, P 13, I 110 mm" (left, posterior, inferior), as Slicer's Data Probe tells a place."""
+        left, posterior, superior = (round(float(mm)) for mm in self.point(index))
+        across = f"L {left}" if left > 0 else f"R {-left}"
+        deep = f"P {posterior}" if posterior > 0 else f"A {-posterior}"
+        high = f"S {superior}" if superior >= 0 else f"I {-superior}"
+        return f"{across}, {deep}, {high} mm"
 
     def image_of(self, values: np.ndarray) -> sitk.Image:
         """Values (Z, Y, X) in axial order as an image on exactly this one's grid."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,11 @@ def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     check_readable(path)
     check_nifti_version(path)
     kind = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    if kind not in READERS and zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path} is a ZIP archive. Unpack it, and give the CT in it: a file, or the folder that directly holds its "
+            "DICOM files."
+        )
     if kind not in READERS:
         what = "is a picture, not a CT" if kind else "is damaged, or not an image file"
         raise InputError(

@@ -13,7 +13,9 @@ from .dicom_slice import (
     NO_HU,
     PROJECTION,
     RESCALE_TYPE,
+    SERIES_DESCRIPTION,
     DicomSlice,
+    name_doubts,
     other_unit,
     projection_words,
     slice_of,
@@ -22,7 +24,7 @@ from .dicom_slice import (
 from .dicom_stack import along_normal, gap_doubts
 from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import read_header
+from .image_headers import GDCM, read_header
 
 
 def modality_problem(files: Sequence[str]) -> str | None:
@@ -43,18 +45,20 @@ def series_cautions_and_doubts(files: Sequence[str]) -> tuple[list[str], list[st
     there, whose headers cannot be read, or that hold no slices, nothing is told.
     """
     try:
-        headers = [read_header(Path(file)) for file in files]
+        headers = [read_header(Path(file), GDCM) for file in files]
     except InputError:
         return [], []
     if any(header.GetDimension() != 3 for header in headers):
         return [], []
     slices = [slice_of(header, Path(file)) for header, file in zip(headers, files)]
-    cautions = _projection_cautions(slices) + _unit_cautions(slices)
+    projection = _projection_cautions(slices)
+    cautions = projection + _unit_cautions(slices)
+    doubts = [] if projection else name_doubts(one.entries[SERIES_DESCRIPTION] for one in slices)
     if len(slices) < 2:
-        return cautions, []
+        return cautions, doubts
     slices = along_normal(slices)
     step = float(np.median(np.diff([one.origin @ slices[0].direction[:, 2] for one in slices])))
-    return cautions + mixture_cautions(slices), number_doubts(slices) + gap_doubts(slices, step)
+    return cautions + mixture_cautions(slices), doubts + number_doubts(slices) + gap_doubts(slices, step)
 
 
 def _projection_cautions(slices: Sequence[DicomSlice]) -> list[str]:

@@ -9,13 +9,21 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .dicom_mixture import check_one_scan, number_doubts
-from .dicom_slice import RESCALE_INTERCEPT, RESCALE_SLOPE, read_slice, tag, tell_thickness
+from .dicom_slice import (
+    RESCALE_INTERCEPT,
+    RESCALE_SLOPE,
+    SERIES_DESCRIPTION,
+    name_doubts,
+    read_slice,
+    tag,
+    tell_thickness,
+)
 from .dicom_stack import check_rescale, gap_doubts, in_order
 from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import check_name, check_spacing, unreadable, voxels_of
+from .image_headers import GDCM, check_name, check_spacing, read_header, unreadable, voxels_of
 
-SERIES, SERIES_DESCRIPTION = "0020|000e", "0008|103e"
+SERIES = "0020|000e"
 
 CT_IMAGE = b"1.2.840.10008.5.1.4.1.1.2"
 """Storage classes of DICOM files with CT images begin like this."""
@@ -47,6 +55,7 @@ def read_dicom_folder(folder: Path) -> tuple[sitk.Image, list[str]]:
         slices = in_order(slices, folder)
         check_one_scan(slices, folder)
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO(GDCM)
     reader.SetFileNames([str(one.path) for one in slices])
     if len({(one.entries[RESCALE_INTERCEPT], one.entries[RESCALE_SLOPE]) for one in slices}) > 1:
         # Each slice has its own scale, and the pixel type of the first may not hold the values of the others.
@@ -58,17 +67,20 @@ def read_dicom_folder(folder: Path) -> tuple[sitk.Image, list[str]]:
         tell_thickness(ct, slices[0].path)
     check_spacing(ct.GetSpacing(), folder)
     ct.SetMetaData(MODALITY, tag(slices[0].path, MODALITY))
-    return ct, number_doubts(slices) + (gap_doubts(slices, ct.GetSpacing()[2]) if len(slices) > 1 else [])
+    doubts = name_doubts(one.entries[SERIES_DESCRIPTION] for one in slices) + number_doubts(slices)
+    return ct, doubts + (gap_doubts(slices, ct.GetSpacing()[2]) if len(slices) > 1 else [])
 
 
 def lone_slice_doubts(path: Path) -> list[str]:
-    """About a DICOM file that was given alone while other slices of its series lie beside it."""
+    """About a DICOM file that was given alone: by its series' name no slice, or with other slices beside it."""
+    doubts = name_doubts([tag(path, SERIES_DESCRIPTION)])
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path.parent), tag(path, SERIES))
     if len(names) < 2:
-        return []
+        return doubts
     return [
+        *doubts,
         f"The file given is one of {len(names)} slices of its DICOM series, and only this one was used. To segment all "
-        "of them, give the folder in which they lie."
+        "of them, give the folder in which they lie.",
     ]
 
 
@@ -91,13 +103,26 @@ def _image_series(folder: Path) -> list[tuple[str, ...]]:
     for file in files:
         if known and file.name not in known and file.name.upper() != "DICOMDIR":
             _check_left_out(file, known)
-    series = [names for names in series if sitk.ImageFileReader.GetImageIOFromFileName(names[0])]
+    series = [names for names in series if any(map(_is_image, names))]
     if not series:
+        zipped = [file.name for file in files if file.suffix.lower() == ".zip"]
+        what = f", but the ZIP archive {zipped[0]}. Unpack it, and give" if zipped else ". Give"
         raise InputError(
-            f"The folder {folder} holds no DICOM images. Give the folder that directly holds the CT's DICOM files, "
-            "or give a NIfTI, NRRD or MetaImage file."
+            f"The folder {folder} holds no DICOM images{what} the folder that directly holds the CT's DICOM files, or "
+            "give a NIfTI, NRRD or MetaImage file."
         )
     return series
+
+
+def _is_image(file: str) -> bool:
+    """ITK takes a DICOM file without its first 132 bytes for no image, unless it is told the reader."""
+    if sitk.ImageFileReader.GetImageIOFromFileName(file):
+        return True  # A damaged one gets its sentence later.
+    try:
+        read_header(Path(file), GDCM)
+    except InputError:
+        return False
+    return True
 
 
 def _check_left_out(file: Path, known: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .image_headers import SPACING_LIMITS_MM, check_spacing, read_header
+from .image_headers import GDCM, SPACING_LIMITS_MM, check_spacing, read_header
 
 IMAGE_TYPE, KIND = "0008|0008", "0008|0016"
 PIXEL_SPACING = "0028|0030"
@@ -20,6 +21,7 @@ RESCALE_INTERCEPT, RESCALE_SLOPE, RESCALE_TYPE = "0028|1052", "0028|1053", "0028
 SLICE_SPACING, SLICE_THICKNESS = "0018|0088", "0018|0050"
 ACQUISITION_NUMBER, ACQUISITION_TIME, INSTANCE_NUMBER = "0020|0012", "0008|0032", "0020|0013"
 CONTRAST_AGENT, TUBE_VOLTAGE, KERNEL = "0018|0010", "0018|0060", "0018|1210"
+SERIES_DESCRIPTION = "0008|103e"
 
 COMPARED = (
     IMAGE_TYPE,
@@ -33,6 +35,7 @@ COMPARED = (
     CONTRAST_AGENT,
     TUBE_VOLTAGE,
     KERNEL,
+    SERIES_DESCRIPTION,
 )
 """Entries that are kept of each slice, for most of which the slices of a series are compared."""
 
@@ -45,6 +48,11 @@ AXES_TOLERANCE = 0.02
 PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 """Words of an image type, in DICOM and of makers (as in "CSA MIP"), for the brightest or darkest of many slices. An
 average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
+
+NAMED = re.compile(
+    r"(?<![A-Z])(MIP|MAX[ _-]?IP|MIN[ _-]?IP|SCOUT|TOPOGRAM|SCANOGRAM|SURVIEW|LOCALI[SZ]ER)S?(?![A-Z])", re.IGNORECASE
+)
+"""Words by which whoever names a series tells of a projection or a scout view, where the image type does not."""
 
 PROJECTION = "the highest or lowest values of many slices, laid over each other, from which nothing can be measured"
 
@@ -85,7 +93,7 @@ class DicomSlice:
 
 def read_slice(path: Path) -> DicomSlice:
     """Reads a header. Raises InputError where it cannot be read, or for what `check_dicom` refuses."""
-    header = read_header(path)
+    header = read_header(path, GDCM)
     check_dicom(header, path)
     return slice_of(header, path)
 
@@ -188,6 +196,20 @@ def _check_image_type(image_type: str, path: Path) -> None:
         )
 
 
+def name_doubts(descriptions: Iterable[str]) -> list[str]:
+    """About slices of a series with such descriptions, of which one tells of a projection or a scout view.
+
+    Nothing else of a description is passed on: a patient's name may stand in it.
+    """
+    found = next((match for one in descriptions if (match := NAMED.search(one))), None)
+    if found is None:
+        return []
+    return [
+        f"The name of the CT's DICOM series holds '{found[0]}', as that of a projection or scout view does. If it is "
+        "one, use no figure of this result: segment the axial slices it was made from."
+    ]
+
+
 def tell_thickness(slice_: sitk.Image, path: Path) -> None:
     """Gives a single slice its thickness, or, where none is told, the distance to the next, which alone ITK reads.
 
@@ -204,7 +226,7 @@ def tell_thickness(slice_: sitk.Image, path: Path) -> None:
 
 def tag(path: Path, key: str) -> str:
     """What stands under a tag of a file, "" where nothing does."""
-    return entry(read_header(path), key)
+    return entry(read_header(path, GDCM), key)
 
 
 def entry(header: sitk.ImageFileReader, key: str) -> str:

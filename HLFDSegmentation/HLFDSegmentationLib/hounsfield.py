@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MODALITY = "0008|0060"
 """The DICOM tag, as SimpleITK has it among an image's metadata."""
 
+DRAWN_HU = (-150.0, 250.0)
+"""A CT is drawn from black to white between these, so that soft tissue can be told apart."""
+
 # Fat lies in the first range, muscle, organs and blood with or without contrast medium in the second (HU). The range
 # between lung and fat is nearly empty in a CT, and full in an image that only happens to reach that far.
 FAT = (-200, -20)

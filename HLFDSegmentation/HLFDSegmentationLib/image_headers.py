@@ -20,6 +20,9 @@ RIGHT_ANGLE = 1e-3
 # Axes without a turn: as ITK has them, and as programs do that count to the right and to the front.
 NO_TURN = np.eye(3), np.diag([-1.0, -1.0, 1.0])
 
+GDCM = "GDCMImageIO"
+"""ITK's name of its reader of DICOM. It reads files without their first 132 bytes, too, which ITK takes for none."""
+
 AS_AIR = "Set them to the value of air, -1024 HU, and save the CT again."
 
 
@@ -35,9 +38,14 @@ def check_name(path: Path, kind: type[HLFDError]) -> None:
         ) from error
 
 
-def read_header(path: Path) -> sitk.ImageFileReader:
-    """A reader that has read the header. Raises InputError where there is none, or its axes are not at right angles."""
+def read_header(path: Path, kind: str = "") -> sitk.ImageFileReader:
+    """A reader, ITK's of this name or else the one that it finds, that has read the header.
+
+    Raises:
+        InputError: there is no header, or its axes are not at right angles.
+    """
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(kind)
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()

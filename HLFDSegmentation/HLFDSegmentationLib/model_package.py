@@ -226,7 +226,8 @@ def _text(path: Path) -> str:
 def _name(name: str) -> str:
     if not is_package_name(name):
         raise PackageError(
-            "its name must be lowercase letters, digits, - and _, at most 64 of them, and begin with a letter or digit."
+            "its name must be lowercase letters, digits, - and _, at most 64 of them, begin with a letter or digit, "
+            "and be none that Windows keeps for devices, such as con or nul."
         )
     return name
 
@@ -250,8 +251,10 @@ def _task(data: dict[str, Any]) -> Task:
 def _line(about: dict[str, Any], entry: str) -> str:
     """What a user reads in a terminal or a panel, which other characters could take over."""
     text = _entry(about, entry, str)
-    if not is_line(text) or len(text) > LONGEST_LINE:
-        raise PackageError(f"its {entry} must be one line of at most {LONGEST_LINE} characters that can be printed.")
+    if not text.strip() or not is_line(text) or len(text) > LONGEST_LINE:
+        raise PackageError(
+            f"its {entry} must be one line of text, of at most {LONGEST_LINE} characters that can be printed."
+        )
     return text
 
 

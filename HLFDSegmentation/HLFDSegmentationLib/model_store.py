@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +93,12 @@ def list_packages() -> list[StoredPackage]:
             )
             found.append(StoredPackage(store.name, store, False, None, problem))
     return found
+
+
+def title_among(package: ModelPackage, stored: Sequence[StoredPackage]) -> str:
+    """A package's title, and its name where several of those stored bear this title."""
+    same = [one for one in stored if one.package and one.package.title == package.title]
+    return package.title if len(same) < 2 else f"{package.title} ({package.name})"
 
 
 def find_task(name_or_path: str | Path) -> Task:
@@ -237,9 +243,15 @@ def verify_package(name_or_path: str | Path) -> ModelPackage:
 
 def _default_package() -> ModelPackage:
     shipped = [_look_at(path, imported=False) for path in _folders(shipped_folder())]
-    for stored in shipped:
-        if stored.package and stored.package.task.name == DEFAULT_TASK:
-            return stored.package
+    found = [stored.package for stored in shipped if stored.package and stored.package.task.name == DEFAULT_TASK]
+    if len(found) > 1:
+        names = ", ".join(package.name for package in found)
+        raise PackageError(
+            f"This installation has several default models ({names}), as where an update left one of an older HLFD. "
+            "Install HLFD again from a fresh folder."
+        )
+    if found:
+        return found[0]
     for stored in shipped:
         if stored.problem:
             raise PackageError(stored.problem)

@@ -36,6 +36,7 @@ MB = 1_000_000
 SIZE_LIMITS = {MANIFEST: MB, METADATA: MB, CARD: MB, LICENSE: MB, WEIGHTS: 500 * MB}
 """Every file of a package, and how many bytes it may have: the largest network of this project has 80 MB."""
 
+OWN_NAMES = {name.rpartition("/")[2] for name in SIZE_LIMITS}
 FOLDERS = {"configs", "docs", "models"}
 LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
 """Names in lower case, to be compared with such."""
@@ -50,7 +51,8 @@ ENCRYPTED = 0x1  # bit of a zip entry's flags
 
 GET_AGAIN = "Get the package again from where it came from."
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,63}")
+"""Windows makes no folder that is named as one of its devices."""
 
 
 def is_package_name(name: str) -> bool:
@@ -126,17 +128,23 @@ def _check_names(folder: Path) -> None:
         for name in folders + files:
             path = Path(parent, name)
             inside = path.relative_to(folder).as_posix()
-            if name.lower() in LEFT_BY_FILE_MANAGERS or name.startswith(BESIDE_FILES):
+            if _is_left_behind(name):
                 continue
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise _link(inside)
             if inside not in (FOLDERS if stat.S_ISDIR(mode) else SIZE_LIMITS):
+                if (path / MANIFEST).is_file():
+                    raise PackageError(f"the package lies in its folder {inside!r}. Import that folder.")
                 raise _stranger(inside)
             if inside in SIZE_LIMITS:
                 _check_size(inside, path.stat().st_size)
                 found.add(inside)
     _check_complete(found)
+
+
+def _is_left_behind(name: str) -> bool:
+    return name.lower() in LEFT_BY_FILE_MANAGERS or name.startswith(BESIDE_FILES)
 
 
 def _check_complete(found: set[str]) -> None:
@@ -150,9 +158,19 @@ def _check_size(name: str, size: int) -> None:
         raise PackageError(f"{name} is larger than {SIZE_LIMITS[name] // MB} MB, which no model needs. {GET_AGAIN}")
 
 
-def _stranger(name: str) -> PackageError:
+def _stranger_in_zip(name: str) -> PackageError:
     if name.startswith("__MACOSX/"):
         return PackageError("it was zipped by a Mac's Finder, which adds files. Unpack it, and import the folder.")
+    last = name.replace("\\", "/").rpartition("/")[2]
+    if ".." not in name and (last in OWN_NAMES or _is_left_behind(last)):
+        return PackageError(
+            f"it is not as `hlfd package` made it ({name!r}), as after it was unpacked and zipped again. Unpack it, "
+            f"and import the folder that holds {MANIFEST}."
+        )
+    return _stranger(name)
+
+
+def _stranger(name: str) -> PackageError:
     return PackageError(
         f"it holds {name!r}, which is no file of a model package that this HLFD reads. {GET_AGAIN} If it was made by a "
         "newer HLFD, update yours."
@@ -219,19 +237,26 @@ def _unzip(source: Path, folder: Path) -> None:
 
 def _checked_entries(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The entries by their name in the package, without the folder that holds them all."""
+    if entries and not any(entry.orig_filename.endswith(MANIFEST) for entry in entries):
+        raise PackageError(
+            f"it holds no {MANIFEST}, so it is no model package. A CT is not imported here: 3D Slicer loads it by Add "
+            "DICOM Data, once it is unpacked."
+        )
     if not entries or len(entries) > LARGEST_ENTRY_COUNT:
         raise PackageError(f"the zip file has {len(entries)} entries, and a model package has five. {GET_AGAIN}")
+    # The names of files tell more of what is wrong than those of the folders that they lie in.
+    entries = sorted(entries, key=lambda entry: entry.orig_filename.endswith("/"))
     # `filename` is what zipfile made of the name; `orig_filename` is what the zip file says.
     top = entries[0].orig_filename.partition("/")[0]
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         outer, _, name = entry.orig_filename.partition("/")
         if outer != top or not is_package_name(outer):
-            raise _stranger(entry.orig_filename)
+            raise _stranger_in_zip(entry.orig_filename)
         if name.rstrip("/") in {"", *FOLDERS} and entry.is_dir():
             continue
         if name not in SIZE_LIMITS:
-            raise _stranger(entry.orig_filename)
+            raise _stranger_in_zip(entry.orig_filename)
         if name in found:
             raise PackageError(f"the zip file holds {name} twice. {GET_AGAIN}")
         _check_entry(name, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,10 @@ from .segmentation_files import write_image, write_segmentation_nrrd
 from .volumes import AxialSlices
 
 NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "
+NOT_JUDGED = (
+    "This segmentation was given: whether what it calls tumor is any, and whether the CT has contrast medium, was not "
+    "judged. Where a model made it, the cautions of that result hold for all that nobody has corrected since."
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def segment_to_folder(
     attention: bool = False,
     signed: bool = False,
     force: bool = False,
-    known: Sequence[str] = (),
+    known: Callable[[Segmentation], Sequence[str]] | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Segments a CT and writes everything about it into a new folder, which appears only when it is complete.
@@ -74,7 +78,7 @@ def segment_to_folder(
         attention: also the attention of every layer.
         signed: signed attention maps instead of positive ones.
         force: segment an image that does not look like CT in HU, and mark the result.
-        known: sentences on the CT, the first of the result's notes.
+        known: gives what is known of the CT, and of what was found in it: the first of the result's notes.
         progress: called with a phase and the share of it that is done.
 
     Raises:
@@ -86,7 +90,7 @@ def segment_to_folder(
     segmentation = Segmenter(package, device).segment(
         ct, tumor_threshold=tumor_threshold, attention=attention, signed=signed, progress=progress
     )
-    segmentation.notes[:0] = [*known, *doubts]
+    segmentation.notes[:0] = [*(known(segmentation) if known else []), *doubts]
     result = Result(folder, segmentation, measure(segmentation.labels, ct, package.task), warnings)
     with new_folder(folder) as part:
         write_image(segmentation.labels, part / "segmentation.nii.gz")
@@ -126,7 +130,7 @@ def explain_to_folder(
     ct, doubts, warnings = _read(ct_path, folder, force)
     labels, cautions, notes = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
-    segmentation.cautions[:0] = cautions
+    segmentation.cautions[:0] = [NOT_JUDGED, *cautions]
     segmentation.notes[:0] = doubts
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)

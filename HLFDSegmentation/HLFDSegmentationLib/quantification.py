@@ -76,8 +76,8 @@ def measure(labels: sitk.Image, ct: sitk.Image, task: Task) -> list[SegmentMeasu
 def write_measures_csv(measures: Iterable[SegmentMeasures], path: Path) -> None:
     """Writes one row a segment (its column `lesion` is empty), followed by one row a lesion.
 
-    Centers are in mm to the patient's right, anterior and superior, as Slicer shows them. UTF-8, comma-separated,
-    with `.` as decimal sign; docs/report.md tells every column.
+    Centers are in mm to the patient's right, anterior and superior, as Slicer counts. UTF-8, comma-separated, with `.`
+    as decimal sign; docs/report.md tells every column.
 
     Raises:
         OutputError: the file cannot be written.

@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
+from .hounsfield import DRAWN_HU
 from .image_points import to_ras
 from .measures import Lesion, SegmentMeasures
 from .model_figures import figures_in_words, patients
@@ -23,7 +24,7 @@ from .quantification import slice_axis
 from .readings import Reading
 from .report_attention import add_attention
 from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
-from .report_figures import SCALE_BAR_MM, SOFT_TISSUE, AxialPictures, Picture, level
+from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, level
 from .report_readings import add_readings
 from .safe_files import replacing
 from .tasks import Label, Task
@@ -169,8 +170,9 @@ def _add_measures(
         "what was called tumor, largest first; a piece need not be a lesion. The longest axial diameter is measured in "
         "one connected piece of a lesion in one axial slice, from outer edge to outer edge. The right and left kidney "
         "are the patient's, told only where that is clear; on neither side lie pieces apart from both. Centers are in "
-        "mm to the right, anterior and superior, as 3D Slicer shows them. CT slice: where the middle of that diameter "
-        f"lies among the CT's {plane} slices, {counted}",
+        "mm to the right, anterior and superior; negative ones are to the left, posterior and inferior, for which the "
+        "notes and 3D Slicer's Data Probe write L, P and I. CT slice: where the middle of that diameter lies among the "
+        f"CT's {plane} slices, {counted}",
         class_="quiet",
     )
 
@@ -295,7 +297,7 @@ def _add_legend(section: Element, labels: Sequence[Label]) -> None:
     for label in labels:
         add_swatch(legend, label)
         add_text(legend, "span", label.name)
-    low, high = SOFT_TISSUE
+    low, high = DRAWN_HU
     add_text(
         legend,
         "span",

@@ -13,12 +13,10 @@ from scipy import ndimage
 
 from .color_maps import AttentionColors
 from .ct_files import BODY_HU
+from .hounsfield import DRAWN_HU
 from .image_points import image_like, point_at
 from .measures import Point
 from .tasks import Label, Task
-
-SOFT_TISSUE = (-150.0, 250.0)
-"""The HU that are drawn black and white."""
 
 SCALE_BAR_MM = 50.0
 WHITE = (255, 255, 255)
@@ -131,8 +129,9 @@ class AxialPictures:
 
 
 def level(point: Sequence[float]) -> str:
-    """How far superior a point is, in words that 3D Slicer uses too. In a tilted slice that differs within it."""
-    return f"S {point[2]:.1f} mm".replace("-", "−")
+    """How far superior or inferior a point is, in words. In a tilted slice that differs within it."""
+    superior = round(point[2], 1)
+    return f"{'S' if superior >= 0 else 'I'} {abs(superior):.1f} mm"
 
 
 def laid_over(pixels: np.ndarray, attention: np.ndarray, colors: AttentionColors) -> np.ndarray:
@@ -181,7 +180,7 @@ class _Panel:
 
     def gray(self, ct: sitk.Image) -> np.ndarray:
         """The CT in the soft-tissue window, float32 (rows, columns, 3) from 0 to 255."""
-        low, high = SOFT_TISSUE
+        low, high = DRAWN_HU
         gray = np.clip((self.sample(ct) - low) / (high - low), 0.0, 1.0) * 255
         return np.repeat(gray[..., None], 3, axis=2)
 

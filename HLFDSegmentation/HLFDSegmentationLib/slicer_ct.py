@@ -85,6 +85,11 @@ class CtPart:
         return self.own_to_world @ self.voxel_to_own
 
     @property
+    def told_to_voxel(self) -> np.ndarray:
+        """(4, 4), from where the worker believes a point to lie, in RAS, to the node's voxels."""
+        return np.linalg.inv(self.voxel_to_own) @ self.told_to_own
+
+    @property
     def is_stretched(self) -> bool:
         """Whether the parent transform does more than to move or to mirror."""
         return not _is_rigid(self.own_to_world)

@@ -34,9 +34,10 @@ def show_message(label: Any, sentence: str, *, is_news: bool = False) -> None:
 
 
 def breakable(sentence: str) -> str:
-    """A sentence whose long paths may be broken where a label wraps: it would widen the whole panel otherwise."""
+    """A sentence whose long paths and names may be broken where a label wraps: they would widen the panel otherwise."""
     long_word = rf"\S{{{LONGEST_WORD},}}"
-    return re.sub(long_word, lambda word: re.sub(r"([\\/_-])", rf"\1{BREAK}", word[0]), sentence)
+    piece = rf"([\\/_-]|[^\\/_-]{{{LONGEST_WORD}}})"
+    return re.sub(long_word, lambda word: re.sub(piece, rf"\1{BREAK}", word[0]), sentence)
 
 
 def _bring_into_view(label: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,11 @@ from .errors import HLFDError, PackageError
 from .model_figures import Measured, measured_behind
 from .model_import import REFUSED
 from .model_package import ModelPackage
-from .model_store import StoredPackage, find_package, list_packages, remove_package
+from .model_store import StoredPackage, find_package, list_packages, remove_package, title_among
 from .package_files import WEIGHTS
+from .slicer_careful_question import confirm_carefully
 from .slicer_packages import ensure_packages
+from .slicer_plain_tip import plain_tip
 from .slicer_python import run_python
 from .slicer_reasons import Reasons
 
@@ -152,8 +153,8 @@ class ModelPanel:
         blocked = combo.blockSignals(True)
         combo.clear()
         for stored in self._stored:
-            title = stored.package.title if stored.package else _("{name} (damaged)").format(name=stored.name)
-            combo.addItem(title)
+            damaged = _("{name} (damaged)").format(name=stored.name)
+            combo.addItem(title_among(stored.package, self._stored) if stored.package else damaged)
         combo.blockSignals(blocked)
         self.choose(name or self._default())
 
@@ -193,7 +194,7 @@ class ModelPanel:
         for widget in (self.ui.importZipButton, self.ui.importFolderButton, combo):
             self._reasons.set(widget, lock)
         if self.chosen and not lock:
-            combo.setToolTip(html.escape(combo.currentText))  # Which may be too long for a narrow panel.
+            combo.setToolTip(plain_tip(combo.currentText))  # Which may be too long for a narrow panel.
         self._reasons.set(self.ui.removeModelButton, lock or self._why_it_stays())
 
     def _why_it_stays(self) -> str:
@@ -244,8 +245,11 @@ class ModelPanel:
         chosen = self.chosen
         if chosen is None:
             return
-        question = _("Delete the model '{name}' from this computer? To use it again, you import it again.")
-        if not slicer.util.confirmYesNoDisplay(question.format(name=chosen.name), _("HLFD Segmentation: remove model")):
+        question = _(
+            "Delete the model '{name}' from this computer? To use it again, you import it again. Reports of results "
+            "that it made cannot be exported until then."
+        )
+        if not confirm_carefully(question.format(name=chosen.name), _("HLFD Segmentation: remove model")):
             return
         try:
             remove_package(chosen.name)

@@ -233,7 +233,7 @@ def _ask(missing: Sequence[str], names: str) -> None:
     if TORCH in missing:
         question.append(_("PyTorch is large (0.2 GB, or 3 GB with a graphics card) and takes some minutes."))
     question.append(
-        _("Slicer stands still meanwhile, and may be called not responding: save your scene first, and do not close it.")
+        _("Slicer stands still meanwhile and may be called not responding: save your scene first, and do not close it.")
     )
     if not slicer.util.confirmOkCancelDisplay("\n\n".join(question), _("HLFD: install packages")):
         raise PackagesMissingError(

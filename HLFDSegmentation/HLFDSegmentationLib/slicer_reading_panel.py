@@ -14,6 +14,7 @@ from .measures import RasPoint
 from .slicer_file_dialog import ask_for_file
 from .slicer_later import later
 from .slicer_lesion_notes import notes_on_lesion
+from .slicer_message import breakable
 from .slicer_readings import DIFFUSE, MISLED, ON_TARGET, Readings
 from .slicer_scene_result import SceneResult, lesion_rows, rows_of
 
@@ -127,7 +128,7 @@ class ReadingPanel:
         self.ui.commentLineEdit.setText(reading.comment if reading else "")
         subject = self._segment if self._lesion is None else _("lesion {number}").format(number=self._lesion)
         title = _("{heading}: {layer}, {subject}").format(heading=self._heading, layer=self._layer, subject=subject)
-        self.ui.readingGroup.setTitle(title.replace("&", "&&"))  # One would mark a key.
+        self.ui.readingLabel.setText(breakable(title))
 
     def _show_notes(self) -> None:
         result, number, place = self._result, self._lesion, self._lesion_place

@@ -15,7 +15,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError, PackageError
 from .fingerprints import VERSION, fingerprints
 from .model_package import ModelPackage
-from .model_store import find_package
+from .model_store import find_package, is_installed
 from .readings import Reading
 from .slicer_changes import Changes, are_parted, not_of_model, other_ct, parted, stretched
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
@@ -46,6 +46,13 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
     if not result.runs:
         raise InputError(
             _("This result does not tell any more how it was made, so no report can be made of it. Segment again.")
+        )
+    if not is_installed(result.model):
+        raise PackageError(
+            _(
+                "The report tells about the model '{model}' that made this result, and that is not installed here. "
+                "Import it by Import zip or Import folder, then export again. Segments and readings stay."
+            ).format(model=result.model)
         )
     package = find_package(result.model)
     _check_labels(result, package)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from .measures import COLUMNS_TO_LOOK_AT, RasPoint
 from .slicer_changes import Changes
 from .slicer_results import show_3d
-from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun, rows_of
+from .slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun, place_of_voxel, rows_of
+
+PLACE = re.compile(r"([RL]) (\d+), ([AP]) (\d+), ([SI]) (\d+) mm")
+"""How `AxialVolume.place` tells a place."""
 
 
 class ResultPanel:
@@ -20,7 +25,8 @@ class ResultPanel:
 
     Args:
         ui: the panel's widgets.
-        on_place: called with the place (RAS in the world, mm) of a lesion or segment whose row was clicked.
+        on_place: called with a place (RAS in the world, mm): of a lesion or segment whose row was clicked, or one that
+            was clicked in the notes.
     """
 
     def __init__(self, ui: Any, on_place: Callable[[RasPoint], None]) -> None:
@@ -32,6 +38,7 @@ class ResultPanel:
         ui.measuresTable.verticalHeader().hide()
         ui.measuresTable.connect("clicked(QModelIndex)", self._on_cell)
         ui.measuresTable.connect("activated(QModelIndex)", self._on_cell)  # by Enter
+        ui.notesLabel.connect("linkActivated(QString)", self._on_link)
         for selector in (ui.resultSelector, ui.compareSelector):
             selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ATTRIBUTE)
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
@@ -82,6 +89,11 @@ class ResultPanel:
         if place is not None:
             self._on_place(place)
 
+    def _on_link(self, voxel: str) -> None:
+        result = SceneResult.of(self._parameters.result) if self._parameters else None
+        if result and result.ct is not None:
+            self._on_place(place_of_voxel(result.ct, [float(number) for number in voxel.split(",")]))
+
     def _on_show_3d(self, checked: bool) -> None:
         result = SceneResult.of(self._parameters.result) if self._parameters else None
         if result:
@@ -115,7 +127,20 @@ def _notes(result: SceneResult) -> list[str]:
 
 def _notes_of(run: SceneRun) -> list[str]:
     wrong = [_("Most likely wrong. {reason}").format(reason=run.not_hu)] if run.not_hu else []
-    return [*(f"<b>{escape(sentence)}</b>" for sentence in (*wrong, *run.cautions)), *map(escape, run.notes)]
+    bold = [f"<b>{_with_links(sentence, run)}</b>" for sentence in (*wrong, *run.cautions)]
+    return [*bold, *(_with_links(sentence, run) for sentence in run.notes)]
+
+
+def _with_links(sentence: str, run: SceneRun) -> str:
+    """A sentence of a run as rich text. Each place in it is a link to the CT's voxel there."""
+
+    def link(place: re.Match[str]) -> str:
+        letters, numbers = place.groups()[::2], place.groups()[1::2]
+        ras = [int(number) if letter in "RAS" else -int(number) for letter, number in zip(letters, numbers)]
+        voxel = np.reshape(run.told_to_voxel, (4, 4)) @ [*ras, 1.0]
+        return f'<a href="{",".join(f"{number:.2f}" for number in voxel[:3])}">{place[0]}</a>'
+
+    return PLACE.sub(link, escape(sentence)) if run.told_to_voxel else escape(sentence)
 
 
 def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:

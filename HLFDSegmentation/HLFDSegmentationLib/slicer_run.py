@@ -335,6 +335,7 @@ class SegmentationRun:
             key=uuid.uuid4().hex,
             ct_fingerprint=ct_fingerprint,
             labels=[label.name for label in task.labels],
+            told_to_voxel=part.told_to_voxel.ravel().tolist(),
         )
         if box is not None:
             self._add_segments(result, part, task, answer, names, box, run)

@@ -16,11 +16,14 @@ from slicer.util import VTKObservationMixin
 
 from .errors import HLFDError, InputError
 from .phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
+from .slicer_careful_question import confirm_carefully
 from .slicer_ct import part_of, problem_with
 from .slicer_double_click import without_double_clicks
+from .slicer_kept_focus import KeptFocus
 from .slicer_later import later
 from .slicer_layout import layout_node
 from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
+from .slicer_message import breakable
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages, missing_sentences
 from .slicer_reasons import Reasons
@@ -67,6 +70,7 @@ class RunPanel(VTKObservationMixin):
         self._on_problem = on_problem
         self._on_news = on_news
         self._reasons = Reasons()
+        self._focus = KeptFocus(ui.segmentButton)
         self._parameters: Any = None
         self._run: SegmentationRun | None = None
         self._cancelling = False
@@ -130,10 +134,10 @@ class RunPanel(VTKObservationMixin):
         problem = None if running else self._problem()
         button = self.ui.segmentButton
         button.setText(self._button_text())
-        button.setEnabled(problem is None and not self._cancelling)
+        self._focus.set_enabled(problem is None and not self._cancelling)
         button.setToolTip(problem or (_("End the run. Nothing of it stays.") if running else _("Segment the CT.")))
         hint = "" if running else problem or self._hint()
-        self.ui.hintLabel.setText(hint)
+        self.ui.hintLabel.setText(breakable(hint))
         self.ui.hintLabel.setVisible(bool(hint))
         self.ui.progressBar.setVisible(running)
         self.ui.phaseLabel.setVisible(running)
@@ -258,9 +262,7 @@ class RunPanel(VTKObservationMixin):
             "{sentence}\n\nThe network knows CT in Hounsfield units only. Of anything else its result is most likely "
             "wrong. Segment it all the same? The result will be marked."
         )
-        wanted = slicer.util.confirmYesNoDisplay(
-            question.format(sentence=sentence), _("HLFD Segmentation: not a CT in HU")
-        )
+        wanted = confirm_carefully(question.format(sentence=sentence), _("HLFD Segmentation: not a CT in HU"))
         if not self._run:
             return
         if wanted:

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .errors import OutputError
+from .hounsfield import DRAWN_HU
 from .slicer_double_click import without_double_clicks
 from .slicer_python import run_python
 
@@ -54,6 +55,9 @@ def load_generated_ct() -> slicer.vtkMRMLScalarVolumeNode:
             _generate()
             slicer.util.showStatusMessage("")
     node = slicer.util.loadVolume(str(_file()), properties={"name": NAME})
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(*DRAWN_HU)  # Tumors can hardly be seen in the window that Slicer chooses.
     slicer.util.setSliceViewerLayers(background=node, fit=True)
     return node
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
@@ -68,6 +68,8 @@ class SceneRun:
         fingerprints: of the segments as the model made them, by label; see `fingerprints`.
         segments: the names that the segments got, by label.
         labels: the names of all labels of the model's task, found or not; empty in older scenes.
+        told_to_voxel: 16 numbers, from a place that `cautions` and `notes` tell (RAS, mm) to the CT's voxels (i, j, k);
+            empty in older scenes.
     """
 
     model: str
@@ -81,6 +83,7 @@ class SceneRun:
     ct_fingerprint: str = ""
     cautions: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    told_to_voxel: list[float] = field(default_factory=list)
 
 
 class SceneResult:
@@ -394,17 +397,9 @@ class SceneResult:
         ct, text = self.ct, table.GetAttribute(WORLD_TO_VOXEL_ATTRIBUTE)
         if ct is None or not text:
             return lambda place: place
-        world_to_voxel, voxel_to_own, then_to_own = (vtk.vtkMatrix4x4() for _ in range(3))
+        world_to_voxel = vtk.vtkMatrix4x4()
         world_to_voxel.DeepCopy([float(number) for number in text.split()])
-        ct.GetIJKToRASMatrix(voxel_to_own)
-        vtk.vtkMatrix4x4.Multiply4x4(voxel_to_own, world_to_voxel, then_to_own)
-
-        def moved(place: RasPoint) -> RasPoint:
-            now = [0.0, 0.0, 0.0]
-            ct.TransformPointToWorld(then_to_own.MultiplyPoint((*place, 1.0))[:3], now)
-            return now[0], now[1], now[2]
-
-        return moved
+        return lambda place: place_of_voxel(ct, world_to_voxel.MultiplyPoint((*place, 1.0))[:3])
 
     def _refer(self, role: str, node: slicer.vtkMRMLNode) -> None:
         self.node.SetNodeReferenceID(role, node.GetID())
@@ -466,6 +461,14 @@ def number_in(text: str) -> float:
 def is_linear(transform: slicer.vtkMRMLTransformNode | None) -> bool:
     """Whether a parent transform, with its own parents, is a matrix; so is none."""
     return transform is None or bool(transform.IsTransformToWorldLinear())
+
+
+def place_of_voxel(volume: slicer.vtkMRMLVolumeNode, voxel: Sequence[float]) -> RasPoint:
+    """Where a volume's voxel (i, j, k), whole or not, lies (RAS in the world, mm), also under what bends the volume."""
+    voxel_to_own, place = vtk.vtkMatrix4x4(), [0.0, 0.0, 0.0]
+    volume.GetIJKToRASMatrix(voxel_to_own)
+    volume.TransformPointToWorld(voxel_to_own.MultiplyPoint((*voxel, 1.0))[:3], place)
+    return place[0], place[1], place[2]
 
 
 def voxel_to_world(volume: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:

@@ -17,7 +17,8 @@ class SceneWidgetMixin(VTKObservationMixin):
     """Joins a module's panel to the module's parameter node in the scene.
 
     The widget's `setup` makes `ui` and `logic` and calls `observeScene`, its `cleanup` calls `leaveScene`,
-    `onParametersModified` makes the panel follow the node, and `isAtWork` tells whose choices an added scene leaves.
+    `onParametersModified` makes the panel follow the node, `showProblem` shows a sentence in it, and `isAtWork` tells
+    whose choices an added scene leaves.
     """
 
     parent: Any
@@ -51,8 +52,9 @@ class SceneWidgetMixin(VTKObservationMixin):
         self.removeObservers()
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
-        """Called just before the scene is closed."""
+        """Called just before the scene is closed. What was told of it does not stay; what comes of it, does."""
         self.setParameterNode(None)
+        self.showProblem("")
 
     def onSceneEndClose(self, caller: Any, event: str) -> None:
         """Called just after the scene is closed. A scene that takes its place comes before the timer."""
@@ -132,4 +134,8 @@ class SceneWidgetMixin(VTKObservationMixin):
 
     def onParametersModified(self, caller: Any = None, event: str | None = None) -> None:
         """Called when a parameter has changed."""
+        raise NotImplementedError
+
+    def showProblem(self, sentence: str) -> None:
+        """Shows a sentence at the top of the panel; "" takes it away."""
         raise NotImplementedError

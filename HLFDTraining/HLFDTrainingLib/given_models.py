@@ -9,7 +9,7 @@ from typing import Literal
 
 from HLFDSegmentationLib.errors import HLFDError
 from HLFDSegmentationLib.model_package import ModelPackage
-from HLFDSegmentationLib.model_store import list_packages
+from HLFDSegmentationLib.model_store import list_packages, title_among
 from HLFDSegmentationLib.networks import NETWORKS, STUDENTS
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
@@ -76,20 +76,21 @@ def epochs_of_unfinished(run: RunFolder, stage: str) -> tuple[int, int] | None:
 def _installed(role: Role, task: Task, runs: Iterable[Path]) -> list[GivenModel]:
     run_of = {noted_model(run): run for run in runs}
     networks = NETWORKS if role == "teacher" else STUDENTS
-    packages = (stored.package for stored in list_packages() if stored.package)
+    stored = list_packages()
+    packages = (one.package for one in stored if one.package)
     return [
-        _of_package(package, run_of.get((package.name, package.weights_sha256)))
+        _of_package(package, title_among(package, stored), run_of.get((package.name, package.weights_sha256)))
         for package in packages
         if package.network_name in networks and _fits(role, package.task, task)
     ]
 
 
-def _of_package(package: ModelPackage, run: Path | None) -> GivenModel:
+def _of_package(package: ModelPackage, title: str, run: Path | None) -> GivenModel:
     """A package; by its run's file, which tells the patients, where that is there."""
     best = RunFolder(run).stage("student") / "best.pt" if run else None
     known = best is not None and there(best)
     weights = str(best) if known else package.name
-    return GivenModel(package.name, weights, package.title, package.network_name, patients_known=known)
+    return GivenModel(package.name, weights, title, package.network_name, patients_known=known)
 
 
 def _fits(role: Role, one: Task, other: Task) -> bool:

@@ -70,10 +70,7 @@ def _fraction(events: Sequence[Event], stages: Sequence[Event], left: float | No
     curves = [each for stage, each in curves_of(events).items() if stage in planned]
     spent = sum(each.seconds for each in curves)
     if step:
-        of_epoch = [each.seconds / len(each.epochs) for each in curves if each.stage == step["stage"]]
-        share = step["step"] / max(1, step["steps"])
-        whole = fmean(of_epoch) if of_epoch else step["seconds_left_in_epoch"] / max(1e-6, 1 - share)
-        spent += share * whole if share < 1 or of_epoch else 0.0
+        spent += step.get("seconds", 0.0)
     return spent / (spent + left) if spent + left > 0 else None
 
 
@@ -84,7 +81,8 @@ def seconds_left(events: Sequence[Event], step: Event | None = None) -> float | 
 
     Args:
         events: of the run so far (docs/training.md).
-        step: the event of the last step, for the first epoch and for the share that is done of the present one.
+        step: the event of the last step, for the first epoch and for the share that is done of the present one. Those
+            of older versions tell no seconds: their first epoch is not measured before its end.
     """
     stages = next((event["stages"] for event in reversed(events) if event["event"] == "plan"), None)
     if stages is None:
@@ -97,8 +95,8 @@ def seconds_left(events: Sequence[Event], step: Event | None = None) -> float | 
         share = _share_of_epoch(step, name, done)
         if measured.get(name):
             seconds, known = fmean(measured[name][-EPOCHS_AVERAGED:]), True
-        elif step and share:
-            seconds, known = step["seconds_left_in_epoch"] / (1 - share), True
+        elif step and share and "seconds" in step:
+            seconds, known = step["seconds"] / share, True
         total += seconds * max(0.0, stage["epochs"] - done - share)
     return total if known else None
 
@@ -112,7 +110,7 @@ def _seconds_of_epochs(events: Sequence[Event]) -> dict[str, list[float]]:
 
 
 def _share_of_epoch(step: Event | None, stage: str, done: int) -> float:
-    """How much is done of the epoch after the ones that are done; 0 where it is not known, or it is nearly over."""
-    if step is None or step.get("stage") != stage or step.get("epoch") != done + 1 or step["step"] >= step["steps"]:
+    """How many of the steps are done of the epoch after the ones that are done, 0 to 1; 0 where it is not known."""
+    if step is None or step.get("stage") != stage or step.get("epoch") != done + 1:
         return 0.0
     return step["step"] / step["steps"]

@@ -13,6 +13,7 @@ import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+from HLFDSegmentationLib.slicer_message import breakable
 from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
@@ -435,7 +436,7 @@ class CasesPanel(VTKObservationMixin):
 
     def _show_summary(self) -> None:
         if self._work is None:
-            self.ui.casesSummaryLabel.setText("\n\n".join([self._summary(), *self._sentences()]))
+            self.ui.casesSummaryLabel.setText(breakable("\n\n".join([self._summary(), *self._sentences()])))
 
     def _summary(self) -> str:
         together = [problem.sentence for problem in self._cases.problems_together()]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import qt
+from HLFDSegmentationLib.slicer_plain_tip import plain_tip
 from slicer.i18n import tr as _
 
 from .scene_cases import CaseRow
@@ -163,6 +164,9 @@ class ChoiceCells:
         combo = ChoiceCombo(qt.QComboBox(), partial(self._choose, index, column))
         self._combos[index, column] = combo
         self._table.setCellWidget(index, column, combo.combo)
+        # Tab comes to the table, and F2 from there into its cells: many cases have hundreds of them.
+        combo.combo.setFocusPolicy(qt.Qt.ClickFocus)
+        qt.QWidget.setTabOrder(self._table, combo.combo)
         return combo
 
     def _choose(self, index: int, column: int, value: str | None) -> None:
@@ -179,7 +183,7 @@ def show_text(table: Any, index: int, column: int, text: str, *, editable: bool 
             item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
         table.setItem(index, column, item)
     item.setText(text)
-    item.setToolTip(tip or text)
+    item.setToolTip(plain_tip(tip or text))
 
 
 def part_titles() -> dict[str, str]:

@@ -32,7 +32,8 @@ def name_problem(name: str) -> str:
     """A sentence why no model can be installed under this name; "" where one can."""
     if not is_package_name(name):
         return _(
-            "Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter or a digit."
+            "Choose another model name: up to 64 small letters, digits, - and _, beginning with a letter or a digit, "
+            "and none that Windows keeps for devices, such as con or nul."
         )
     if is_installed(name):
         return _(

@@ -8,11 +8,11 @@ from pathlib import Path
 import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_decimal_comma import DecimalComma
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 
 from .new_task import new_task, parts_in_body
-from .slicer_number_box import DecimalComma
 
 WINDOWS = {"soft": (-160.0, 240.0), "liver": (-40.0, 160.0), "lung": (-1000.0, 300.0), "bone": (-200.0, 1000.0)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
+from HLFDSegmentationLib.slicer_decimal_comma import DecimalComma
 
 MOST_DECIMALS = 8
 
@@ -35,23 +35,3 @@ class NumberBox:
         self._box.setDecimals(max(self._box.decimals, decimals))
         self._box.setValue(number)
         self._box.blockSignals(blocked)
-
-
-class DecimalComma(qt.QObject):
-    """Takes a comma for the decimal point, which is all that Slicer's boxes know: of "8,5" they make 85.
-
-    Args:
-        box: the QDoubleSpinBox, while this object is kept.
-    """
-
-    def __init__(self, box: Any) -> None:
-        qt.QObject.__init__(self)
-        self._line = box.findChild(qt.QLineEdit, "qt_spinbox_lineedit")
-        box.installEventFilter(self)
-
-    def eventFilter(self, box: Any, event: Any) -> bool:  # noqa: N802, Qt's name
-        """Called by Qt."""
-        if event.type() == qt.QEvent.KeyPress and event.text() == ",":
-            self._line.insert(".")
-            return True
-        return False

@@ -17,6 +17,8 @@ SIDE = 170
 one is scaled down."""
 
 GAP = 6
+MARGIN = 4
+GROUND = qt.QColor(0, 0, 0, 153)
 FILLED = 0.35
 """How much of a label's color its inside gets; its border gets all."""
 
@@ -65,11 +67,19 @@ def preview_pixmap(preview: Preview, colors: Colors) -> qt.QPixmap:
         pixmap = pixmap.scaledToWidth(2 * SIDE + GAP, qt.Qt.SmoothTransformation)
     painter = qt.QPainter()
     painter.begin(pixmap)
-    painter.setPen(qt.QColor(255, 255, 255))
-    painter.drawText(6, 16, _("Truth"))
-    painter.drawText((pixmap.width() + GAP) // 2 + 6, 16, _("Prediction"))
+    _write(painter, 0, _("Truth"))
+    _write(painter, (pixmap.width() + GAP) // 2, _("Prediction"))
     painter.end()
     return pixmap
+
+
+def _write(painter: qt.QPainter, left: int, text: str) -> None:
+    """Writes a text at the upper border of a picture, on a darkened ground."""
+    metrics = painter.fontMetrics()
+    width, height = metrics.boundingRect(text).width(), metrics.height()
+    painter.fillRect(left, 0, width + 2 * MARGIN, height + 2 * MARGIN, GROUND)
+    painter.setPen(qt.QColor(255, 255, 255))
+    painter.drawText(left + MARGIN, MARGIN + metrics.ascent(), text)
 
 
 def _side(image: np.ndarray, labels: np.ndarray, colors: Colors) -> np.ndarray:

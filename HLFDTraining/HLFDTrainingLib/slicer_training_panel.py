@@ -11,7 +11,10 @@ from typing import Any
 import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError
+from HLFDSegmentationLib.slicer_careful_question import confirm_carefully
 from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+from HLFDSegmentationLib.slicer_kept_focus import KeptFocus
+from HLFDSegmentationLib.slicer_message import breakable
 from HLFDSegmentationLib.slicer_packages import ensure_packages
 from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.slicer_texts import time_text
@@ -128,6 +131,7 @@ class TrainingPanel:
         self._busy = ""
         self._can_cancel = False
         self._reasons = Reasons()
+        self._focus = KeptFocus(ui.trainButton)
         self._has_scene = False
         self._charts = TrainingCharts(slicer.mrmlScene)
         self._timer = qt.QTimer()
@@ -307,9 +311,9 @@ class TrainingPanel:
         train = self.ui.trainButton
         train.setText(self._train_text())
         waiting = self._why_not_train(hint)
-        train.setEnabled(not waiting)
+        self._focus.set_enabled(not waiting)
         train.setToolTip(waiting or self._train_tooltip())
-        self.ui.trainHintLabel.setText(hint)
+        self.ui.trainHintLabel.setText(breakable(hint))
         self.ui.trainHintLabel.setVisible(bool(hint))
         self._reasons.set(self.ui.continueButton, self._why_not_continue())
         no_run = _("There is no training in this folder.")
@@ -375,7 +379,7 @@ class TrainingPanel:
     def _texts(self) -> tuple[str, str, float | None]:
         """What stage and time read, and the share that is done. Raises KeyError or TypeError for damaged files."""
         run = self._run
-        if self._busy:
+        if self._busy and (self._can_cancel or not self.running):
             return self._busy, "", None
         if run is None:
             return self._text_without_run(), "", None
@@ -478,7 +482,7 @@ def _nothing_runs_elsewhere(state: RunState) -> bool:
         "{state} Two trainers in one folder would destroy each other's work. Is nothing trained there any more, so "
         "that it can be continued here?"
     )
-    return slicer.util.confirmYesNoDisplay(question.format(state=state.sentence), _("HLFD Training: continue here"))
+    return confirm_carefully(question.format(state=state.sentence), _("HLFD Training: continue here"))
 
 
 def _preparing() -> str:

@@ -234,7 +234,7 @@ class Stage:
 
     def _train_epoch(self, parallel: nn.Module) -> None:
         self.learner.train()
-        epoch, started, first_step = self.state.epoch, time.monotonic(), self.state.step
+        epoch, started, first_step = self.state.epoch, time.monotonic() - self.state.seconds, self.state.step
         steps = list(self.batches.epoch(epoch))[first_step:]
         batches = self.loader.batches([requests for requests, _ in steps])
         for step, ((requests, share), (images, target)) in enumerate(zip(steps, batches), start=first_step):
@@ -242,20 +242,19 @@ class Stage:
                 target = target.forgotten()
             self.train_step(parallel, requests, images, target, share, step)
             self.state.step = step + 1
-            done = (step + 1 - first_step) / max(1, self.batches.steps - first_step)
             self._report(
                 event="step",
                 epoch=epoch + 1,
                 epochs=self.epochs,
                 step=step + 1,
                 steps=self.batches.steps,
-                seconds_left_in_epoch=round((time.monotonic() - started) * (1 - done) / done, 1),
+                seconds=round(time.monotonic() - started, 2),
             )
             if self.state.step < self.batches.steps and self._stop_wanted():
-                self.state.seconds += time.monotonic() - started
+                self.state.seconds = time.monotonic() - started
                 self.save()
                 raise Stopped
-        self.state.seconds += time.monotonic() - started
+        self.state.seconds = time.monotonic() - started
 
     def _gradients(
         self,

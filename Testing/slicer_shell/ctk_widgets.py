@@ -245,7 +245,8 @@ class ctkSliderWidget(QtWidgets.QWidget):
     def _set_step(self, step: float) -> None:
         self._slider.singleStep = self._spin_box.singleStep = step
 
-    value = forwarded(float, "_spin_box", "value")
+    # By the box's method: its property would write anew what is being typed.
+    value = Property(float, lambda self: self._spin_box.value, lambda self, value: self._spin_box.setValue(value))
     minimum = Property(
         float, lambda self: self._spin_box.minimum, lambda self, value: self.setRange(value, max(value, self.maximum))
     )

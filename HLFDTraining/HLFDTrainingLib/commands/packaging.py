@@ -30,7 +30,8 @@ def _package(options: argparse.Namespace) -> int:
     name = options.name or options.output.name.lower().removesuffix(".zip")
     if not is_package_name(name):
         raise InputError(
-            f"'{name}' cannot be the name of a model: that is lowercase letters, digits, - and _. Give one by --name."
+            f"'{name}' cannot be the name of a model: that is lowercase letters, digits, - and _, and none that "
+            "Windows keeps for devices, such as con or nul. Give one by --name."
         )
     run = RunFolder(options.run_folder)
     if not run.started and run.comparison.is_file():

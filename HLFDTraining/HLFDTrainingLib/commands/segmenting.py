@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from HLFDSegmentationLib.errors import InputError, OutputError
 from .new_command import new_command
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
+    from HLFDSegmentationLib.inference import Segmentation
     from HLFDSegmentationLib.measures import SegmentMeasures
     from HLFDSegmentationLib.pipeline import Result
 
@@ -62,7 +66,7 @@ def _segment_and_tell(
     *,
     attention: bool,
     signed: bool = False,
-    truth: Sequence[SegmentMeasures] = (),
+    truth: Truth | None = None,
 ) -> int:
     """Segments and prints what was found; where the truth is known, beside it, and in the report.
 
@@ -83,13 +87,13 @@ def _segment_and_tell(
             attention=attention,
             signed=signed,
             force=options.force,
-            known=[_of_computed(truth)] if truth else [],
+            known=truth.notes if truth else None,
             progress=bar,
         )
     _tell_notes(result)
-    true = {segment.label: f"; in truth {segment.volume_ml:.1f} mL{_lesions(segment)}" for segment in truth}
+    true = truth.in_words(result.segmentation) if truth else {}
     for segment in result.measures:
-        known = true.get(segment.label, "")
+        known = f"; in truth {true[segment.label]}" if segment.label in true else ""
         print(f"{segment.label:<14} {_volume(segment.volume_ml):>8} mL{_lesions(segment)}{known}")
     return _tell_report(result)
 
@@ -102,13 +106,47 @@ def _lesions(segment: SegmentMeasures) -> str:
     return f", lesions: {len(segment.lesions)}" if segment.of_tumor else ""
 
 
-def _of_computed(truth: Sequence[SegmentMeasures]) -> str:
-    """What a reader must know of a CT that no scanner made."""
-    held = "; ".join(f"{one.label} {one.volume_ml:.1f} mL{_lesions(one)}" for one in truth)
-    return (
-        f"This CT was computed for the demo, and is of no patient. In truth it holds: {held}. How a model does on it "
-        "does not tell how it does on patients."
-    )
+@dataclass(frozen=True)
+class Truth:
+    """What a CT holds that no scanner made.
+
+    Attributes:
+        labels: of the generator's task, on the CT's grid.
+        measures: of these labels.
+    """
+
+    labels: sitk.Image
+    measures: list[SegmentMeasures]
+
+    def notes(self, found: Segmentation) -> list[str]:
+        """What a reader must know of the CT."""
+        held = "; ".join(f"{label} {words}" for label, words in self.in_words(found).items())
+        return [
+            f"This CT was computed for the demo, and is of no patient. In truth it holds: {held}. How a model does on "
+            "it does not tell how it does on patients."
+        ]
+
+    def in_words(self, found: Segmentation) -> dict[str, str]:
+        """Volume and number of lesions by label, and how much of it was found: two volumes alone may be alike where
+        they lie in different places."""
+        found_ml = self._found_ml(found)
+        shares = {label: f" ({_volume(ml)} mL of it found)" for label, ml in found_ml.items()}
+        return {one.label: f"{one.volume_ml:.1f} mL{shares.get(one.label, '')}{_lesions(one)}" for one in self.measures}
+
+    def _found_ml(self, found: Segmentation) -> dict[str, float]:
+        """By label, of those that the model has, too."""
+        import numpy as np
+        import SimpleITK as sitk
+        from HLFDSegmentationLib.phantom import TASK
+
+        true, seen = map(sitk.GetArrayViewFromImage, (self.labels, found.labels))
+        values = {label.name: label.value for label in found.task.labels}
+        voxel_ml = math.prod(self.labels.GetSpacing()) / 1000
+        return {
+            label.name: int(np.count_nonzero((true == label.value) & (seen == values[label.name]))) * voxel_ml
+            for label in TASK.labels
+            if label.name in values
+        }
 
 
 def _tell_notes(result: Result) -> None:
@@ -187,7 +225,7 @@ def _demo(options: argparse.Namespace) -> int:
         raise InputError("--seed is of the CT that is generated, and you give one. Leave out one of the two.")
     _check_usable(options)
     with _claimed(options.output.absolute()) as output:
-        ct, truth = (options.ct, []) if options.ct is not None else _generated(output, options.seed or 0)
+        ct, truth = (options.ct, None) if options.ct is not None else _generated(output, options.seed or 0)
         return _segment_and_tell(options, ct, output / "result", attention=True, truth=truth)
 
 
@@ -202,22 +240,16 @@ def _check_usable(options: argparse.Namespace) -> None:
     check_threshold(options.tumor_threshold)
 
 
-def _generated(output: Path, seed: int) -> tuple[Path, list[SegmentMeasures]]:
+def _generated(output: Path, seed: int) -> tuple[Path, Truth]:
     """A CT made for the demo, and what it holds."""
-    from HLFDSegmentationLib.phantom import write_phantom
-
-    print("Generating a CT ...", file=sys.stderr, flush=True)
-    ct, labels = write_phantom(output / "generated_ct", seed)
-    return ct, _measured(ct, labels)
-
-
-def _measured(ct: Path, labels: Path) -> list[SegmentMeasures]:
-    """What the labels of a generated CT hold."""
     import SimpleITK as sitk
-    from HLFDSegmentationLib.phantom import TASK
+    from HLFDSegmentationLib.phantom import TASK, write_phantom
     from HLFDSegmentationLib.quantification import measure
 
-    return measure(sitk.ReadImage(str(labels)), sitk.ReadImage(str(ct)), TASK)
+    print("Generating a CT ...", file=sys.stderr, flush=True)
+    ct, label_file = write_phantom(output / "generated_ct", seed)
+    labels = sitk.ReadImage(str(label_file))
+    return ct, Truth(labels, measure(labels, sitk.ReadImage(str(ct)), TASK))
 
 
 @contextmanager
