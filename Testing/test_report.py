@@ -75,7 +75,7 @@ def segmented(ct, labels, notes=(), attention=True, signed=False):
 
     found = [label for label in TASK.labels if (array == label.value).any()] if attention else []
     maps = [layer_attention(label, layer) for label in found for layer in LAYERS]
-    return Segmentation(labels, TASK, array, notes=list(notes), attention=maps)
+    return Segmentation(labels, TASK, array, cautions=[], notes=list(notes), attention=maps, device="cpu")
 
 
 def package():

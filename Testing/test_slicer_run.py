@@ -49,13 +49,21 @@ pytestmark = pytest.mark.usefixtures("slicer_shell")
 
 SLICES = 2
 ENOUGH_SECONDS = 120
+USUAL = {
+    "device": "auto",
+    "tumor_threshold": None,
+    "attention": False,
+    "probabilities": False,
+    "roi_node": None,
+    "output_node": None,
+    "allow_not_hu": False,
+}
 
 
 @pytest.fixture(scope="module")
 def client():
     """One warm worker for all tests, as Slicer has."""
     client = WorkerClient(worker_command(sys.executable))
-    client.start()
     yield client
     client.close()
 
@@ -85,7 +93,7 @@ class Told:
             on_finished=self.finished.append,
             on_failed=self.failed.append,
             on_cancelled=self._on_cancelled,
-            **{"attention": False, "on_not_hu": self.questions.append, **settings},
+            **{**USUAL, "on_not_hu": self.questions.append, **settings},
         )
 
     def _on_cancelled(self) -> None:

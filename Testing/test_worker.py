@@ -60,7 +60,6 @@ PATIENT = "Zoë_Doe_1950 患者"
 def client():
     """One client for nearly all tests: it must survive whatever they do to its worker."""
     client = WorkerClient(worker_command(sys.executable))
-    client.start()
     yield client
     client.close()
     assert workers() == []
@@ -602,7 +601,7 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
-def test_the_memory_of_the_graphics_card_is_left_to_others_after_every_job(folder, untrained_package):
+def test_the_memory_of_the_graphics_card_is_left_to_others_after_every_job(folder, untrained_package, monkeypatch):
     """Slicer draws with it, also after a job that failed."""
     noting = """
 import os
@@ -613,7 +612,8 @@ def note():
 worker_jobs.release_memory = note
 """
     released = folder / "released"
-    client = WorkerClient(running_as(noting), {**os.environ, "RELEASED": str(released)})
+    monkeypatch.setenv("RELEASED", str(released))
+    client = WorkerClient(running_as(noting))
     try:
         answer(client, segment_request(folder, untrained_package))
         wait_until(lambda: released.is_file() and len(released.read_text()) == 1, "the memory is released")
@@ -627,7 +627,7 @@ worker_jobs.release_memory = note
     "told", ["CUDA error: device-side assert triggered", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "HIP error: 719"]
 )
 def test_a_graphics_card_that_fails_is_told_as_that_and_the_next_job_gets_a_new_process(
-    told, folder, untrained_package
+    told, folder, untrained_package, monkeypatch
 ):
     """Its fault closes the card to the process for good."""
     fault = (
@@ -649,7 +649,8 @@ def forward(self, images, usual=SegmentationNetwork.forward):
 SegmentationNetwork.forward = forward
 """
     )
-    client = WorkerClient(running_as(fault), {**os.environ, "FAILED_ONCE": str(folder / "failed once")})
+    monkeypatch.setenv("FAILED_ONCE", str(folder / "failed once"))
+    client = WorkerClient(running_as(fault))
     try:
         failed = failure(client, segment_request(folder, untrained_package))
         assert failed.kind == "unexpected" and "choose CPU as the device" in failed.message
@@ -658,7 +659,7 @@ SegmentationNetwork.forward = forward
         client.close()
 
 
-def test_a_job_that_waits_is_not_failed_by_the_card_s_fault_of_the_one_before(folder, untrained_package):
+def test_a_job_that_waits_is_not_failed_by_the_card_s_fault_of_the_one_before(folder, untrained_package, monkeypatch):
     fault = """
 import os, pathlib
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
@@ -670,7 +671,8 @@ def forward(self, images, usual=SegmentationNetwork.forward):
     return usual(self, images)
 SegmentationNetwork.forward = forward
 """
-    client = WorkerClient(running_as(fault), {**os.environ, "FAILED_ONCE": str(folder / "failed once")})
+    monkeypatch.setenv("FAILED_ONCE", str(folder / "failed once"))
+    client = WorkerClient(running_as(fault))
     try:
         first, second = (client.submit(segment_request(folder, untrained_package)) for _ in range(2))
         events = events_until_end(client, second)
@@ -718,9 +720,10 @@ SegmentationNetwork.forward = lambda self, images: torch.full((len(images), 3, *
 @pytest.mark.parametrize(
     "error", ["ImportError('DLL load failed')", "OSError('[WinError 126] DLL load failed: c10.dll')"]
 )
-def test_a_pytorch_that_does_not_load(error, tmp_path, folder, untrained_package):
+def test_a_pytorch_that_does_not_load(error, tmp_path, folder, untrained_package, monkeypatch):
     (tmp_path / "torch.py").write_text(f"raise {error}\n")
-    client = WorkerClient(worker_command(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    client = WorkerClient(worker_command(sys.executable))
     try:
         for _ in range(2):
             failed = failure(client, segment_request(folder, untrained_package))
@@ -731,9 +734,10 @@ def test_a_pytorch_that_does_not_load(error, tmp_path, folder, untrained_package
         client.close()
 
 
-def test_missing_package(tmp_path, folder, untrained_package):
+def test_missing_package(tmp_path, folder, untrained_package, monkeypatch):
     (tmp_path / "SimpleITK.py").write_text("raise ImportError('a part is not there')\n")
-    client = WorkerClient(worker_command(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    client = WorkerClient(worker_command(sys.executable))
     try:
         failed = failure(client, segment_request(folder, untrained_package))
         assert failed.kind == "missing" and "not installed completely: a part is not there" in failed.message
@@ -827,7 +831,7 @@ def ended_well(stranger) -> list[str]:
 @POSIX
 def test_after_an_idle_worker_no_stranger_is_ended(stranger):
     client = WorkerClient(ended_well(stranger))
-    client.start()
+    client._started()
     wait_until(lambda: not client.alive, "the worker has ended")
     client.close()
     assert stranger.poll() is None
@@ -839,7 +843,7 @@ def test_closing_ends_no_stranger_where_nobody_has_heard_of_the_workers_end(stra
     heard = threading.Event()
     monkeypatch.setattr(worker_client._Process, "_bury", lambda process, popen, listener: heard.set())
     client = WorkerClient(ended_well(stranger))
-    client.start()
+    client._started()
     assert heard.wait(PATIENCE_SECONDS)
     launcher = client._process._popen
     wait_until(lambda: gone(launcher.pid), "the launcher has ended")

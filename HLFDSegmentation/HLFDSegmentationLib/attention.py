@@ -101,7 +101,7 @@ def most_likely(logits: torch.Tensor) -> torch.Tensor:
 def scored_pixels(classes: torch.Tensor, label: int, target: Target) -> torch.Tensor:
     """The pixels (N, H, W) bool whose logits make the label's score; none in a slice without the label."""
     mask = classes == label
-    return mask if target == "mask" else mask.any(dim=2, keepdim=True).any(dim=1, keepdim=True).expand_as(mask)
+    return mask if target == "mask" else mask.any(dim=(1, 2), keepdim=True).expand_as(mask)
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class AttentionCollector:
             volumes = {layer: np.zeros((self.count, *m.shape[1:]), np.float32) for layer, m in maps.items()}
             self._found[label] = _Collected(self.count, volumes)
         collected = self._found[label]
-        present = (classes == label.value).any(dim=2).any(dim=1)
+        present = (classes == label.value).any(dim=(1, 2))
         slices = start + np.flatnonzero(present.numpy())
         organ_values = self.task.values_with_tumors(self.task.organ_of(label))
         classes, body = classes[present], body[present]

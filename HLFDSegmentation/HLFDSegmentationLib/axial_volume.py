@@ -86,6 +86,11 @@ class AxialVolume:
         self.count = self.shape[0]
         self.spacing = self.order.spacing
 
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel."""
+        return float(np.prod(self.spacing)) / 1000
+
     def point(self, index: np.ndarray) -> np.ndarray:
         """Where a voxel (z, y, x), whole or not, lies: mm to the left, posterior and superior."""
         return self.order.origin + self.order.direction @ (index[::-1] * self.spacing)

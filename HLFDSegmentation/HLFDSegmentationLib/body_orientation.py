@@ -91,7 +91,7 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
     return " and ".join(found)
 
 
-def placement_cautions(labels: np.ndarray, slices: AxialSlices, task: Task, *, given: bool = False) -> list[str]:
+def placement_cautions(labels: np.ndarray, slices: AxialSlices, task: Task, *, given: bool) -> list[str]:
     """The sentence that stands beside a result; see `misplaced_organs`.
 
     Args:

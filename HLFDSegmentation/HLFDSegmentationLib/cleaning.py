@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import ndimage
 
+from .measures import in_ml
 from .pieces import NEIGHBORS, find_pieces, piece_sizes, values_box
 from .tasks import BACKGROUND, Label, Task
 
@@ -63,7 +64,7 @@ def absorb_specks(labels: np.ndarray, tumor: Label, spacing: tuple[float, float,
     Returns:
         Sentences for the user.
     """
-    box = ndimage.find_objects(labels, tumor.value)[tumor.value - 1]
+    box = values_box(labels, [tumor.value])
     if box is None:
         return []
     around = _grown(box)
@@ -171,7 +172,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
     if lost.sum() <= MIN_NOTED_ML and not any(lost[value] for value in values if value != organ.value):
         return None
     kept = "the largest piece" if organ.parts == 1 else f"the {organ.parts} largest pieces"
-    what = " and ".join(f"{_amount(lost[value])} called {task.label(value).name}" for value in values if lost[value])
+    what = " and ".join(f"{in_ml(lost[value])} called {task.label(value).name}" for value in values if lost[value])
     sizes = piece_sizes(tumor, len(sizes) - 1)
     where = f" {_where(tumor, sizes, [side.start for side in around], place)}" if sizes.any() else ""
     within = f" What lies within the {' and the '.join(given)} was given to it." if given else ""
@@ -193,10 +194,6 @@ def _give_away(labels: np.ndarray, pieces: np.ndarray, numbers: np.ndarray, task
         labels[there][piece] = np.bincount(around).argmax() if within else BACKGROUND
         given += [organ.name for organ in within if organ.name not in given]
     return given
-
-
-def _amount(ml: float) -> str:
-    return f"{ml:.1f} mL" if ml >= 0.05 else "less than 0.1 mL"
 
 
 def _cut_from(pieces: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], largest: np.ndarray) -> np.ndarray:

@@ -55,18 +55,18 @@ STEPS = 256
 """Slicer maps the window of a volume to this many colors."""
 
 
-def color_map(name: str, steps: int = STEPS) -> np.ndarray:
-    """The sRGB colors (steps, 3), 0 to 1, of a map from weak to strong.
+def color_map(name: str) -> np.ndarray:
+    """The sRGB colors (STEPS, 3), 0 to 1, of a map from weak to strong.
 
     Raises:
         KeyError: no such map; `COURSES` has the names.
     """
-    return COURSES[name].colors(np.linspace(0, 1, steps))
+    return COURSES[name].colors(np.linspace(0, 1, STEPS))
 
 
-def diverging_map(steps: int = STEPS) -> np.ndarray:
-    """The sRGB colors (steps, 3), 0 to 1, from -1 (blue) over 0 (dark) to 1 (orange)."""
-    position = np.linspace(-1, 1, steps)
+def diverging_map() -> np.ndarray:
+    """The sRGB colors (STEPS, 3), 0 to 1, from -1 (blue) over 0 (dark) to 1 (orange)."""
+    position = np.linspace(-1, 1, STEPS)
     return np.where(position[:, None] < 0, AGAINST.colors(abs(position)), FOR.colors(abs(position)))
 
 

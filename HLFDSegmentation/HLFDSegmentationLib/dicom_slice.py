@@ -113,8 +113,8 @@ def slice_of(header: sitk.ImageFileReader, path: Path) -> DicomSlice:
 def check_dicom(header: sitk.ImageFileReader, path: Path) -> None:
     """Raises InputError for a file whose places or values would be read wrongly, or that holds no slice.
 
-    These are a file of many slices, one without pixel size, position or orientation, one of inverted values or of such
-    that are no HU, a scout view and a projection.
+    These are a file of many slices, one without pixel size, position or orientation, one that tells a distance of 0 mm
+    between slices, one of inverted values or of such that are no HU, a scout view and a projection.
     """
     if entry(header, KIND) in ENHANCED_CT or (header.GetDimension() > 2 and header.GetSize()[2] > 1):
         raise InputError(

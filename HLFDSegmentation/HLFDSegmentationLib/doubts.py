@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .axial_volume import AxialVolume
+from .measures import in_ml
 from .model_figures import in_brackets, measured_of
 from .pieces import Box, value_counts
 from .sides import LEAST_KIDNEY_ML, MOST_APART_MM, Piece, find_pair
 from .tasks import KIDNEY, LIVER, Label, Task
-
-if TYPE_CHECKING:
-    from .axial_volume import AxialVolume
 
 LEAST_FIELD_MM = 50.0
 """A CT that shows less of the patient than this, across, is cropped tightly or has a wrong spacing."""
@@ -168,7 +166,7 @@ def little_doubts(voxels: np.ndarray, task: Task, voxel_ml: float) -> list[str]:
         if 0 < (ml := _with_tumors_ml(organ, voxels, task, voxel_ml)) < LITTLE_ML:
             tumors = [tumor.name for tumor in task.tumors_of(organ) if voxels[tumor.value]]
             what = f"{organ.name} with {' and '.join(tumors)}" if tumors else organ.name
-            little.append(f"{ml:.1f} mL of {what}" if ml >= 0.05 else f"less than 0.1 mL of {what}")
+            little.append(f"{in_ml(ml)} of {what}")
     if not little:
         return []
     return [
@@ -205,16 +203,15 @@ def second_kidney_cautions(labels: np.ndarray, task: Task, ct: AxialVolume) -> l
         task: what the classes are.
         ct: the CT, in the same shape.
     """
-    voxel_ml = float(np.prod(ct.spacing)) / 1000
     labels = _without_gaps(labels, ct)
     cautions = []
     for organ in task.organs:
         pair = find_pair(labels, task, organ) if organ.type == KIDNEY and organ.parts == 2 else None
-        smaller_ml, larger_ml = (piece.size * voxel_ml for piece in pair.two) if pair else (0.0, 0.0)
+        smaller_ml, larger_ml = (piece.size * ct.voxel_ml for piece in pair.two) if pair else (0.0, 0.0)
         if pair is None or smaller_ml < LEAST_PIECE_ML or smaller_ml + larger_ml < LITTLE_ML:
             continue
         cautions += [
-            f"One of the two pieces taken for {organ.name} ({piece.size * voxel_ml:.1f} mL at "
+            f"One of the two pieces taken for {organ.name} ({piece.size * ct.voxel_ml:.1f} mL at "
             f"{ct.place(piece.center)}) {' and '.join(signs)}: in a patient with one kidney it may be something else. "
             "Look at it."
             for piece, other in (pair.two, pair.two[::-1])
@@ -234,7 +231,7 @@ def _without_gaps(labels: np.ndarray, ct: AxialVolume) -> np.ndarray:
 def _signs_of_no_kidney(piece: Piece, other: Piece, box: Box, ct: AxialVolume) -> list[str]:
     signs = []
     # Those of a small child are alike.
-    if piece.own_size * np.prod(ct.spacing) / 1000 < LEAST_KIDNEY_ML and piece.own_size < other.own_size / 2:
+    if piece.own_size * ct.voxel_ml < LEAST_KIDNEY_ML and piece.own_size < other.own_size / 2:
         if piece.own_size < piece.size / 2:
             signs.append("is mostly tumor")
         elif not _is_cut(piece, box, ct):

@@ -11,7 +11,7 @@ class HLFDError(Exception):
 
 
 class InputError(HLFDError):
-    """A file or folder given by the user cannot be used."""
+    """What the user has given cannot be used: a file, a folder, a node of a scene or a value."""
 
 
 class NotHUError(InputError):

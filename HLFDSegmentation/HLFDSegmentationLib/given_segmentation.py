@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,8 @@ def read_segmentation(path: str | Path, ct: sitk.Image, task: Task) -> tuple[sit
         task: what may be segmented.
 
     Raises:
-        InputError: the file cannot be read, shows what the task does not have, or lies mostly outside of the CT.
+        InputError: the file cannot be read, shows nothing or what the task does not have, or lies mostly outside of the
+            CT.
     """
     path = Path(path)
     labels = read_label(path, orientation=True)
@@ -95,7 +96,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _told_of_values(shown: list[int], task: Task) -> tuple[list[str], list[str]]:
+def _told_of_values(shown: Sequence[float], task: Task) -> tuple[list[str], list[str]]:
     """Cautions and notes about values of a file that does not name them: nothing but their order tells them.
 
     Where some of the task's are missing, and it has several organs, the file may count otherwise.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +122,7 @@ def untold_grid_cautions(grid: Grid) -> list[str]:
     ]
 
 
-def _times(values: Sequence[object] | Iterator[object]) -> str:
+def _times(values: Iterable[object]) -> str:
     return " x ".join(str(value) for value in values)
 
 

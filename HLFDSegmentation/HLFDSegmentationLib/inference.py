@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -30,6 +29,7 @@ from .doubts import (
 )
 from .errors import InputError
 from .hounsfield_offset import offset_cautions, window_cautions
+from .model_package import ModelPackage
 from .neighboring_slices import NeighboringSlices
 from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
@@ -37,9 +37,6 @@ from .phases import EXPLAINING, SEGMENTING
 from .slice_stack import SliceStack, spacing_cautions
 from .tasks import Task
 from .volumes import AxialSlices
-
-if TYPE_CHECKING:
-    from .model_package import ModelPackage
 
 Progress = Callable[[str, float], None]
 """Called with the phase (`SEGMENTING`, `EXPLAINING`) and the share of it that is done, 0 to 1. What it raises stops the
@@ -63,10 +60,10 @@ class Segmentation:
     labels: sitk.Image
     task: Task
     network_labels: np.ndarray
-    cautions: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    attention: list[LayerAttention] = field(default_factory=list)
-    device: str = "cpu"
+    cautions: list[str]
+    notes: list[str]
+    attention: list[LayerAttention]
+    device: str
 
 
 class Segmenter:
@@ -144,8 +141,9 @@ class Segmenter:
         around = f"{AROUND_REGION.capitalize()}: " if region else ""
         if not position:  # Front and back need not be where the CT says.
             cautions += [around + caution for caution in second_kidney_cautions(seen, self.task, slices.own)]
-        cautions += self._contrast_cautions(slices.own, seen) + self._model_cautions(own_labels)
-        notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
+        cautions += contrast_cautions(slices.own.voxels, seen, self.task, slices.own.voxel_ml)
+        cautions += model_cautions(class_voxels(own_labels, self.task), self.task, self._metrics)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + cut_doubts(own_labels, slices.own, self.task)
         notes += [around + note for note in self._volume_doubts(seen, slices.own) + cleaned]
         notes += _threshold_notes(tumor_threshold)
         maps = self._explain(runner, slices, network_labels, signed, progress) if attention else []
@@ -202,7 +200,7 @@ class Segmenter:
         cautions = side_cautions(slices) or self._shape_cautions(slices, own_labels, given=True)
         cautions += offset_cautions(sitk.GetArrayViewFromImage(ct)) + stack.cautions()
         cautions += window_cautions(sitk.GetArrayViewFromImage(ct), self.task.window)
-        notes = _ct_doubts(ct, slices) + stack.doubts() + self._cut_doubts(own_labels, slices.own)
+        notes = _ct_doubts(ct, slices) + stack.doubts() + cut_doubts(own_labels, slices.own, self.task)
         notes += self._device_notes + runner.notes
         return Segmentation(labels, self.task, network_labels, cautions, notes, maps, str(runner.device))
 
@@ -223,9 +221,6 @@ class Segmenter:
             own_labels[slices.own.not_blank], slices.own.spacing, self.task
         )
 
-    def _contrast_cautions(self, ct: AxialVolume, labels: np.ndarray) -> list[str]:
-        return contrast_cautions(ct.voxels, labels, self.task, float(np.prod(ct.spacing)) / 1000)
-
     def _cleaned(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         """Cleans labels in the CT's own slices; what is told of that.
 
@@ -242,16 +237,10 @@ class Segmenter:
         labels[shown] = cleaned
         return notes
 
-    def _cut_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
-        return cut_doubts(labels, ct, self.task)
-
-    def _model_cautions(self, labels: np.ndarray) -> list[str]:
-        return model_cautions(class_voxels(labels, self.task), self.task, self._metrics)
-
     def _volume_doubts(self, labels: np.ndarray, ct: AxialVolume) -> list[str]:
         """How much of an organ or tumor makes labels doubtful, once they are cleaned."""
-        voxels, voxel_ml = class_voxels(labels, self.task), float(np.prod(ct.spacing)) / 1000
-        return little_doubts(voxels, self.task, voxel_ml) + anatomy_doubts(voxels, self.task, voxel_ml)
+        voxels = class_voxels(labels, self.task)
+        return little_doubts(voxels, self.task, ct.voxel_ml) + anatomy_doubts(voxels, self.task, ct.voxel_ml)
 
     def _explain(
         self,
@@ -288,7 +277,7 @@ def _threshold_notes(tumor_threshold: float | None) -> list[str]:
     ]
 
 
-def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None = None) -> torch.Tensor:
+def classify(logits: torch.Tensor, task: Task, tumor_threshold: float | None) -> torch.Tensor:
     """Classes (N, H, W) of logits (N, num_classes, H, W); see `Segmenter.segment` for the threshold."""
     if tumor_threshold is None or not task.tumors:
         return most_likely(logits)

@@ -24,7 +24,7 @@ def read_label(path: Path, *, orientation: bool = False) -> sitk.Image:
 
     Raises:
         InputError: there is no such file, it is damaged or cut short, holds more than one value a voxel or values that
-            are no number.
+            are no number, or does not say how the patient lies where it must.
     """
     check_name(path, InputError)
     if path.is_dir():

@@ -121,6 +121,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.{0 if share >= 0.1 else 1}f}"
 
 
+def in_ml(ml: float) -> str:
+    """A volume above 0 as sentences tell it."""
+    return f"{ml:.1f} mL" if ml >= 0.05 else "less than 0.1 mL"
+
+
 def decimal(value: float, decimals: int) -> str:
     """A number of a table with so many decimals; with four digits that count where it is above 0 and below 0.01."""
     if 0 < value < 0.01:

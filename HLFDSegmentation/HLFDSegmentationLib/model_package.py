@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import OutputError, PackageError, TaskError
+from .model_figures import DICE, PATIENTS, SLICES
 from .networks import NETWORKS, build_network
 from .package_files import (
     CARD,
@@ -288,7 +289,7 @@ def _is_figure(value: Any) -> bool:
 
 def _is_possible(name: str, value: float) -> bool:
     """A Dice in percent would pass for a good one, and silence the warnings of a weak model."""
-    if "dice" in name:
+    if DICE in name:
         return 0 <= value <= 1
-    counts = name.endswith(("patients", "slices"))
+    counts = name.endswith((PATIENTS, SLICES))
     return not counts or (isinstance(value, int) and value >= 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import numpy as np
 from scipy import ndimage
@@ -43,9 +43,6 @@ def values_box(labels: np.ndarray, values: Collection[int]) -> Box | None:
     """The smallest box that holds all of these values; none where all are absent."""
     boxes = enumerate(label_boxes(labels, max(values, default=0)), start=1)
     own = [box for value, box in boxes if box and value in values]
-    return box_around(own) if own else None
-
-
-def box_around(boxes: Iterable[Box]) -> Box:
-    """The smallest box that holds all of these, of which there is one at least."""
-    return tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*boxes))
+    if not own:
+        return None
+    return tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*own))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -16,10 +16,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
+from .attention import LayerAttention
 from .hounsfield import DRAWN_HU
 from .image_points import to_ras
+from .inference import Segmentation
 from .measures import Lesion, SegmentMeasures
 from .model_figures import figures_in_words, patients
+from .model_package import ModelPackage
 from .quantification import slice_axis
 from .readings import Reading
 from .report_attention import add_attention
@@ -29,11 +32,6 @@ from .report_readings import add_readings
 from .safe_files import replacing
 from .tasks import Label, Task
 from .volumes import AxialSlices
-
-if TYPE_CHECKING:
-    from .attention import LayerAttention
-    from .inference import Segmentation
-    from .model_package import ModelPackage
 
 RESEARCH_ONLY = "For research use only. Not for diagnosis."
 DICE_IN_WORDS = "Dice is the overlap with what an annotator drew: 1 is perfect, 0 is none."
@@ -52,7 +50,7 @@ def write_report(
     segmentation: Segmentation,
     measures: Sequence[SegmentMeasures],
     package: ModelPackage,
-    warnings: Sequence[str] = (),
+    warnings: Sequence[str],
     image_of: Callable[[LayerAttention], sitk.Image] | None = None,
     readings: Sequence[Reading] = (),
     given: str | None = None,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 import SimpleITK as sitk
 
+from .attention import LayerAttention
 from .color_maps import AttentionColors
+from .inference import Segmentation
 from .measures import SMALLEST_RATIO, percent
 from .report_elements import add_section, add_slice, add_swatch, add_text, css_color
 from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, laid_over, level
 from .tasks import Label
-
-if TYPE_CHECKING:
-    from .attention import LayerAttention
-    from .inference import Segmentation
 
 NOT_FOUND = "No {} was marked, so there is no map of it. That does not mean that there is none."
 TOO_SMALL = "It lies between the pixels that the network sees, so no layer's attention to it can be told."

@@ -45,17 +45,18 @@ def add_swatch(parent: Element, label: Label) -> None:
     SubElement(parent, "span", {"class": "swatch", "style": f"background: {css_color(label.color)}"})
 
 
-def add_image(parent: Element, picture: Picture, alt: str) -> None:
-    """A picture inside the page itself, and the text for those who do not see it."""
+def add_slice(parent: Element, picture: Picture, alt: str) -> None:
+    """A picture of an axial slice, inside the page itself, with the letters of the patient's sides on it.
+
+    Args:
+        parent: takes the picture.
+        picture: of the slice.
+        alt: for those who do not see it.
+    """
+    frame = SubElement(parent, "div", {"class": "frame"})
     source = "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
     size = {"width": str(picture.width), "height": str(picture.height)}
-    SubElement(parent, "img", {"src": source, "alt": alt, **size})
-
-
-def add_slice(parent: Element, picture: Picture, alt: str) -> None:
-    """A picture of an axial slice, with the letters of the patient's sides on it."""
-    frame = SubElement(parent, "div", {"class": "frame"})
-    add_image(frame, picture, alt)
+    SubElement(frame, "img", {"src": source, "alt": alt, **size})
     for side in "RLAP":
         add_text(frame, "span", side, class_=f"side {side}").set("aria-hidden", "true")
 

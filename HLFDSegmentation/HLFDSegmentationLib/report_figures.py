@@ -81,9 +81,9 @@ class AxialPictures:
         pixels = panel.gray(self._ct)
         for label in (*self._task.organs, *self._task.tumors):
             mask = panel.mask(self._one_slice(z), self._task.values_with_tumors(label))
-            _draw(pixels, _outline(mask, 3), label.color)
+            pixels[_outline(mask, 3)] = label.color
         if diameter:
-            _draw(pixels, panel.line(diameter), WHITE)
+            pixels[panel.line(diameter)] = WHITE
         _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 2)
 
@@ -92,7 +92,7 @@ class AxialPictures:
         panel = self._panel(z, 3 * ATTENTION_WIDTH // 2)
         pixels = panel.gray(self._ct)
         pixels = laid_over(pixels, np.clip(panel.sample(layer), -1.0, 1.0), colors)
-        _draw(pixels, _outline(panel.mask(self._one_slice(z), (label.value,)), 2), WHITE)
+        pixels[_outline(panel.mask(self._one_slice(z), (label.value,)), 2)] = WHITE
         _draw_scale_bar(pixels, panel.pixel_mm)
         return _picture(pixels, 1.5)
 
@@ -206,10 +206,6 @@ class _Panel:
 
 def _outline(mask: np.ndarray, thickness: int) -> np.ndarray:
     return mask & ~ndimage.binary_erosion(mask, iterations=thickness)
-
-
-def _draw(pixels: np.ndarray, where: np.ndarray, color: tuple[int, int, int]) -> None:
-    pixels[where] = color
 
 
 def _draw_scale_bar(pixels: np.ndarray, pixel_mm: float) -> None:

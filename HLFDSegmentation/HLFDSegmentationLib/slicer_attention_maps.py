@@ -11,6 +11,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from .color_maps import STEPS, AttentionColors
 from .measures import RasPoint
 from .raw_voxels import open_voxels
+from .slicer_ct import RAS_FROM_LPS
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
 from .worker_protocol import Grid, LayerMap
 
@@ -128,21 +129,16 @@ def color_node(scene: slicer.vtkMRMLScene, colors: AttentionColors) -> slicer.vt
         node.SetHideFromEditors(True)
         node.SetNumberOfColors(STEPS)
         node = scene.AddNode(node)
-    modifying = node.StartModify()
-    node.GetLookupTable().SetRange(*colors.range)
-    for index, color in enumerate(colors.table.tolist()):
-        node.SetColor(index, str(index), *color)
-    node.EndModify(modifying)
+    with slicer.util.NodeModify(node):
+        node.GetLookupTable().SetRange(*colors.range)
+        for index, color in enumerate(colors.table.tolist()):
+            node.SetColor(index, str(index), *color)
     return node
 
 
 def _voxel_to_ras(grid: Grid) -> vtk.vtkMatrix4x4:
     """From voxels (i, j, k) to RAS. Grids are in LPS, as SimpleITK has them."""
-    axes = np.array(grid.direction).reshape(3, 3) * grid.spacing
-    lps_to_ras = (-1.0, -1.0, 1.0)
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(3):
-        for column in range(3):
-            matrix.SetElement(row, column, lps_to_ras[row] * axes[row, column])
-        matrix.SetElement(row, 3, lps_to_ras[row] * grid.origin[row])
-    return matrix
+    voxel_to_lps = np.eye(4)
+    voxel_to_lps[:3, :3] = np.reshape(grid.direction, (3, 3)) * grid.spacing
+    voxel_to_lps[:3, 3] = grid.origin
+    return slicer.util.vtkMatrixFromArray(RAS_FROM_LPS @ voxel_to_lps)

@@ -15,13 +15,13 @@ from .slicer_focus_chart import FocusChart
 from .slicer_later import later
 from .slicer_layer_view import LayerView
 from .slicer_layout import PLOT_VIEW, SLICE_VIEW, OwnLayout, layout_node, make_known, when_laid_out
-from .slicer_linked_views import OWN_VIEWS, give_links_back, link_views
+from .slicer_linked_views import OWN_PREFIX, give_links_back, link_views
 from .slicer_scene_result import SceneResult
 from .slicer_watch import Watch
 from .slicer_weak import WeakNode
 
-LEFT, RIGHT = SIDES = (f"{OWN_VIEWS}Left", f"{OWN_VIEWS}Right")
-PLOT = f"{OWN_VIEWS}Focus"
+LEFT, RIGHT = SIDES = (f"{OWN_PREFIX}Left", f"{OWN_PREFIX}Right")
+PLOT = f"{OWN_PREFIX}Focus"
 
 LAYOUT = 70355
 """Number of the layout, one of `slicer_layout.OWN_LAYOUTS`."""

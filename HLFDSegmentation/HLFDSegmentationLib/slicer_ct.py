@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import overload
 
 import numpy as np
 import slicer
@@ -17,7 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .errors import InputError, OutputError
 from .measures import Point, RasPoint
 from .raw_voxels import stored_type
-from .slicer_scene_result import is_linear, voxel_to_world
+from .slicer_scene_result import is_linear, own_to_world, voxel_to_world
 from .worker_protocol import Grid, RawImage, VoxelType
 
 Extent = tuple[int, int, int, int, int, int]
@@ -159,12 +159,12 @@ def part_of(
     assert volume_node is not None  # That is a problem, too.
     image = volume_node.GetImageData()
     whole = image.GetExtent()
-    own_to_world = _own_to_world(volume_node)
+    to_world = slicer.util.arrayFromVTKMatrix(own_to_world(volume_node))
     voxel_to_own = _voxel_to_own(volume_node)
     center = voxel_to_own @ [*np.add(whole[::2], whole[1::2]) / 2, 1.0]
-    own_to_told = _without_stretch(own_to_world, center)
+    own_to_told = _without_stretch(to_world, center)
     voxel_to_told = own_to_told @ voxel_to_own
-    region = _box_around(roi_node, own_to_world @ voxel_to_own, whole) if roi_node is not None else whole
+    region = _box_around(roi_node, to_world @ voxel_to_own, whole) if roi_node is not None else whole
     extent = _slices_around(region, voxel_to_told, whole)
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
     return CtPart(
@@ -173,21 +173,13 @@ def part_of(
         region=region,
         whole=whole,
         voxel_to_own=voxel_to_own,
-        own_to_world=own_to_world,
+        own_to_world=to_world,
         grid=_grid(voxel_to_told, extent),
         told_to_own=np.linalg.inv(own_to_told),
     )
 
 
-@overload
-def write_raw(voxels: np.ndarray, grid: Grid, path: Path) -> RawImage: ...
-
-
-@overload
-def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event) -> RawImage | None: ...
-
-
-def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None = None) -> RawImage | None:
+def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None = None) -> RawImage:
     """Writes voxels as the worker reads them. Touches no node, so that a thread of its own can do it.
 
     Args:
@@ -196,11 +188,9 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
         path: the file.
         stopped: set it to end the writing early.
 
-    Returns:
-        The image, or None where it was stopped before its end.
-
     Raises:
         OutputError: the file cannot be written.
+        CancelledError: it was stopped before its end.
     """
     voxel_type = RAW_TYPES.get(voxels.dtype.name, "float32")
     stored = stored_type(voxel_type)
@@ -208,7 +198,7 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
         with open(path, "wb") as file:
             for plane in voxels:
                 if stopped is not None and stopped.is_set():
-                    return None
+                    raise CancelledError
                 file.write(np.ascontiguousarray(plane, stored).data)
     except OSError as error:
         raise OutputError(
@@ -223,13 +213,6 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
 def _voxel_to_own(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def _own_to_world(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    matrix = vtk.vtkMatrix4x4()
-    if volume_node.GetParentTransformNode() is not None:
-        volume_node.GetParentTransformNode().GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 

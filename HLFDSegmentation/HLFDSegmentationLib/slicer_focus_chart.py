@@ -14,7 +14,7 @@ from .measures import SMALLEST_RATIO
 from .slicer_hidden_nodes import HiddenNodes
 from .slicer_layout import OwnLayout, layout_node, show_layout
 from .slicer_nodes import nodes_of
-from .slicer_scene_result import SceneResult, number_in, rows_of
+from .slicer_scene_result import SceneResult, number_in, text_column
 
 POSITION, LAYER, FOCUS, CHANCE = "Position", "Layer", "Focus", "Chance"
 
@@ -156,18 +156,14 @@ class FocusChart:
 
     def _fill(self, node: slicer.vtkMRMLTableNode, points: Sequence[tuple[str, float]]) -> None:
         table = vtk.vtkTable()
-        names = vtk.vtkStringArray()
-        names.SetName(LAYER)
-        numbers = []
-        for title in (POSITION, FOCUS, CHANCE):
+        table.AddColumn(text_column(LAYER, [name for name, _focus in points]))
+        positions = [self._layers.index(name) + 1.0 for name, _focus in points]
+        focus = [value for _name, value in points]
+        for title, values in ((POSITION, positions), (FOCUS, focus), (CHANCE, [1.0] * len(points))):
             column = vtk.vtkDoubleArray()
             column.SetName(title)
-            numbers.append(column)
-        for name, focus in points:
-            names.InsertNextValue(name)
-            for column, value in zip(numbers, (self._layers.index(name) + 1.0, focus, 1.0)):
+            for value in values:
                 column.InsertNextValue(value)
-        for column in (names, *numbers):
             table.AddColumn(column)
         node.SetAndObserveTable(table)
 
@@ -202,10 +198,8 @@ def _plot_views(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLPlotViewNode]:
 
 def focus_by_layer(result: SceneResult, segment: str) -> dict[str, float]:
     """The focus ratio of each layer for a segment, in the network's order; NaN where it is not defined."""
-    table = result.focus_table if result.exists else None
-    if table is None:
-        return {}
-    return {row[LAYER]: number_in(row["FocusRatio"]) for row in rows_of(table) if row["Segment"] == segment}
+    rows = result.focus_rows() if result.exists else {}
+    return {layer: number_in(row["FocusRatio"]) for (name, layer), row in rows.items() if name == segment}
 
 
 def _drawn(focus: dict[str, float]) -> dict[str, float]:

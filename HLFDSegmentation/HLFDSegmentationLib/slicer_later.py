@@ -1,4 +1,4 @@
-"""What is done within Qt's next event, when Slicer has done what goes on now."""
+"""What is done within one of Qt's next events, when Slicer has done what goes on now."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def later(action: Callable[[], None], owner: Any = None) -> None:
     timer.connect("timeout()", action)
     timer.connect("timeout()", timer.deleteLater)
     timer.start(0)
+
+
+def rest_timer(action: Callable[[], None], milliseconds: int = 0) -> qt.QTimer:
+    """A timer whose owner starts it at each change: it does something once, when nothing has changed for so long."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.connect("timeout()", action)
+    return timer

@@ -15,7 +15,7 @@ from .color_maps import AttentionColors
 from .measures import RasPoint
 from .slicer_attention_maps import COLOR_NODE_TAG, color_node, is_empty, strongest
 from .slicer_later import later
-from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
+from .slicer_linked_views import composites_of, each_alone, is_own
 from .slicer_nodes import nodes_of
 from .slicer_scene_result import SceneResult
 from .slicer_view_content import forget, give_back, is_users, put_over, shows_map, window_tool
@@ -161,10 +161,9 @@ class LayerView:
         composites = [composite for composite in self._composites() if composite.GetID() in self._view_watches]
         with each_alone(composites):
             for composite in composites:
-                modifying = composite.StartModify()
-                give_back(composite)
-                forget(composite)
-                composite.EndModify(modifying)
+                with slicer.util.NodeModify(composite):
+                    give_back(composite)
+                    forget(composite)
         self._lead_mouse()
         for watch in self._view_watches.values():
             watch.follow(None)
@@ -217,9 +216,8 @@ class LayerView:
         composites = self._composites()
         with each_alone(composites):
             for composite in composites:
-                modifying = composite.StartModify()
-                self._show_in(composite, ct, map_node)
-                composite.EndModify(modifying)
+                with slicer.util.NodeModify(composite):
+                    self._show_in(composite, ct, map_node)
         self._lead_mouse()
         self._update_legend(map_node)
 
@@ -265,11 +263,10 @@ class LayerView:
         display = map_node.GetScalarVolumeDisplayNode()
         self._display_watch.follow(display)
         if display is not None:
-            modifying = display.StartModify()
-            display.AutoWindowLevelOff()
-            display.SetWindowLevelMinMax(*self._scale(map_node))
-            display.SetAndObserveColorNodeID(color_node(self._scene, self._colors).GetID())
-            display.EndModify(modifying)
+            with slicer.util.NodeModify(display):
+                display.AutoWindowLevelOff()
+                display.SetWindowLevelMinMax(*self._scale(map_node))
+                display.SetAndObserveColorNodeID(color_node(self._scene, self._colors).GetID())
 
     def _scale(self, map_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
         """That of what is shown: with what speaks against left out, the strongest that speaks for."""
@@ -363,14 +360,14 @@ class LayerView:
 
     def _slice_nodes(self) -> Iterator[slicer.vtkMRMLSliceNode]:
         for node in nodes_of(self._scene, "vtkMRMLSliceNode"):
-            if self._is_ours(node.GetLayoutName()):
+            if self._is_ours(node):
                 yield node
 
     def _composites(self) -> list[slicer.vtkMRMLSliceCompositeNode]:
-        return [node for node in composites_of(self._scene) if self._is_ours(node.GetLayoutName())]
+        return [node for node in composites_of(self._scene) if self._is_ours(node)]
 
-    def _is_ours(self, view: str) -> bool:
-        return not view.startswith(OWN_VIEWS) if self._views is None else view in self._views
+    def _is_ours(self, view: slicer.vtkMRMLNode) -> bool:
+        return not is_own(view) if self._views is None else view.GetLayoutName() in self._views
 
 
 def _is_in_view(slice_node: slicer.vtkMRMLSliceNode, place: RasPoint) -> bool:

@@ -9,8 +9,8 @@ import slicer
 
 from .slicer_nodes import nodes_of
 
-OWN_VIEWS = "HLFD"
-"""Layout names of the slice views that HLFD's modules make begin with it."""
+OWN_PREFIX = "HLFD"
+"""Layout names of the views that HLFD's modules make begin with it."""
 
 HOT_LINKED_ATTRIBUTE = "HLFD.HotLinked"
 """Of a user's view while ours are linked: "1" where it was linked while it is dragged in, too, and "0" where not."""
@@ -21,6 +21,11 @@ def composites_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceComposi
     return nodes_of(scene, "vtkMRMLSliceCompositeNode")
 
 
+def is_own(view: slicer.vtkMRMLNode) -> bool:
+    """Whether a slice view is one that HLFD's modules make, by its slice node or by its composite node."""
+    return view.GetLayoutName().startswith(OWN_PREFIX)
+
+
 def link_views(scene: slicer.vtkMRMLScene, composites: Iterable[slicer.vtkMRMLSliceCompositeNode]) -> None:
     """Links views of our own, also while they are dragged in; volumes that are loaded do not come into them.
 
@@ -28,7 +33,7 @@ def link_views(scene: slicer.vtkMRMLScene, composites: Iterable[slicer.vtkMRMLSl
     for the scene may be saved meanwhile.
     """
     for other in composites_of(scene):
-        if not other.GetLayoutName().startswith(OWN_VIEWS) and other.GetAttribute(HOT_LINKED_ATTRIBUTE) is None:
+        if not is_own(other) and other.GetAttribute(HOT_LINKED_ATTRIBUTE) is None:
             other.SetAttribute(HOT_LINKED_ATTRIBUTE, str(int(other.GetHotLinkedControl())))
     for composite in composites:
         composite.SetLinkedControl(True)

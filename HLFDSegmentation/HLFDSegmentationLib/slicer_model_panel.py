@@ -44,29 +44,18 @@ def import_model(source: str | Path) -> str:
 
 
 def about(package: ModelPackage) -> str:
-    """What a user wants to know of a model: labels, size, license and measured Dice."""
+    """What a user wants to know of a model: labels, size, license and measured Dice; or why it cannot be read."""
     labels = ", ".join(label.name for label in package.task.labels)
     try:
         megabytes = (package.path / WEIGHTS).stat().st_size / 1e6
     except OSError as error:
-        raise PackageError(
-            _("The model '{name}' cannot be read any more: {reason}. Choose another one, or import it again.").format(
-                name=package.name, reason=error.strerror
-            )
-        ) from error
+        return _(
+            "The model '{name}' cannot be read any more: {reason}. Choose another one, or import it again."
+        ).format(name=package.name, reason=error.strerror)
     facts = _("{labels}\n{megabytes:.1f} MB, license {license}").format(
         labels=labels, megabytes=megabytes, license=package.license
     )
     return facts + "\n" + _dice(package)
-
-
-def _about(stored: StoredPackage) -> str:
-    if stored.package is None:
-        return stored.problem or ""
-    try:
-        return about(stored.package)
-    except PackageError as error:
-        return str(error)
 
 
 def _dice(package: ModelPackage) -> str:
@@ -184,7 +173,11 @@ class ModelPanel:
             return self._stored[0].name if self._stored else ""
 
     def _show_chosen(self) -> None:
-        text = _about(self.chosen) if self.chosen else _("No model is installed. Import one.")
+        chosen = self.chosen
+        if chosen is None:
+            text = _("No model is installed. Import one.")
+        else:
+            text = about(chosen.package) if chosen.package else chosen.problem or ""
         self.ui.modelAboutLabel.setText(text)
         self._enable()
 

@@ -7,7 +7,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .slicer_scene_result import SceneResult, is_linear
+from .slicer_scene_result import SceneResult, is_linear, own_to_world
 
 
 class Plane:
@@ -49,11 +49,9 @@ class Plane:
         labelmap = result.node.GetBinaryLabelmapInternalRepresentation(segment_id) if segment_id else None
         if labelmap is None or labelmap.GetPointData().GetScalars() is None:
             return self.zeros() > 0
-        to_own, to_world, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+        to_own, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
         labelmap.GetImageToWorldMatrix(to_own)
-        if result.node.GetParentTransformNode() is not None:
-            result.node.GetParentTransformNode().GetMatrixTransformToWorld(to_world)
-        vtk.vtkMatrix4x4.Multiply4x4(to_world, to_own, matrix)
+        vtk.vtkMatrix4x4.Multiply4x4(own_to_world(result.node), to_own, matrix)
         # A segment's labelmap covers only the part where something is segmented: its extent need not begin at 0.
         voxels = vtk.vtkImageData()
         voxels.ShallowCopy(labelmap)

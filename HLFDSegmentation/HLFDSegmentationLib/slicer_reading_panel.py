@@ -50,7 +50,7 @@ class ReadingPanel:
         }
         for button in self._radio_buttons.values():
             button.connect("clicked(bool)", self._on_read)
-        ui.commentLineEdit.connect("editingFinished()", self._on_comment)
+        ui.commentLineEdit.connect("editingFinished()", self._keep)
         ui.commentLineEdit.connect("textEdited(QString)", self._on_typed)
         ui.lesionList.connect("currentRowChanged(int)", self._on_row)
         ui.lesionList.connect("itemPressed(QListWidgetItem*)", self._on_pressed)
@@ -159,9 +159,6 @@ class ReadingPanel:
             self._on_lesion(place)
 
     def _on_read(self, checked: bool) -> None:
-        self._keep()
-
-    def _on_comment(self) -> None:
         self._keep()
 
     def _on_typed(self, text: str) -> None:

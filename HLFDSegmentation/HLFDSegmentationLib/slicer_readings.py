@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from .errors import HLFDError
 from .readings import Reading
 from .safe_files import replacing
-from .slicer_scene_result import SceneResult, rows_of
+from .slicer_scene_result import SceneResult, rows_of, text_column
 
 ON_TARGET, DIFFUSE, MISLED = VERDICTS = ("on target", "diffuse", "misled")
 """As the table, the CSV and the report hold them."""
@@ -104,11 +104,7 @@ class Readings:
         table = vtk.vtkTable()
         columns = zip(*map(_texts, readings)) if readings else [()] * len(COLUMNS)
         for name, texts in zip(COLUMNS, columns):
-            column = vtk.vtkStringArray()
-            column.SetName(name)
-            for text in texts:
-                column.InsertNextValue(_encoded(text))
-            table.AddColumn(column)
+            table.AddColumn(text_column(name, map(_encoded, texts)))
         node.SetAndObserveTable(table)
 
     def _add_table(self) -> slicer.vtkMRMLTableNode:

@@ -20,7 +20,7 @@ from .readings import Reading
 from .slicer_changes import Changes, are_parted, not_of_model, other_ct, parted, stretched
 from .slicer_ct import CtPart, part_of, problem_with, write_raw
 from .slicer_results import voxel_to_own
-from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, number_in, rows_of, segments_by_id, tag
+from .slicer_scene_result import LAYER_ATTRIBUTE, SEGMENT, SceneResult, number_in, segments_by_id, tag
 from .tasks import Task
 from .worker_protocol import LayerMap, ReportRequest
 
@@ -37,7 +37,8 @@ def report_request(result: SceneResult, readings: Sequence[Reading], destination
         folder: an existing private folder for the raw files; it must stay until the report is written.
 
     Raises:
-        InputError: the CT is gone, or cannot be used; or nothing is known of the run.
+        InputError: the CT is gone, or cannot be used; a segment has no voxels that can be read; or nothing is known of
+            the run.
         PackageError: the model is not installed, or what is installed under its name has other labels.
         OutputError: a file cannot be written.
     """
@@ -165,7 +166,7 @@ def _labels_on_ct(result: SceneResult, part: CtPart, task: Task) -> np.ndarray:
 
 
 def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], folder: Path) -> tuple[LayerMap, ...]:
-    focus = _focus(result)
+    focus = result.focus_rows()
     maps: list[LayerMap] = []
     for node in result.maps:
         segment, layer = node.GetAttribute(SEGMENT), node.GetAttribute(LAYER_ATTRIBUTE)
@@ -186,13 +187,6 @@ def _write_maps(result: SceneResult, part: CtPart, labels: Mapping[str, str], fo
             )
         )
     return tuple(maps)
-
-
-def _focus(result: SceneResult) -> dict[tuple[str, str], dict[str, str]]:
-    """The rows of the table of focus, by segment and layer."""
-    table = result.focus_table
-    rows = rows_of(table) if table is not None else []
-    return {(row["Segment"], row["Layer"]): row for row in rows if "Segment" in row and "Layer" in row}
 
 
 def _number(row: Mapping[str, str], column: str) -> float | None:

@@ -1,6 +1,6 @@
 """The results of the worker as nodes: segments with terminology, tables and probability maps, all lying on the CT.
 
-Each function makes one node, or adds to one, so that a run can do one a step and take back what it did.
+What makes a node, or adds to one, does no more than that, so that a run can do one a step and take back what it did.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .slicer_scene_result import (
     is_linear,
     segments_by_id,
     tag,
+    text_column,
 )
 from .tasks import Label, Task
 from .worker_protocol import LayerMap, RawImage
@@ -192,7 +193,7 @@ def add_measures_table(
     )
     table = vtk.vtkTable()
     for column in MEASURES_COLUMNS:
-        table.AddColumn(_texts(column, [row.get(column, "") for row in rows]))
+        table.AddColumn(text_column(column, [row.get(column, "") for row in rows]))
     node.SetAndObserveTable(table)
     _show_as_measured(node)
     give_titles(node)
@@ -370,11 +371,3 @@ def _show_as_measured(node: slicer.vtkMRMLTableNode) -> None:
     """Table views show the columns' titles, or their names, as headings; and no cell can be typed over."""
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
-
-
-def _texts(name: str, texts: Iterable[str]) -> vtk.vtkStringArray:
-    array = vtk.vtkStringArray()
-    array.SetName(name)
-    for text in texts:
-        array.InsertNextValue(text)
-    return array

@@ -6,11 +6,9 @@ a saved scene and a script all come the same way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -22,12 +20,13 @@ from .measures import RasPoint, percent
 from .slicer_attention_maps import place_in_result
 from .slicer_comparison import LEFT, Comparison
 from .slicer_focus_chart import FocusChart
+from .slicer_later import rest_timer
 from .slicer_layer_view import LayerView
 from .slicer_mosaic import mosaic
 from .slicer_pictures import ResizeWatch, pixmap_of
 from .slicer_reading_panel import ReadingPanel
 from .slicer_reasons import Reasons
-from .slicer_scene_result import SceneResult, number_in, rows_of
+from .slicer_scene_result import SceneResult, number_in
 
 MOSAIC_PAUSE_MS = 150
 LARGEST_MOSAIC = 900
@@ -35,7 +34,6 @@ LARGEST_MOSAIC = 900
 SCROLL_BAR = 40
 """Wider than any."""
 COLOR_MAPS = tuple(COURSES)
-LOOK = ("opacity", "threshold", "color", "signed", "legend")
 
 
 class ReviewPanel(VTKObservationMixin):
@@ -62,15 +60,9 @@ class ReviewPanel(VTKObservationMixin):
         self._readings = ReadingPanel(ui, self.jump_to, on_problem)
         self._mosaic_width = 0
         self._resize_watch = ResizeWatch(ui.reviewControls, self._on_resized)
-        self._mosaic_timer = qt.QTimer()
-        self._mosaic_timer.setSingleShot(True)
-        self._mosaic_timer.setInterval(MOSAIC_PAUSE_MS)
-        self._mosaic_timer.connect("timeout()", self._draw_mosaic)
+        self._mosaic_timer = rest_timer(self._draw_mosaic, MOSAIC_PAUSE_MS)
         # Slicer changes one view after the other.
-        self._views_timer = qt.QTimer()
-        self._views_timer.setSingleShot(True)
-        self._views_timer.setInterval(0)
-        self._views_timer.connect("timeout()", self._on_views_changed)
+        self._views_timer = rest_timer(self._on_views_changed)
         ui.mosaicLabel.hide()
         titles = _color_titles()
         ui.colorMapComboBox.addItems([titles[name] for name in COLOR_MAPS])
@@ -186,15 +178,15 @@ class ReviewPanel(VTKObservationMixin):
     # How it is shown
 
     def _look(self) -> dict[str, Any]:
+        """The properties of `LayerView` as they are chosen."""
         parameters = self._parameters
-        values = (
-            parameters.opacity,
-            parameters.threshold,
-            parameters.colorMap,
-            parameters.signed,
-            parameters.legend,
-        )
-        return dict(zip(LOOK, values))
+        return {
+            "opacity": parameters.opacity,
+            "threshold": parameters.threshold,
+            "color": parameters.colorMap,
+            "signed": parameters.signed,
+            "legend": parameters.legend,
+        }
 
     def _show_map(self) -> None:
         result = self._reviewed
@@ -396,8 +388,5 @@ def _color_titles() -> dict[str, str]:
 
 
 def _layer_text(result: SceneResult, segment: str, layer: str) -> str:
-    table = result.focus_table
-    rows = rows_of(table) if table is not None else []
-    shares = (number_in(row["Focus"]) for row in rows if (row["Segment"], row["Layer"]) == (segment, layer))
-    share = next(shares, math.nan)
+    share = number_in(result.focus_rows().get((segment, layer), {}).get("Focus", ""))
     return _("{layer} · focus {percent} %").format(layer=layer, percent=percent(share)) if share >= 0 else layer

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
@@ -47,6 +47,7 @@ from .slicer_results import (
     with_display,
 )
 from .slicer_scene_result import SceneResult, SceneRun
+from .slicer_worker import Desk
 from .tasks import Task
 from .worker_protocol import (
     Cancelled,
@@ -56,7 +57,6 @@ from .worker_protocol import (
     LayerMap,
     Probability,
     Progress,
-    Request,
     SegmentRequest,
     SegmentResult,
 )
@@ -69,28 +69,8 @@ CANCEL_SECONDS = 3.0
 """The worker's answer to a cancel is waited for so long; it comes within one second unless the worker was closed."""
 
 
-class Client(Protocol):
-    """What a run needs of `WorkerClient`."""
-
-    def private_folder(self) -> Path:
-        """See `WorkerClient`."""
-
-    def submit(self, request: Request) -> int:
-        """See `WorkerClient`."""
-
-    def cancel(self, job: int) -> None:
-        """See `WorkerClient`."""
-
-    def poll(self) -> list[Event]:
-        """See `WorkerClient`. All that is told of the run's jobs must come here."""
-
-
 class _Stopped(Exception):  # noqa: N818
     """The run ends without a result and without a sentence: the user wanted so, or deleted what it works on."""
-
-
-def _ignore(*_arguments: Any) -> None:
-    """For what nobody wants to hear."""
 
 
 class SegmentationRun:
@@ -100,26 +80,22 @@ class SegmentationRun:
     By then its private files are gone and, unless it finished, everything that it had brought into the scene. It ends
     as cancelled, too, where the CT, the output segmentation or the scene goes away meanwhile.
 
-    >>> run = SegmentationRun(client, volume_node, model=package.path, on_finished=show, on_failed=tell)
-    >>> while run.running:
-    ...     run.advance()
-
     Args:
-        client: the worker.
+        desk: where to ask the worker.
         volume_node: the CT. Never changed.
         model: folder of the model package.
         device: see `SegmentRequest`.
         tumor_threshold: see `SegmentRequest`.
         attention: also bring the attention maps.
         probabilities: also bring the probability maps.
-        roi_node: label only the box of voxels around this region of interest. The network looks at the whole of its
-            slices all the same.
-        output_node: add the segments to this segmentation; without it, a new one is made.
+        roi_node: label only the box of voxels around this region of interest; None: all. The network looks at the whole
+            of its slices all the same.
+        output_node: add the segments to this segmentation; None: make a new one.
         allow_not_hu: segment an image that does not look like HU without asking. The result is marked all the same.
         on_progress: called with a phase (see `phases`), the share of the whole that is done, 0 to 1, and the seconds
             that are left, None where they are not known.
         on_not_hu: called with a sentence where the CT does not look like HU; the run then waits for `go_on` or
-            `cancel`. Without it, such a run fails.
+            `cancel`. None: such a run fails.
         on_finished: called with the result.
         on_failed: called with a sentence for the user.
         on_cancelled: called when nothing is left of the run.
@@ -127,31 +103,31 @@ class SegmentationRun:
 
     def __init__(
         self,
-        client: Client,
+        desk: Desk,
         volume_node: slicer.vtkMRMLScalarVolumeNode | None,
         *,
-        model: Path | str,
-        device: str = "auto",
-        tumor_threshold: float | None = None,
-        attention: bool = True,
-        probabilities: bool = False,
-        roi_node: slicer.vtkMRMLMarkupsROINode | None = None,
-        output_node: slicer.vtkMRMLSegmentationNode | None = None,
-        allow_not_hu: bool = False,
-        on_progress: Callable[[str, float, float | None], None] = _ignore,
-        on_not_hu: Callable[[str], None] | None = None,
-        on_finished: Callable[[SceneResult], None] = _ignore,
-        on_failed: Callable[[str], None] = _ignore,
-        on_cancelled: Callable[[], None] = _ignore,
+        model: Path,
+        device: str,
+        tumor_threshold: float | None,
+        attention: bool,
+        probabilities: bool,
+        roi_node: slicer.vtkMRMLMarkupsROINode | None,
+        output_node: slicer.vtkMRMLSegmentationNode | None,
+        allow_not_hu: bool,
+        on_progress: Callable[[str, float, float | None], None],
+        on_not_hu: Callable[[str], None] | None,
+        on_finished: Callable[[SceneResult], None],
+        on_failed: Callable[[str], None],
+        on_cancelled: Callable[[], None],
     ) -> None:
-        self._client = client
+        self._desk = desk
         self._ct: Any = volume_node  # One that is None ends the run before anything is asked of it.
         self._roi = roi_node
         self._output = output_node
-        self._model = str(model)
+        self._model = model
         self._request = partial(
             SegmentRequest,
-            model=self._model,
+            model=str(model),
             device=device,
             tumor_threshold=tumor_threshold,
             attention=attention,
@@ -238,9 +214,9 @@ class SegmentationRun:
         whole = part_of(self._ct)
         fingerprint = yield from self._in_thread(voxels_fingerprint, whole.voxels)
         not_hu, cautions = yield from self._in_thread(_told_by_whole, whole, part)
-        folder = self._client.private_folder()
+        folder = self._desk.private_folder()
         self._tidy.callback(remove_tree, folder)
-        package = yield from self._in_thread(read_package, Path(self._model))
+        package = yield from self._in_thread(read_package, self._model)
         image = yield from self._in_thread(write_raw, part.voxels, part.grid, folder / "ct.raw", self._stop)
         request = partial(
             self._request,
@@ -269,7 +245,7 @@ class SegmentationRun:
         """The worker's answer. Raises InputError with its sentence where there is none."""
         while True:
             allow_not_hu = self._allow_not_hu
-            self._job = self._client.submit(request(allow_not_hu=allow_not_hu, dicom_files=dicom_files(self._ct)))
+            self._job = self._desk.submit(request(allow_not_hu=allow_not_hu, dicom_files=dicom_files(self._ct)))
             event = yield from self._end_of_job()
             if isinstance(event, Finished):
                 assert isinstance(event.result, SegmentResult)  # What was asked for.
@@ -292,7 +268,7 @@ class SegmentationRun:
 
     def _heard(self) -> list[Event]:
         """What the worker told of the job."""
-        events = [event for event in self._client.poll() if event.job == self._job]
+        events = [event for event in self._desk.poll() if event.job == self._job]
         if any(not isinstance(event, Progress) for event in events):
             self._job = None
         return events
@@ -448,7 +424,7 @@ class SegmentationRun:
         """Sees to it that no job goes on and no file stays."""
         self._stop.set()
         if self._job is not None:
-            self._client.cancel(self._job)
+            self._desk.cancel(self._job)
         deadline = time.monotonic() + CANCEL_SECONDS
         while self._job is not None and time.monotonic() < deadline:
             yield

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -20,9 +19,9 @@ from .slicer_careful_question import confirm_carefully
 from .slicer_ct import part_of, problem_with
 from .slicer_double_click import without_double_clicks
 from .slicer_kept_focus import KeptFocus
-from .slicer_later import later
+from .slicer_later import later, rest_timer
 from .slicer_layout import layout_node
-from .slicer_linked_views import OWN_VIEWS, composites_of, each_alone
+from .slicer_linked_views import composites_of, each_alone, is_own
 from .slicer_message import breakable
 from .slicer_model_panel import ModelPanel
 from .slicer_packages import ensure_packages, missing_packages, missing_sentences
@@ -78,10 +77,7 @@ class RunPanel(VTKObservationMixin):
         events = vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._watch = Watch(self.refresh, *events)
         # Slicer changes one view after the other.
-        self._views_timer = qt.QTimer()
-        self._views_timer.setSingleShot(True)
-        self._views_timer.setInterval(0)
-        self._views_timer.connect("timeout()", self.refresh)
+        self._views_timer = rest_timer(self.refresh)
         # Its handles are dragged.
         self._region_watch = Watch(self._views_timer.start, vtk.vtkCommand.ModifiedEvent)
         self._devices: list[Device] = []
@@ -344,7 +340,7 @@ def _see_to_background(ct: slicer.vtkMRMLScalarVolumeNode) -> None:
     scene = slicer.mrmlScene
     if ct in shown_volumes(scene):
         return
-    composites = [each for each in composites_of(scene) if not each.GetLayoutName().startswith(OWN_VIEWS)]
+    composites = [each for each in composites_of(scene) if not is_own(each)]
     with each_alone(composites):
         for composite in composites:
             set_background(composite, ct)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
@@ -190,6 +190,11 @@ class SceneResult:
     @focus_table.setter
     def focus_table(self, node: slicer.vtkMRMLTableNode) -> None:
         self._refer(FOCUS_REFERENCE, node)
+
+    def focus_rows(self) -> dict[tuple[str, str], dict[str, str]]:
+        """The rows of `focus_table` by segment and layer. Its columns can be deleted in the Tables module."""
+        rows = rows_of(self.focus_table) if self.focus_table is not None else []
+        return {(row["Segment"], row["Layer"]): row for row in rows if "Segment" in row and "Layer" in row}
 
     @property
     def readings_table(self) -> slicer.vtkMRMLTableNode | None:
@@ -441,6 +446,15 @@ def rows_of(table: slicer.vtkMRMLTableNode) -> list[dict[str, str]]:
     ]
 
 
+def text_column(name: str, texts: Iterable[str]) -> vtk.vtkStringArray:
+    """A column of texts for the table of a table node."""
+    column = vtk.vtkStringArray()
+    column.SetName(name)
+    for text in texts:
+        column.InsertNextValue(text)
+    return column
+
+
 def lesion_rows(table: slicer.vtkMRMLTableNode, segment: str) -> list[dict[str, str]]:
     """The rows of a segment's lesions. Slicer's tables take what is pasted into them, locked or not: what is no number,
     or has none where a lesion has one, is left out."""
@@ -471,11 +485,16 @@ def place_of_voxel(volume: slicer.vtkMRMLVolumeNode, voxel: Sequence[float]) -> 
     return place[0], place[1], place[2]
 
 
+def own_to_world(node: slicer.vtkMRMLTransformableNode) -> vtk.vtkMatrix4x4:
+    """The matrix of a node's linear parent transform, with that one's own parents; the identity where it has none."""
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(node.GetParentTransformNode(), None, matrix)
+    return matrix
+
+
 def voxel_to_world(volume: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
     """The matrix from a volume's voxels (i, j, k) to RAS in the world, its linear parent transform included."""
-    voxel_to_own, own_to_world, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    voxel_to_own, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(voxel_to_own)
-    if volume.GetParentTransformNode() is not None:
-        volume.GetParentTransformNode().GetMatrixTransformToWorld(own_to_world)
-    vtk.vtkMatrix4x4.Multiply4x4(own_to_world, voxel_to_own, matrix)
+    vtk.vtkMatrix4x4.Multiply4x4(own_to_world(volume), voxel_to_own, matrix)
     return matrix

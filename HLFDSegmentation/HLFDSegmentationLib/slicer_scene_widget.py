@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.util import VTKObservationMixin
+
+from .slicer_later import rest_timer
 
 
 class SceneWidgetMixin(VTKObservationMixin):
@@ -32,9 +33,7 @@ class SceneWidgetMixin(VTKObservationMixin):
         self._choices: dict[str, Any] = {}
         self._showing = 0
         # Node selectors know of imported nodes, and the module of its parameter node, only after the event.
-        self.afterScene = qt.QTimer()
-        self.afterScene.setSingleShot(True)
-        self.afterScene.connect("timeout()", self.onSceneReady)
+        self.afterScene = rest_timer(self.onSceneReady)
 
     def observeScene(self) -> None:
         """Shows the scene's parameters and follows the scene from now on."""
@@ -58,7 +57,7 @@ class SceneWidgetMixin(VTKObservationMixin):
 
     def onSceneEndClose(self, caller: Any, event: str) -> None:
         """Called just after the scene is closed. A scene that takes its place comes before the timer."""
-        self.afterScene.start(0)
+        self.afterScene.start()
 
     def onSceneStartImport(self, caller: Any, event: str) -> None:
         """Called when a scene is about to be loaded, or added to this one.
@@ -77,7 +76,7 @@ class SceneWidgetMixin(VTKObservationMixin):
             for name, value in self._choices.items():
                 node.setValue(name, value)
             self._choices = {}
-        self.afterScene.start(0)
+        self.afterScene.start()
 
     def onSceneReady(self) -> None:
         """Shows the scene's parameters, unless another module is open."""

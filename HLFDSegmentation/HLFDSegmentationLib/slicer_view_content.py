@@ -8,7 +8,7 @@ import slicer
 import vtk
 
 from .slicer_attention_maps import is_map
-from .slicer_linked_views import OWN_VIEWS
+from .slicer_linked_views import is_own
 
 BACKGROUND_BEFORE, FOREGROUND_BEFORE = "HLFD.BackgroundBefore", "HLFD.ForegroundBefore"
 OPACITY_BEFORE, COMPOSITING_BEFORE = "HLFD.OpacityBefore", "HLFD.CompositingBefore"
@@ -46,7 +46,7 @@ def is_users(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     """
     shown = composite.GetForegroundVolumeID(), composite.GetBackgroundVolumeID()
     put = composite.GetNodeReferenceID(MAP_SHOWN), composite.GetNodeReferenceID(CT_SHOWN)
-    return _is_noted(composite) and shown != put and not composite.GetLayoutName().startswith(OWN_VIEWS)
+    return _is_noted(composite) and shown != put and not is_own(composite)
 
 
 def shows_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
 import slicer
 import vtk
 
+from .slicer_later import rest_timer
 from .slicer_scene_result import SceneResult
 
 REST_MS = 300
@@ -54,10 +54,7 @@ class ResultWatch:
     """
 
     def __init__(self, on_changed: Callable[[], None]) -> None:
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REST_MS)
-        self._timer.connect("timeout()", on_changed)
+        self._timer = rest_timer(on_changed, REST_MS)
         volume = slicer.vtkMRMLVolumeNode
         of_ct = (vtk.vtkCommand.ModifiedEvent, volume.ImageDataModifiedEvent, volume.TransformModifiedEvent)
         self._ct = Watch(self._on_change, *of_ct)

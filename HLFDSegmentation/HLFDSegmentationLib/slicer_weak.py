@@ -21,8 +21,3 @@ class WeakNode:
         """The node, or None once it is gone."""
         node = self._reference.Get()
         return node if node is not None and node.GetScene() is not None else None
-
-    @property
-    def id(self) -> str | None:
-        """The node's ID, or None once it is gone."""
-        return self.node.GetID() if self.node is not None else None

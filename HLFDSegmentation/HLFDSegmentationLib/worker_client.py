@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -58,15 +58,11 @@ class WorkerClient:
 
     Args:
         command: what runs the worker, see `worker_command`.
-        environment: all environment variables of the worker; without it, those of this process.
         idle_seconds: the worker ends when it has had nothing to do for so long. The next request starts a new one.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, idle_seconds: float = 600
-    ) -> None:
+    def __init__(self, command: Sequence[str], idle_seconds: float = 600) -> None:
         self._command = list(command)
-        self._environment = environment
         self._idle_seconds = idle_seconds
         self._process: _Process | None = None
         self._folder: PrivateFolder | None = None
@@ -91,14 +87,6 @@ class WorkerClient:
     def log(self) -> str:
         """The last lines that the worker wrote to its log."""
         return "\n".join(list(self._log))
-
-    def start(self) -> None:
-        """Starts the worker in the background, so that it is warm when it is needed. Does nothing where there is one.
-
-        Raises:
-            OutputError: the temporary folder cannot be used.
-        """
-        self._started()
 
     def private_folder(self) -> Path:
         """A new folder for one job's files, which only this user can read.
@@ -174,7 +162,7 @@ class WorkerClient:
         """The worker, which is started where there is none."""
         if self._process is None:
             options = ["--folder", str(self._private().path), "--idle-seconds", str(self._idle_seconds)]
-            self._process = _Process([*self._command, *options], self._environment, self._log)
+            self._process = _Process([*self._command, *options], self._log)
         return self._process
 
     def _restart(self) -> None:
@@ -270,7 +258,7 @@ class _Process:
         alive: it has not ended yet, as far as is known.
     """
 
-    def __init__(self, command: list[str], environment: Mapping[str, str] | None, log: deque[str]) -> None:
+    def __init__(self, command: list[str], log: deque[str]) -> None:
         self.alive = True
         self._log = log
         self._events: SimpleQueue[Event | _Ended] = SimpleQueue()
@@ -279,7 +267,7 @@ class _Process:
         self._popen: subprocess.Popen | None = None
         self._worker_pid: int | None = None
         self._unwanted = False
-        variables = child_environment([MODULE_FOLDER], environment)
+        variables = child_environment([MODULE_FOLDER])
         self._thread = threading.Thread(target=self._run, args=(command, variables), daemon=True)
         self._thread.start()
 

@@ -224,6 +224,7 @@ def _report(request: ReportRequest, tell: Tell) -> ReportResult:
             labels,
             package.task,
             network_labels,
+            cautions=[],  # They are among the warnings.
             notes=list(request.notes),
             attention=[_positive(layer_map) for layer_map in request.maps],
             device=request.device,

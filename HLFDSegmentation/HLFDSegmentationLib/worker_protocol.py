@@ -9,7 +9,7 @@ anything else is installed.
 
 import json
 import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from .errors import HLFDError
@@ -252,7 +252,7 @@ class SegmentResult:
 class DevicesResult:
     """Where the network can run, the fastest first."""
 
-    devices: list[Device] = field(default_factory=list)
+    devices: list[Device]
 
 
 @dataclass(frozen=True)

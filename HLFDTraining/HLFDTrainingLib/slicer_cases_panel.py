@@ -13,6 +13,7 @@ import vtk
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+from HLFDSegmentationLib.slicer_later import rest_timer
 from HLFDSegmentationLib.slicer_message import breakable
 from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.tasks import Task
@@ -92,9 +93,7 @@ class CasesPanel(VTKObservationMixin):
         ui.splitAgainButton.connect("clicked(bool)", self._on_split_again)
         ui.checkButton.connect("clicked(bool)", without_double_clicks(self._on_check))
         # Cells may be made anew, which must not happen while one of them tells of its change.
-        self._later = qt.QTimer()
-        self._later.setSingleShot(True)
-        self._later.connect("timeout()", self.refresh)
+        self._later = rest_timer(self.refresh)
         self._show()
 
     @property
@@ -285,13 +284,13 @@ class CasesPanel(VTKObservationMixin):
 
     def _changed(self) -> None:
         self._on_changed()
-        self._later.start(0)
+        self._later.start()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
         """A node came or went that a case may be made of."""
         if self._cases.rows and (node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLSegmentationNode")):
-            self._later.start(0)
+            self._later.start()
 
     def _forget_closed_scene(self) -> None:
         """Leaves out the cases of which nothing is left."""

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, TaskError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
+from HLFDSegmentationLib.slicer_later import rest_timer
 from HLFDSegmentationLib.slicer_reasons import Reasons
 from HLFDSegmentationLib.slicer_texts import time_text
 from HLFDSegmentationLib.tasks import TASKS, Task
@@ -85,10 +85,7 @@ class PlanPanel:
         self.show_devices([])
         ui.newTaskButton.connect("clicked(bool)", self._on_new_task)
         # Each key gives another path. On a network disk, looking into all of them would take long.
-        self._typing = qt.QTimer()
-        self._typing.setSingleShot(True)
-        self._typing.setInterval(TYPING_MS)
-        self._typing.connect("timeout()", self._on_folder)
+        self._typing = rest_timer(self._on_folder, TYPING_MS)
         ui.runFolderEdit.connect("currentPathChanged(QString)", lambda path: self._typing.start())
         ui.estimateLabel.setVisible(False)
 
