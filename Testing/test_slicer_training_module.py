@@ -136,7 +136,7 @@ def test_long_names_and_large_letters_do_not_widen_the_panel(panel):
     qt.QApplication.setFont(qt.QFont(usual.family(), 16))
     try:
         panel.slicer.app.processEvents()
-        assert top.minimumSizeHint.width() <= 450
+        assert top.minimumSizeHint.width() <= 500
     finally:
         qt.QApplication.setFont(usual)
 

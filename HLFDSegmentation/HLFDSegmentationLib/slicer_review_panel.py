@@ -117,7 +117,9 @@ class ReviewPanel(VTKObservationMixin):
         self._result = result
         layers = result.layers if result else []
         segments = result.segments_with_maps if result and layers else []
-        self.ui.reviewControls.setVisible(bool(segments))
+        # Qt 5 writes the text of a box anew where what holds it is shown once more, also while a user is typing in it.
+        if self.ui.reviewControls.isHidden() == bool(segments):
+            self.ui.reviewControls.setVisible(bool(segments))
         self.ui.reviewHintLabel.setVisible(not segments)
         self.ui.reviewHintLabel.setText(_hint(result))
         if result is None or not segments:

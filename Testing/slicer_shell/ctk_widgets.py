@@ -61,7 +61,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         super().__init__(arguments[-1] if arguments and not isinstance(arguments[-1], str) else None)
         self._hidden_children = []
         self.text = text
-        self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Preferred)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.checkable = self.checked = True
         self.setContentsMargins(0, self._header_height(), 0, 0)
         self.toggled.connect(lambda checked: self._collapse(not checked))
