@@ -11,6 +11,7 @@ import torch
 
 from .attention import AttentionCollector, LayerAttention, most_likely
 from .axial_volume import AxialVolume
+from .batch_norm_folding import fold_batch_norms
 from .body_orientation import MirroredSearch, placement_cautions, side_cautions, width_doubts
 from .cleaning import clean
 from .devices import choose_device, unusable_cards
@@ -84,6 +85,7 @@ class Segmenter:
         unusable = unusable_cards() if device == "auto" and self.device.type == "cpu" else None
         self._device_notes = [f"The CPU computed this: {unusable}"] if unusable else []
         self._network: SegmentationNetwork = package.load_network().eval()
+        fold_batch_norms(self._network)
 
     def segment(
         self,
@@ -189,6 +191,7 @@ class Segmenter:
 
         Raises:
             InputError: the field of view is larger than any CT's.
+            HLFDError: the network gives no numbers.
             MemoryShortError: the memory does not suffice for a single slice.
         """
         slices = AxialSlices(ct, self.task)
