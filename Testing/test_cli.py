@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -1036,6 +1037,16 @@ def test_a_disk_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda self: False)
     with pytest.raises(OutputError, match="Connect the disk"):
         output_folder.check_makeable(Path("/gone/results"))
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_the_work(ct_file, tmp_path, untrained_package, monkeypatch, capsys):
+    output, disk = tmp_path / "result", SimpleNamespace(total=10**12, free=10**6)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: disk)
+    monkeypatch.setattr(inference.Segmenter, "segment", lambda *_, **__: pytest.fail("Minutes of work are lost."))
+    assert_refused(segment(ct_file, output, untrained_package), capsys, output, "the disk is full", "Free some space")
+    disk.total = disk.free = 0  # as network shares say that do not know
+    output_folder.check_makeable(output)
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What makes a result doubtful stands beside it, at every door."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -81,6 +83,20 @@ def test_a_single_slice_in_any_direction_is_told(axis, untrained_package):
     ct.SetSpacing([5.0 if axis == 2 - direction else 3.0 for direction in range(3)])
     notes = Segmenter(read_package(untrained_package), device="cpu").segment(ct).notes
     assert any("single slice of 5 mm" in note for note in notes)
+
+
+def test_looking_for_doubts_takes_no_more_memory_than_a_few_bytes_a_voxel():
+    """It comes last, when labels and CT fill the memory of a large CT already."""
+    labels = np.full((40, 100, 100), LIVER, np.uint8)
+    labels[:, :50] = KIDNEY
+    ct = tissue(labels.shape)
+    tracemalloc.start()
+    try:
+        cut_doubts(labels, ct, TASK)
+        contrast_cautions(ct.voxels, labels, TASK, ct.voxel_ml)
+        assert tracemalloc.get_traced_memory()[1] < 5 * labels.size
+    finally:
+        tracemalloc.stop()
 
 
 def tissue(shape, spacing=(1.0, 1.0, 5.0)):

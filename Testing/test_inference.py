@@ -548,6 +548,14 @@ def test_a_network_that_gives_no_numbers_is_told():
         segmenter(NotNumbers()).segment(patient())
 
 
+def test_a_network_that_gives_no_numbers_explains_nothing():
+    """Or its maps would not be written, and the disk be blamed."""
+    ct = patient(pieces=LIVER_WITH_TUMOR)
+    given = sitk.GetImageFromArray(expected(ct))
+    with pytest.raises(HLFDError, match="no numbers"):
+        segmenter(NotNumbers()).explain(ct, given)
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "tpu", "mps:7", ""])
 def test_absent_device(name):
     with pytest.raises(InputError, match=r"no device.*auto.*cpu"):

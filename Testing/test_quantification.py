@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.measures import CSV_COLUMNS
+from HLFDSegmentationLib.pieces import label_boxes, values_box
 from HLFDSegmentationLib.quantification import measure, write_measures_csv
 from HLFDSegmentationLib.tasks import TASKS
 
@@ -60,6 +61,22 @@ def test_a_disc_of_20_mm_is_20_mm_wide_to_within_a_pixel(spacing):
     disc = (z == 1) & (((x - 30) * spacing[0]) ** 2 + ((y - 30) * spacing[1]) ** 2 <= 10.0**2)
     (lesion,) = lesions_of(TUMOR * disc, spacing=spacing)
     assert lesion.longest_axial_diameter_mm == pytest.approx(20.0, abs=max(spacing[:2]))
+
+
+@pytest.mark.parametrize("border", [0, 3])
+def test_boxes_hold_each_value_with_or_without_an_empty_border(border):
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[0:2, 1:5, 0:3] = 1
+    labels[3, 0, 5] = 3
+    places = ([(0, 2), (1, 5), (0, 3)], None, [(3, 4), (0, 1), (5, 6)], None)
+    boxes = [place and tuple(slice(start + border, stop + border) for start, stop in place) for place in places]
+    assert label_boxes(np.pad(labels, border), 4) == boxes
+    assert values_box(np.pad(labels, border), [1, 3]) == (*(slice(border, border + size) for size in labels.shape),)
+
+
+def test_nothing_has_no_box():
+    assert label_boxes(np.zeros((2, 3, 4), np.uint8), 2) == [None, None]
+    assert values_box(np.zeros((2, 3, 4), np.uint8), [1, 2]) is None
 
 
 def test_the_diameter_is_taken_in_one_axial_slice_and_not_across_slices():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
@@ -324,6 +325,25 @@ def test_labels_of_a_tilted_ct_are_not_mixed():
     ct, _ = ball(rotation(35))
     label = sitk.Cast(ct > 60, sitk.sitkUInt8) * 2
     assert np.unique(AxialSlices(ct, TASK).labels_of(label)).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("stored", ["SPL", "SAR", "SLP", "PSL", "ASR", "PLS"])
+def test_slices_lie_in_one_piece_in_memory_whatever_axis_the_file_stores_first(stored):
+    """Else each look at a slice reads the whole CT, which makes KiTS's own files several times as slow."""
+    lps = ball()[0]
+    ct = sitk.DICOMOrient(lps, stored)
+    volume, labels = AxialVolume(ct), AxialSlices(ct, TASK).labels_of(sitk.Cast(ct > 60, sitk.sitkUInt8))
+    assert volume.voxels.strides[2] == volume.voxels.itemsize and labels.strides[2] == 1
+    assert np.array_equal(volume.voxels, sitk.GetArrayViewFromImage(lps))
+    assert np.array_equal(labels, volume.voxels > 60)
+    back = volume.image_of(volume.voxels)
+    assert same_grid(back, ct) and np.array_equal(*map(sitk.GetArrayViewFromImage, (back, ct)))
+
+
+@pytest.mark.parametrize("stored", ["LPS", "RAI", "LSA"])
+def test_no_copy_is_made_of_a_ct_whose_rows_lie_in_one_piece(stored):
+    ct = sitk.DICOMOrient(ball()[0], stored)
+    assert np.shares_memory(AxialVolume(ct).voxels, sitk.GetArrayViewFromImage(ct))
 
 
 def test_labels_on_coarser_pixels_are_those_at_their_centers():

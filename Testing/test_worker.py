@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import platform
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -34,7 +36,7 @@ from HLFDSegmentationLib.raw_images import read_raw, write_raw
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDSegmentationLib.worker import Worker, _log
 from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_jobs import _around_label
+from HLFDSegmentationLib.worker_jobs import Jobs, _around_label
 from HLFDSegmentationLib.worker_protocol import (
     Cancelled,
     CancelRequest,
@@ -71,6 +73,12 @@ def folder(client):
     folder.mkdir()
     yield folder
     shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    """The worker's jobs within this process."""
+    return Jobs()
 
 
 @pytest.fixture
@@ -418,8 +426,33 @@ def test_failures_are_told_and_the_worker_stays(client, folder, untrained_packag
 @pytest.mark.parametrize("name", ["labels.raw", "map0.raw", "probability1.raw"])
 def test_full_disk(client, folder, untrained_package, name):
     (folder / name).symlink_to("/dev/full")
-    failed = failure(client, segment_request(folder, untrained_package, attention=True, probabilities=True))
+    job = client.submit(segment_request(folder, untrained_package, attention=True, probabilities=True))
+    *progress, failed = events_until_end(client, job)
     assert failed.kind == "output" and "No space left" in failed.message and "Free some space" in failed.message
+    # How much the maps will take is not known before.
+    assert (SEGMENTING in {event.phase for event in progress}) == (name == "map0.raw")
+
+
+def test_too_little_space_for_attention_is_told_before_the_network_runs(jobs, tmp_path, untrained_package, monkeypatch):
+    request = segment_request(tmp_path, untrained_package, attention=True)
+    few = request.ct.size_bytes // 4
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=10**12, free=few))
+    phases = []
+    with pytest.raises(OutputError, match=r"No space left.*Free some space"):
+        jobs.do(request, lambda phase, share: phases.append(phase))
+    assert set(phases) == {LOADING}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it")
+def test_an_idle_worker_gives_back_what_its_jobs_have_freed(jobs):
+    count, size = 2000, 50_000
+    freed = [b"x" * size for _ in range(count)]
+    after_them = b"x" * size  # glibc gives back by itself what lies at the end.
+    del freed
+    before = psutil.Process().memory_info().rss
+    jobs.rest()
+    assert before - psutil.Process().memory_info().rss > count * size / 2
+    assert after_them
 
 
 def test_a_model_that_is_removed_or_exchanged_is_noticed(client, folder, untrained_package, tmp_path):

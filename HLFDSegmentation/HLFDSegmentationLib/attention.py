@@ -17,7 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .errors import HLFDError
 from .layers import LAYERS, LayerTap, evaluating
+from .network_runner import NO_NUMBERS
 from .networks.network import SegmentationNetwork
 from .tasks import Label, Task
 
@@ -203,6 +205,9 @@ class AttentionCollector:
             images: slices (n, 1, H, W) on the network's device.
             classes: what the segmentation shows (n, H, W).
             body: the patient's body, bool (n, H, W).
+
+        Raises:
+            HLFDError: the network gives no numbers.
         """
         for _ in self.steps(start, images, classes, body):
             pass
@@ -213,6 +218,8 @@ class AttentionCollector:
         Yields the share of the work that is done, 0 to 1.
         """
         forward = GradCAM(self.network, images, self.layers)
+        if not torch.isfinite(forward.logits).all():
+            raise HLFDError(NO_NUMBERS)
         shown = torch.as_tensor(classes)
         labels = [label for label in self.task.labels if (shown == label.value).any()]
         found = {}

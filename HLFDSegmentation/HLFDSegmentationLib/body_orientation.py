@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .ct_files import BODY_HU
+from .pieces import among
 from .tasks import KIDNEY, LIVER, Code, Label, Task
 from .volumes import AxialSlices
 
@@ -79,7 +80,7 @@ def misplaced_organs(labels: np.ndarray, slices: AxialSlices, task: Task) -> str
     if liver is None:
         return ""
     found = []
-    middle = _middle_of_body(np.flatnonzero(np.isin(labels, _values(task, LIVER)).any(axis=(1, 2))), slices)
+    middle = _middle_of_body(np.flatnonzero(among(labels, _values(task, LIVER)).any(axis=(1, 2))), slices)
     if middle is not None and (left := liver[2] - middle) >= LEFT_MM:
         found.append(f"the liver lies {left:.0f} mm to the left of the body's middle")
     if kidneys is not None:
@@ -164,7 +165,7 @@ def _values(task: Task, code: Code) -> list[int]:
 
 def _center(labels: np.ndarray, slices: AxialSlices, task: Task, code: Code) -> np.ndarray | None:
     """Where an organ with its tumors lies: mm upwards, backwards and to the left; none where there is too little."""
-    organ = np.isin(labels, _values(task, code))
+    organ = among(labels, _values(task, code))
     voxel_mm = np.array([slices.spacing[2], *slices.pixel_mm])
     # Along each axis, for lists of all voxels take far more memory.
     sums = [organ.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from .measures import in_ml
-from .pieces import NEIGHBORS, find_pieces, piece_sizes, values_box
+from .pieces import NEIGHBORS, among, find_pieces, piece_sizes, values_box
 from .tasks import BACKGROUND, Label, Task
 
 MIN_NOTED_ML = 1.0
@@ -158,7 +158,7 @@ def keep_largest_pieces(labels: np.ndarray, task: Task, organ: Label, voxel_ml: 
         return None
     around = _grown(box)
     near = labels[around]
-    pieces, sizes = find_pieces(np.isin(near, values))
+    pieces, sizes = find_pieces(among(near, values))
     dropped = np.ones(len(sizes), dtype=bool)
     dropped[np.argsort(sizes, kind="stable")[-organ.parts :]] = False
     dropped[_cut_from(pieces, around, labels.shape, ~dropped) & (sizes >= SMALLEST_PIECE * sizes.max())] = False
@@ -190,7 +190,7 @@ def _give_away(labels: np.ndarray, pieces: np.ndarray, numbers: np.ndarray, task
         there = _grown(places[number - 1])
         piece = pieces[there] == number
         around = labels[there][_border(piece)]
-        within = [one for one in task.organs if np.isin(around, task.values_with_tumors(one)).mean() >= WITHIN]
+        within = [one for one in task.organs if among(around, task.values_with_tumors(one)).mean() >= WITHIN]
         labels[there][piece] = np.bincount(around).argmax() if within else BACKGROUND
         given += [organ.name for organ in within if organ.name not in given]
     return given

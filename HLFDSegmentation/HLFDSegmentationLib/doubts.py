@@ -9,7 +9,7 @@ import numpy as np
 from .axial_volume import AxialVolume
 from .measures import in_ml
 from .model_figures import in_brackets, measured_of
-from .pieces import Box, value_counts
+from .pieces import Box, among, value_counts
 from .sides import LEAST_KIDNEY_ML, MOST_APART_MM, Piece, find_pair
 from .tasks import KIDNEY, LIVER, Label, Task
 
@@ -123,7 +123,7 @@ def cut_doubts(labels: np.ndarray, ct: AxialVolume, task: Task) -> list[str]:
     ends = [ct.between_blank.start, ct.between_blank.stop - 1]
     at_ends, at_sides = [], []
     for organ in task.organs:
-        mask = np.isin(labels, task.values_with_tumors(organ))
+        mask = among(labels, task.values_with_tumors(organ))
         across_z, *across_sides = ct.cut_cm2(mask)
         if ends[0] < ends[1] and (mask[ends].any() or across_z >= CUT_CM2):
             at_ends.append(organ.name)
@@ -267,9 +267,9 @@ def contrast_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml: 
         return impossible
     kidneys = [label for label in task.organs if label.type == KIDNEY]
     with_tumors = [value for kidney in kidneys for value in task.values_with_tumors(kidney)]
-    kidney_hu = hu[np.isin(labels, [kidney.value for kidney in kidneys])]
+    kidney_hu = hu[among(labels, [kidney.value for kidney in kidneys])]
     # Models take kidneys without contrast medium for tumor, so tumors count for how much was found.
-    if not task.tumors or not kidney_hu.size or np.isin(labels, with_tumors).sum() * voxel_ml < LITTLE_ML:
+    if not task.tumors or not kidney_hu.size or among(labels, with_tumors).sum() * voxel_ml < LITTLE_ML:
         return []
     if (median := np.median(kidney_hu)) >= ENHANCED_KIDNEY_HU:
         return []
@@ -285,7 +285,7 @@ def _organ_hu_cautions(hu: np.ndarray, labels: np.ndarray, task: Task, voxel_ml:
     voxels = class_voxels(labels, task)
     organs = [organ for organ in task.organs if organ.type in (LIVER, KIDNEY) and voxels[organ.value]]
     medians = [
-        (organ.name, float(np.median(hu[np.isin(labels, values)])))
+        (organ.name, float(np.median(hu[among(labels, values)])))
         for organ in organs
         if (values := _values_to_judge(organ, voxels, task, voxel_ml))
     ]

@@ -16,6 +16,11 @@ from .networks.network import SegmentationNetwork
 CPU_BATCH = 1
 GPU_BATCH = 8
 
+NO_NUMBERS = (
+    "The model gives values that are no numbers for this CT. Its weights are damaged or unfit: "
+    "use another model, or train it again."
+)
+
 
 class NetworkRunner:
     """Runs a network over slices in batches as large as the memory holds: halved, then on the CPU.
@@ -74,10 +79,7 @@ class NetworkRunner:
                 "The network's numbers were too large for half precision; it ran in full precision."
             )
             return self.logits(images)
-        raise HLFDError(
-            "The model gives values that are no numbers for this CT. Its weights are damaged or unfit: "
-            "use another model, or train it again."
-        )
+        raise HLFDError(NO_NUMBERS)
 
     def run(
         self,

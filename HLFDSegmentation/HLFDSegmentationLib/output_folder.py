@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
-from .safe_files import make_aside, replace_waiting
+from .safe_files import check_space, is_full, make_aside, not_written, replace_waiting
+
+LITTLE_SPACE = 20_000_000
+"""Bytes below which a disk is full: the results of one CT would not fit."""
 
 MEASURES = "segments.csv"
 """The file of a result's folder that tells volumes and lesions."""
@@ -45,7 +48,10 @@ def check_makeable(folder: Path) -> None:
     try:
         # Asking for the right would not do: on Windows, folders seem to have it always.
         make_aside(above).rmdir()
+        check_space(above, LITTLE_SPACE)
     except OSError as error:
+        if is_full(error):
+            raise OutputError(not_written(folder, error)) from error
         raise OutputError(
             f"{folder} cannot be made: {above} may not be changed ({error.strerror}). Choose a folder that you may "
             "write to."

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from .errors import InputError, OutputError
 from .raw_voxels import open_voxels, stored_type
-from .worker_protocol import Grid, RawImage
+from .safe_files import check_space
+from .worker_protocol import Grid, RawImage, VoxelType
 
 CHUNK_BYTES = 1 << 24
 
@@ -51,24 +52,30 @@ def write_raw(image: sitk.Image, file: Path) -> RawImage:
         OutputError: the file cannot be written.
     """
     voxels = sitk.GetArrayViewFromImage(image)
-    with _telling_why(file), open(file, "wb") as stream:
+    with _telling_why(file.parent), open(file, "wb") as stream:
         for plane in voxels:
             stream.write(np.ascontiguousarray(plane, stored_type(voxels.dtype.name)).data)
     return RawImage(str(file), voxels.dtype.name, grid_of(image))
 
 
-def new_raw(like: sitk.Image, file: Path) -> tuple[RawImage, np.memmap]:
-    """A new float32 file of zeros on an image's grid, and its voxels to be filled.
+def new_raw(like: sitk.Image, voxels: VoxelType, file: Path) -> tuple[RawImage, np.memmap]:
+    """A new file of zeros of this type on an image's grid, and its voxels to be filled.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    raw = RawImage(str(file), "float32", grid_of(like))
-    with _telling_why(file), open(file, "wb") as stream:
+    raw = RawImage(str(file), voxels, grid_of(like))
+    with _telling_why(file.parent), open(file, "wb") as stream:
         # Written and not left out: where the disk is full, filling a file with holes would end the process.
         for start in range(0, raw.size_bytes, CHUNK_BYTES):
             stream.write(bytes(min(CHUNK_BYTES, raw.size_bytes - start)))
     return raw, open_voxels(raw, "r+")
+
+
+def check_results_fit(folder: Path, size: int) -> None:
+    """Raises OutputError where the disk of a folder has less than `size` bytes left."""
+    with _telling_why(folder):
+        check_space(folder, size)
 
 
 def grid_of(image: sitk.Image) -> Grid:
@@ -77,11 +84,11 @@ def grid_of(image: sitk.Image) -> Grid:
 
 
 @contextmanager
-def _telling_why(file: Path) -> Iterator[None]:
+def _telling_why(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OutputError(
-            f"The results cannot be written to the temporary folder {file.parent}: {error.strerror}. "
+            f"The results cannot be written to the temporary folder {folder}: {error.strerror}. "
             "Free some space on its disk and try again."
         ) from error

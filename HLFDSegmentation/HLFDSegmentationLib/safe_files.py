@@ -76,6 +76,14 @@ def replacing(path: Path, waits: Sequence[float] = WAITS) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_space(folder: Path, size: int) -> None:
+    """Raises OSError, that of a full disk, where a folder's disk has less than `size` bytes left."""
+    disk = shutil.disk_usage(folder)
+    # Some network shares do not tell, and seem to have no size at all.
+    if disk.total and disk.free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, complete or not at all. Raises OutputError."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
@@ -135,9 +143,14 @@ def waiting(act: Callable[[], Result], waits: Sequence[float] = WAITS) -> Result
     return act()
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or what a user may take of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def not_written(path: Path, error: OSError) -> str:
     """The sentence that tells a user why a file could not be written, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return f"{path} could not be written: the disk is full. Free some space, or choose a folder on another disk."
     if sys.platform == "win32" and error.errno == errno.EACCES and path.is_file():
         return (

@@ -11,7 +11,7 @@ from scipy import ndimage
 from .ct_files import BODY_HU
 from .image_points import point_at
 from .measures import Point, Side
-from .pieces import Box, find_pieces, values_box
+from .pieces import Box, among, find_pieces, values_box
 from .tasks import KIDNEY, Label, Task
 
 NUMBERS: dict[Side, int] = {"right": 1, "left": 2}
@@ -94,7 +94,7 @@ def find_pair(labels: np.ndarray, task: Task, organ: Label) -> Pair | None:
     box = values_box(labels, values)
     if box is None:
         return None
-    pieces, sizes = find_pieces(np.isin(labels[box], values))
+    pieces, sizes = find_pieces(among(labels[box], values))
     if len(sizes) < 3:  # with what is outside
         return None
     starts, boxes = [along.start for along in box], ndimage.find_objects(pieces)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from .axial_volume import AxialVolume
-from .pieces import values_box
+from .pieces import among, values_box
 from .tasks import KIDNEY, Task
 
 AROUND = 4
@@ -135,8 +135,8 @@ def _whole_heights(labels: np.ndarray, spacing: tuple[float, float, float], task
     if around is None:
         return []
     # In a box around both, for the pieces' numbers take much memory.
-    pieces, _ = ndimage.label(np.isin(labels[around], values))
-    own = np.isin(labels[around], [kidney.value for kidney in kidneys])
+    pieces, _ = ndimage.label(among(labels[around], values))
+    own = among(labels[around], [kidney.value for kidney in kidneys])
     heights = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         piece = pieces[box] == number

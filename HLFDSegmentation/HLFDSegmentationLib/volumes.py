@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from .axial_volume import AxialVolume
+from .axial_volume import AxialVolume, by_slices
 from .ct_files import BODY_HU
 from .errors import InputError
 from .networks import STRIDE
@@ -128,14 +128,14 @@ class AxialSlices:
         """An annotation on the CT's grid as labels (Z, Y, X) in axial order."""
         if self.cut_straight:
             image = sitk.Resample(image, self._grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        return self._volume.order.view(sitk.GetArrayFromImage(image))
+        return by_slices(self._volume.order.view(sitk.GetArrayFromImage(image)))
 
     def to_own(self, labels: np.ndarray) -> np.ndarray:
         """Labels (Z, Y, X) of these slices in the CT's own (`own.shape`): themselves, but for a CT that is cut anew."""
         if not self.cut_straight:
             return labels
         on_ct = sitk.Resample(self._volume.image_of(labels), self._ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        return self.own.order.view(sitk.GetArrayFromImage(on_ct))
+        return by_slices(self.own.order.view(sitk.GetArrayFromImage(on_ct)))
 
     def volumes_to_fill(self, on_ct: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For arrays in the shape of the CT's own, those (Z, Y, X) in axial order that are to be filled for them.

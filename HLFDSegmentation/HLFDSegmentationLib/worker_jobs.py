@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from .model_package import ModelPackage, read_package
 from .phases import LOADING, MEASURING, WRITING
 from .pipeline import NOT_HU
 from .quantification import measure
-from .raw_images import new_raw, read_raw, write_raw
+from .raw_images import check_results_fit, new_raw, read_raw, write_raw
 from .report import write_report
 from .volumes import AxialSlices
 from .worker_protocol import (
@@ -70,8 +73,15 @@ class Jobs:
         raise TypeError(f"nothing is known of {type(request).__name__}")
 
     def rest(self) -> None:
-        """Leaves the graphics card's memory to others, as to Slicer, which draws with it; the model stays there."""
+        """Leaves memory to others: the graphics card's, as to Slicer, which draws with it, and the computer's.
+
+        The model stays there.
+        """
         release_memory()
+        if sys.platform == "linux":
+            # Of what a job has freed, glibc keeps hundreds of MB. Other C libraries have no such function.
+            with suppress(AttributeError, OSError):
+                ctypes.CDLL(None).malloc_trim(0)
 
     def _segment(self, request: SegmentRequest, tell: Tell) -> SegmentResult:
         tell(LOADING, 0)
@@ -85,8 +95,13 @@ class Jobs:
         package, segmenter = self._model.load(request.model, request.device)
         tell(LOADING, 1)
         folder = Path(request.folder)
+        # The labels take their space now: a full disk is told before minutes of work, and not after them.
+        labels_file, labels_voxels = new_raw(ct, "uint8", folder / "labels.raw")
         labels = package.task.labels if request.probabilities else ()
-        files = [new_raw(ct, folder / f"probability{label.value}.raw") for label in labels]
+        files = [new_raw(ct, "float32", folder / f"probability{label.value}.raw") for label in labels]
+        if request.attention:
+            # Nobody knows yet what will be found: all maps together often take a byte for each voxel, or more.
+            check_results_fit(folder, ct.GetNumberOfPixels())
         segmentation = segmenter.segment(
             ct,
             region=_part(request.region) if request.region else None,
@@ -99,7 +114,7 @@ class Jobs:
         tell(MEASURING, 0)
         measures = measure(segmentation.labels, ct, package.task)
         tell(MEASURING, 1)
-        labels_file = write_raw(segmentation.labels, folder / "labels.raw")
+        labels_voxels[:] = sitk.GetArrayViewFromImage(segmentation.labels)
         maps = _write_maps(segmentation, AxialSlices(ct, package.task), folder, tell)
         return SegmentResult(
             labels=labels_file,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from HLFDSegmentationLib.axial_volume import AxialVolume
+from HLFDSegmentationLib.axial_volume import AxialVolume, by_slices
 from HLFDSegmentationLib.body_orientation import misplaced_organs, side_cautions, width_doubts
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.doubts import WIDEST_SLICES_MM
@@ -245,7 +245,7 @@ def _check_placement(case: Case, ct: sitk.Image, label: sitk.Image, task: Task) 
     except CasesError:  # told already, of what the case says of its labels
         return
     labels, own, stack = slices.labels_of(drawn), slices.own, SliceStack(slices.own)
-    drawn_in_own = own.order.view(sitk.GetArrayViewFromImage(drawn))[own.between_blank]
+    drawn_in_own = by_slices(own.order.view(sitk.GetArrayViewFromImage(drawn)))[own.between_blank]
     doubts = side_cautions(slices) + width_doubts(slices) + stack.cautions() + stack.doubts()
     for problem in doubts + spacing_cautions(drawn_in_own, own.spacing, task):
         yield Finding(case.name, "warning", problem, LEAVE_OUT)
