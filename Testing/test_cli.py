@@ -794,7 +794,9 @@ def test_the_demo_tells_how_much_of_the_truth_was_found(tmp_path, untrained_pack
         labels = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
         labels.CopyInformation(ct)
         labels[: ct.GetSize()[0] // 2, :, :] = 1
-        return inference.Segmentation(labels, self.task, sitk.GetArrayFromImage(labels))
+        return inference.Segmentation(
+            labels, self.task, sitk.GetArrayFromImage(labels), cautions=[], notes=[], attention=[], device="cpu"
+        )
 
     paths = tmp_path / "demo" / "generated_ct" / "ct.nii.gz", tmp_path / "demo" / "generated_ct" / "label.nii.gz"
     monkeypatch.setattr("HLFDSegmentationLib.phantom.write_phantom", phantom)

@@ -89,7 +89,10 @@ def started():
     yield start
     for process in runs:
         if process.run_folder.is_dir():
+            watched = processes_of(process.run_folder)
             process.stop()
+            for left in psutil.wait_procs(watched, timeout=10)[1]:
+                left.kill()
 
 
 def processes_of(run: Path) -> list[psutil.Process]:
