@@ -11,32 +11,32 @@ from unittest import SkipTest
 
 import slicer
 import vtk
+from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.private_folder import remove_tree
-from HLFDSegmentationLib.slicer_comparison import register_layout
-from HLFDSegmentationLib.slicer_ct import problem_with
-from HLFDSegmentationLib.slicer_decimal_comma import DecimalComma
-from HLFDSegmentationLib.slicer_file_dialog import ask_for_file
-from HLFDSegmentationLib.slicer_later import later
-from HLFDSegmentationLib.slicer_message import show_message
-from HLFDSegmentationLib.slicer_model_panel import ModelPanel
-from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
-from HLFDSegmentationLib.slicer_readings import Readings
-from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
-from HLFDSegmentationLib.slicer_report import report_request
-from HLFDSegmentationLib.slicer_result_panel import ResultPanel
-from HLFDSegmentationLib.slicer_results import show_alone
-from HLFDSegmentationLib.slicer_review_panel import ReviewPanel
-from HLFDSegmentationLib.slicer_run import SegmentationRun
-from HLFDSegmentationLib.slicer_run_panel import RunPanel
-from HLFDSegmentationLib.slicer_sample_data import load_generated_ct, register_sample_data
-from HLFDSegmentationLib.slicer_scene_care import look_after
-from HLFDSegmentationLib.slicer_scene_result import SceneResult
-from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
-from HLFDSegmentationLib.slicer_shown_volumes import shown_volumes
-from HLFDSegmentationLib.slicer_watch import ResultWatch
-from HLFDSegmentationLib.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
+from HLFDSegmentationLib.slicer_panels.slicer_comparison import register_layout
+from HLFDSegmentationLib.slicer_panels.slicer_model_panel import ModelPanel
+from HLFDSegmentationLib.slicer_panels.slicer_result_panel import ResultPanel
+from HLFDSegmentationLib.slicer_panels.slicer_review_panel import ReviewPanel
+from HLFDSegmentationLib.slicer_panels.slicer_run_panel import RunPanel
+from HLFDSegmentationLib.slicer_panels.slicer_scene_care import look_after
+from HLFDSegmentationLib.slicer_scene.slicer_ct import problem_with
+from HLFDSegmentationLib.slicer_scene.slicer_readings import Readings
+from HLFDSegmentationLib.slicer_scene.slicer_report import report_request
+from HLFDSegmentationLib.slicer_scene.slicer_results import show_alone
+from HLFDSegmentationLib.slicer_scene.slicer_run import SegmentationRun
+from HLFDSegmentationLib.slicer_scene.slicer_sample_data import load_generated_ct, register_sample_data
+from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_scene.slicer_watch import ResultWatch
+from HLFDSegmentationLib.slicer_scene.slicer_worker import Ending, Question, close_shared_worker, ignore, shared_worker
+from HLFDSegmentationLib.slicer_tools.slicer_decimal_comma import DecimalComma
+from HLFDSegmentationLib.slicer_tools.slicer_file_dialog import ask_for_file
+from HLFDSegmentationLib.slicer_tools.slicer_later import later
+from HLFDSegmentationLib.slicer_tools.slicer_message import show_message
+from HLFDSegmentationLib.slicer_tools.slicer_packages import ensure_packages, missing_packages, require_packages
+from HLFDSegmentationLib.slicer_tools.slicer_reload import forget_libraries, reload_where_open
+from HLFDSegmentationLib.slicer_tools.slicer_scene_widget import SceneWidgetMixin
+from HLFDSegmentationLib.slicer_tools.slicer_shown_volumes import shown_volumes
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate

@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import slicer
+from HLFDSegmentationLib.child_process.worker_protocol import DevicesResult
 from HLFDSegmentationLib.errors import CasesError, HLFDError
-from HLFDSegmentationLib.slicer_double_click import without_double_clicks
-from HLFDSegmentationLib.slicer_message import show_message
-from HLFDSegmentationLib.slicer_packages import ensure_packages, missing_packages, require_packages
-from HLFDSegmentationLib.slicer_reload import forget_libraries, reload_where_open
-from HLFDSegmentationLib.slicer_scene_widget import SceneWidgetMixin
-from HLFDSegmentationLib.slicer_worker import ask_devices
+from HLFDSegmentationLib.slicer_scene.slicer_worker import ask_devices
+from HLFDSegmentationLib.slicer_tools.slicer_double_click import without_double_clicks
+from HLFDSegmentationLib.slicer_tools.slicer_message import show_message
+from HLFDSegmentationLib.slicer_tools.slicer_packages import ensure_packages, missing_packages, require_packages
+from HLFDSegmentationLib.slicer_tools.slicer_reload import forget_libraries, reload_where_open
+from HLFDSegmentationLib.slicer_tools.slicer_scene_widget import SceneWidgetMixin
 from HLFDSegmentationLib.tasks import load_task
-from HLFDSegmentationLib.worker_protocol import DevicesResult
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.earlier_runs import parts_met, split_for
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder, check_unused
-from HLFDTrainingLib.run_list import RunRow, list_runs, rename_run, run_name
-from HLFDTrainingLib.run_start import start_run
-from HLFDTrainingLib.slicer_cases_panel import CasesPanel
-from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
-from HLFDTrainingLib.slicer_own_layout import look_after
-from HLFDTrainingLib.slicer_plan_panel import PlanPanel
-from HLFDTrainingLib.slicer_trainer import start_trainer
-from HLFDTrainingLib.slicer_training_panel import TrainingPanel
-from HLFDTrainingLib.slicer_training_start import TrainingStart, remove_abandoned
+from HLFDTrainingLib.runs.earlier_runs import parts_met, split_for
+from HLFDTrainingLib.runs.run_folder import RunFolder, check_unused
+from HLFDTrainingLib.runs.run_list import RunRow, list_runs, rename_run, run_name
+from HLFDTrainingLib.runs.run_start import start_run
+from HLFDTrainingLib.runs.training_process import TrainingProcess
+from HLFDTrainingLib.slicer_panels.slicer_cases_panel import CasesPanel
+from HLFDTrainingLib.slicer_panels.slicer_outcome_panel import OutcomePanel
+from HLFDTrainingLib.slicer_panels.slicer_plan_panel import PlanPanel
+from HLFDTrainingLib.slicer_panels.slicer_training_panel import TrainingPanel
+from HLFDTrainingLib.slicer_panels.slicer_training_start import TrainingStart, remove_abandoned
+from HLFDTrainingLib.slicer_scene.slicer_own_layout import look_after
+from HLFDTrainingLib.slicer_scene.slicer_trainer import start_trainer
 from HLFDTrainingLib.split import Split
-from HLFDTrainingLib.training_process import TrainingProcess
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -328,8 +328,8 @@ class HLFDTrainingLogic(ScriptedLoadableModuleLogic):
         """
         require_packages()
         # They read the files with SimpleITK, and the weights with torch.
-        from HLFDTrainingLib.case_check import check_cases, first_error
-        from HLFDTrainingLib.given_weights import check_judged, check_plan
+        from HLFDTrainingLib.annotations.case_check import check_cases, first_error
+        from HLFDTrainingLib.runs.given_weights import check_judged, check_plan
 
         run = RunFolder(Path(runFolder))
         check_unused(run.path)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row
-from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_lock import RunLock
+from HLFDTrainingLib.runs.run_events import all_events
+from HLFDTrainingLib.runs.run_lock import RunLock
 
 
 def figures(folder: Path, row: Row) -> dict:

@@ -4,7 +4,7 @@
 
 import os
 
-from HLFDSegmentationLib.busy_processor import wait_asleep
+from HLFDSegmentationLib.child_process.busy_processor import wait_asleep
 
 wait_asleep()
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -54,7 +54,7 @@ class ModuleWindow:
 
     @property
     def message(self) -> str:
-        from HLFDSegmentationLib.slicer_message import BREAK
+        from HLFDSegmentationLib.slicer_tools.slicer_message import BREAK
 
         return self.ui.messageLabel.text.replace(BREAK, "") if self.ui.messageLabel.visible else ""
 

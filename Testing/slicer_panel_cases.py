@@ -39,7 +39,7 @@ class Panel(ModuleWindow):
         self.widget.modelPanel.choose(name)
 
     def results(self) -> list:
-        from HLFDSegmentationLib.slicer_scene_result import SceneResult
+        from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult
 
         return SceneResult.all(self.slicer.mrmlScene)
 
@@ -63,7 +63,7 @@ def load(slicer_shell, models, monkeypatch):
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield lambda: load_module_file(MODULE_FILE)
-    if worker := sys.modules.get("HLFDSegmentationLib.slicer_worker"):
+    if worker := sys.modules.get("HLFDSegmentationLib.slicer_scene.slicer_worker"):
         worker.close_shared_worker()
 
 

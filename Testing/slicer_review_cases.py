@@ -8,14 +8,14 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from generated_cases import SIZE, SPACING_MM, TASK, blob_case
+from HLFDSegmentationLib.child_process.worker_protocol import Grid, LayerMap, RawImage
 from HLFDSegmentationLib.fingerprints import fingerprints
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
-from HLFDSegmentationLib.slicer_attention_maps import add_map
-from HLFDSegmentationLib.slicer_ct import part_of
-from HLFDSegmentationLib.slicer_results import add_focus, add_focus_table, add_measures_table
-from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
-from HLFDSegmentationLib.worker_protocol import Grid, LayerMap, RawImage
+from HLFDSegmentationLib.slicer_scene.slicer_attention_maps import add_map
+from HLFDSegmentationLib.slicer_scene.slicer_ct import part_of
+from HLFDSegmentationLib.slicer_scene.slicer_results import add_focus, add_focus_table, add_measures_table
+from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult, SceneRun
 from slicer_cases import add_volume, lesion
 
 CELLS = dict(zip(LAYERS, (32, 16, 8, 8, 4, 4, 8, 16, 32)))

@@ -1,6 +1,7 @@
 """Which part may import which, and what a class may use of another one."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,32 @@ def test_only_files_that_say_so_need_slicer(path):
 @pytest.mark.parametrize("path", [*SEGMENTATION.rglob("*.py")], ids=lambda path: path.name)
 def test_segmentation_does_not_know_training(path):
     assert not any("HLFDTrainingLib" in name for name in imported(path))
+
+
+def folder_of(name: str) -> str:
+    """The folder of a library that a module, as an import names it, lies in; none for what lies at the top."""
+    inside = [part for part in name.split(".") if part not in ("", *OWN)]
+    return inside[0] if len(inside) > 1 else ""
+
+
+@pytest.mark.parametrize("library", [SEGMENTATION, TRAINING], ids=lambda path: path.name)
+def test_tools_and_the_scene_know_of_no_panel(library):
+    above = {"slicer_tools": {"slicer_scene", "slicer_panels"}, "slicer_scene": {"slicer_panels"}}
+    seen = 0
+    for folder, panels in above.items():
+        for path in (library / folder).glob("*.py"):
+            seen += 1
+            assert not {folder_of(name) for name in imported(path)} & panels, path
+    assert seen
+
+
+def test_each_folder_and_no_other_is_told():
+    told = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for library in (SEGMENTATION, TRAINING):
+        section = told.split(f"## {library.name}\n")[1].split("\n## ")[0]
+        table = section.split("| folder | |")[1]
+        named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+        assert named == {path.parent.name for path in library.glob("*/__init__.py")}
 
 
 def test_no_training_uses_the_generator_of_the_demo():

@@ -132,7 +132,7 @@ TOLD = ("README.md", "docs/*.md", "HLFD*/**/*.py", "HLFD*/**/*.ui")
 def test_no_text_says_that_a_bright_place_moved_the_score():
     paths = [path for pattern in TOLD for path in ROOT.glob(pattern)]
     assert len(paths) > 100
-    texts = {path.name: " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
+    texts = {path: " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
     assert {name for name, text in texts.items() if re.search(r"(raised|lowered)\W.{,30}\bscore", text)} == set()
 
 

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.ct_files import read_ct, read_ct_and_doubts
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.label_files import read_label
-from HLFDSegmentationLib.nifti_files import check_nifti
+from HLFDSegmentationLib.image_files.label_files import read_label
+from HLFDSegmentationLib.image_files.nifti_files import check_nifti
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 
@@ -618,7 +618,7 @@ def test_compressed_voxels_in_several_streams_are_whole(tmp_path, monkeypatch, r
     voxels = sitk.GetArrayFromImage(volume()).tobytes()
     first = gzip.compress(voxels[:700])
     path.write_bytes(header + b"\n\n" + first + gzip.compress(voxels[700:]))
-    monkeypatch.setattr("HLFDSegmentationLib.text_headers.BLOCK_BYTES", len(first) + read_beyond)
+    monkeypatch.setattr("HLFDSegmentationLib.image_files.text_headers.BLOCK_BYTES", len(first) + read_beyond)
     assert sitk.Hash(read_ct(path)) == sitk.Hash(volume())
 
 

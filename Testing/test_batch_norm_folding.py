@@ -4,10 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
-from HLFDSegmentationLib.batch_norm_folding import fold_batch_norms
 from HLFDSegmentationLib.layers import LAYERS, LayerTap
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.networks import NETWORKS, build_network
+from HLFDSegmentationLib.segmenting.batch_norm_folding import fold_batch_norms
 from torch import nn
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib import body_orientation
-from HLFDSegmentationLib.body_orientation import MirroredSearch, misplaced_organs, side_cautions, width_doubts
+from HLFDSegmentationLib.cautions import body_orientation
+from HLFDSegmentationLib.cautions.body_orientation import MirroredSearch, misplaced_organs, side_cautions, width_doubts
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.tasks import load_task
-from HLFDTrainingLib.case_check import ALL_CASES, Finding, check_cases
+from HLFDTrainingLib.annotations.case_check import ALL_CASES, Finding, check_cases
+from HLFDTrainingLib.annotations.checked_cases import _show_and_refuse, findings_table, write_findings_csv
 from HLFDTrainingLib.cases import Case, find_cases
-from HLFDTrainingLib.checked_cases import _show_and_refuse, findings_table, write_findings_csv
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient
 from test_bad_ct import stack, write_series
 

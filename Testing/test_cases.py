@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import Label, Task, load_task
+from HLFDTrainingLib.annotations.ct_fingerprints import check_patients_named_alike, image_fingerprint
 from HLFDTrainingLib.cases import (
     Case,
     case_groups,
@@ -19,7 +20,6 @@ from HLFDTrainingLib.cases import (
     target_values,
     write_cases_json,
 )
-from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, image_fingerprint
 from HLFDTrainingLib.split import Split, split_by_patient, split_onward
 
 ABDOMEN = load_task("abdomen")

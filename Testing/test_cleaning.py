@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from HLFDSegmentationLib import cleaning
-from HLFDSegmentationLib.cleaning import SMALLEST_LESION_MM
+from HLFDSegmentationLib.segmenting import cleaning
+from HLFDSegmentationLib.segmenting.cleaning import SMALLEST_LESION_MM
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]

@@ -21,23 +21,24 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case, write_cases
-from HLFDSegmentationLib import inference, output_folder
+from HLFDSegmentationLib import inference
 from HLFDSegmentationLib.attention import Focus, LayerAttention
-from HLFDSegmentationLib.attention_files import write_attention
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
-from HLFDSegmentationLib.model_import import REFUSED
+from HLFDSegmentationLib.model_files.model_import import REFUSED
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.output import output_folder
+from HLFDSegmentationLib.output.attention_files import write_attention
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDTrainingLib.cases import write_cases_json
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands import segmenting
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_lock import training_in
-from HLFDTrainingLib.run_state import STOPPED_STATUS
-from HLFDTrainingLib.stage import Stopped
-from HLFDTrainingLib.stop_signal import ending_as_interrupted
+from HLFDTrainingLib.learning.stage import Stopped
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_lock import training_in
+from HLFDTrainingLib.runs.run_state import STOPPED_STATUS
+from HLFDTrainingLib.runs.stop_signal import ending_as_interrupted
 from test_bad_ct import SERIES, write_series
 from training_runs import PLAN, begin_run
 
@@ -638,7 +639,7 @@ def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_
 
     others = []
     monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
-    monkeypatch.setattr("HLFDTrainingLib.run_start.write_cases_json", with_another_start)
+    monkeypatch.setattr("HLFDTrainingLib.runs.run_start.write_cases_json", with_another_start)
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
     assert main([*command, "--seed", "1"]) == STOPPED_STATUS
     assert others[1] == 1 and "training is going on already" in capsys.readouterr().err
@@ -1013,7 +1014,7 @@ def test_a_pytorch_that_does_not_load_is_no_fault_of_a_file(command, with_broken
 
 
 def test_a_pytorch_that_does_not_load_is_no_fault_of_the_models_folder(with_broken_torch, untrained_package):
-    done = with_broken_torch("HLFDSegmentationLib.model_import", untrained_package)
+    done = with_broken_torch("HLFDSegmentationLib.model_files.model_import", untrained_package)
     assert done.returncode == REFUSED
     assert done.stdout.startswith("PyTorch is installed, but cannot be loaded")
 

@@ -38,12 +38,12 @@ from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
 from HLFDTrainingLib.compare.wording import trained_by
 from HLFDTrainingLib.evaluation import SegmentedCase
-from HLFDTrainingLib.given_weights import check_plan
+from HLFDTrainingLib.learning.stage import Stopped
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_state import STOPPED_STATUS
+from HLFDTrainingLib.runs.given_weights import check_plan
+from HLFDTrainingLib.runs.run_events import all_events
+from HLFDTrainingLib.runs.run_state import STOPPED_STATUS
 from HLFDTrainingLib.split import Split, split_by_patient
-from HLFDTrainingLib.stage import Stopped
 from training_runs import take_away
 
 NETWORK = "mobilenetv2-unet"
@@ -639,7 +639,9 @@ def test_a_comparison_is_begun_as_its_options_say(command, tmp_path, monkeypatch
 
 def test_a_teacher_that_cannot_be_read_is_refused_before_the_cases_are(command, tmp_path, monkeypatch, capsys):
     """Of many cases, that takes minutes."""
-    monkeypatch.setattr("HLFDTrainingLib.checked_cases.check_usable", lambda *arguments: pytest.fail("They were read."))
+    monkeypatch.setattr(
+        "HLFDTrainingLib.annotations.checked_cases.check_usable", lambda *arguments: pytest.fail("They were read.")
+    )
     rubbish = tmp_path / "teacher.pt"
     rubbish.write_bytes(b"rubbish")
     epochs = command.index("--teacher-epochs")
@@ -704,7 +706,7 @@ def test_what_cannot_be_compared_is_refused_before_a_case_is_read(command, tmp_p
     def read(*_arguments, **_options):
         pytest.fail("a case was read")
 
-    monkeypatch.setattr("HLFDTrainingLib.checked_cases.check_usable", read)
+    monkeypatch.setattr("HLFDTrainingLib.annotations.checked_cases.check_usable", read)
     assert main([*command, "-o", str(tmp_path / "new"), *wrong]) == 1
     assert told in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -86,7 +86,7 @@ def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(ru
 
 HOLD = """
 import sys, time
-from HLFDTrainingLib.run_lock import training_in
+from HLFDTrainingLib.runs.run_lock import training_in
 with training_in(sys.argv[1]):
     print("ready", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -25,8 +25,8 @@ from HLFDTrainingLib.evaluation import SegmentedCase, evaluate
 from HLFDTrainingLib.metrics import METRICS, summarize
 from HLFDTrainingLib.packaging import package_run, stage_as_package
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 

@@ -19,10 +19,10 @@ import default_model
 import torch
 from default_model import arrays_of, without_known_people
 from empty_slices import empty_slice
+from HLFDTrainingLib.annotations.ct_fingerprints import check_patients_named_alike, ct_fingerprints
 from HLFDTrainingLib.cases import Case
-from HLFDTrainingLib.ct_fingerprints import check_patients_named_alike, ct_fingerprints
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_folder import RunFolder
 from HLFDTrainingLib.split import Split, split_by_patient
 from marked_slices import MARKS, from_runs, liver_of, marks_of, to_runs
 from slice_cases import write_slice

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.ct_files import read_ct_and_doubts
-from HLFDSegmentationLib.dicom_loaded import modality_problem, series_cautions_and_doubts
+from HLFDSegmentationLib.image_files.dicom_loaded import modality_problem, series_cautions_and_doubts
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.pipeline import explain_to_folder, segment_to_folder
 from test_bad_ct import SERIES, refusal, stack, write_series

@@ -12,14 +12,14 @@ import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import InputError
-from HLFDTrainingLib import stage as stage_file
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.epoch_batches import EpochBatches
-from HLFDTrainingLib.processes import Processes, joined_processes
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.slices import SliceDataset, collate
-from HLFDTrainingLib.stored_slices import list_slices
-from HLFDTrainingLib.validation import count_overlaps, mean_dice
+from HLFDTrainingLib.learning import stage as stage_file
+from HLFDTrainingLib.learning.epoch_batches import EpochBatches
+from HLFDTrainingLib.learning.slices import SliceDataset, collate
+from HLFDTrainingLib.learning.stored_slices import list_slices
+from HLFDTrainingLib.learning.validation import count_overlaps, mean_dice
+from HLFDTrainingLib.runs.processes import Processes, joined_processes
+from HLFDTrainingLib.runs.run_folder import RunFolder
 from torch import distributed, multiprocessing, nn
 from training_runs import small_stage
 

@@ -7,8 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import inference
-from HLFDSegmentationLib.axial_volume import AxialVolume
-from HLFDSegmentationLib.doubts import (
+from HLFDSegmentationLib.cautions.doubts import (
     absence_cautions,
     anatomy_doubts,
     class_voxels,
@@ -23,6 +22,7 @@ from HLFDSegmentationLib.doubts import (
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 

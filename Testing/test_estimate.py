@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
-from HLFDSegmentationLib import private_folder
+from HLFDSegmentationLib.child_process import private_folder
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
@@ -31,12 +31,12 @@ from HLFDTrainingLib.estimate import (
     memory_problem,
     seconds_with_helpers,
 )
-from HLFDTrainingLib.memory import DeviceMemory, available_memory, held_memory, peak_memory
+from HLFDTrainingLib.learning.memory import DeviceMemory, available_memory, held_memory, peak_memory
+from HLFDTrainingLib.learning.stage import Stage, Stopped
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import Stage, Stopped
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(

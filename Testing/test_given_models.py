@@ -13,9 +13,9 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.given_models import given_models
-from HLFDTrainingLib.given_weights import check_plan
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.runs.given_models import given_models
+from HLFDTrainingLib.runs.given_weights import check_plan
+from HLFDTrainingLib.runs.run_folder import RunFolder
 from training_runs import PLAN, begin_run, epoch_event, tell
 
 CALLED_OTHERWISE = tuple(replace(label, name=f"my {label.name}", color=(1, 2, 3)) for label in TASK.labels)

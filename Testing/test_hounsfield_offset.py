@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.cautions.hounsfield_offset import offset_cautions, window_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.hounsfield import voxels_problem
-from HLFDSegmentationLib.hounsfield_offset import offset_cautions, window_cautions
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.phantom import make_phantom

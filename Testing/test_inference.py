@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib import network_runner
-from HLFDSegmentationLib.body_orientation import MirroredSearch
+from HLFDSegmentationLib.cautions.body_orientation import MirroredSearch
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.inference import Segmenter, classify
 from HLFDSegmentationLib.layers import LAYERS
-from HLFDSegmentationLib.network_runner import NetworkRunner
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.phases import EXPLAINING, SEGMENTING
+from HLFDSegmentationLib.segmenting import network_runner
+from HLFDSegmentationLib.segmenting.network_runner import NetworkRunner
 from HLFDSegmentationLib.tasks import TASKS, Task
 from torch import nn
 

@@ -68,7 +68,7 @@ def test_the_module_is_tested_inside_slicer(module):
 
 
 def test_slicer_installs_the_versions_that_the_wheel_asks_for():
-    torch = told_once('TORCH = "(.+)"', "HLFDSegmentation", "HLFDSegmentationLib", "slicer_packages.py")
+    torch = told_once('TORCH = "(.+)"', "HLFDSegmentation", "HLFDSegmentationLib", "slicer_tools", "slicer_packages.py")
     asked_in_slicer = floors(torch) | floors(text_of("HLFDSegmentation", "Resources", "requirements.txt"))
     (dependencies,) = re.findall(r"^dependencies = \[\n(.*?)^\]$", text_of("pyproject.toml"), re.MULTILINE | re.DOTALL)
     asked_by_wheel = floors(dependencies)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from HLFDSegmentationLib.model_figures import figures_in_words, patients
+from HLFDSegmentationLib.model_files.model_figures import figures_in_words, patients
 from HLFDSegmentationLib.model_store import find_package
 
 

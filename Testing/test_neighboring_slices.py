@@ -6,7 +6,7 @@ from math import exp
 import numpy as np
 import pytest
 import torch
-from HLFDSegmentationLib.neighboring_slices import NeighboringSlices
+from HLFDSegmentationLib.segmenting.neighboring_slices import NeighboringSlices
 
 COUNT = 9
 SPACING_MM = 2.5

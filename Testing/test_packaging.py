@@ -16,17 +16,17 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
-from HLFDSegmentationLib.doubts import model_cautions
+from HLFDSegmentationLib.cautions.doubts import model_cautions
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.model_store import shipped_folder
+from HLFDTrainingLib.annotations.layouts import labels_of_pairs
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.commands.evaluating import HOW_TO_READ
 from HLFDTrainingLib.evaluation import evaluate
-from HLFDTrainingLib.layouts import labels_of_pairs
 from HLFDTrainingLib.metrics import METRICS
-from HLFDTrainingLib.origins import Origins, origins_for
 from HLFDTrainingLib.packaging import package_run, stage_as_package
-from HLFDTrainingLib.run_folder import RunFolder
+from HLFDTrainingLib.runs.origins import Origins, origins_for
+from HLFDTrainingLib.runs.run_folder import RunFolder
 
 TOLD = ("--title", "Livers of our own", "--license", "CC0-1.0")
 
@@ -193,7 +193,7 @@ def test_a_training_that_goes_on_is_begun_without_torch_and_before_anything_is_w
     """3D Slicer begins trainings, and would stand still while torch is imported."""
     begin = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from HLFDTrainingLib.run_folder import RunFolder; from HLFDTrainingLib.run_start import start_run\n"
+        "from HLFDTrainingLib.runs.run_folder import RunFolder; from HLFDTrainingLib.runs.run_start import start_run\n"
         "earlier = RunFolder(Path(sys.argv[1])); plan = earlier.plan(); split = earlier.split(plan)\n"
         "new = RunFolder(Path(sys.argv[2])); new.path.mkdir()\n"
         "cases = [*split.train, *split.validation, *split.test]\n"

@@ -9,8 +9,8 @@ import json
 
 import pytest
 from HLFDTrainingLib.commands import training
-from HLFDTrainingLib.event_sentences import readable_log
 from HLFDTrainingLib.progress import ProgressBar, TrainingProgress, json_lines
+from HLFDTrainingLib.runs.event_sentences import readable_log
 
 EPOCH = {"event": "epoch", "stage": "student", "epoch": 3, "epochs": 9, "terms": {"segmentation": 0.2}, "seconds": 4.0}
 FINISHED = {

@@ -19,9 +19,9 @@ from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.report import LISTED_LESIONS, RESEARCH_ONLY, write_report
-from HLFDSegmentationLib.report_attention import HOW_TO_READ, MAPS_GONE, NO_POSITIVE_ATTENTION, TOO_SMALL
-from HLFDSegmentationLib.report_figures import AxialPictures
-from HLFDSegmentationLib.report_style import STYLE
+from HLFDSegmentationLib.reports.report_attention import HOW_TO_READ, MAPS_GONE, NO_POSITIVE_ATTENTION, TOO_SMALL
+from HLFDSegmentationLib.reports.report_figures import AxialPictures
+from HLFDSegmentationLib.reports.report_style import STYLE
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 

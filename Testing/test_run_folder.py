@@ -13,15 +13,15 @@ import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDTrainingLib.case_files import look_at, unchanged
+from HLFDTrainingLib.annotations.case_files import look_at, unchanged
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.cli import main
-from HLFDTrainingLib.earlier_runs import FINGERPRINTS, keep_patients_by_ct, patients_by_ct, run_of_weights
 from HLFDTrainingLib.evaluation import check_test_cases
-from HLFDTrainingLib.origins import ORIGINS, origins_of
-from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_state import state_of
+from HLFDTrainingLib.runs.earlier_runs import FINGERPRINTS, keep_patients_by_ct, patients_by_ct, run_of_weights
+from HLFDTrainingLib.runs.origins import ORIGINS, origins_of
+from HLFDTrainingLib.runs.run_events import all_events
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_state import state_of
 from training_runs import begin_run
 
 
@@ -71,7 +71,7 @@ def test_another_network_than_the_plans_is_told(run, capsys):
 
 def test_an_event_waits_while_another_program_has_the_file_open(run, monkeypatch):
     """As a backup does on Windows; a training of days does not end for that."""
-    monkeypatch.setattr("HLFDTrainingLib.run_folder.LONG_WAITS", [2.0] * 30)
+    monkeypatch.setattr("HLFDTrainingLib.runs.run_folder.LONG_WAITS", [2.0] * 30)
     refusals, really_open = iter(range(20)), open
 
     def refusing(path, mode="r", **options):
@@ -160,7 +160,7 @@ def test_a_test_label_that_was_shifted_is_refused_though_an_old_run_keeps_no_fin
 def test_files_that_are_as_they_were_are_not_read_again(run, monkeypatch):
     split = run.split(run.plan())
     keep_patients_by_ct(run, split)
-    monkeypatch.setattr("HLFDTrainingLib.case_files.image_fingerprint", lambda path: 1 / 0)
+    monkeypatch.setattr("HLFDTrainingLib.annotations.case_files.image_fingerprint", lambda path: 1 / 0)
     keep_patients_by_ct(run, split)
 
 

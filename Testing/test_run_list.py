@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.errors import InputError, OutputError
-from HLFDTrainingLib.process_identity import computer_name, start_of
-from HLFDTrainingLib.run_list import describe_run, list_runs, rename_run
-from HLFDTrainingLib.run_progress import progress_of, seconds_left
-from HLFDTrainingLib.training_curves import curves_of
+from HLFDTrainingLib.runs.process_identity import computer_name, start_of
+from HLFDTrainingLib.runs.run_list import describe_run, list_runs, rename_run
+from HLFDTrainingLib.runs.run_progress import progress_of, seconds_left
+from HLFDTrainingLib.runs.training_curves import curves_of
 
 PLAN = {"task": TASK.to_dict(), "student": "mobilenetv2-unet", "method": "hlfd"}
 STAGES = [

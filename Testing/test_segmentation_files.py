@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.given_segmentation import read_segmentation
 from HLFDSegmentationLib.image_points import image_like
-from HLFDSegmentationLib.output_folder import new_folder
-from HLFDSegmentationLib.safe_files import replacing
-from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
+from HLFDSegmentationLib.output.output_folder import new_folder
+from HLFDSegmentationLib.output.safe_files import replacing
+from HLFDSegmentationLib.output.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["abdomen"]
@@ -215,7 +215,7 @@ import resource, signal, sys
 import numpy as np, SimpleITK as sitk
 from HLFDSegmentationLib import phantom
 from HLFDSegmentationLib.errors import OutputError
-from HLFDSegmentationLib.segmentation_files import write_image, write_segmentation_nrrd
+from HLFDSegmentationLib.output.segmentation_files import write_image, write_segmentation_nrrd
 from HLFDSegmentationLib.tasks import TASKS
 labels = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 3, (40, 60, 60), dtype=np.uint8))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -20,7 +20,7 @@ class SlicerModule:
         self.folder = CHECKOUT / name
         self.file = self.folder / f"{name}.py"
         self.ui_file = self.folder / "Resources" / "UI" / f"{name}.ui"
-        self.slicer_files = [self.file, *sorted((self.folder / f"{name}Lib").glob("slicer_*.py"))]
+        self.slicer_files = [self.file, *sorted((self.folder / f"{name}Lib").rglob("slicer_*.py"))]
 
     def listed_files(self, variable: str) -> set[str]:
         text = (self.folder / "CMakeLists.txt").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_every_file_of_the_module_is_installed_and_nothing_else(module):
 
 @each_module
 def test_nothing_heavy_is_imported_with_the_module(module):
-    names = [module.name, *(f"{module.name}Lib.{path.stem}" for path in module.slicer_files[1:])]
+    names = [".".join(path.relative_to(module.folder).with_suffix("").parts) for path in module.slicer_files]
     folders = [str(module.folder) for module in MODULES]
     code = f"""
 import importlib, sys

@@ -12,17 +12,17 @@ import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError
-from HLFDTrainingLib import slice_loading, stage
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.epoch_batches import EpochBatches
+from HLFDTrainingLib.learning import slice_loading, stage
+from HLFDTrainingLib.learning.epoch_batches import EpochBatches
+from HLFDTrainingLib.learning.slice_loading import SliceLoader, helpers_for
+from HLFDTrainingLib.learning.slices import SliceDataset
+from HLFDTrainingLib.learning.stage import Stopped
+from HLFDTrainingLib.learning.stored_slices import list_slices
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
-from HLFDTrainingLib.slice_loading import SliceLoader, helpers_for
-from HLFDTrainingLib.slices import SliceDataset
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import Stopped
-from HLFDTrainingLib.stored_slices import list_slices
 from HLFDTrainingLib.trainer import TrainingRun
 
 CUDA = torch.device("cuda")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HLFDSegmentationLib.axial_volume import AxialVolume
+from HLFDSegmentationLib.cautions.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.slice_stack import SliceStack, spacing_cautions
+from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from scipy.ndimage import gaussian_filter
 
@@ -158,7 +158,7 @@ def test_blank_slices_do_not_make_a_kidney_whole_that_the_ct_cuts(monkeypatch):
     hu = np.full(labels.shape, -1000, np.int16)
     hu[:30] = np.random.default_rng(0).normal(100, 20, hu[:30].shape)
     monkeypatch.setattr("HLFDSegmentationLib.inference.clean", lambda found, *_: np.copyto(found, labels[:30]) or [])
-    monkeypatch.setattr("HLFDSegmentationLib.body_orientation.LEFT_MM", 1e9)
+    monkeypatch.setattr("HLFDSegmentationLib.cautions.body_orientation.LEFT_MM", 1e9)
     ct = image(hu)
     ct.SetSpacing((5.0, 5.0, 1.25))
     assert not any("than kidneys" in told for told in Segmenter(find_package(), "cpu").segment(ct).cautions)

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from HLFDSegmentationLib import slicer_lesion_notes, slicer_mosaic
 from HLFDSegmentationLib.color_maps import DEFAULT, AttentionColors, color_map
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
-from HLFDSegmentationLib.slicer_focus_chart import FocusChart
-from HLFDSegmentationLib.slicer_layer_view import LayerView
-from HLFDSegmentationLib.slicer_lesion_notes import notes_on_lesion
-from HLFDSegmentationLib.slicer_mosaic import mosaic
-from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_panels import slicer_mosaic
+from HLFDSegmentationLib.slicer_panels.slicer_focus_chart import FocusChart
+from HLFDSegmentationLib.slicer_panels.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_panels.slicer_mosaic import mosaic
+from HLFDSegmentationLib.slicer_scene import slicer_lesion_notes
+from HLFDSegmentationLib.slicer_scene.slicer_attention_maps import place_in_result, place_of_most_attention, values_of
+from HLFDSegmentationLib.slicer_scene.slicer_lesion_notes import notes_on_lesion
+from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult
 from slicer_cases import add_bending_transform, add_ct, add_transform, shift, turn
 from slicer_review_cases import BUSIEST, CELLS, EMPTY, FOCUS, LAYERS, SEGMENT, WITHOUT_TUMOR, add_reviewed_case
 
@@ -810,7 +811,7 @@ def test_the_chart_comes_with_a_layout_that_has_a_plot_and_goes_without_a_trace(
 
 
 def test_the_chart_does_not_bring_back_a_layout_of_hlfds_own(result, chart):
-    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT, own_layout
+    from HLFDTrainingLib.slicer_scene.slicer_own_layout import TRUTH_LAYOUT, own_layout
 
     layout = slicer.app.layoutManager()
     layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
@@ -836,7 +837,7 @@ def test_the_users_own_chart_and_layout_come_back(result, chart):
 
 
 def test_the_users_own_chart_comes_back_where_the_scene_was_saved_while_ours_was_shown(result, chart, tmp_path):
-    from HLFDSegmentationLib.slicer_scene_care import look_after
+    from HLFDSegmentationLib.slicer_panels.slicer_scene_care import look_after
 
     look_after(slicer.mrmlScene)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from generated_cases import TASK, blob_case
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError
-from HLFDTrainingLib.case_check import check_cases
+from HLFDTrainingLib.annotations.case_check import check_cases
+from HLFDTrainingLib.annotations.nrrd_files import write_nrrd
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.nrrd_files import write_nrrd
-from HLFDTrainingLib.scene_checks import check_row
+from HLFDTrainingLib.scene.scene_checks import check_row
 from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import (
     Later,
@@ -32,8 +32,8 @@ from slicer_cases import (
     vtk,
 )
 
-cases = Later("HLFDTrainingLib.slicer_cases")
-export = Later("HLFDTrainingLib.slicer_case_export")
+cases = Later("HLFDTrainingLib.slicer_scene.slicer_cases")
+export = Later("HLFDTrainingLib.slicer_scene.slicer_case_export")
 numpy_support = Later("vtk.util.numpy_support")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
@@ -347,7 +347,7 @@ def test_a_key_never_means_another_node_after_the_scene_was_closed():
 def test_an_export_that_is_closed_early_does_not_wait_for_its_files(tmp_path, monkeypatch):
     stopped = []
     monkeypatch.setattr(
-        "HLFDTrainingLib.slicer_case_export.write_nrrd", lambda *given: stopped.append(given[-1].wait(60))
+        "HLFDTrainingLib.slicer_scene.slicer_case_export.write_nrrd", lambda *given: stopped.append(given[-1].wait(60))
     )
     add_case()
     nodes = cases.Nodes()

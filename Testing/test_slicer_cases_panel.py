@@ -24,7 +24,7 @@ class Panel:
     """The section, and what its user does."""
 
     def __init__(self) -> None:
-        from HLFDTrainingLib.slicer_cases_panel import CasesPanel
+        from HLFDTrainingLib.slicer_panels.slicer_cases_panel import CasesPanel
 
         self.root = slicer.util.loadUI(str(UI_FILE))
         self.ui = slicer.util.childWidgetVariables(self.root)
@@ -406,7 +406,9 @@ def test_a_check_whose_program_fails_is_told_and_leaves_the_cases(panel, monkeyp
         add_case(number, f"CT {number}")
     panel.click("addFromSceneButton")
     with monkeypatch.context() as patch:
-        patch.setattr("HLFDSegmentationLib.slicer_python.interpreter", lambda: shutil.which(python) or python)
+        patch.setattr(
+            "HLFDSegmentationLib.slicer_tools.slicer_python.interpreter", lambda: shutil.which(python) or python
+        )
         panel.check()
     assert reason in panel.problem and panel.ui.checkButton.enabled
     panel.check()
@@ -614,7 +616,7 @@ def test_cases_of_a_scene_file_come_beside_those_of_the_scene(panel, tmp_path):
 
 
 def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, monkeypatch):
-    from HLFDTrainingLib import slicer_cases_panel
+    from HLFDTrainingLib.slicer_panels import slicer_cases_panel
     from slicer_shell import dialogs
 
     add_ct()
@@ -678,7 +680,7 @@ def test_the_panel_loads_neither_torch_nor_simpleitk():
 
     code = (
         "import sys; from slicer_shell.fixtures import require_shell; require_shell(); "
-        "import HLFDTrainingLib.slicer_cases_panel; "
+        "import HLFDTrainingLib.slicer_panels.slicer_cases_panel; "
         "sys.exit(', '.join({'torch', 'monai', 'SimpleITK', 'scipy'} & sys.modules.keys()) or 0)"
     )
     paths = [str(Path(__file__).parent), *(str(path) for path in sys.path if "HLFD" in str(path))]

@@ -16,10 +16,10 @@ from slicer_cases import Later, add_bending_transform, add_ct, add_roi, add_tran
 from slicer_panel_cases import MODEL, SEGMENT, answer, foreground
 from slicer_review_cases import add_reviewed_case
 
-attention_maps = Later("HLFDSegmentationLib.slicer_attention_maps")
-report = Later("HLFDSegmentationLib.slicer_report")
-scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
-readings = Later("HLFDSegmentationLib.slicer_readings")
+attention_maps = Later("HLFDSegmentationLib.slicer_scene.slicer_attention_maps")
+report = Later("HLFDSegmentationLib.slicer_scene.slicer_report")
+scene_result = Later("HLFDSegmentationLib.slicer_scene.slicer_scene_result")
+readings = Later("HLFDSegmentationLib.slicer_scene.slicer_readings")
 numpy_support = Later("vtk.util.numpy_support")
 
 LAYER = "decoder2"
@@ -238,11 +238,11 @@ def test_a_ct_that_a_transform_stretches_is_reported_close_to_where_the_views_sh
 
 
 def test_attention_lies_on_a_stretched_ct_in_the_report(reviewed, tmp_path, monkeypatch):
-    from HLFDSegmentationLib.raw_images import read_raw
+    from HLFDSegmentationLib.child_process.raw_images import read_raw
 
     result = reviewed.result
-    monkeypatch.setattr("HLFDSegmentationLib.slicer_report.is_installed", lambda _name: True)
-    monkeypatch.setattr("HLFDSegmentationLib.slicer_report.find_package", lambda _name: Package)
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_scene.slicer_report.is_installed", lambda _name: True)
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_scene.slicer_report.find_package", lambda _name: Package)
     add_transform(shift(30, -20, 112) @ turn(9) @ np.diag([1.1, 1.0, 0.95, 1.0]), result.ct, result.node)
     for node in result.maps:  # Most maps do not have the CT's center.
         slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node)[1:, :-2].copy())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer
 from HLFDSegmentationLib.errors import InputError
-from HLFDSegmentationLib.slicer_comparison import (
+from HLFDSegmentationLib.slicer_panels.slicer_comparison import (
     LAYOUT,
     LEFT,
     PLOT,
@@ -14,10 +14,10 @@ from HLFDSegmentationLib.slicer_comparison import (
     give_views_back,
     register_layout,
 )
-from HLFDSegmentationLib.slicer_layer_view import LayerView
-from HLFDSegmentationLib.slicer_linked_views import composites_of, give_links_back, link_views
-from HLFDSegmentationLib.slicer_scene_care import look_after
-from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_panels.slicer_layer_view import LayerView
+from HLFDSegmentationLib.slicer_panels.slicer_scene_care import look_after
+from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_tools.slicer_linked_views import composites_of, give_links_back, link_views
 from slicer_cases import add_ct
 from slicer_review_cases import SEGMENT, add_reviewed_case
 
@@ -284,7 +284,7 @@ def test_a_result_that_is_deleted_leaves_the_other_in_all_views(pair, comparison
 
 
 def test_a_layout_of_hlfds_own_is_not_taken_for_the_users(comparison):
-    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT, own_layout
+    from HLFDTrainingLib.slicer_scene.slicer_own_layout import TRUTH_LAYOUT, own_layout
 
     users = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
     layout().setLayout(users)

@@ -7,8 +7,8 @@ from threading import Event
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.child_process.raw_images import read_raw
 from HLFDSegmentationLib.errors import InputError, OutputError
-from HLFDSegmentationLib.raw_images import read_raw
 from slicer_cases import (
     LPS_TO_RAS,
     Later,
@@ -22,7 +22,7 @@ from slicer_cases import (
     vtk,
 )
 
-ct = Later("HLFDSegmentationLib.slicer_ct")
+ct = Later("HLFDSegmentationLib.slicer_scene.slicer_ct")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
 

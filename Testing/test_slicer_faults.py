@@ -23,8 +23,8 @@ from slicer_cases import Later, add_roi, add_study, add_transform, add_volume, s
 from slicer_panel_cases import MODEL, MODULE_FILE, Panel, answer
 from test_slicer_run import snapshot
 
-run_panel = Later("HLFDSegmentationLib.slicer_run_panel")
-slicer_worker = Later("HLFDSegmentationLib.slicer_worker")
+run_panel = Later("HLFDSegmentationLib.slicer_panels.slicer_run_panel")
+slicer_worker = Later("HLFDSegmentationLib.slicer_scene.slicer_worker")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process (prlimit)")
 

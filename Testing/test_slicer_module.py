@@ -51,7 +51,7 @@ def test_the_module_introduces_itself(load):
 
 def test_loading_the_module_starts_nothing(load):
     load()
-    worker = sys.modules["HLFDSegmentationLib.slicer_worker"]
+    worker = sys.modules["HLFDSegmentationLib.slicer_scene.slicer_worker"]
     assert not worker._shared
 
 
@@ -304,7 +304,7 @@ def test_a_student_of_ones_own_tells_how_good_it_was(load):
 
     load()
     from HLFDSegmentationLib.model_store import find_package
-    from HLFDSegmentationLib.slicer_model_panel import about
+    from HLFDSegmentationLib.slicer_panels.slicer_model_panel import about
 
     figures = {
         "liver": {"validation_dice": 0.91, "validation_patients": 1, "test_dice": 0.94, "test_patients": 3},
@@ -348,7 +348,7 @@ def test_nothing_else_is_imported_or_removed_while_a_model_is_imported(
         seen.extend((button.enabled, button.toolTip) for button in buttons)
         return small_model
 
-    monkeypatch.setattr("HLFDSegmentationLib.slicer_model_panel.import_model", importing)
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_panels.slicer_model_panel.import_model", importing)
     answer(str(untrained_package))
     panel.ui.importFolderButton.click()
     assert [enabled for enabled, _ in seen] == [False] * 4
@@ -360,7 +360,7 @@ def test_a_model_cannot_be_checked_where_no_program_starts(panel, untrained_pack
     from slicer_shell.packaging_stand_ins import packages
 
     packages.absent = set()
-    monkeypatch.setattr("HLFDSegmentationLib.slicer_python.interpreter", lambda: "/nowhere/PythonSlicer")
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_tools.slicer_python.interpreter", lambda: "/nowhere/PythonSlicer")
     answer(str(untrained_package))
     panel.ui.importFolderButton.click()
     assert "could not be started" in panel.message and "No such file" in panel.message
@@ -615,8 +615,8 @@ def test_a_new_region_goes_around_the_ct(quick):
 
 
 def test_a_fault_in_the_worker_is_in_slicers_log(quick, caplog):
-    from HLFDSegmentationLib.slicer_worker import shared_worker
-    from HLFDSegmentationLib.worker_protocol import Failed
+    from HLFDSegmentationLib.child_process.worker_protocol import Failed
+    from HLFDSegmentationLib.slicer_scene.slicer_worker import shared_worker
 
     worker = shared_worker()
     worker._client._log.append("Traceback: what the worker said")
@@ -732,7 +732,7 @@ def wait_without_window(condition) -> None:
 
 
 def test_slicers_end_is_the_workers_end(quick):
-    worker = sys.modules["HLFDSegmentationLib.slicer_worker"].shared_worker()
+    worker = sys.modules["HLFDSegmentationLib.slicer_scene.slicer_worker"].shared_worker()
     quick.ui.segmentButton.click()
     quick.wait(lambda: worker._client.alive)
     quick.slicer.app.quit()
@@ -873,7 +873,7 @@ def test_a_message_with_a_long_path_does_not_widen_the_panel(panel):
 
 def test_what_is_in_the_scene_when_the_panel_is_opened_does_not_widen_it(slicer_shell, load, tmp_path):
     """As Slicer's node selectors do, which are as wide as the longest name that they find at first."""
-    from HLFDSegmentationLib.slicer_message import BREAK
+    from HLFDSegmentationLib.slicer_tools.slicer_message import BREAK
     from slicer_review_cases import add_reviewed_case
     from slicer_shell.packaging_stand_ins import packages
 
@@ -955,9 +955,9 @@ def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
     """As by the keyboard. The CT may have been moved since."""
     import qt
     from generated_cases import SPACING_MM, blob_case
-    from HLFDSegmentationLib.axial_volume import AxialVolume
-    from HLFDSegmentationLib.slicer_ct import part_of
-    from HLFDSegmentationLib.slicer_scene_result import RUNS_ATTRIBUTE
+    from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
+    from HLFDSegmentationLib.slicer_scene.slicer_ct import part_of
+    from HLFDSegmentationLib.slicer_scene.slicer_scene_result import RUNS_ATTRIBUTE
     from slicer_cases import add_transform, shift
 
     panel, result = reviewed, reviewed.result
@@ -985,7 +985,7 @@ def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
 
 
 def test_places_in_notes_are_where_the_worker_saw_them_in_a_ct_that_a_transform_stretches(quick):
-    from HLFDSegmentationLib.slicer_ct import part_of
+    from HLFDSegmentationLib.slicer_scene.slicer_ct import part_of
     from slicer_cases import add_transform
 
     add_transform(np.diag([1.0, 1.0, 2.0, 1.0]), quick.ct)
@@ -1131,7 +1131,7 @@ def test_the_mosaic_is_as_wide_as_the_panel_and_never_widens_it(reviewed, monkey
         window.resize(width, window.height)
         panel.wait(lambda: ui.mosaicLabel.pixmap.width() == ui.mosaicLabel.width, seconds=5)
     assert ui.reviewControls.minimumSizeHint.width() == narrow
-    review_panel = sys.modules["HLFDSegmentationLib.slicer_review_panel"]
+    review_panel = sys.modules["HLFDSegmentationLib.slicer_panels.slicer_review_panel"]
     pixmap_of, made = review_panel.pixmap_of, []
     monkeypatch.setattr(review_panel, "pixmap_of", lambda *picture: made.append(pixmap_of(*picture)) or made[-1])
     monkeypatch.setattr(QtWidgets.QLabel, "devicePixelRatioF", lambda label: 2.0)
@@ -1148,7 +1148,7 @@ def test_a_mosaic_that_cannot_be_shown_says_so_in_its_place_until_it_can(reviewe
 
     panel, shown = reviewed, reviewed.ui.mosaicLabel
     with monkeypatch.context() as full:
-        full.setattr("HLFDSegmentationLib.slicer_review_panel.pixmap_of", refuse)
+        full.setattr("HLFDSegmentationLib.slicer_panels.slicer_review_panel.pixmap_of", refuse)
         panel.ui.mosaicButton.click()
         assert shown.text == "The disk is full." and panel.message == ""
     panel.parameters.opacity = 0.5
@@ -1278,7 +1278,7 @@ def test_a_reading_while_comparing_says_of_which_result_it_is(compared):
 def test_all_layers_are_those_of_the_slice_that_is_compared(compared):
     """The red view, hidden meanwhile, stays where it is."""
     from generated_cases import SPACING_MM
-    from HLFDSegmentationLib.slicer_comparison import LEFT
+    from HLFDSegmentationLib.slicer_panels.slicer_comparison import LEFT
 
     def picture():
         return panel.ui.mosaicLabel.pixmap.toImage()
@@ -1772,7 +1772,7 @@ def test_unloading_the_module_gives_the_views_back(reviewed):
 
 @pytest.mark.parametrize("ending", ["unload", "reload"])
 def test_the_worker_ends_with_the_module(quick, ending):
-    worker = sys.modules["HLFDSegmentationLib.slicer_worker"].shared_worker()
+    worker = sys.modules["HLFDSegmentationLib.slicer_scene.slicer_worker"].shared_worker()
     quick.wait(lambda: worker._client.alive)
     if ending == "unload":
         quick.slicer.app.moduleManager().unload("HLFDSegmentation")
@@ -1785,7 +1785,7 @@ def test_the_worker_ends_with_the_module(quick, ending):
 
 
 def test_a_scene_saved_while_comparing_shows_its_views_before_the_panel_is_opened(slicer_shell, load, tmp_path):
-    from HLFDSegmentationLib.slicer_comparison import LAYOUT, PLOT, SIDES
+    from HLFDSegmentationLib.slicer_panels.slicer_comparison import LAYOUT, PLOT, SIDES
 
     load()
     slicer_shell.app.start_up()
@@ -1799,7 +1799,7 @@ def test_sample_data_are_registered_and_taken_from_the_cache(panel, monkeypatch,
     import SampleData
     import SimpleITK as sitk
     from generated_cases import blob_case
-    from HLFDSegmentationLib import slicer_sample_data
+    from HLFDSegmentationLib.slicer_scene import slicer_sample_data
     from slicer_shell.sample_data import click_on_sample
 
     panel.slicer.app.start_up()
@@ -1822,8 +1822,8 @@ def test_a_second_click_while_the_ct_is_generated_starts_nothing(panel, monkeypa
     """Slicer draws while it is generated, and the button can be clicked."""
     import SimpleITK as sitk
     from generated_cases import blob_case
-    from HLFDSegmentationLib import slicer_sample_data
-    from HLFDSegmentationLib.slicer_python import Finished
+    from HLFDSegmentationLib.slicer_scene import slicer_sample_data
+    from HLFDSegmentationLib.slicer_tools.slicer_python import Finished
     from slicer_shell.sample_data import click_on_sample
 
     cached, started = slicer_sample_data._file(), []
@@ -1846,7 +1846,7 @@ def test_a_second_click_while_the_ct_is_generated_starts_nothing(panel, monkeypa
 
 def test_a_generated_ct_that_cannot_be_made_is_told(panel, monkeypatch):
     import qt
-    from HLFDSegmentationLib import slicer_python
+    from HLFDSegmentationLib.slicer_tools import slicer_python
     from slicer_shell.sample_data import click_on_sample
 
     answer(qt.QMessageBox.Ok)

@@ -27,7 +27,7 @@ class Panel:
     """The part of the panel, and what its user does and sees."""
 
     def __init__(self, slicer) -> None:
-        from HLFDTrainingLib.slicer_outcome_panel import OutcomePanel
+        from HLFDTrainingLib.slicer_panels.slicer_outcome_panel import OutcomePanel
 
         self.slicer = slicer
         self.widget = slicer.util.loadUI(str(UI_FILE))
@@ -77,7 +77,7 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def measured(trained) -> Path:
     from HLFDTrainingLib.comparison_table import compare_run
-    from HLFDTrainingLib.run_folder import RunFolder
+    from HLFDTrainingLib.runs.run_folder import RunFolder
 
     compare_run(RunFolder(trained), device="cpu")
     return trained
@@ -93,7 +93,7 @@ def panel(slicer_shell, tmp_path, monkeypatch):
     made = Panel(slicer_shell)
     yield made
     made.panel.close()
-    sys.modules["HLFDSegmentationLib.slicer_worker"].close_shared_worker()
+    sys.modules["HLFDSegmentationLib.slicer_scene.slicer_worker"].close_shared_worker()
 
 
 def own_copy(run: Path, tmp_path: Path) -> Path:
@@ -315,7 +315,7 @@ def test_tab_goes_on_from_the_figures(panel, measured):
 
 
 def test_a_figure_without_meaning_is_a_dash():
-    from HLFDTrainingLib.outcome_table import spread_text
+    from HLFDTrainingLib.runs.outcome_table import spread_text
 
     assert spread_text({"mean": None, "sd": None, "n": 0}, 3) == "–"
     assert spread_text({"mean": 0.5, "sd": None, "n": 1}, 3) == "0.500"
@@ -384,8 +384,8 @@ def assert_shown_beside_each_other(slicer) -> None:
 
 
 def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
     [case] = unseen_cases(trained)
     task = RunFolder(trained).plan().task
@@ -409,8 +409,8 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
 
 
 def test_reading_the_truth_leaves_the_users_views(panel, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
     ct = load_ct(case, task)
@@ -428,8 +428,8 @@ def corners(side) -> tuple[float, float]:
 
 
 def test_a_dicom_case_is_loaded_by_a_slice_whatever_lies_beside(panel, trained, tmp_path, monkeypatch):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, unseen_cases
 
     [case] = unseen_cases(trained)
     for name in (".DS_Store", "DICOMDIR", "Thumbs.db", "a1.dcm", "a2.dcm"):
@@ -441,8 +441,8 @@ def test_a_dicom_case_is_loaded_by_a_slice_whatever_lies_beside(panel, trained, 
 
 
 def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trained, tmp_path):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
     ct = load_ct(case, task)
@@ -457,8 +457,8 @@ def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trai
 
 
 def test_a_truth_that_was_corrected_in_its_file_is_read_anew(panel, trained, tmp_path):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
     case = replace(case, label=Path(shutil.copy(case.label, tmp_path / "label.nii.gz")))
@@ -470,8 +470,8 @@ def test_a_truth_that_was_corrected_in_its_file_is_read_anew(panel, trained, tmp
 
 
 def test_a_truth_that_was_painted_in_is_read_anew_and_one_that_was_saved_is_not(panel, trained, tmp_path):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
     load_truth(case, load_ct(case, task), task)
@@ -504,8 +504,8 @@ def test_without_test_cases_one_to_choose_with_is_offered_as_such(panel, trained
 
 
 def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
     [case] = unseen_cases(trained)
     task = RunFolder(trained).plan().task
@@ -535,10 +535,10 @@ def limits_of_views(slicer) -> list[bool]:
 
 
 def test_charts_and_truth_give_the_users_layout_back_in_whatever_order_they_come(panel, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_charts import TrainingCharts
-    from HLFDTrainingLib.slicer_own_layout import TRUTH_LAYOUT
-    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_panels.slicer_charts import TrainingCharts
+    from HLFDTrainingLib.slicer_scene.slicer_own_layout import TRUTH_LAYOUT
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
     [case] = unseen_cases(trained)
     task = RunFolder(trained).plan().task
@@ -560,8 +560,8 @@ def test_charts_and_truth_give_the_users_layout_back_in_whatever_order_they_come
 
 
 def test_closing_the_scene_gives_the_layout_back(panel, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     [case] = unseen_cases(trained)
     task = RunFolder(trained).plan().task
@@ -578,9 +578,9 @@ def red_is_shown(slicer) -> bool:
 
 def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_saved_scene(panel, trained, tmp_path):
     """They were missing in the views of every layout that was chosen later."""
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_own_layout import look_after
-    from HLFDTrainingLib.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_own_layout import look_after
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
     [case] = unseen_cases(trained)
     task = RunFolder(trained).plan().task
@@ -704,7 +704,7 @@ def open_segment_editor(slicer):
 
 def end_segmenting(panel, run: Path, case, truth, ct):
     """The worker has segmented a test case; gives the result's node."""
-    from HLFDSegmentationLib.slicer_scene_result import SceneResult, SceneRun
+    from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult, SceneRun
 
     result = SceneResult(add_segmentation(ct, {}, "result"))
     result.add_run(SceneRun("my-livers"), ct)
@@ -714,8 +714,8 @@ def end_segmenting(panel, run: Path, case, truth, ct):
 
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_the_segment_editor_gets_the_result_and_not_the_truth(panel, trained, opened_before):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
     panel.panel.show(trained)
@@ -733,8 +733,8 @@ def test_the_segment_editor_gets_the_result_and_not_the_truth(panel, trained, op
 
 
 def test_what_is_being_drawn_stays_in_the_segment_editor(panel, trained):
-    from HLFDTrainingLib.run_folder import RunFolder
-    from HLFDTrainingLib.slicer_test_case import load_ct, load_truth, unseen_cases
+    from HLFDTrainingLib.runs.run_folder import RunFolder
+    from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
     task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
     ct = load_ct(case, task)

@@ -17,14 +17,14 @@ def packages(slicer_shell):
 
 @pytest.fixture
 def ensure(slicer_shell):
-    from HLFDSegmentationLib.slicer_packages import ensure_packages
+    from HLFDSegmentationLib.slicer_tools.slicer_packages import ensure_packages
 
     return ensure_packages
 
 
 @pytest.fixture
 def failing(ensure):
-    from HLFDSegmentationLib.slicer_packages import PackagesMissingError
+    from HLFDSegmentationLib.slicer_tools.slicer_packages import PackagesMissingError
 
     def sentence() -> str:
         with pytest.raises(PackagesMissingError) as raised:
@@ -105,7 +105,7 @@ def installed(packages, monkeypatch, name: str, told: str | None) -> None:
     """Makes Python tell this version of a package, until one is installed."""
     import importlib.metadata
 
-    from HLFDSegmentationLib import slicer_packages
+    from HLFDSegmentationLib.slicer_tools import slicer_packages
 
     real = importlib.metadata.version
 
@@ -138,7 +138,7 @@ def test_too_old_a_version_is_replaced_when_the_user_knows_it(ensure, packages, 
 @pytest.mark.parametrize("version", [None, "unknown"])
 def test_a_package_without_a_version_is_missing_and_in_the_way(packages, failing, monkeypatch, version):
     """As an interrupted installation leaves it: pip says that it is installed."""
-    from HLFDSegmentationLib.slicer_packages import missing_packages
+    from HLFDSegmentationLib.slicer_tools.slicer_packages import missing_packages
 
     installed(packages, monkeypatch, "monai", version)
     assert missing_packages() == ["monai>=1.5"]
@@ -147,7 +147,7 @@ def test_a_package_without_a_version_is_missing_and_in_the_way(packages, failing
 
 
 def test_a_folder_without_metadata_is_a_package_without_a_version(slicer_shell, monkeypatch, tmp_path):
-    from HLFDSegmentationLib.slicer_packages import missing_packages
+    from HLFDSegmentationLib.slicer_tools.slicer_packages import missing_packages
 
     (tmp_path / "monai-1.5.0.dist-info").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -156,7 +156,7 @@ def test_a_folder_without_metadata_is_a_package_without_a_version(slicer_shell, 
 
 def test_a_folder_that_may_not_be_written_is_told_before_anything_is_asked(failing, packages, monkeypatch, tmp_path):
     """As where an administrator has installed Slicer."""
-    from HLFDSegmentationLib import slicer_packages
+    from HLFDSegmentationLib.slicer_tools import slicer_packages
 
     def refuse(folder: Path) -> Path:
         raise PermissionError(13, "Permission denied", str(folder))
@@ -189,7 +189,7 @@ def test_a_refusal_installs_nothing_and_says_how_to_go_on(failing, packages):
 @pytest.fixture
 def no_other_way(slicer_shell, monkeypatch):
     """A network without a proxy or a mirror, wherever the tests run."""
-    from HLFDSegmentationLib import slicer_packages
+    from HLFDSegmentationLib.slicer_tools import slicer_packages
 
     monkeypatch.setattr(slicer_packages, "getproxies", dict)
     for name in slicer_packages.OTHER_WAYS:
@@ -204,7 +204,7 @@ def test_offline(failing, packages, no_other_way):
 
 
 def test_behind_a_proxy_pypi_need_not_be_reached(failing, packages, no_other_way, monkeypatch):
-    from HLFDSegmentationLib import slicer_packages
+    from HLFDSegmentationLib.slicer_tools import slicer_packages
 
     monkeypatch.setattr(slicer_packages, "getproxies", lambda: {"https": "http://proxy.hospital:8080"})
     assert_all_causes_are_told(failing, packages)
@@ -233,7 +233,7 @@ def test_a_failed_installation(failing, packages):
 
 def test_a_pytorch_that_was_installed_and_does_not_load(ensure, packages, monkeypatch, tmp_path):
     """Its extension imports it at the end, in Slicer. The disk is not to blame."""
-    from HLFDSegmentationLib.torch_loading import MissingError
+    from HLFDSegmentationLib.child_process.torch_loading import MissingError
     from slicer_shell.packaging_stand_ins import PyTorchUtilsLogic
 
     (tmp_path / "torch.py").write_text("raise OSError('[WinError 126] Error loading c10.dll')")
@@ -301,7 +301,7 @@ def test_pytorch_stays_as_it_is_when_other_packages_are_installed(ensure, packag
 
 
 def test_a_slicer_for_intel_macs_is_told_before_anything_is_downloaded(failing, packages, monkeypatch):
-    from HLFDSegmentationLib import slicer_packages
+    from HLFDSegmentationLib.slicer_tools import slicer_packages
 
     monkeypatch.setattr(slicer_packages, "sys", SimpleNamespace(platform="darwin"))
     monkeypatch.setattr(slicer_packages, "platform", SimpleNamespace(machine=lambda: "x86_64"))
@@ -318,7 +318,7 @@ def test_tests_install_nothing(failing, packages, slicer_shell):
 
 
 def test_scripts_are_told_the_call_and_nobody_is_asked(packages, slicer_shell):
-    from HLFDSegmentationLib.slicer_packages import PackagesMissingError, require_packages
+    from HLFDSegmentationLib.slicer_tools.slicer_packages import PackagesMissingError, require_packages
 
     packages.absent = {"torch"}
     with pytest.raises(PackagesMissingError, match="installPackages"):

@@ -6,8 +6,8 @@ import pytest
 import slicer
 from HLFDSegmentationLib.errors import HLFDError, OutputError
 from HLFDSegmentationLib.readings import Reading
-from HLFDSegmentationLib.slicer_readings import COLUMNS, DIFFUSE, MISLED, ON_TARGET, Readings
-from HLFDSegmentationLib.slicer_scene_result import SceneResult
+from HLFDSegmentationLib.slicer_scene.slicer_readings import COLUMNS, DIFFUSE, MISLED, ON_TARGET, Readings
+from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SceneResult
 from slicer_review_cases import SEGMENT, add_reviewed_case
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.child_process.raw_images import write_raw
+from HLFDSegmentationLib.child_process.worker_protocol import LayerMap
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.measures import CSV_COLUMNS, SegmentMeasures
-from HLFDSegmentationLib.raw_images import write_raw
-from HLFDSegmentationLib.segmentation_words import REFERENCE_GEOMETRY
+from HLFDSegmentationLib.output.segmentation_words import REFERENCE_GEOMETRY
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDSegmentationLib.worker_protocol import LayerMap
 from slicer_cases import (
     LPS_TO_RAS,
     Later,
@@ -28,11 +28,11 @@ from slicer_cases import (
     vtk,
 )
 
-ct = Later("HLFDSegmentationLib.slicer_ct")
-results = Later("HLFDSegmentationLib.slicer_results")
-scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
-slicer_reading_panel = Later("HLFDSegmentationLib.slicer_reading_panel")
-attention_maps = Later("HLFDSegmentationLib.slicer_attention_maps")
+ct = Later("HLFDSegmentationLib.slicer_scene.slicer_ct")
+results = Later("HLFDSegmentationLib.slicer_scene.slicer_results")
+scene_result = Later("HLFDSegmentationLib.slicer_scene.slicer_scene_result")
+slicer_reading_panel = Later("HLFDSegmentationLib.slicer_panels.slicer_reading_panel")
+attention_maps = Later("HLFDSegmentationLib.slicer_scene.slicer_attention_maps")
 numpy_support = Later("vtk.util.numpy_support")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
@@ -513,7 +513,7 @@ def test_what_is_shown_alone_hides_other_segments_but_those_that_single_views_sh
 
 
 def test_maps_are_not_removed_one_by_one_from_a_scene_that_is_closed(slicer_shell, tmp_path, monkeypatch):
-    from HLFDSegmentationLib import slicer_scene_care
+    from HLFDSegmentationLib.slicer_panels import slicer_scene_care
 
     removals = []
     monkeypatch.setattr(slicer_scene_care, "remove_nodes", removals.append)

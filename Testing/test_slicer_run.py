@@ -14,17 +14,17 @@ import psutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
+from HLFDSegmentationLib.cautions.hounsfield_offset import offset_cautions
+from HLFDSegmentationLib.child_process.process_tree import end_tree
+from HLFDSegmentationLib.child_process.worker_client import WorkerClient, worker_command
+from HLFDSegmentationLib.child_process.worker_protocol import Cancelled, DevicesRequest, Finished
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.hounsfield import voxels_problem
-from HLFDSegmentationLib.hounsfield_offset import offset_cautions
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.phases import ADDING, EXPLAINING, PREPARING, SEGMENTING
-from HLFDSegmentationLib.process_tree import end_tree
 from HLFDSegmentationLib.readings import Reading
-from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_protocol import Cancelled, DevicesRequest, Finished
 from scipy import ndimage
 from slicer_cases import (
     Later,
@@ -40,10 +40,10 @@ from slicer_cases import (
 )
 from test_bad_ct import stack, write_series
 
-run_module = Later("HLFDSegmentationLib.slicer_run")
-report = Later("HLFDSegmentationLib.slicer_report")
-scene_result = Later("HLFDSegmentationLib.slicer_scene_result")
-slicer_ct = Later("HLFDSegmentationLib.slicer_ct")
+run_module = Later("HLFDSegmentationLib.slicer_scene.slicer_run")
+report = Later("HLFDSegmentationLib.slicer_scene.slicer_report")
+scene_result = Later("HLFDSegmentationLib.slicer_scene.slicer_scene_result")
+slicer_ct = Later("HLFDSegmentationLib.slicer_scene.slicer_ct")
 
 pytestmark = pytest.mark.usefixtures("slicer_shell")
 
@@ -772,7 +772,7 @@ def test_of_a_run_that_is_abandoned_nothing_stays_in_the_scene(scene_with_ct, un
 
 
 def test_what_is_under_way_when_the_worker_is_closed_is_abandoned(slicer_shell):
-    from HLFDSegmentationLib.slicer_worker import SlicerWorker
+    from HLFDSegmentationLib.slicer_scene.slicer_worker import SlicerWorker
 
     class Run:
         running, abandoned = True, False
@@ -790,7 +790,7 @@ def test_what_is_under_way_when_the_worker_is_closed_is_abandoned(slicer_shell):
 
 
 def test_each_task_hears_of_its_own_jobs_alone(slicer_shell):
-    from HLFDSegmentationLib.slicer_worker import Desk
+    from HLFDSegmentationLib.slicer_scene.slicer_worker import Desk
 
     class Client:
         jobs = 0

@@ -14,15 +14,15 @@ import pytest
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, HLFDError, OutputError, TrainingError
 from HLFDSegmentationLib.networks import STUDENTS, TEACHERS
-from HLFDSegmentationLib.slicer_message import BREAK
+from HLFDSegmentationLib.slicer_tools.slicer_message import BREAK
 from HLFDSegmentationLib.tasks import TASKS, load_task
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.distillers import DISTILLERS, find_distiller
-from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, known_files, parts_met, parts_of
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.process_identity import computer_name
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.runs.earlier_runs import keep_patients_by_ct, known_files, parts_met, parts_of
+from HLFDTrainingLib.runs.process_identity import computer_name
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
 from slicer_module_window import type_into
 from slicer_training_cases import MODULE_FILES, SEGMENTS, TrainingModule, add_annotated_ct
@@ -96,7 +96,7 @@ def test_the_module_introduces_itself(panel):
 
 
 def test_scene_saved_in_a_layout_of_the_module_shows_it_before_the_panel_is_opened(slicer_shell, home, monkeypatch):
-    from HLFDTrainingLib.slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT
+    from HLFDTrainingLib.slicer_scene.slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT
     from slicer_shell.modules import load_module_file
 
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -189,7 +189,7 @@ def test_reloading_one_module_leaves_neither_with_classes_of_before(panel, reloa
     for name in ("HLFDSegmentation", "HLFDTraining"):
         assert sys.modules[name].HLFDError is now
         assert type(getattr(modules, f"{name}Widget")) is getattr(sys.modules[name], f"{name}Widget")
-    assert sys.modules["HLFDTrainingLib.slicer_plan_panel"].HLFDError is now
+    assert sys.modules["HLFDTrainingLib.slicer_panels.slicer_plan_panel"].HLFDError is now
 
 
 # The plan
@@ -224,7 +224,7 @@ def test_the_defaults_that_tooltips_tell_are_those_of_the_methods(panel):
 def test_every_method_is_offered_and_takes_the_options_of_its_plan(panel):
     from inspect import signature
 
-    from HLFDTrainingLib.slicer_plan_panel import method_titles
+    from HLFDTrainingLib.slicer_panels.slicer_plan_panel import method_titles
 
     titles = dict(method_titles())
     assert {*titles, "hlfd:corrected"} == set(DISTILLERS)  # which is another name of hlfd
@@ -235,7 +235,7 @@ def test_every_method_is_offered_and_takes_the_options_of_its_plan(panel):
 
 
 def test_every_network_is_offered(panel):
-    from HLFDTrainingLib.slicer_plan_panel import network_titles
+    from HLFDTrainingLib.slicer_panels.slicer_plan_panel import network_titles
 
     assert texts(panel.ui.teacherCombo) == [network_titles()[name] for name in TEACHERS]
     assert texts(panel.ui.studentCombo) == [network_titles()[name] for name in STUDENTS]
@@ -420,7 +420,7 @@ def test_a_folder_whose_disk_is_away_is_told_and_not_made_elsewhere(panel, tmp_p
     panel.slicer.app.processEvents()
     assert panel.ui.stageLabel.text == f"The folder {folder} is not there. Connect its disk, or choose another folder."
     from HLFDTrainingLib.new_task import keep_task
-    from HLFDTrainingLib.slicer_training_start import _new_draft
+    from HLFDTrainingLib.slicer_panels.slicer_training_start import _new_draft
 
     with pytest.raises(OutputError, match="No such file"):
         _new_draft(folder)
@@ -608,7 +608,7 @@ def test_an_installed_model_for_other_labels_or_pixels_is_no_teacher(panel, home
 
 def test_the_patients_of_an_installed_model_are_those_of_its_training_or_nobody_knows_them(panel):
     from HLFDSegmentationLib.model_store import find_package
-    from HLFDTrainingLib.installed_note import note_installed
+    from HLFDTrainingLib.runs.installed_note import note_installed
 
     panel.choose(panel.ui.taskCombo, TASKS["abdomen"].title)
     assert not panel.ui.startNoteLabel.visible
@@ -728,7 +728,7 @@ def test_a_script_is_told_at_once_what_cannot_be_carried_out(logic, tmp_path, pl
 
 
 def test_a_script_cannot_judge_a_student_by_whom_it_has_learned_from(logic, tmp_path, monkeypatch):
-    from HLFDTrainingLib import given_weights
+    from HLFDTrainingLib.runs import given_weights
 
     first = begin_run(tmp_path / "first", task=TASK)
     monkeypatch.setattr(given_weights, "find_weights", lambda *_arguments: {})
@@ -812,7 +812,7 @@ def test_a_preparation_that_is_cancelled_leaves_no_copies_of_cts(preparing):
 
 
 def test_what_a_slicer_that_crashed_was_preparing_is_removed_and_what_others_prepare_is_not(preparing, tmp_path):
-    from HLFDTrainingLib.slicer_training_start import remove_abandoned
+    from HLFDTrainingLib.slicer_panels.slicer_training_start import remove_abandoned
 
     [own] = drafts(preparing)
     ended = subprocess.Popen([sys.executable, "-c", ""])
@@ -939,7 +939,7 @@ def test_after_a_check_a_training_can_be_started_whatever_was_planned_meanwhile(
 @pytest.fixture
 def measured(panel, monkeypatch):
     """The panel with four cases whose steps need no measuring; `started` are the folders of trainings that began."""
-    from HLFDTrainingLib import slicer_training_start
+    from HLFDTrainingLib.slicer_panels import slicer_training_start
     from slicer_shell.packaging_stand_ins import packages
 
     packages.absent = set()
@@ -1027,7 +1027,7 @@ def refusing(error: Exception):
 def test_a_beginning_that_fails_leaves_no_half_of_a_training_and_can_be_tried_again(step, error, measured, monkeypatch):
     estimate(measured)
     with monkeypatch.context() as patch:
-        patch.setattr(f"HLFDTrainingLib.slicer_training_start.{step}", refusing(error))
+        patch.setattr(f"HLFDTrainingLib.slicer_panels.slicer_training_start.{step}", refusing(error))
         train(measured)
     assert str(error.args[-1]) in measured.message
     assert measured.started == measured.widget.logic.trainings(measured.runs_folder) == []
@@ -1046,7 +1046,7 @@ def test_an_estimate_is_shown_beside_its_own_plan_only(measured):
 
 
 def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out(measured, monkeypatch):
-    from HLFDTrainingLib import slicer_training_start
+    from HLFDTrainingLib.slicer_panels import slicer_training_start
 
     drawn = measured.slicer.util.getNode("CT 0 segmentation")
 
@@ -1065,7 +1065,7 @@ def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out
 def test_saving_the_scene_while_steps_are_measured_ends_nothing_and_a_correction_does(
     measured, monkeypatch, tmp_path, corrected
 ):
-    from HLFDTrainingLib import slicer_training_start
+    from HLFDTrainingLib.slicer_panels import slicer_training_start
 
     util = measured.slicer.util
     for number in range(4):
@@ -1155,7 +1155,7 @@ def test_a_training_goes_by_the_files_that_were_checked(measured, tmp_path):
 
 
 def test_a_folder_of_trainings_that_vanishes_while_steps_are_measured_is_told_in_words(measured, monkeypatch, tmp_path):
-    from HLFDTrainingLib import slicer_training_start
+    from HLFDTrainingLib.slicer_panels import slicer_training_start
 
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -1192,8 +1192,8 @@ def test_options_that_the_panel_cannot_have_are_told_and_nothing_is_changed(pane
 
 def test_a_cancelled_command_leaves_nothing_in_the_temporary_folder(panel, tmp_path, monkeypatch):
     """An estimate reads CTs into one of its own, and is killed where the user cancels it."""
-    from HLFDSegmentationLib.slicer_python import start_python
-    from HLFDTrainingLib import slicer_child
+    from HLFDSegmentationLib.slicer_tools.slicer_python import start_python
+    from HLFDTrainingLib.slicer_scene import slicer_child
 
     told = tmp_path / "told.py"
     told.write_text("import tempfile, time\nprint(tempfile.mkdtemp(), flush=True)\ntime.sleep(60)\n")

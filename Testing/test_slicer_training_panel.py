@@ -35,7 +35,7 @@ class Panel:
     """The part of the panel, and what its user does and sees."""
 
     def __init__(self, slicer) -> None:
-        from HLFDTrainingLib.slicer_training_panel import TrainingPanel
+        from HLFDTrainingLib.slicer_panels.slicer_training_panel import TrainingPanel
 
         self.slicer = slicer
         self.widget = slicer.util.loadUI(str(UI_FILE))
@@ -77,7 +77,7 @@ def panel(slicer_shell):
 @pytest.fixture
 def started():
     """Starts a program in a run's folder as its trainer, and ends it after the test."""
-    from HLFDTrainingLib.training_process import TrainingProcess
+    from HLFDTrainingLib.runs.training_process import TrainingProcess
 
     runs = []
 
@@ -186,7 +186,7 @@ def test_a_second_click_of_a_double_click_does_nothing(panel, tmp_path, monkeypa
 
 def test_a_click_that_comes_while_another_is_served_does_nothing(slicer_shell):
     """Slicer delivers clicks while it shows that it waits."""
-    from HLFDSegmentationLib.slicer_double_click import without_double_clicks
+    from HLFDSegmentationLib.slicer_tools.slicer_double_click import without_double_clicks
 
     served = []
 
@@ -327,7 +327,7 @@ def test_a_training_without_its_plan_cannot_be_continued(panel, tmp_path):
 
 
 def test_a_training_whose_folder_was_away_for_a_moment_is_followed_again(panel, tmp_path, started, monkeypatch):
-    monkeypatch.setattr("HLFDTrainingLib.slicer_training_panel.AWAY_MS", 50)
+    monkeypatch.setattr("HLFDTrainingLib.slicer_panels.slicer_training_panel.AWAY_MS", 50)
     run = begin_run(tmp_path / "run")
     started(run)
     panel.panel.set_folder(tmp_path)
@@ -350,7 +350,7 @@ def test_another_folder_does_not_hide_a_running_training_without_a_word(panel, t
 
 
 def test_trainings_of_one_name_are_told_apart_by_their_folders(panel, tmp_path):
-    from HLFDTrainingLib.run_list import rename_run
+    from HLFDTrainingLib.runs.run_list import rename_run
 
     for folder, name in (("liver", "liver"), ("liver 2", "liver"), ("kidney", "kidney")):
         rename_run(begin_run(tmp_path / folder).path, name)
@@ -499,7 +499,7 @@ def test_preview_shows_truth_and_prediction(panel, tmp_path):
 
 def test_captions_of_the_preview_are_whole_and_read_on_any_slice(panel):
     import qt
-    from HLFDTrainingLib.slicer_preview import GAP, Preview, preview_pixmap
+    from HLFDTrainingLib.slicer_panels.slicer_preview import GAP, Preview, preview_pixmap
 
     app, usual = qt.QApplication, qt.QApplication.font()
     app.setFont(qt.QFont(usual.family(), 16))
@@ -515,7 +515,7 @@ def test_captions_of_the_preview_are_whole_and_read_on_any_slice(panel):
 
 
 def test_picture_has_the_labels_in_their_colors():
-    from HLFDTrainingLib.slicer_preview import Preview, picture_of
+    from HLFDTrainingLib.slicer_panels.slicer_preview import Preview, picture_of
 
     image = np.zeros((64, 64), np.uint8)
     truth = np.zeros_like(image)
@@ -527,7 +527,7 @@ def test_picture_has_the_labels_in_their_colors():
 
 
 def test_damaged_preview_is_left_out(tmp_path):
-    from HLFDTrainingLib.slicer_preview import read_preview
+    from HLFDTrainingLib.slicer_panels.slicer_preview import read_preview
 
     (tmp_path / "preview.npz").write_bytes(b"half a file")
     assert read_preview(tmp_path / "preview.npz") is None

@@ -46,7 +46,7 @@ def start_slicer(slicer_shell, home, monkeypatch):
         return TrainingModule(slicer_shell, home / "trainings")
 
     yield start
-    if worker := sys.modules.get("HLFDSegmentationLib.slicer_worker"):
+    if worker := sys.modules.get("HLFDSegmentationLib.slicer_scene.slicer_worker"):
         worker.close_shared_worker()
 
 
@@ -67,7 +67,7 @@ def runs_shown(panel: TrainingModule) -> list[str]:
 
 
 def state(panel: TrainingModule) -> str:
-    from HLFDTrainingLib.run_state import state_of
+    from HLFDTrainingLib.runs.run_state import state_of
 
     return state_of(panel.widget.trainingPanel.shown).name
 
@@ -192,7 +192,7 @@ def plan_to_go_on(panel: TrainingModule, run: Path) -> None:
 
 
 def epochs_of(run: Path, stage: str) -> list[int]:
-    from HLFDTrainingLib.run_events import all_events
+    from HLFDTrainingLib.runs.run_events import all_events
 
     events = all_events(run / "events.jsonl")
     return [event["epoch"] for event in events if event["event"] == "epoch" and event["stage"] == stage]

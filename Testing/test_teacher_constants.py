@@ -16,20 +16,20 @@ import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.networks import build_network
-from HLFDTrainingLib import constant_store
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.constant_store import ConstantStore, _Rows
 from HLFDTrainingLib.distillers import Distiller, build_distiller
 from HLFDTrainingLib.distillers.unified_head import UnifiedHead
-from HLFDTrainingLib.head_learner import HeadLearner
+from HLFDTrainingLib.learning import constant_store
+from HLFDTrainingLib.learning.constant_store import ConstantStore, _Rows
+from HLFDTrainingLib.learning.head_learner import HeadLearner
+from HLFDTrainingLib.learning.slices import SliceDataset, collate
+from HLFDTrainingLib.learning.stage import StageState, load_trained_state
+from HLFDTrainingLib.learning.stored_slices import list_slices
+from HLFDTrainingLib.learning.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
-from HLFDTrainingLib.slices import SliceDataset, collate
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import StageState, load_trained_state
-from HLFDTrainingLib.stored_slices import list_slices
-from HLFDTrainingLib.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.trainer import TrainingRun
 
 PLAN = TrainingPlan(
@@ -246,8 +246,8 @@ def test_a_file_of_other_values_is_replaced(tmp_path):
 
 FILL = """
 import sys, torch
-from HLFDTrainingLib import constant_store
-from HLFDTrainingLib.constant_store import ConstantStore
+from HLFDTrainingLib.learning import constant_store
+from HLFDTrainingLib.learning.constant_store import ConstantStore
 constant_store.KEPT_FREE = 0
 store = ConstantStore(sys.argv[1], 400)
 print("ready", flush=True)

@@ -20,12 +20,12 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.learning.stage import Stopped
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
+from HLFDTrainingLib.runs.stop_signal import STOPPING, StopSignal
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import Stopped
-from HLFDTrainingLib.stop_signal import STOPPING, StopSignal
 from HLFDTrainingLib.trainer import TrainingRun
 from torch import nn
 from training_runs import small_stage, take_away
@@ -273,7 +273,7 @@ def test_second_signal_ends_at_once(number):
     """While the first one waits for the next step, which may hang."""
     code = (
         "import signal, time\n"
-        "from HLFDTrainingLib.stop_signal import StopSignal\n"
+        "from HLFDTrainingLib.runs.stop_signal import StopSignal\n"
         "with StopSignal() as stop:\n"
         f"    signal.raise_signal({int(number)})\n"
         "    print(stop.requested, flush=True)\n"
@@ -350,7 +350,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(cases_folder, tmp_path, monkeyp
         one = next(dice)
         return np.array([-9 * one, one, one])
 
-    monkeypatch.setattr("HLFDTrainingLib.stage.mean_dice", of_background_and_two_labels)
+    monkeypatch.setattr("HLFDTrainingLib.learning.stage.mean_dice", of_background_and_two_labels)
     folder = begin(tmp_path / "run", cases_folder, replace(PLAN, method="none", student_epochs=3))
     result = TrainingRun(folder).run()
     assert (result["best_epoch"], result["criterion"]) == (2, pytest.approx(0.9))
@@ -362,7 +362,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(cases_folder, tmp_path, monkeyp
 
 def test_the_best_teacher_and_the_best_head_teach_and_not_the_last(cases_folder, tmp_path, monkeypatch):
     dice = iter((0.9, 0.2) * 2)
-    monkeypatch.setattr("HLFDTrainingLib.stage.mean_dice", lambda counts: np.full(3, next(dice)))
+    monkeypatch.setattr("HLFDTrainingLib.learning.stage.mean_dice", lambda counts: np.full(3, next(dice)))
     folder = begin(tmp_path / "run", cases_folder, replace(PLAN, teacher="mobilenetv2-unet", head_epochs=2))
     run = TrainingRun(folder)
     slices = run.read_slices()

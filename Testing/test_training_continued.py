@@ -21,25 +21,25 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDTrainingLib import stage as stage_file
-from HLFDTrainingLib import stored_slices
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers import DISTILLERS
 from HLFDTrainingLib.distillers.none import NoDistillation
-from HLFDTrainingLib.earlier_runs import keep_patients_by_ct, parts_met, parts_of, patients_by_ct, split_for
-from HLFDTrainingLib.event_sentences import readable_log
-from HLFDTrainingLib.given_weights import check_patients, check_plan
+from HLFDTrainingLib.learning import stage as stage_file
+from HLFDTrainingLib.learning import stored_slices
+from HLFDTrainingLib.learning.slices import SliceDataset
+from HLFDTrainingLib.learning.stage import Stage, Stopped, autocast_type
+from HLFDTrainingLib.learning.weights_files import writing
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.run_events import all_events
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
-from HLFDTrainingLib.slices import SliceDataset
+from HLFDTrainingLib.runs.earlier_runs import keep_patients_by_ct, parts_met, parts_of, patients_by_ct, split_for
+from HLFDTrainingLib.runs.event_sentences import readable_log
+from HLFDTrainingLib.runs.given_weights import check_patients, check_plan
+from HLFDTrainingLib.runs.run_events import all_events
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
+from HLFDTrainingLib.runs.training_curves import epochs_of
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
-from HLFDTrainingLib.stage import Stage, Stopped, autocast_type
 from HLFDTrainingLib.trainer import TrainingRun
-from HLFDTrainingLib.training_curves import epochs_of
-from HLFDTrainingLib.weights_files import writing
 from training_runs import begin_run
 
 PLAN = TrainingPlan(
@@ -250,7 +250,7 @@ def test_a_checkpoint_that_somebody_has_open_is_not_called_damaged(name, cases_f
             raise PermissionError(13, "Permission denied")
         return real(path, *arguments, **named)
 
-    for waits in ("HLFDTrainingLib.stage.LONG_WAITS", "HLFDTrainingLib.weights_files.WAITS"):
+    for waits in ("HLFDTrainingLib.learning.stage.LONG_WAITS", "HLFDTrainingLib.learning.weights_files.WAITS"):
         monkeypatch.setattr(waits, ())
     monkeypatch.setattr(Path, "open", refuse)
     assert main(["train", "-o", str(folder.path), "--resume"]) == 1

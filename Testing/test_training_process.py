@@ -21,14 +21,14 @@ from pathlib import Path
 import psutil
 import pytest
 from generated_cases import TASK, write_cases
+from HLFDSegmentationLib.child_process.process_tree import LAUNCHED_ENDED, end_tree, ended_by_system
 from HLFDSegmentationLib.errors import OutputError, TrainingError
-from HLFDSegmentationLib.process_tree import LAUNCHED_ENDED, end_tree, ended_by_system
-from HLFDTrainingLib.process_files import ProcessFiles
-from HLFDTrainingLib.process_identity import UNSEEN, _start_by_ps, computer_name, start_of
-from HLFDTrainingLib.run_lock import RunLock, training_in
-from HLFDTrainingLib.run_state import state_of
-from HLFDTrainingLib.training_process import TrainingProcess
-from HLFDTrainingLib.training_watch import Log, Orders, Watch
+from HLFDTrainingLib.runs.process_files import ProcessFiles
+from HLFDTrainingLib.runs.process_identity import UNSEEN, _start_by_ps, computer_name, start_of
+from HLFDTrainingLib.runs.run_lock import RunLock, training_in
+from HLFDTrainingLib.runs.run_state import state_of
+from HLFDTrainingLib.runs.training_process import TrainingProcess
+from HLFDTrainingLib.runs.training_watch import Log, Orders, Watch
 from training_runs import take_away
 
 WAIT = 300
@@ -98,7 +98,8 @@ def trainer_ready(process: TrainingProcess) -> bool:
 
 def test_importing_it_loads_nothing_but_the_standard_library():
     code = (
-        "import sys, HLFDTrainingLib.training_process, HLFDTrainingLib.run_list, HLFDTrainingLib.scene_checks;"
+        "import sys, HLFDTrainingLib.runs.training_process, HLFDTrainingLib.runs.run_list;"
+        "import HLFDTrainingLib.scene.scene_checks;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'numpy', 'SimpleITK', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -106,7 +107,7 @@ def test_importing_it_loads_nothing_but_the_standard_library():
 
 def test_trainer_outlives_the_program_that_started_it_and_is_found_again(tmp_path):
     code = f"""
-from HLFDTrainingLib.training_process import TrainingProcess
+from HLFDTrainingLib.runs.training_process import TrainingProcess
 import os, time
 process = TrainingProcess.start({str(tmp_path)!r}, {SLEEP!r}, os.environ)
 while "ready" not in process.log: time.sleep(0.02)
@@ -174,7 +175,7 @@ def test_a_trainer_is_left_alone_while_its_network_disk_does_not_answer(watch, m
 
 def test_a_single_look_does_not_take_a_run_for_moved(watch, monkeypatch):
     """As after a night of sleep, when the network is not back yet."""
-    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    monkeypatch.setattr("HLFDTrainingLib.runs.training_watch.SECONDS_GONE", 0.1)
     watch._look_for_run()
     time.sleep(0.2)
     with monkeypatch.context() as away:
@@ -187,7 +188,7 @@ def test_a_single_look_does_not_take_a_run_for_moved(watch, monkeypatch):
 
 
 def test_a_disk_that_is_away_is_waited_for_and_a_run_that_was_moved_on_it_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    monkeypatch.setattr("HLFDTrainingLib.runs.training_watch.SECONDS_GONE", 0.1)
     disk = tmp_path / "disk"
     (disk / "run").mkdir(parents=True)
     (disk / "run" / "plan.json").write_text("{}")
@@ -204,7 +205,7 @@ def test_a_disk_that_is_away_is_waited_for_and_a_run_that_was_moved_on_it_is_not
 
 
 def test_a_run_that_was_not_seen_when_its_trainer_began_is_missed_later(tmp_path, monkeypatch):
-    monkeypatch.setattr("HLFDTrainingLib.training_watch.SECONDS_GONE", 0.1)
+    monkeypatch.setattr("HLFDTrainingLib.runs.training_watch.SECONDS_GONE", 0.1)
     (tmp_path / "plan.json").write_text("{}")
     with monkeypatch.context() as away:
         take_away(away, tmp_path / "plan.json")
@@ -274,9 +275,9 @@ def test_second_trainer_is_refused(tmp_path, started):
 
 def test_of_many_starts_at_once_one_wins(tmp_path):
     code = f"""
-from HLFDSegmentationLib import safe_files
+from HLFDSegmentationLib.output import safe_files
 from HLFDSegmentationLib.errors import OutputError, TrainingError
-from HLFDTrainingLib.run_lock import RunLock
+from HLFDTrainingLib.runs.run_lock import RunLock
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 import os, time
@@ -455,7 +456,7 @@ def test_a_process_is_known_by_its_start_until_it_is_reaped():
 def test_a_lock_of_another_users_process_on_windows_is_left(tmp_path, monkeypatch):
     """Which may be alive, and cannot be asked for its start."""
     dead_holder(tmp_path)
-    monkeypatch.setattr("HLFDTrainingLib.process_identity.start_of", lambda pid: UNSEEN)
+    monkeypatch.setattr("HLFDTrainingLib.runs.process_identity.start_of", lambda pid: UNSEEN)
     assert state_of(tmp_path).name == "running"
     with pytest.raises(TrainingError):
         RunLock(tmp_path).take()
@@ -477,7 +478,7 @@ def test_an_end_without_a_word_is_told_by_its_status(status, platform, told, tmp
     log.follow(io.BytesIO(b'{"event": "epoch", "stage": "student", "epoch": 3}\n'))
     end = {"status": status, "message": log.error, "last_line": log.last, "stop_asked": False}
     files.end.write_text(json.dumps(end))
-    monkeypatch.setattr("HLFDTrainingLib.run_state.sys.platform", platform)
+    monkeypatch.setattr("HLFDTrainingLib.runs.run_state.sys.platform", platform)
     state = state_of(tmp_path)
     assert state.name == "crashed" and told in state.sentence and "event" not in state.sentence
 
@@ -499,7 +500,7 @@ def test_a_trainer_that_did_not_stop_by_itself_is_not_called_stopped(
     files = ProcessFiles(tmp_path)
     files.folder.mkdir()
     files.end.write_text(json.dumps({"status": status, "message": None, "last_line": "", "stop_asked": True}))
-    monkeypatch.setattr("HLFDTrainingLib.run_state.sys.platform", platform)
+    monkeypatch.setattr("HLFDTrainingLib.runs.run_state.sys.platform", platform)
     state = state_of(tmp_path)
     assert state.name == name and told in state.sentence
 
@@ -592,7 +593,7 @@ def test_a_logout_stops_trainer_and_watch_with_a_checkpoint(tmp_path, started):
     """As systemd ends a session's processes; a closed terminal says so twice."""
     code = """
 import sys, time
-from HLFDTrainingLib.stop_signal import StopSignal
+from HLFDTrainingLib.runs.stop_signal import StopSignal
 with StopSignal() as stop:
     print("ready", flush=True)
     while not stop.requested: time.sleep(0.02)

@@ -11,9 +11,9 @@ import SimpleITK as sitk
 import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
-from HLFDTrainingLib.slices import SliceDataset
-from HLFDTrainingLib.stored_slices import list_slices
-from HLFDTrainingLib.validation import count_overlaps, mean_dice, patients_showing
+from HLFDTrainingLib.learning.slices import SliceDataset
+from HLFDTrainingLib.learning.stored_slices import list_slices
+from HLFDTrainingLib.learning.validation import count_overlaps, mean_dice, patients_showing
 from torch import nn
 
 LIVER, TUMOR = 1, 2

@@ -24,20 +24,12 @@ import psutil
 import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
-from HLFDSegmentationLib import worker_client
-from HLFDSegmentationLib.color_maps import AttentionColors
-from HLFDSegmentationLib.errors import OutputError
-from HLFDSegmentationLib.inference import Segmenter
-from HLFDSegmentationLib.model_package import read_package
-from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
-from HLFDSegmentationLib.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
-from HLFDSegmentationLib.quantification import measure
-from HLFDSegmentationLib.raw_images import read_raw, write_raw
-from HLFDSegmentationLib.volumes import AxialSlices
-from HLFDSegmentationLib.worker import Worker, _log
-from HLFDSegmentationLib.worker_client import WorkerClient, worker_command
-from HLFDSegmentationLib.worker_jobs import Jobs, _around_label
-from HLFDSegmentationLib.worker_protocol import (
+from HLFDSegmentationLib.child_process import worker_client
+from HLFDSegmentationLib.child_process.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
+from HLFDSegmentationLib.child_process.raw_images import read_raw, write_raw
+from HLFDSegmentationLib.child_process.worker_client import WorkerClient, worker_command
+from HLFDSegmentationLib.child_process.worker_jobs import Jobs, _around_label
+from HLFDSegmentationLib.child_process.worker_protocol import (
     Cancelled,
     CancelRequest,
     DevicesRequest,
@@ -51,6 +43,14 @@ from HLFDSegmentationLib.worker_protocol import (
     SegmentRequest,
     request_line,
 )
+from HLFDSegmentationLib.color_maps import AttentionColors
+from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
+from HLFDSegmentationLib.quantification import measure
+from HLFDSegmentationLib.volumes import AxialSlices
+from HLFDSegmentationLib.worker import Worker, _log
 from test_report import Page, color_in, decoded
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
@@ -638,7 +638,7 @@ def test_the_memory_of_the_graphics_card_is_left_to_others_after_every_job(folde
     """Slicer draws with it, also after a job that failed."""
     noting = """
 import os
-from HLFDSegmentationLib import worker_jobs
+from HLFDSegmentationLib.child_process import worker_jobs
 def note():
     with open(os.environ["RELEASED"], "a") as file:
         file.write("x")
@@ -910,8 +910,8 @@ threading.Thread(target=start_child, daemon=True).start()
 PARENT = """
 import sys, time
 from pathlib import Path
-from HLFDSegmentationLib.worker_client import WorkerClient
-from HLFDSegmentationLib.worker_protocol import SegmentRequest, parse_request
+from HLFDSegmentationLib.child_process.worker_client import WorkerClient
+from HLFDSegmentationLib.child_process.worker_protocol import SegmentRequest, parse_request
 client = WorkerClient(sys.argv[2:])
 client.submit(parse_request(Path(sys.argv[1]).read_bytes())[1])
 phase = None
@@ -1013,8 +1013,9 @@ def test_a_private_folder_that_is_just_being_made_is_left(temporary_folder):
 def test_leftovers_of_the_dead_are_removed_and_nothing_else(temporary_folder):
     """A process that was killed together with its worker left its folder; another one is alive."""
     code = (
-        "import os, sys; from HLFDSegmentationLib.private_folder import PrivateFolder; f = PrivateFolder();"
-        "(f.new_folder() / 'ct.raw').write_bytes(b'secret'); print(f.path, flush=True); sys.stdin.read(); os._exit(1)"
+        "import os, sys; from HLFDSegmentationLib.child_process.private_folder import PrivateFolder;"
+        "f = PrivateFolder(); (f.new_folder() / 'ct.raw').write_bytes(b'secret'); print(f.path, flush=True);"
+        "sys.stdin.read(); os._exit(1)"
     )
     others = [
         subprocess.Popen(

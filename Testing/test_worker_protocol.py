@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
-from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
-from HLFDSegmentationLib.worker_forecast import Forecast
-from HLFDSegmentationLib.worker_protocol import (
+from HLFDSegmentationLib.child_process.worker_forecast import Forecast
+from HLFDSegmentationLib.child_process.worker_protocol import (
     Cancelled,
     CancelRequest,
     Device,
@@ -35,6 +33,8 @@ from HLFDSegmentationLib.worker_protocol import (
     parse_request,
     request_line,
 )
+from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
+from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "worker.md"
 
@@ -221,7 +221,7 @@ def test_the_documented_phases_are_those_of_the_worker():
     ]
 
 
-@pytest.mark.parametrize("module", ["worker_protocol", "worker_client", "worker"])
+@pytest.mark.parametrize("module", ["child_process.worker_protocol", "child_process.worker_client", "worker"])
 def test_needs_nothing_that_is_not_in_python(module):
     """Slicer imports it before anything is installed, and the worker is there at once."""
     code = f"import HLFDSegmentationLib.{module}, sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"

@@ -13,14 +13,14 @@ import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDTrainingLib.cases import find_cases
+from HLFDTrainingLib.learning.slices import SliceDataset
+from HLFDTrainingLib.learning.stage import Stage
+from HLFDTrainingLib.learning.stored_slices import list_slices
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.processes import Processes
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
-from HLFDTrainingLib.slices import SliceDataset
+from HLFDTrainingLib.runs.processes import Processes
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from HLFDTrainingLib.stage import Stage
-from HLFDTrainingLib.stored_slices import list_slices
 from torch import nn
 
 PLAN = TrainingPlan(

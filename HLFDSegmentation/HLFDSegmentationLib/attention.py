@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from .errors import HLFDError
 from .layers import LAYERS, LayerTap, evaluating
-from .network_runner import NO_NUMBERS
 from .networks.network import SegmentationNetwork
+from .segmenting.network_runner import NO_NUMBERS
 from .tasks import Label, Task
 
 Target = Literal["mask", "all"]

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_series import lone_slice_doubts, read_dicom_folder
-from .dicom_slice import check_dicom, tell_thickness
 from .errors import InputError
 from .hounsfield import MODALITY
-from .image_headers import check_header, check_name, check_numbers, read_header, voxels_of
-from .nifti_files import check_nifti, check_nifti_version, place_doubts
-from .text_headers import check_checksum, check_text_header
+from .image_files.dicom_series import lone_slice_doubts, read_dicom_folder
+from .image_files.dicom_slice import check_dicom, tell_thickness
+from .image_files.image_headers import check_header, check_name, check_numbers, read_header, voxels_of
+from .image_files.nifti_files import check_nifti, check_nifti_version, place_doubts
+from .image_files.text_headers import check_checksum, check_text_header
 
 # ITK's names of the readers whose files hold a CT with its geometry.
 READERS = {"NiftiImageIO", "NrrdImageIO", "MetaImageIO", "GDCMImageIO"}

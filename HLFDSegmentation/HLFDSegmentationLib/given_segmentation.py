@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .image_files.label_files import read_label
 from .image_points import image_like
-from .label_files import read_label
 from .tasks import BACKGROUND, Task
 
 SMALLEST_SHARE = 0.5

@@ -10,12 +10,8 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention, most_likely
-from .axial_volume import AxialVolume
-from .batch_norm_folding import fold_batch_norms
-from .body_orientation import MirroredSearch, placement_cautions, side_cautions, width_doubts
-from .cleaning import clean
-from .devices import choose_device, unusable_cards
-from .doubts import (
+from .cautions.body_orientation import MirroredSearch, placement_cautions, side_cautions, width_doubts
+from .cautions.doubts import (
     AROUND_REGION,
     absence_cautions,
     anatomy_doubts,
@@ -28,14 +24,18 @@ from .doubts import (
     second_kidney_cautions,
     tilt_doubts,
 )
+from .cautions.hounsfield_offset import offset_cautions, window_cautions
+from .cautions.slice_stack import SliceStack, spacing_cautions
+from .devices import choose_device, unusable_cards
 from .errors import InputError
-from .hounsfield_offset import offset_cautions, window_cautions
 from .model_package import ModelPackage
-from .neighboring_slices import NeighboringSlices
-from .network_runner import NetworkRunner
 from .networks.network import SegmentationNetwork
 from .phases import EXPLAINING, SEGMENTING
-from .slice_stack import SliceStack, spacing_cautions
+from .segmenting.axial_volume import AxialVolume
+from .segmenting.batch_norm_folding import fold_batch_norms
+from .segmenting.cleaning import clean
+from .segmenting.neighboring_slices import NeighboringSlices
+from .segmenting.network_runner import NetworkRunner
 from .tasks import Task
 from .volumes import AxialSlices
 

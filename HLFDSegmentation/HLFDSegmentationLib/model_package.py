@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import OutputError, PackageError, TaskError
-from .model_figures import DICE, PATIENTS, SLICES
-from .networks import NETWORKS, build_network
-from .package_files import (
+from .model_files.model_figures import DICE, PATIENTS, SLICES
+from .model_files.package_files import (
     CARD,
     GET_AGAIN,
     LICENSE,
@@ -31,8 +30,9 @@ from .package_files import (
     write_files,
     zip_files,
 )
-from .package_metadata import metadata_bytes
-from .safe_files import replace_waiting, replacing
+from .model_files.package_metadata import metadata_bytes
+from .networks import NETWORKS, build_network
+from .output.safe_files import replace_waiting, replacing
 from .tasks import Task, is_line
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ModelPackage:
             PackageError: the weights have changed since the package was read, are not plain tensors, or do not fit
                 the network.
         """
-        from .model_weights import load_weights
+        from .model_files.model_weights import load_weights
 
         with naming(self.path.name):
             content = (self.path / WEIGHTS).read_bytes()
@@ -169,7 +169,7 @@ def write_package(
         OutputError: the destination exists already or cannot be written.
         PackageError: a weight does not fit into 16 bits, or the arguments do not make a package that can be read.
     """
-    from .model_weights import bytes_from_weights
+    from .model_files.model_weights import bytes_from_weights
 
     destination = Path(destination)
     if destination.exists():

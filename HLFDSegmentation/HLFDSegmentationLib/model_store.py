@@ -14,9 +14,9 @@ from pathlib import Path
 
 from .command_text import quoted
 from .errors import OutputError, PackageError
+from .model_files.package_files import copy_files, is_package_name, naming
 from .model_package import ModelPackage, read_package
-from .package_files import copy_files, is_package_name, naming
-from .safe_files import make_aside, replace_waiting
+from .output.safe_files import make_aside, replace_waiting
 from .tasks import TASKS, Task, load_task
 
 DEFAULT_TASK = "abdomen"

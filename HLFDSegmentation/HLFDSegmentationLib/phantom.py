@@ -17,9 +17,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from .output.segmentation_files import write_image
 from .phantom_anatomy import paint_patient
 from .phantom_shapes import Canvas
-from .segmentation_files import write_image
 from .tasks import TASKS
 
 TASK = TASKS["abdomen"]

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .attention_files import write_attention
+from .child_process.raw_images import grid_of
 from .ct_files import read_ct_and_doubts
 from .devices import is_out_of_memory
 from .errors import InputError, OutputError
 from .given_segmentation import read_segmentation
 from .hounsfield import MODALITY, hu_problem
-from .image_headers import check_name, untold_grid_cautions
+from .image_files.image_headers import check_name, untold_grid_cautions
 from .inference import Progress, Segmentation, Segmenter
 from .measures import SegmentMeasures
 from .model_package import ModelPackage
-from .output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
+from .output.attention_files import write_attention
+from .output.output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
+from .output.segmentation_files import write_image, write_segmentation_nrrd
 from .quantification import measure, write_measures_csv
-from .raw_images import grid_of
 from .report import write_report
-from .segmentation_files import write_image, write_segmentation_nrrd
 from .volumes import AxialSlices
 
 NOT_HU = "This image does not look like CT in HU, and was used all the same because that was asked for: "

@@ -21,15 +21,15 @@ from .hounsfield import DRAWN_HU
 from .image_points import to_ras
 from .inference import Segmentation
 from .measures import Lesion, SegmentMeasures
-from .model_figures import figures_in_words, patients
+from .model_files.model_figures import figures_in_words, patients
 from .model_package import ModelPackage
+from .output.safe_files import replacing
 from .quantification import slice_axis
 from .readings import Reading
-from .report_attention import add_attention
-from .report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
-from .report_figures import SCALE_BAR_MM, AxialPictures, Picture, level
-from .report_readings import add_readings
-from .safe_files import replacing
+from .reports.report_attention import add_attention
+from .reports.report_elements import add_head, add_section, add_slice, add_swatch, add_text, number
+from .reports.report_figures import SCALE_BAR_MM, AxialPictures, Picture, level
+from .reports.report_readings import add_readings
 from .tasks import Label, Task
 from .volumes import AxialSlices
 

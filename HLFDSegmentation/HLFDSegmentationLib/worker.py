@@ -19,14 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .busy_processor import wait_asleep
-from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputError, PackageError
-from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
-from .private_folder import is_abandoned, remove_tree
-from .process_tree import end_tree, lead_own_group
-from .torch_loading import MissingError, explaining_torch
-from .worker_forecast import Forecast
-from .worker_protocol import (
+from .child_process.busy_processor import wait_asleep
+from .child_process.private_folder import is_abandoned, remove_tree
+from .child_process.process_tree import end_tree, lead_own_group
+from .child_process.torch_loading import MissingError, explaining_torch
+from .child_process.worker_forecast import Forecast
+from .child_process.worker_protocol import (
     OTHER_VERSION,
     Cancelled,
     CancelRequest,
@@ -43,9 +41,11 @@ from .worker_protocol import (
     event_line,
     parse_request,
 )
+from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputError, PackageError
+from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 
 if TYPE_CHECKING:
-    from .worker_jobs import Jobs
+    from .child_process.worker_jobs import Jobs
 
 PROGRESS_SECONDS = 0.1
 """Progress within a phase is not told more often."""
@@ -183,7 +183,7 @@ class Worker:
         if self._jobs is None:
             try:
                 with explaining_torch():
-                    from .worker_jobs import Jobs
+                    from .child_process.worker_jobs import Jobs
             except (ImportError, OSError) as error:
                 raise MissingError(
                     f"What the segmentation needs is not installed completely: {error}. Install it and try again."

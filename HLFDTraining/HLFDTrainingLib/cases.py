@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from HLFDSegmentationLib.errors import CasesError
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.output.safe_files import write_json
 from HLFDSegmentationLib.tasks import BACKGROUND, TASKS, Task
 
-from .layouts import LAYOUTS, OWN_PAIRS, LabelNames, Layout, labels_of_pairs, own_pairs
+from .annotations.layouts import LAYOUTS, OWN_PAIRS, LabelNames, Layout, labels_of_pairs, own_pairs
 
 CASES_FILE = "cases.json"
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from HLFDSegmentationLib import __version__
-from HLFDSegmentationLib.busy_processor import wait_asleep
+from HLFDSegmentationLib.child_process.busy_processor import wait_asleep
+from HLFDSegmentationLib.child_process.torch_loading import explaining_torch
 from HLFDSegmentationLib.errors import HLFDError, InputError
-from HLFDSegmentationLib.torch_loading import explaining_torch
 
 from .commands.comparing import add_compare
 from .commands.evaluating import add_evaluate
@@ -19,8 +19,8 @@ from .commands.models import add_models
 from .commands.packaging import add_package
 from .commands.segmenting import add_demo, add_explain, add_segment
 from .commands.training import add_train
-from .run_state import STOPPED_STATUS
-from .stop_signal import ending_as_interrupted
+from .runs.run_state import STOPPED_STATUS
+from .runs.stop_signal import ending_as_interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

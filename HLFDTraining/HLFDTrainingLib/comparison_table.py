@@ -12,12 +12,12 @@ from typing import Any
 
 import SimpleITK as sitk
 from HLFDSegmentationLib import __version__
+from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.inference import Segmenter
-from HLFDSegmentationLib.private_folder import remove_tree
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.output.safe_files import replacing
 
-from .case_files import Looked
+from .annotations.case_files import Looked
 from .cases import Case
 from .evaluation import check_test_cases, segment_case
 from .figure_tables import summary_table, summary_text, without_nan
@@ -25,7 +25,7 @@ from .kept_figures import MeasuredCase, kept_or_measured
 from .metrics import METRICS, CaseMetrics, Summary, summarize, summary_of
 from .network_cost import network_cost
 from .packaging import stage_as_package
-from .run_folder import RunFolder
+from .runs.run_folder import RunFolder
 
 COMPARED = ("teacher", "student", "undistilled")
 

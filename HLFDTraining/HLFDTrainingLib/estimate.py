@@ -17,23 +17,23 @@ from typing import Any
 
 import SimpleITK as sitk
 import torch
+from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.devices import choose_device, is_out_of_memory
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 
 from .cases import Case
-from .given_weights import keep_given_weights
-from .memory import DeviceMemory
+from .learning.memory import DeviceMemory
+from .learning.slice_loading import helpers_for
+from .learning.slices import collate
+from .learning.stage import Result, Stage, StageState
+from .learning.stored_slices import SliceItem, chosen_slices, list_slices
 from .plan import TrainingPlan
-from .run_events import Report
-from .run_folder import RunFolder
-from .run_start import start_run
-from .slice_loading import helpers_for
-from .slices import collate
+from .runs.given_weights import keep_given_weights
+from .runs.run_events import Report
+from .runs.run_folder import RunFolder
+from .runs.run_start import start_run
 from .split import Split
-from .stage import Result, Stage, StageState
-from .stored_slices import SliceItem, chosen_slices, list_slices
 from .trainer import TrainingRun, check_slices
 
 MEASURED_STEPS = 3

@@ -10,17 +10,17 @@ import numpy as np
 import SimpleITK as sitk
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, InputError
+from HLFDSegmentationLib.image_files.label_files import read_label
 from HLFDSegmentationLib.inference import Segmenter
-from HLFDSegmentationLib.label_files import read_label
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.tasks import Task
 
-from .case_check import check_geometry, first_error
-from .case_files import Looked, look_at
+from .annotations.case_check import check_geometry, first_error
+from .annotations.case_files import Looked, look_at
 from .cases import Case, case_groups, classes_of
-from .earlier_runs import known_files
 from .metrics import CaseMetrics, measure_case
-from .run_folder import RunFolder
+from .runs.earlier_runs import known_files
+from .runs.run_folder import RunFolder
 
 
 def evaluate(

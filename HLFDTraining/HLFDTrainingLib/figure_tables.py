@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.output.safe_files import replacing
 
 from .metrics import METRICS, CaseMetrics, Summary
 

@@ -9,11 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.output.safe_files import write_json
 
 from .figure_tables import without_nan
 from .metrics import CaseMetrics, LabelMetrics
-from .process_files import read_object
+from .runs.process_files import read_object
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from HLFDSegmentationLib.errors import OutputError, TaskError
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.output.safe_files import write_json
 from HLFDSegmentationLib.tasks import (
     KIDNEY,
     KIDNEY_COLOR,

@@ -9,16 +9,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.model_figures import figures_in_words
+from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
+from HLFDSegmentationLib.model_files.model_figures import figures_in_words
+from HLFDSegmentationLib.model_files.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
-from HLFDSegmentationLib.package_metadata import INTENDED_USE
-from HLFDSegmentationLib.private_folder import PrivateFolder
 
 from .distillers import written
-from .measured_figures import measured_figures
-from .origins import Method, Origin, origins_of
 from .plan import TrainingPlan
-from .run_folder import RunFolder
+from .runs.measured_figures import measured_figures
+from .runs.origins import Method, Origin, origins_of
+from .runs.run_folder import RunFolder
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 

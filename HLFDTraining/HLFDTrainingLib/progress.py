@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 from typing import TextIO
 
-from .event_sentences import SENTENCES
-from .run_events import Event
+from .runs.event_sentences import SENTENCES
+from .runs.run_events import Event
 
 
 class ProgressBar:

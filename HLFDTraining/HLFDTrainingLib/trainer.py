@@ -9,32 +9,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.devices import choose_device, device_title, memory_format, unusable_cards
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
-from HLFDSegmentationLib.private_folder import remove_tree
 from torch import nn
 
 from .cases import Case
 from .distillers import Distiller, build_distiller, needs_teacher, needs_unified_head
 from .distillers.unified_head import UnifiedHead
-from .earlier_runs import keep_patients_by_ct
-from .epoch_batches import EpochBatches
-from .given_weights import keep_given_weights, read_given_weights
-from .head_learner import HeadLearner
+from .learning.epoch_batches import EpochBatches
+from .learning.head_learner import HeadLearner
+from .learning.preview import largest_slice
+from .learning.slices import SliceDataset
+from .learning.stage import CRITERION, Stage, StageState, Stopped, autocast_type, load_trained_state
+from .learning.stored_slices import SliceItem, chosen_slices, list_slices
+from .learning.teacher_constants import TeacherConstants, open_store
 from .plan import TrainingPlan
-from .preview import largest_slice
-from .process_files import there
-from .processes import Processes
-from .run_events import Report
-from .run_folder import RunFolder
-from .slices import SliceDataset
-from .software import software_versions
+from .runs.earlier_runs import keep_patients_by_ct
+from .runs.given_weights import keep_given_weights, read_given_weights
+from .runs.process_files import there
+from .runs.processes import Processes
+from .runs.run_events import Report
+from .runs.run_folder import RunFolder
+from .runs.software import software_versions
 from .split import Split
-from .stage import CRITERION, Stage, StageState, Stopped, autocast_type, load_trained_state
-from .stored_slices import SliceItem, chosen_slices, list_slices
-from .teacher_constants import TeacherConstants, open_store
 
 
 class TrainingRun:

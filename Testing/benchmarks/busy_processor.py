@@ -26,7 +26,7 @@ while True:
 SLICES = """
 import sys, time
 if sys.argv[1] == "asleep":
-    from HLFDSegmentationLib.busy_processor import wait_asleep
+    from HLFDSegmentationLib.child_process.busy_processor import wait_asleep
     wait_asleep()
 import torch
 from HLFDSegmentationLib.networks import build_network

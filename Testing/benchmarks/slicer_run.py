@@ -34,7 +34,7 @@ SLOWEST = 5
 
 COMMAND_LINE = """
 import json, sys, time, psutil
-from HLFDSegmentationLib.worker_jobs import Jobs
+from HLFDSegmentationLib.child_process.worker_jobs import Jobs
 import HLFDSegmentationLib.pipeline
 from HLFDTrainingLib.cli import main
 Jobs()

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from HLFDSegmentationLib.networks import build_network
-from HLFDSegmentationLib.safe_files import replacing
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.slices import SliceDataset
-from HLFDTrainingLib.stored_slices import list_slices
-from HLFDTrainingLib.validation import count_overlaps, mean_dice
-from HLFDTrainingLib.weights_files import read_weights
+from HLFDSegmentationLib.output.safe_files import replacing
+from HLFDTrainingLib.learning.slices import SliceDataset
+from HLFDTrainingLib.learning.stored_slices import list_slices
+from HLFDTrainingLib.learning.validation import count_overlaps, mean_dice
+from HLFDTrainingLib.learning.weights_files import read_weights
+from HLFDTrainingLib.runs.run_folder import RunFolder
 
 Weights = Mapping[str, torch.Tensor]
 STUDENT = "student."

@@ -22,20 +22,20 @@ import numpy as np
 import SimpleITK as sitk
 from averaged_student import is_mean, keep_mean_if_better
 from empty_slices import empty_slice
-from HLFDSegmentationLib.model_figures import PATIENTS, SLICES
+from HLFDSegmentationLib.model_files.model_figures import PATIENTS, SLICES
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.annotations.layouts import LabelNames
 from HLFDTrainingLib.cases import Case
 from HLFDTrainingLib.evaluation import evaluate
 from HLFDTrainingLib.figure_tables import summary_table, write_metrics_csv
-from HLFDTrainingLib.layouts import LabelNames
 from HLFDTrainingLib.metrics import CaseMetrics, summarize, with_tumors
 from HLFDTrainingLib.packaging import WENT_ON, model_card, package_run, stage_as_package
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.progress import json_lines
-from HLFDTrainingLib.run_folder import RunFolder
-from HLFDTrainingLib.run_start import start_run
+from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import Split, split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 from imagenet_encoder import FILE as IMAGENET_FILE

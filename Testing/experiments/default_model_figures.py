@@ -35,13 +35,13 @@ from default_model import (
     mirrored_cases,
 )
 from empty_slices import empty_slice
-from HLFDSegmentationLib.body_orientation import ADVICE, EXCHANGES, SEARCH_EVERY_MM
+from HLFDSegmentationLib.cautions.body_orientation import ADVICE, EXCHANGES, SEARCH_EVERY_MM
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.pieces import find_pieces
+from HLFDSegmentationLib.segmenting.pieces import find_pieces
 from HLFDTrainingLib.metrics import agreement, with_tumors
 from HLFDTrainingLib.split import split_by_patient
 

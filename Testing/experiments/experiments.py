@@ -34,11 +34,11 @@ from HLFDSegmentationLib.tasks import TASKS, Task
 from HLFDTrainingLib.compare.comparison import compare
 from HLFDTrainingLib.compare.rows import Row, rows_of
 from HLFDTrainingLib.compare.tables import write_tables
-from HLFDTrainingLib.epoch_batches import EpochBatches
+from HLFDTrainingLib.learning.epoch_batches import EpochBatches
+from HLFDTrainingLib.learning.stored_slices import chosen_slices, list_slices
 from HLFDTrainingLib.plan import Precision, TrainingPlan
 from HLFDTrainingLib.progress import json_lines
 from HLFDTrainingLib.split import Split
-from HLFDTrainingLib.stored_slices import chosen_slices, list_slices
 
 STUDENT, LARGER_STUDENT = "mobilenetv2-unet", "resnet18-unet"
 MAIN_METHODS = ("none", "kd", "at", "emkd", "hlfd")

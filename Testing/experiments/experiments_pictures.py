@@ -27,7 +27,7 @@ from HLFDTrainingLib.cases import Case, classes_of
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.shared_runs import teacher_network
-from HLFDTrainingLib.orientations import cut_to
+from HLFDTrainingLib.learning.orientations import cut_to
 from scipy import ndimage
 
 WHITE = 255

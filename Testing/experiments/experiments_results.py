@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments import ABLATION, ALL_SEEDS, EXPERIMENTS
-from HLFDSegmentationLib.safe_files import replacing, write_text
+from HLFDSegmentationLib.output.safe_files import replacing, write_text
 from HLFDTrainingLib.compare.charts import dice_charts, focus_charts, learning_charts, write_svg
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import TEACHER

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HLFDSegmentationLib.segmentation_files import write_image
+from HLFDSegmentationLib.output.segmentation_files import write_image
+from HLFDTrainingLib.annotations.layouts import LabelNames
 from HLFDTrainingLib.cases import Case
-from HLFDTrainingLib.layouts import LabelNames
 
 # What the sources of the 8-bit slices were cut to is not recorded; this window puts fat, liver and kidney where they
 # are in CT in HU.

@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def take_all(pictures: Pictures, arguments: argparse.Namespace) -> None:
-    from HLFDSegmentationLib.slicer_worker import close_shared_worker
+    from HLFDSegmentationLib.slicer_scene.slicer_worker import close_shared_worker
 
     from HLFDSegmentation import HLFDSegmentationLogic
 
@@ -119,10 +119,10 @@ def take_all(pictures: Pictures, arguments: argparse.Namespace) -> None:
 
 def take_views(pictures: Pictures, result, segment: str) -> None:
     """The segmentation in three directions, three layers in the axial one, all layers as a mosaic, and their focus."""
-    from HLFDSegmentationLib.slicer_attention_maps import place_in_result
-    from HLFDSegmentationLib.slicer_focus_chart import FocusChart
-    from HLFDSegmentationLib.slicer_layer_view import LayerView
-    from HLFDSegmentationLib.slicer_mosaic import mosaic
+    from HLFDSegmentationLib.slicer_panels.slicer_focus_chart import FocusChart
+    from HLFDSegmentationLib.slicer_panels.slicer_layer_view import LayerView
+    from HLFDSegmentationLib.slicer_panels.slicer_mosaic import mosaic
+    from HLFDSegmentationLib.slicer_scene.slicer_attention_maps import place_in_result
 
     view = LayerView(slicer.mrmlScene)
     fit(("Red", "Green", "Yellow"))
@@ -166,7 +166,7 @@ def attention(view, result, segment: str, layer: str) -> np.ndarray:
 
 def take_comparison(pictures: Pictures, result, other, segment: str) -> None:
     """Both models' last layer in linked views, and both focus curves."""
-    from HLFDSegmentationLib.slicer_comparison import SIDES, Comparison
+    from HLFDSegmentationLib.slicer_panels.slicer_comparison import SIDES, Comparison
 
     comparison = Comparison(slicer.mrmlScene, result, other)
     comparison.show(segment, LAYERS[-1])

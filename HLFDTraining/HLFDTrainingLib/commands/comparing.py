@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, get_args
 from HLFDSegmentationLib.errors import TrainingError
 
 from ..plan import Augmentation, Precision, TrainingPlan
-from ..run_state import STOPPED_STATUS
+from ..runs.run_state import STOPPED_STATUS
 from .new_command import new_command
 
 if TYPE_CHECKING:
     from ..cases import Case
     from ..compare.rows import Row
-    from ..run_events import Event, Report
+    from ..runs.run_events import Event, Report
     from ..split import Split
 
 
@@ -97,8 +97,8 @@ def fractions(text: str) -> tuple[float, ...]:
 
 def _compare(options: argparse.Namespace) -> int:
     from ..compare.comparison import compare
-    from ..stage import Stopped
-    from ..stop_signal import StopSignal
+    from ..learning.stage import Stopped
+    from ..runs.stop_signal import StopSignal
 
     wanted = _wanted(options)
     if not options.json:
@@ -126,9 +126,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split, list[Row]]:
     """What the options ask for, checked before anything is trained: minutes would be lost otherwise."""
-    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import check_makeable
 
-    from ..checked_cases import CHECKS, check_usable
+    from ..annotations.checked_cases import CHECKS, check_usable
     from ..compare.comparison import check_comparison
     from ..compare.folder import ComparisonFolder
     from ..compare.rows import rows_of

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from HLFDSegmentationLib.tasks import Task
 
     from ..cases import Case
-    from ..run_folder import RunFolder
+    from ..runs.run_folder import RunFolder
 
 HOW_TO_READ = """Mean ± standard deviation over the cases (their number); a dash where a figure has no meaning.
   dice                    overlap of segmented and annotated: 1 is the same, 0 none
@@ -45,14 +45,14 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.model_store import find_package
-    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import check_makeable
 
     from ..evaluation import evaluate
     from ..figure_tables import summary_table, write_metrics_csv
     from ..metrics import summarize
     from ..packaging import stage_as_package
     from ..progress import ProgressBar
-    from ..run_folder import RunFolder, check_no_comparison
+    from ..runs.run_folder import RunFolder, check_no_comparison
 
     check_no_comparison(Path(options.model))
     _check_no_weights(Path(options.model))
@@ -91,7 +91,7 @@ def _check_no_weights(path: Path) -> None:
     patients any more."""
     from HLFDSegmentationLib.command_text import quoted
 
-    from ..earlier_runs import run_of_weights
+    from ..runs.earlier_runs import run_of_weights
 
     if path.is_file() and path.suffix == ".pt":
         run = run_of_weights(path)
@@ -109,7 +109,7 @@ def _check_new(path: Path) -> None:
 
 def _cases_to_measure_on(options: argparse.Namespace, task: Task, run: RunFolder) -> list[Case]:
     """The cases that are named, or a run's test cases, found fit to be measured on."""
-    from ..checked_cases import check_measurable
+    from ..annotations.checked_cases import check_measurable
     from ..evaluation import check_test_cases
 
     if options.cases is not None:
@@ -150,8 +150,8 @@ def _not_known_again(package: ModelPackage) -> str:
 
 
 def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
-    from ..ct_fingerprints import image_fingerprint
-    from ..earlier_runs import parts_of, patients_by_ct
+    from ..annotations.ct_fingerprints import image_fingerprint
+    from ..runs.earlier_runs import parts_of, patients_by_ct
 
     seen = {patient for patient, part in parts_of(run).items() if part != "test"}
     patient_of = patients_by_ct(run)
@@ -169,7 +169,7 @@ def _check_unseen(run: RunFolder, cases: Sequence[Case]) -> None:
 
 
 def _compare(run: RunFolder, options: argparse.Namespace) -> int:
-    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import check_makeable
 
     from ..comparison_table import compare_run, comparison_text
     from ..progress import ProgressBar

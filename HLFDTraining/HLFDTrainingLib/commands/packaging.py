@@ -22,10 +22,10 @@ def add_package(commands: argparse._SubParsersAction) -> None:
 
 def _package(options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.command_text import quoted
-    from HLFDSegmentationLib.package_files import is_package_name
+    from HLFDSegmentationLib.model_files.package_files import is_package_name
 
     from ..packaging import package_run
-    from ..run_folder import RunFolder
+    from ..runs.run_folder import RunFolder
 
     name = options.name or options.output.name.lower().removesuffix(".zip")
     if not is_package_name(name):

@@ -157,7 +157,7 @@ def _tell_notes(result: Result) -> None:
 
 
 def _tell_report(result: Result) -> int:
-    from HLFDSegmentationLib.output_folder import REPORT
+    from HLFDSegmentationLib.output.output_folder import REPORT
     from HLFDSegmentationLib.report import RESEARCH_ONLY
 
     report = result.folder / REPORT
@@ -196,7 +196,7 @@ def _explain(options: argparse.Namespace) -> int:
             progress=bar,
         )
     _tell_notes(result)
-    from HLFDSegmentationLib.report_attention import focus_of_segment
+    from HLFDSegmentationLib.reports.report_attention import focus_of_segment
 
     for layer in result.segmentation.attention:
         print(f"{layer.label:<14} {layer.layer:<9} {focus_of_segment(layer)}")
@@ -255,7 +255,7 @@ def _generated(output: Path, seed: int) -> tuple[Path, Truth]:
 @contextmanager
 def _claimed(folder: Path) -> Iterator[Path]:
     """An `_unused` folder that is made at once, so that no other demo takes it; removed where it stays empty."""
-    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import check_makeable
 
     while True:
         claimed = _unused(folder)

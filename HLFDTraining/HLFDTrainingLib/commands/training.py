@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, get_args
 from HLFDSegmentationLib.errors import HLFDError, OutputError, TrainingError
 
 from ..plan import Precision, TrainingPlan
-from ..process_files import LOG, OLD_LOG, PROCESS
-from ..run_state import STOPPED_STATUS
+from ..runs.process_files import LOG, OLD_LOG, PROCESS
+from ..runs.run_state import STOPPED_STATUS
 from .new_command import new_command
 
 if TYPE_CHECKING:
     from ..cases import Case
     from ..estimate import Estimate
-    from ..run_events import Event, Report
-    from ..run_folder import RunFolder
+    from ..runs.run_events import Event, Report
+    from ..runs.run_folder import RunFolder
     from ..split import Split
     from ..trainer import TrainingRun
 
@@ -89,7 +89,7 @@ def hours(text: str) -> float:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from ..run_folder import RunFolder
+    from ..runs.run_folder import RunFolder
 
     folder = RunFolder(options.output)
     if options.resume:
@@ -97,8 +97,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.estimate:
         return _tell_estimate(folder, options)
 
-    from ..processes import joined_processes
-    from ..stop_signal import StopSignal
+    from ..runs.processes import joined_processes
+    from ..runs.stop_signal import StopSignal
     from ..trainer import TrainingRun
 
     with joined_processes(_device(folder, options)) as processes:
@@ -122,7 +122,7 @@ def _device(folder: RunFolder, options: argparse.Namespace) -> str:
 @contextmanager
 def _begun(folder: RunFolder, options: argparse.Namespace) -> Iterator[Report]:
     """The report of a run that is begun, or made ready to go on; in this block, nobody else trains in its folder."""
-    from ..run_lock import training_in
+    from ..runs.run_lock import training_in
 
     report = _reporter(options)
     # Reading the cases takes minutes, and where they are refused, nothing is left of the run, its lock included.
@@ -136,7 +136,7 @@ def _run(run: TrainingRun, options: argparse.Namespace) -> int:
     from HLFDSegmentationLib.command_text import quoted
     from HLFDSegmentationLib.devices import is_out_of_memory
 
-    from ..stage import Stopped
+    from ..learning.stage import Stopped
 
     try:
         run.run()
@@ -180,7 +180,7 @@ def _say_nothing(_event: Event) -> None:
 
 def _beginning(folder: RunFolder, options: argparse.Namespace, report: Report) -> Callable[[], None]:
     """What begins the run that the options ask for, whose cases were checked."""
-    from ..run_start import start_run
+    from ..runs.run_start import start_run
 
     plan, cases, split = _new_run(folder, options)
     measured = None
@@ -217,8 +217,8 @@ def _resumed_plan(folder: RunFolder, options: argparse.Namespace) -> TrainingPla
 
 
 def _tell_estimate(folder: RunFolder, options: argparse.Namespace) -> int:
-    from ..earlier_runs import keep_patients_by_ct
-    from ..run_events import all_events, epochs_done
+    from ..runs.earlier_runs import keep_patients_by_ct
+    from ..runs.run_events import all_events, epochs_done
 
     report = _reporter(options)
     if not options.resume:
@@ -264,13 +264,13 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
-    from HLFDSegmentationLib.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import check_makeable
 
+    from ..annotations.checked_cases import CHECKS, check_usable
     from ..cases import check_values_explained, find_cases
-    from ..checked_cases import CHECKS, check_usable
-    from ..earlier_runs import split_for
-    from ..given_weights import check_plan
-    from ..run_folder import check_unused
+    from ..runs.earlier_runs import split_for
+    from ..runs.given_weights import check_plan
+    from ..runs.run_folder import check_unused
 
     if options.cases is None:
         raise TrainingError("Say which cases to train on: hlfd train CASES -o RUN. To go on with a run, use --resume.")
@@ -291,8 +291,8 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
 
 def _given_split(path: Path, plan: TrainingPlan, cases: list[Case]) -> Split:
     """The split of a file, where nobody is judged by whom the plan's teacher or student has learned from."""
-    from ..earlier_runs import check_named_as_met
-    from ..given_weights import check_judged
+    from ..runs.earlier_runs import check_named_as_met
+    from ..runs.given_weights import check_judged
     from ..split import read_split
 
     check_named_as_met(plan, cases)

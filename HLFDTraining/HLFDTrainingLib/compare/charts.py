@@ -10,8 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from HLFDSegmentationLib.report_attention import power_of
-from HLFDSegmentationLib.safe_files import write_text
+from HLFDSegmentationLib.output.safe_files import write_text
+from HLFDSegmentationLib.reports.report_attention import power_of
 
 from .jobs import TEACHER
 from .records import method_order

@@ -11,18 +11,18 @@ from typing import Any
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import HLFDError, TrainingError
 from HLFDSegmentationLib.model_store import is_installed
-from HLFDSegmentationLib.safe_files import unlink_waiting
+from HLFDSegmentationLib.output.safe_files import unlink_waiting
 
 from ..cases import Case
 from ..distillers import needs_teacher, needs_unified_head
-from ..earlier_runs import run_of_weights
-from ..given_weights import check_patients, find_weights, warn_of_unfinished
+from ..learning.stage import Stopped
 from ..plan import TrainingPlan
-from ..process_files import there
-from ..run_events import Report
-from ..run_lock import training_in
+from ..runs.earlier_runs import run_of_weights
+from ..runs.given_weights import check_patients, find_weights, warn_of_unfinished
+from ..runs.process_files import there
+from ..runs.run_events import Report
+from ..runs.run_lock import training_in
 from ..split import Split
-from ..stage import Stopped
 from .costs import measure_costs
 from .engine import Job, check_installed, cluster, run_jobs, sentence_of
 from .focus import choose_focus_slices

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from HLFDSegmentationLib.attention import AttentionCollector, Focus
 from HLFDSegmentationLib.devices import memory_format
-from HLFDSegmentationLib.label_files import read_label
+from HLFDSegmentationLib.image_files.label_files import read_label
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from HLFDSegmentationLib.tasks import Label, Task
 from HLFDSegmentationLib.volumes import AxialSlices

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.output.safe_files import write_json
 
-from ..case_files import Looked, look_at
+from ..annotations.case_files import Looked, look_at
+from ..annotations.checked_cases import CHECKS
 from ..cases import CASES_FILE, Case, write_cases_json
-from ..checked_cases import CHECKS
-from ..measured_figures import ROW_FIGURES
-from ..outcome_table import COMPARISON
 from ..plan import TrainingPlan
-from ..process_files import PROCESS, ProcessFiles, object_in
-from ..run_folder import RunFolder, check_unused
-from ..run_lock import RunLock
-from ..run_start import start_run
+from ..runs.measured_figures import ROW_FIGURES
+from ..runs.outcome_table import COMPARISON
+from ..runs.process_files import PROCESS, ProcessFiles, object_in
+from ..runs.run_folder import RunFolder, check_unused
+from ..runs.run_lock import RunLock
+from ..runs.run_start import start_run
 from ..split import Split
 from .rows import Row
 

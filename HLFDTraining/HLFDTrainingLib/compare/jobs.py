@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
-from HLFDSegmentationLib.safe_files import write_json
+from HLFDSegmentationLib.output.safe_files import write_json
 
-from ..process_files import there
-from ..run_events import all_events
-from ..run_folder import RunFolder
-from ..run_lock import RunLock, training_in
-from ..software import software_versions
-from ..stage import Stopped
+from ..learning.stage import Stopped
+from ..runs.process_files import there
+from ..runs.run_events import all_events
+from ..runs.run_folder import RunFolder
+from ..runs.run_lock import RunLock, training_in
+from ..runs.software import software_versions
 from .engine import TOPIC
 from .folder import ComparisonFolder
 from .measuring import measure_network

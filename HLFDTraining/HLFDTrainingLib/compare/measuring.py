@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
-from HLFDSegmentationLib.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 

@@ -8,10 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from HLFDSegmentationLib.package_metadata import INTENDED_USE
-from HLFDSegmentationLib.report_elements import add_head, add_section, add_text
-from HLFDSegmentationLib.report_style import WIDE_STYLE
-from HLFDSegmentationLib.safe_files import write_text
+from HLFDSegmentationLib.model_files.package_metadata import INTENDED_USE
+from HLFDSegmentationLib.output.safe_files import write_text
+from HLFDSegmentationLib.reports.report_elements import add_head, add_section, add_text
+from HLFDSegmentationLib.reports.report_style import WIDE_STYLE
 
 from .charts import Charts
 from .summary import TableRow

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.errors import TrainingError
-from HLFDSegmentationLib.safe_files import replacing
+from HLFDSegmentationLib.output.safe_files import replacing
 
 from ..distillers import DISTILLERS
 from ..metrics import METRICS, NAN
-from ..run_events import Event, all_events
-from ..training_curves import epochs_of
+from ..runs.run_events import Event, all_events
+from ..runs.training_curves import epochs_of
 from .folder import ComparisonFolder
 from .jobs import TEACHER
 from .label_slices import SLICE_METRICS

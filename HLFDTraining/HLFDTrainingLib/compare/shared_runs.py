@@ -9,12 +9,12 @@ from HLFDSegmentationLib.networks.network import SegmentationNetwork
 from torch import nn
 
 from ..distillers.unified_head import UnifiedHead
-from ..head_learner import HeadLearner
-from ..run_folder import RunFolder
-from ..slices import SliceDataset
-from ..stage import StageState, load_trained_state
+from ..learning.head_learner import HeadLearner
+from ..learning.slices import SliceDataset
+from ..learning.stage import StageState, load_trained_state
+from ..learning.weights_files import read_weights
+from ..runs.run_folder import RunFolder
 from ..trainer import TrainingRun
-from ..weights_files import read_weights
 
 
 class TeacherRun(TrainingRun):

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.safe_files import replacing, write_text
+from HLFDSegmentationLib.output.safe_files import replacing, write_text
 
 from .charts import dice_charts, focus_charts, learning_charts, write_svg
 from .folder import ComparisonFolder, check_folds

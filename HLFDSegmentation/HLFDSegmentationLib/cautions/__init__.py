@@ -1,0 +1,1 @@
+"""What makes a CT or a result doubtful, found in the voxels."""

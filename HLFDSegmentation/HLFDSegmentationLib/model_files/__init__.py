@@ -1,0 +1,1 @@
+"""The parts of a model package, and the program that imports one."""

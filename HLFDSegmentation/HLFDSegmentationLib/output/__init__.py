@@ -1,0 +1,1 @@
+"""Results as files, which are complete or not there."""

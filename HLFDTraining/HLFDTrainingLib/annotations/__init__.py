@@ -1,0 +1,1 @@
+"""Annotated cases as files: how they lie in folders, and what may be wrong with them."""

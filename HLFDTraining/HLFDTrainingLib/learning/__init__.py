@@ -1,0 +1,1 @@
+"""What `trainer` puts together: slices, stages, and what both keep on disk."""

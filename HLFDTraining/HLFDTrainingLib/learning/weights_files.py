@@ -1,0 +1,99 @@
+"""Weights and what else a training keeps in files: a sentence where they cannot be written or read."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
+from HLFDSegmentationLib.output.safe_files import WAITS, not_written, waiting
+
+KEPT = (
+    "What was done before is kept: continue then (in a terminal: `hlfd train` with --resume, `hlfd compare` by the "
+    "same command)."
+)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises OutputError in place of what Python and torch raise when a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{not_written(path, error)} {KEPT}") from error
+    except RuntimeError as error:
+        if _is_of_device(error):
+            raise
+        # torch tells a full disk by it.
+        raise OutputError(f"{path} could not be written, as when the disk is full. Free some space. {KEPT}") from error
+
+
+def _is_of_device(error: RuntimeError) -> bool:
+    """Whether not the file failed, but a graphics card that was asked for weights, or the memory for them."""
+    from HLFDSegmentationLib.devices import is_card_fault, is_out_of_memory
+
+    return is_card_fault(error) or is_out_of_memory(error)
+
+
+def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
+    """What `torch.load` reads, tensors and numbers alone; errors of many kinds are raised for a damaged file.
+
+    Args:
+        path: of the file.
+        waits: see `waiting`.
+
+    Raises:
+        InputError: the file is not damaged, and cannot be opened now.
+    """
+    import torch
+
+    try:
+        waiting(lambda: path.open("rb").close(), waits)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened now: {error.strerror or error}. Close the program that has it open, or connect "
+            "its disk again, and continue: nothing says that it is damaged."
+        ) from error
+    _check_zip(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_zip(path: Path) -> None:
+    """Raises BadZipFile where a disk has changed what is in a file: torch itself does not look at its checksums."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as content:
+            if damaged := content.testzip():
+                raise zipfile.BadZipFile(f"{damaged} does not have its checksum")
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A stage's best.pt, with its "network": tensors and numbers, never code.
+
+    Raises:
+        TrainingError: it is none.
+        InputError: it cannot be opened now, which says nothing of what is in it.
+    """
+    # Here, as a run can be started and watched by a program that does without it.
+    from HLFDSegmentationLib.devices import is_out_of_memory
+
+    if not path.is_file():
+        raise TrainingError(
+            f"{path} is missing: this stage of the run has not finished an epoch yet, or the file was lost. Go on with "
+            "the run, or put the file back."
+        )
+    try:
+        content = load_tensors(path)
+    except InputError:
+        raise
+    except Exception as error:  # torch raises many kinds for damaged files
+        if is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
+        raise TrainingError(f"{path} holds no network of a training. Choose the best.pt that `hlfd train` wrote.")
+    return content

@@ -1,0 +1,1 @@
+"""The cases of a scene as plain data, which never imports Slicer."""

@@ -1,0 +1,118 @@
+"""The table of cases that are annotated in a scene: plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from HLFDSegmentationLib.tasks import Task
+
+from ..split import parts_by_patient
+from .scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
+from .scene_patients import patient_key, patient_names
+from .segment_roles import SceneSegment, guess_roles
+
+NOT_USED = ""
+"""The role of a segment that the user has said is none of the task's labels; none is one that nobody has said yet."""
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A row of the table.
+
+    Attributes:
+        name: of the case.
+        patient: cases of one patient are never split apart.
+        image: the CT; none where it is to be chosen.
+        segmentation: none where it is to be chosen or drawn.
+        roles: label name, `NOT_USED` or none by segment id.
+        part: "train", "validation" or "test"; none before the split.
+        reason: why CT and segmentation belong together, or why one is missing.
+        sure: whether the segmentation was drawn on the CT when they were found, or the user has paired them.
+        patient_by_user: whether the user has said whose case it is; otherwise the CT's patient is followed.
+    """
+
+    name: str
+    patient: str
+    image: SceneImage | None
+    segmentation: SceneSegmentation | None
+    roles: dict[str, str | None] = field(default_factory=dict)
+    part: str | None = None
+    reason: str = ""
+    sure: bool = False
+    patient_by_user: bool = False
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nothing but a guess says that CT and segmentation belong together."""
+        if self.image is None or self.segmentation is None or self.image.of_file:
+            return False
+        return not self.sure and self.segmentation.reference_image_id != self.image.id
+
+    def segments_of(self, label: str) -> list[SceneSegment]:
+        """The segments that are taken for a label."""
+        segments = self.segmentation.segments if self.segmentation else ()
+        return [segment for segment in segments if self.roles.get(segment.id) == label]
+
+    def shows(self, label: str) -> bool:
+        """Whether something is drawn for a label."""
+        return any(not segment.empty for segment in self.segments_of(label))
+
+
+def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegmentation], task: Task) -> list[CaseRow]:
+    """A row for each pair that `suggest_pairs` finds, with guessed roles."""
+    image_of = {image.id: image for image in images}
+    segmentation_of = {segmentation.id: segmentation for segmentation in segmentations}
+    patients = patient_names(images)
+    rows: list[CaseRow] = []
+    for pair in suggest_pairs(images, segmentations):
+        image = image_of.get(pair.image_id or "")
+        segmentation = segmentation_of.get(pair.segmentation_id or "")
+        name = unused_name(
+            image.name if image else segmentation.name if segmentation else "", {row.name for row in rows}
+        )
+        roles = guess_roles(segmentation.segments, task) if segmentation else {}
+        patient = patients.get(patient_key(image), name) if image else name
+        sure = bool(image and segmentation and segmentation.reference_image_id == image.id)
+        rows.append(CaseRow(name, patient, image, segmentation, roles, reason=pair.reason, sure=sure))
+    return rows
+
+
+def remember_roles(rows: Iterable[CaseRow], segment_name: str, role: str | None) -> list[CaseRow]:
+    """The rows in which every segment of this name, however it is written, has this role."""
+    wanted = plain(segment_name)
+
+    def remembered(row: CaseRow) -> CaseRow:
+        segments = row.segmentation.segments if row.segmentation else ()
+        return replace(row, roles=row.roles | {one.id: role for one in segments if plain(one.name) == wanted})
+
+    return [remembered(row) for row in rows]
+
+
+def split_rows(rows: Sequence[CaseRow], seed: int = 0) -> list[CaseRow]:
+    """The rows with their parts, by patient, as `hlfd train` splits cases of these names and patients.
+
+    Raises:
+        CasesError: there are no rows.
+    """
+    part_of = parts_by_patient(rows, seed=seed)
+    return [replace(row, part=part_of[row.patient]) for row in rows]
+
+
+def move_patient(rows: Iterable[CaseRow], patient: str, part: str) -> list[CaseRow]:
+    """The rows with every case of a patient in this part."""
+    return [replace(row, part=part) if row.patient == patient else row for row in rows]
+
+
+def plain(name: str) -> str:
+    """A segment's name as it is compared, however it is written."""
+    return " ".join(name.split()).casefold()
+
+
+def unused_name(name: str, used: Container[str]) -> str:
+    """The name, with a number where it is used already."""
+    number, candidate = 1, name
+    while candidate in used:
+        number += 1
+        candidate = f"{name} ({number})"
+    return candidate
