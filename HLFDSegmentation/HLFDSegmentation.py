@@ -243,6 +243,7 @@ class HLFDSegmentationWidget(ScriptedLoadableModuleWidget, SceneWidgetMixin):
         try:
             ensure_packages(self.showNews)
             self.showProblem("")
+            self.runPanel.refresh()
         except HLFDError as error:
             self.showProblem(str(error))
             return

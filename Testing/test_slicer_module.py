@@ -886,7 +886,7 @@ def test_what_is_in_the_scene_when_the_panel_is_opened_does_not_widen_it(slicer_
     roi = slicer_shell.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", 72 * "w")
     panel = Panel(slicer_shell, load())
     panel.show_result(result)
-    panel.parameters.roi, panel.parameters.comparedResult = roi, other.node
+    panel.parameters.roi, panel.parameters.comparedResult, panel.parameters.device = roi, other.node, 72 * "d"
     panel.ui.compareButton.click()
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.slicer.app.processEvents()
@@ -1373,12 +1373,14 @@ def test_without_the_packages_export_report_asks_as_segment_does(reviewed):
     from slicer_shell.packaging_stand_ins import packages
 
     packages.absent = {"torch"}
+    reviewed.open_again()
     answer(qt.QMessageBox.Cancel)
     reviewed.ui.exportReportButton.click()
     assert "HLFD cannot compute anything" in reviewed.message and "Logic()" not in reviewed.message
     answer(qt.QMessageBox.Ok, "")
     reviewed.ui.exportReportButton.click()
     assert packages.absent == set() and reviewed.message == ""
+    assert "Not installed" not in reviewed.ui.hintLabel.text
 
 
 def test_the_report_of_a_result_whose_model_was_removed_says_what_to_import(reviewed, tmp_path):

@@ -82,7 +82,7 @@ class RunPanel(VTKObservationMixin):
         self._region_watch = Watch(self._views_timer.start, vtk.vtkCommand.ModifiedEvent)
         self._devices: list[Device] = []
         self._asked_devices = False
-        # Looked up when the panel is opened: it takes too long for every move of a slider.
+        # Looked up when the panel is opened, and only while some are missing: it takes too long for each move of a slider.
         self._missing: list[str] = []
         ui.segmentButton.connect("clicked(bool)", without_double_clicks(self._on_clicked))
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
@@ -128,6 +128,8 @@ class RunPanel(VTKObservationMixin):
         self._follow_views()
         running = self._run is not None
         problem = None if running else self._problem()
+        if self._missing:
+            self._missing = missing_packages()
         button = self.ui.segmentButton
         button.setText(self._button_text())
         self._focus.set_enabled(problem is None and not self._cancelling)
@@ -212,7 +214,7 @@ class RunPanel(VTKObservationMixin):
         try:
             ensure_packages(self._on_news)
             self._on_problem("")
-            self._missing = []
+            self.refresh()
             self.warm_up()
             chosen = self._models.chosen
             if self._parameters and chosen:
