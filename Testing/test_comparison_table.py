@@ -63,23 +63,23 @@ def comparison(run):
 
 
 def test_teacher_and_both_students_are_compared(comparison, run):
-    assert [(model.stage, model.network, model.method) for model in comparison.models] == [
+    assert [(model.stage, model.network, model.method) for model in comparison] == [
         ("teacher", "resnet18-unet", "none"),
         ("student", "mobilenetv2-unet", "kd"),
         ("undistilled", "mobilenetv2-unet", "none"),
     ]
-    measured = [[case.case for case in model.cases] for model in comparison.models]
+    measured = [[case.case for case in model.cases] for model in comparison]
     assert measured == [run.read("split.json")["test"]] * 3 and len(measured[0]) == 2
-    teacher, student, undistilled = comparison.models
+    teacher, student, undistilled = comparison
     assert teacher.parameters > student.parameters == undistilled.parameters
     assert teacher.gmacs > student.gmacs == undistilled.gmacs > 0
-    for model in comparison.models:
+    for model in comparison:
         assert list(model.labels) == LABELS
         assert model.seconds.n == 2 and model.seconds.mean > 0
 
 
 def test_each_network_is_measured_by_itself(comparison, run):
-    teacher, student, undistilled = comparison.models
+    teacher, student, undistilled = comparison
     assert teacher.labels["liver"]["dice"].mean > 0.5
     assert len({repr(model.labels) for model in (teacher, student, undistilled)}) == 3
     with stage_as_package(run, "student") as package:
@@ -95,9 +95,9 @@ def test_files_hold_mean_and_deviation_of_every_figure(comparison, run):
     with open(run.comparison.with_suffix(".csv"), encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["stage"], row["label"]) for row in rows] == [
-        (model.stage, label) for model in comparison.models for label in LABELS
+        (model.stage, label) for model in comparison for label in LABELS
     ]
-    for model, of_model in zip(comparison.models, stored["models"]):
+    for model, of_model in zip(comparison, stored["models"]):
         assert [case["case"] for case in of_model["cases"]] == [case.case for case in model.cases]
         for label in LABELS:
             row = next(row for row in rows if (row["stage"], row["label"]) == (model.stage, label))
@@ -112,13 +112,13 @@ def test_files_hold_mean_and_deviation_of_every_figure(comparison, run):
 
 def test_text_has_a_row_for_each_network(comparison):
     lines = comparison_text(comparison).splitlines()
-    for model in comparison.models:
+    for model in comparison:
         assert sum(line.startswith(f"| {model.stage} ({model.network})") for line in lines) == 1 + len(LABELS)
     assert "nan" not in "\n".join(lines)
 
 
 def test_package_and_card_tell_the_figures_of_the_test_cases(comparison, run, tmp_path):
-    for model in comparison.models:
+    for model in comparison:
         package = read_package(package_run(run, tmp_path / model.stage, name=model.stage, stage=model.stage))
         assert (package.network_name, package.method) == (model.network, model.method)
         dice = model.labels["liver"]["dice"].mean
@@ -161,7 +161,7 @@ def test_a_case_that_the_processor_had_to_finish_is_told(run, monkeypatch):
 
     monkeypatch.setattr(Segmenter, "segment", on_card)
     found = compare_run(run, "cpu")
-    assert found.models[1].devices == ("cuda:0", "cpu")
+    assert found[1].devices == ("cuda:0", "cpu")
     assert "(cuda:0, cpu) |" in comparison_text(found)
 
 
@@ -184,9 +184,9 @@ def test_measuring_that_was_ended_goes_on_with_the_next_case(comparison, run, mo
     begun.clear()
     monkeypatch.setattr(comparison_table, "segment_case", ending(9))
     found = compare_run(run, "cpu")
-    first, second = (case.case for case in comparison.models[0].cases)
+    first, second = (case.case for case in comparison[0].cases)
     assert begun == [second, first, second]
-    assert repr([model.cases for model in found.models]) == repr([model.cases for model in comparison.models])
+    assert repr([model.cases for model in found]) == repr([model.cases for model in comparison])
     assert not (run.path / "measuring").exists()
 
 

@@ -67,7 +67,6 @@ def test_runs_are_listed_from_the_last_changed_on(tmp_path):
     for name, changed in (("old", 100.0), ("new", 300.0), ("middle", 200.0)):
         make_run(tmp_path / name, {"event": "stopped"}, changed=changed)
     assert [row.name for row in list_runs(tmp_path)] == ["new", "middle", "old"]
-    assert [row.changed for row in list_runs(tmp_path)] == [300.0, 200.0, 100.0]
 
 
 def test_states_and_sentences(tmp_path):

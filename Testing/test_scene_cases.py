@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 from HLFDSegmentationLib.tasks import KIDNEY, TASKS, Label, Task
-from HLFDTrainingLib.scene.scene_cases import NOT_USED, case_rows, move_patient, remember_roles, split_rows
+from HLFDTrainingLib.scene.scene_cases import NOT_USED, case_rows, move_patient, remember_roles
 from HLFDTrainingLib.scene.scene_checks import check_row, check_rows
 from HLFDTrainingLib.scene.scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
 from HLFDTrainingLib.scene.segment_roles import SceneSegment, guess_roles
+from HLFDTrainingLib.split import parts_by_patient
 
 ABDOMEN, LIVER, KIDNEYS = TASKS["abdomen"], TASKS["liver-tumor"], TASKS["kidney-tumor"]
 BOX = (0.0, 300.0, 0.0, 300.0, 0.0, 200.0)
@@ -312,6 +313,11 @@ def scene(count: int = 3, **entries) -> tuple[list[SceneImage], list[SceneSegmen
         seg(f"s{n}", f"case {n} seg", *segments, reference_image_id=f"i{n}", bounds=INNER, **entries)
         for n in range(count)
     ]
+
+
+def split_rows(rows, seed: int = 0):
+    part_of = parts_by_patient(rows, seed=seed)
+    return [replace(row, part=part_of[row.patient]) for row in rows]
 
 
 def fine_rows(count: int = 10):

@@ -387,7 +387,8 @@ def test_truth_and_result_are_drawn_beside_each_other(panel, slice_views, traine
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     task = RunFolder(trained).plan().task
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -412,7 +413,8 @@ def test_reading_the_truth_leaves_the_users_views(panel, trained):
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
+    slicer, plan = panel.slicer, RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     ct = load_ct(case, task)
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "PET")
     slicer.util.setSliceViewerLayers(background=other, foreground=ct)
@@ -431,7 +433,8 @@ def test_a_dicom_case_is_loaded_by_a_slice_whatever_lies_beside(panel, trained, 
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     for name in (".DS_Store", "DICOMDIR", "Thumbs.db", "a1.dcm", "a2.dcm"):
         (tmp_path / name).touch()
     loaded = []
@@ -473,7 +476,8 @@ def test_a_truth_that_was_painted_in_is_read_anew_and_one_that_was_saved_is_not(
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    slicer, task, [case] = panel.slicer, RunFolder(trained).plan().task, unseen_cases(trained)
+    slicer, plan = panel.slicer, RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     load_truth(case, load_ct(case, task), task)
     path = str(tmp_path / "scene.mrb")
     assert slicer.util.saveScene(path)
@@ -507,7 +511,8 @@ def test_a_case_begins_with_the_whole_slice_in_the_middle_of_its_tumor(panel, tr
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     task = RunFolder(trained).plan().task
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -540,7 +545,8 @@ def test_charts_and_truth_give_the_users_layout_back_in_whatever_order_they_come
     from HLFDTrainingLib.slicer_scene.slicer_own_layout import TRUTH_LAYOUT
     from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     task = RunFolder(trained).plan().task
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -563,7 +569,8 @@ def test_closing_the_scene_gives_the_layout_back(panel, trained):
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     task = RunFolder(trained).plan().task
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -582,7 +589,8 @@ def test_truth_and_result_are_in_all_views_again_in_another_layout_and_in_a_save
     from HLFDTrainingLib.slicer_scene.slicer_own_layout import look_after
     from HLFDTrainingLib.slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 
-    [case] = unseen_cases(trained)
+    run = RunFolder(trained)
+    [case], _part = unseen_cases(run, run.plan())
     task = RunFolder(trained).plan().task
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)

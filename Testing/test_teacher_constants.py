@@ -183,7 +183,9 @@ def test_a_full_disk_keeps_no_more_constants_and_changes_no_bit_of_the_student(
 
     monkeypatch.setattr(_Rows, "write", write_until_full)
     # Three more fill the disk as far as it may be filled.
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free - len(written) * 400_000_000))
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=10**12, free=free - len(written) * 400_000_000)
+    )
     monkeypatch.setattr(constant_store, "KEPT_FREE", 4_000_000_000 if free else -5_000_000_000)
     assert_same(train(tmp_path / "full", cases_folder, plan, tmp_path / "constants"), computed)
     assert len(written) == 3
@@ -194,7 +196,7 @@ def test_a_full_disk_keeps_no_more_constants_and_changes_no_bit_of_the_student(
 def test_a_file_that_takes_all_its_space_at_once_is_not_made_where_too_little_is_left(tmp_path, monkeypatch):
     """As on Windows."""
     monkeypatch.setattr(constant_store, "KEPT_FREE", 1000)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**12, free=5000))
     value = torch.zeros(100)
     ConstantStore(tmp_path / "sparse", rows=50).write("value", 0, 1, value)
     monkeypatch.setattr(constant_store.sys, "platform", "win32")

@@ -62,22 +62,7 @@ class ModelFigures:
     cases: tuple[CaseMetrics, ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The networks of a run, measured on the same cases.
-
-    Attributes:
-        models: the networks.
-    """
-
-    models: tuple[ModelFigures, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON holds it (docs/training.md); null for a figure that has no meaning."""
-        return without_nan(asdict(self))
-
-
-def compare_run(run: RunFolder, device: str, progress: Progress | None = None) -> Comparison:
+def compare_run(run: RunFolder, device: str, progress: Progress | None = None) -> list[ModelFigures]:
     """Measures the networks that a finished run has trained on its test cases.
 
     Writes `comparison.json` and, a row for each network and label, `comparison.csv` in the run's folder. Cases that
@@ -111,11 +96,10 @@ def compare_run(run: RunFolder, device: str, progress: Progress | None = None) -
                 progress(f"{stage}: {case}", (number + share) / len(stages))
 
         models.append(_measure_stage(run, stage, cases, looked, device, tell))
-    comparison = Comparison(tuple(models))
-    run.write(run.comparison.name, comparison.to_dict())
-    _write_csv(comparison, run.comparison.with_suffix(".csv"))
+    run.write(run.comparison.name, without_nan({"models": [asdict(model) for model in models]}))
+    _write_csv(models, run.comparison.with_suffix(".csv"))
     remove_tree(run.path / MEASURING)
-    return comparison
+    return models
 
 
 def _measure_stage(
@@ -156,15 +140,15 @@ def _measure_case(segmenter: Segmenter, case: Case) -> MeasuredCase:
     return MeasuredCase(segmented.figures(), segmented.seconds, segmented.device)
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_text(models: Sequence[ModelFigures]) -> str:
     """A table of the costs and one for each label, as Markdown."""
     lines = ["| network | parameters | GMACs | seconds a CT |", "|---|---|---|---|"]
     lines += [
         f"| {_title(model)} | {model.parameters / 1e6:.2f} M | {model.gmacs:.2f} | {_seconds_text(model)} |"
-        for model in comparison.models
+        for model in models
     ]
-    for label in comparison.models[0].labels:
-        rows = {_title(model): model.labels[label] for model in comparison.models}
+    for label in models[0].labels:
+        rows = {_title(model): model.labels[label] for model in models}
         lines += ["", f"{label}:", "", summary_table(rows, of="network")]
     return "\n".join(lines)
 
@@ -178,9 +162,9 @@ def _title(model: ModelFigures) -> str:
     return f"{model.stage} ({model.network})"
 
 
-def _write_csv(comparison: Comparison, path: Path) -> None:
+def _write_csv(models: Sequence[ModelFigures], path: Path) -> None:
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
-        rows = [_row(model, label) for model in comparison.models for label in model.labels]
+        rows = [_row(model, label) for model in models for label in model.labels]
         writer = csv.DictWriter(stream, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)

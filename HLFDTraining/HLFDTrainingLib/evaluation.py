@@ -117,21 +117,12 @@ def segment_case(segmenter: Segmenter, case: Case) -> SegmentedCase:
         InputError, CasesError: the case cannot be used.
     """
     ct = read_ct(case.ct)
-    truth = annotated_classes(case, segmenter.task)
+    truth = classes_of(_annotation(case), case, segmenter.task)
     started = time.monotonic()
     found = segmenter.segment(ct)
     seconds = time.monotonic() - started
     prediction = sitk.GetArrayFromImage(found.labels)
     return SegmentedCase(case, segmenter.task, ct, prediction, truth, seconds, found.device)
-
-
-def annotated_classes(case: Case, task: Task) -> np.ndarray:
-    """The classes [z, y, x] that a case's annotation shows, each the representative of its group.
-
-    Raises:
-        CasesError: the annotation cannot be read, or does not fit the task.
-    """
-    return classes_of(_annotation(case), case, task)
 
 
 def _annotation(case: Case) -> np.ndarray:

@@ -65,6 +65,11 @@ class Split:
                 "has learned from. Split the cases anew."
             )
 
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """All of them."""
+        return (*self.train, *self.validation, *self.test)
+
     def to_dict(self) -> dict[str, Any]:
         """The split as JSON holds it, by case names."""
         return {"seed": self.seed, **{part: [case.name for case in getattr(self, part)] for part in PARTS}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, SubElement
 
 from ..tasks import Label
@@ -38,6 +39,23 @@ def add_text(parent: Element, tag: str, text: str, class_: str | None = None, **
     element = SubElement(parent, tag, {"class": class_, **attributes} if class_ else attributes)
     element.text = text
     return element
+
+
+def add_table(
+    parent: Element, heading: Sequence[str], rows: Iterable[Sequence[str]], class_: str | None = None
+) -> None:
+    """A table, of which a narrow page is moved sideways alone; the first cell of a row is its title."""
+    scroll = SubElement(parent, "div", {"class": "scroll"})
+    table = SubElement(scroll, "table", {"class": class_} if class_ else {})
+    head = SubElement(SubElement(table, "thead"), "tr")
+    for title in heading:
+        add_text(head, "th", title, scope="col")
+    body = SubElement(table, "tbody")
+    for name, *cells in rows:
+        row = SubElement(body, "tr")
+        add_text(row, "th", name, scope="row")
+        for cell in cells:
+            add_text(row, "td", cell)
 
 
 def add_swatch(parent: Element, label: Label) -> None:

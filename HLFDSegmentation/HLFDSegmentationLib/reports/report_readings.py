@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from ..readings import Reading
-from .report_elements import add_section, add_text
+from .report_elements import add_section, add_table, add_text
 
 COLUMNS = ("Segment", "Lesion", "Layer", "Reading", "Comment")
 
@@ -14,17 +14,17 @@ COLUMNS = ("Segment", "Lesion", "Layer", "Reading", "Comment")
 def add_readings(page: Element, readings: Sequence[Reading]) -> None:
     """Adds a table with a row for each reading, in the given order."""
     section = add_section(page, "The reader's judgment")
-    table = SubElement(SubElement(section, "div", {"class": "scroll"}), "table", {"class": "readings"})
-    heading = SubElement(SubElement(table, "thead"), "tr")
-    for title in COLUMNS:
-        add_text(heading, "th", title, scope="col")
-    body = SubElement(table, "tbody")
-    for reading in readings:
-        row = SubElement(body, "tr")
-        add_text(row, "th", reading.segment, scope="row")
-        lesion = "whole segment" if reading.lesion is None else f"lesion {reading.lesion}"
-        for cell in (lesion, reading.layer, reading.verdict, reading.comment):
-            add_text(row, "td", cell)
+    rows = [
+        (
+            one.segment,
+            "whole segment" if one.lesion is None else f"lesion {one.lesion}",
+            one.layer,
+            one.verdict,
+            one.comment,
+        )
+        for one in readings
+    ]
+    add_table(section, COLUMNS, rows, class_="readings")
     add_text(
         section,
         "p",

@@ -12,7 +12,7 @@ from ..child_process.raw_voxels import open_voxels
 from ..child_process.worker_protocol import Grid, LayerMap
 from ..color_maps import STEPS, AttentionColors
 from ..measures import RasPoint
-from .slicer_ct import RAS_FROM_LPS
+from .slicer_ct import RAS_FROM_LPS, voxel_to_lps
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult
 
 COLOR_NODE_TAG = "HLFDAttentionColors"
@@ -138,7 +138,4 @@ def color_node(scene: slicer.vtkMRMLScene, colors: AttentionColors) -> slicer.vt
 
 def _voxel_to_ras(grid: Grid) -> vtk.vtkMatrix4x4:
     """From voxels (i, j, k) to RAS. Grids are in LPS, as SimpleITK has them."""
-    voxel_to_lps = np.eye(4)
-    voxel_to_lps[:3, :3] = np.reshape(grid.direction, (3, 3)) * grid.spacing
-    voxel_to_lps[:3, 3] = grid.origin
-    return slicer.util.vtkMatrixFromArray(RAS_FROM_LPS @ voxel_to_lps)
+    return slicer.util.vtkMatrixFromArray(RAS_FROM_LPS @ voxel_to_lps(grid))

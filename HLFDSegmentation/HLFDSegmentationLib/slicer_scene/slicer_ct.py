@@ -210,6 +210,14 @@ def write_raw(voxels: np.ndarray, grid: Grid, path: Path, stopped: Event | None 
     return RawImage(str(path), voxel_type, grid)
 
 
+def voxel_to_lps(grid: Grid) -> np.ndarray:
+    """(4, 4), from the voxels (i, j, k) of a grid to mm in LPS."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(grid.direction, (3, 3)) * grid.spacing
+    matrix[:3, 3] = grid.origin
+    return matrix
+
+
 def _voxel_to_own(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)

@@ -410,7 +410,7 @@ def _check_needed_parts(split: Split, seen: _Seen) -> Iterator[Finding]:
     if not any(case.name in seen.labelled for case in split.train):
         problem = f"None of the cases to {USES['train']} has a label, so there is nothing to learn."
         yield Finding(ALL_CASES, "error", problem, remedy)
-    several = len({case.patient for part in PARTS for case in getattr(split, part)}) > 1
+    several = len({case.patient for case in split.cases}) > 1
     if split.train and several and not split.validation:
         yield Finding(ALL_CASES, "error", f"There is no case to {USES['validation']}.", remedy)
     elif split.validation and not split.test:

@@ -178,7 +178,7 @@ def _compare(run: RunFolder, options: argparse.Namespace) -> int:
         raise InputError("--all compares the networks of a training run on its own test cases: hlfd evaluate RUN --all")
     check_makeable(run.comparison)
     with closing(ProgressBar()) as bar:
-        comparison = compare_run(run, device=options.device, progress=bar)
-    print(comparison_text(comparison))
+        models = compare_run(run, device=options.device, progress=bar)
+    print(comparison_text(models))
     print(f"\n{HOW_TO_READ}")
     return 0

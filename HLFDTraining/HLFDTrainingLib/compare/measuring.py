@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
-from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
@@ -57,8 +56,7 @@ def measure_network(
     found: dict[str, list[dict[str, Any]]] = {"cases": [], "focus": []}
     with _as_package(network, name, task) as package:
         segmenter = Segmenter(package, device)
-    where = choose_device(device)
-    network = network.to(where)
+    network = network.to(segmenter.device)
     for case in cases:
         before_each()
         segmented = segment_case(segmenter, case)
@@ -73,7 +71,7 @@ def measure_network(
             values = {**asdict(metrics), **of_slices[label]}
             found["cases"].append({**place, "label": label, **without_nan(values)})
         asked = chosen.get(case.name, {})
-        of_layers = focus_of_case(network, slices, truth, groups, asked, task, where)
+        of_layers = focus_of_case(network, slices, truth, groups, asked, task, segmenter.device)
         found["focus"] += [{**place, "label": one.label, "layer": one.layer, **_focus(one)} for one in of_layers]
     return found
 

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from HLFDSegmentationLib.model_files.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.output.safe_files import write_text
-from HLFDSegmentationLib.reports.report_elements import add_head, add_section, add_text
+from HLFDSegmentationLib.reports.report_elements import add_head, add_section, add_table, add_text
 from HLFDSegmentationLib.reports.report_style import WIDE_STYLE
 
 from .charts import Charts
@@ -57,28 +57,15 @@ def write_page(
     section.extend(charts["dice"])
     for label in labels_of(table):
         add_text(section, "h3", label)
-        _add_table(section, *figure_table(table, label))
+        add_table(section, *figure_table(table, label))
     section = add_section(page, "Networks")
-    _add_table(section, *cost_table(costs, table))
+    add_table(section, *cost_table(costs, table))
     if focus:
         section = add_section(page, "Focus by layer")
         add_text(section, "p", HOW_TO_READ_FOCUS, class_="quiet")
         section.extend(charts["focus"])
         for label in labels_of(focus):
             add_text(section, "h3", label)
-            _add_table(section, *focus_table(focus, label))
+            add_table(section, *focus_table(focus, label))
     add_section(page, "Learning").extend(charts["learning"])
     write_text(path, "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html"))
-
-
-def _add_table(parent: Element, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = SubElement(SubElement(parent, "div", {"class": "scroll"}), "table")
-    head = SubElement(SubElement(table, "thead"), "tr")
-    for title in heading:
-        add_text(head, "th", title, scope="col")
-    body = SubElement(table, "tbody")
-    for name, *cells in rows:
-        row = SubElement(body, "tr")
-        add_text(row, "th", name, scope="row")
-        for cell in cells:
-            add_text(row, "td", cell)

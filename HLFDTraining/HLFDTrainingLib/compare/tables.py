@@ -20,7 +20,7 @@ from .page import write_page
 from .records import CASE_FIGURES, read_records, write_records
 from .statistics import Difference
 from .summary import TableRow, summarize_records
-from .wording import different_arithmetic, different_versions, measured_on, trained_by
+from .wording import differences, measured_on, trained_by
 
 
 def write_tables(folders: Sequence[Path], output: Path) -> None:
@@ -53,7 +53,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
     _write_csv([{"network": name, **cost} for name, cost in records.costs.items()], output / "costs.csv")
     taught = any(one.method == TEACHER for one in records.cases)
     about = f"{measured_on(records.cases)} {trained_by([one.plan for one in comparisons], taught=taught)}"
-    about += different_arithmetic(records.arithmetic) + different_versions(records.versions)
+    about += differences(records)
     write_text(output / "table.md", markdown(table, focus, records.costs, about))
     charts = {
         "dice": dice_charts(table),

@@ -9,7 +9,7 @@ from typing import Any
 from ..metrics import NAN
 from ..plan import TrainingPlan
 from .jobs import TEACHER
-from .records import Record
+from .records import Record, Records
 from .statistics import FEWEST_PATIENTS, Difference, Spread
 from .summary import TableRow
 
@@ -88,22 +88,11 @@ def trained_by(plans: Sequence[TrainingPlan], *, taught: bool) -> str:
     )
 
 
-def different_arithmetic(arithmetic: Mapping[str, Collection[str]]) -> str:
-    """What a reader must know where not all networks learned in one precision on one kind of device; else empty.
-
-    Args:
-        arithmetic: see `Records`.
-    """
-    return _told_where_different("Not all learned with the same arithmetic", arithmetic)
-
-
-def different_versions(versions: Mapping[str, Collection[str]]) -> str:
-    """What a reader must know where not all networks were trained and measured by the same versions; else empty.
-
-    Args:
-        versions: see `Records`.
-    """
-    return _told_where_different("Not all networks were trained and measured by the same versions", versions)
+def differences(records: Records) -> str:
+    """What a reader must know where not all networks learned with one arithmetic or by one version; else empty."""
+    return _told_where_different(
+        "Not all learned with the same arithmetic", records.arithmetic
+    ) + _told_where_different("Not all networks were trained and measured by the same versions", records.versions)
 
 
 def _told_where_different(sentence: str, by_row: Mapping[str, Collection[str]]) -> str:

@@ -24,7 +24,7 @@ def resize_classes(classes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 def unify(layers: Sequence[torch.Tensor]) -> torch.Tensor:
     """Layers (N, Ci, Hi, Wi) at the smallest of their resolutions, joined to (N, sum of Ci, H, W)."""
-    size = _smallest(layers)
+    size = tuple(min(layer.shape[axis] for layer in layers) for axis in (-2, -1))
     return torch.cat([resize(layer, size) for layer in layers], dim=1)
 
 
@@ -43,7 +43,3 @@ def grid_size(student: Sequence[int], teacher: Sequence[int], grid: Grid) -> Siz
     }
     height, width = sizes[grid]
     return height, width
-
-
-def _smallest(layers: Sequence[torch.Tensor]) -> Size:
-    return min(layer.shape[-2] for layer in layers), min(layer.shape[-1] for layer in layers)

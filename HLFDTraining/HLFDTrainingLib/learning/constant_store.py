@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
@@ -12,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.output.safe_files import make_aside
+from HLFDSegmentationLib.output.safe_files import check_space, make_aside
 from numpy.lib.format import open_memmap
 
 from .weights_files import writing
@@ -62,8 +61,7 @@ class ConstantStore:
 
     def _check_space(self, needed: int = 0) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self.folder).free - needed < KEPT_FREE:
-            raise OSError(errno.ENOSPC, "The disk is nearly full", str(self.folder))
+        check_space(self.folder, KEPT_FREE + needed)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -43,10 +43,9 @@ def keep_patients_by_ct(run: RunFolder, split: Split) -> None:
             that is another than when the run was begun.
     """
     stored = _fingerprints(run)
-    cases = [case for part in PARTS for case in getattr(split, part)]
-    files = look_at(cases, known_files(run))
+    files = look_at(split.cases, known_files(run))
     own = {name: looked["ct"] for name, looked in files.items() if looked["ct"]}
-    check_patients_named_alike(cases, own, stored["earlier"])
+    check_patients_named_alike(split.cases, own, stored["earlier"])
     run.write(FINGERPRINTS, {**stored, "files": files})
 
 
@@ -58,8 +57,7 @@ def known_files(run: RunFolder) -> dict[str, dict[str, Any]]:
 def patients_by_ct(run: RunFolder) -> dict[str, str]:
     """The patient of each CT by its `image_fingerprint`, in this run and in those that its first weights come from."""
     stored = _fingerprints(run)
-    split = run.split(run.plan())
-    cases = [case for part in PARTS for case in getattr(split, part)]
+    cases = run.split(run.plan()).cases
     own = {ct: case.patient for case in cases if (ct := stored["files"].get(case.name, {}).get("ct"))}
     return {**stored["earlier"], **own}
 

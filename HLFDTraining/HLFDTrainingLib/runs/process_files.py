@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
+
+from HLFDSegmentationLib.output.safe_files import waiting
 
 WAIT_SECONDS = 0.05
 
@@ -58,18 +59,9 @@ def there(path: Path) -> bool:
         return False
 
 
-def _text(path: Path) -> str:
-    """Windows refuses for the moment in which the file is replaced."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except PermissionError:
-        time.sleep(WAIT_SECONDS)
-        return path.read_text(encoding="utf-8")
-
-
 def object_in(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises OSError where it cannot be read, ValueError where it holds none."""
-    content = json.loads(_text(path))
+    content = json.loads(waiting(lambda: path.read_text(encoding="utf-8"), (WAIT_SECONDS,)))
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     return content

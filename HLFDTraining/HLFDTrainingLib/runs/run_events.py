@@ -70,13 +70,17 @@ def last_event(path: Path) -> Event | None:
 
 def last_events(path: Path) -> list[Event]:
     """Whole events at the end of a file, as many as `LAST_BYTES` hold: fast, however long the file is."""
+    return _events_in(end_of(path, LAST_BYTES))
+
+
+def end_of(path: Path, count: int) -> bytes:
+    """The last bytes of a file, so many at most; none where it cannot be read now."""
     try:
         with open(path, "rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - LAST_BYTES))
-            content = stream.read()
+            stream.seek(max(0, stream.seek(0, 2) - count))
+            return stream.read()
     except OSError:
-        return []
-    return _events_in(content)
+        return b""
 
 
 def event_of(line: str) -> dict[str, Any]:

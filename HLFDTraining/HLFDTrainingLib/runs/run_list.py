@@ -25,14 +25,12 @@ class RunRow:
         name: the user's, or the folder's.
         state: "damaged" where its plan is.
         sentence: what the state means, and what to do next.
-        changed: time of its last sign of life, in seconds since 1970.
     """
 
     folder: Path
     name: str
     state: StateName | Literal["damaged"]
     sentence: str
-    changed: float | None
 
 
 def list_runs(folder: Path | str) -> list[RunRow]:
@@ -59,15 +57,15 @@ def describe_run(folder: Path | str) -> RunRow:
     """The row of one run."""
     folder = Path(folder)
     files = ProcessFiles(folder)
-    name, changed = run_name(folder), _changed(files)
+    name = run_name(folder)
     # There may be no plan yet: the cases are checked before it is written.
     if there(files.plan) and not _is_plan(read_object(files.plan) or {}):
         sentence = (
             "The plan.json of this run is damaged, so it cannot go on. Restore it from a copy, or delete the folder."
         )
-        return RunRow(folder, name, "damaged", sentence, changed)
+        return RunRow(folder, name, "damaged", sentence)
     state = state_of(folder)
-    return RunRow(folder, name, state.name, state.sentence, changed)
+    return RunRow(folder, name, state.name, state.sentence)
 
 
 def _is_plan(content: dict[str, Any]) -> bool:

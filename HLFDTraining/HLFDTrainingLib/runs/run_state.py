@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from HLFDSegmentationLib.output.safe_files import check_space, is_full
 
 from .process_files import ProcessFiles, read_object
 from .run_events import last_event
@@ -102,11 +103,10 @@ def _state_without_end(files: ProcessFiles, *, interrupted: bool) -> RunState:
 
 def _crash(files: ProcessFiles, reason: str) -> RunState:
     try:
-        full = shutil.disk_usage(files.run).free < LITTLE_SPACE
-    except OSError:
-        full = False
-    if full:
-        reason = "The training ended, and the disk is full. Free some space."
+        check_space(files.run, LITTLE_SPACE)
+    except OSError as error:
+        if is_full(error):
+            reason = "The training ended, and the disk is full. Free some space."
     return RunState("crashed", f"{reason} {KEPT}")
 
 

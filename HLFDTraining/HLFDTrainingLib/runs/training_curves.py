@@ -16,7 +16,6 @@ class StageCurves:
     """The course of one stage.
 
     Attributes:
-        stage: its name.
         planned: how many epochs it has.
         epochs: those that are done, in their order.
         terms: mean of each term of the loss, an entry an epoch; NaN where there was none.
@@ -25,7 +24,6 @@ class StageCurves:
         seconds: spent so far.
     """
 
-    stage: str
     planned: int = 0
     epochs: list[int] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
@@ -39,7 +37,7 @@ def curves_of(events: Iterable[Event]) -> dict[str, StageCurves]:
 
     Raises KeyError or TypeError where events are damaged.
     """
-    return {stage: _curves(stage, epochs) for stage, epochs in epochs_of(events).items()}
+    return {stage: _curves(epochs) for stage, epochs in epochs_of(events).items()}
 
 
 def epochs_of(events: Iterable[Event]) -> dict[str, list[Event]]:
@@ -60,10 +58,9 @@ def epochs_of(events: Iterable[Event]) -> dict[str, list[Event]]:
     return by_stage
 
 
-def _curves(stage: str, events: Sequence[Event]) -> StageCurves:
+def _curves(events: Sequence[Event]) -> StageCurves:
     best = next((event for event in events if event["epoch"] == events[-1]["best_epoch"]), events[-1])
     return StageCurves(
-        stage,
         planned=events[-1]["epochs"],
         epochs=[event["epoch"] for event in events],
         terms=_columns([event["terms"] for event in events]),

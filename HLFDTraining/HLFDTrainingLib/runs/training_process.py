@@ -21,7 +21,7 @@ from HLFDSegmentationLib.output.safe_files import write_json
 import HLFDTrainingLib
 
 from .process_files import ProcessFiles, read_object
-from .run_events import EventFollower
+from .run_events import EventFollower, end_of
 from .run_lock import RunLock
 from .run_state import RunState, state_of
 from .training_watch import Orders
@@ -94,12 +94,7 @@ class TrainingProcess:
     @property
     def log(self) -> str:
         """The end of what the trainer printed, single steps left out."""
-        try:
-            with open(self._files.log, "rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_SHOWN))
-                content = stream.read()
-        except OSError:
-            return ""
+        content = end_of(self._files.log, LOG_SHOWN)
         text = content.decode("utf-8", errors="replace")
         return text if len(content) < LOG_SHOWN else text.partition("\n")[2]
 

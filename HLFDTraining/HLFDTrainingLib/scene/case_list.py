@@ -9,8 +9,9 @@ from typing import Any
 from HLFDSegmentationLib.tasks import TASKS, Task
 
 from ..cases import ALL_CASES, Case
+from ..split import parts_by_patient
 from .patient_aliases import with_aliases
-from .scene_cases import NOT_USED, CaseRow, move_patient, plain, remember_roles, split_rows, unused_name
+from .scene_cases import NOT_USED, CaseRow, move_patient, plain, remember_roles, unused_name
 from .scene_checks import RowProblem, check_row, check_rows
 from .scene_pairs import SceneImage, SceneSegmentation
 from .scene_patients import known_patient, patient_among, same_patient
@@ -73,12 +74,15 @@ class CaseList:
             if of_itself and name != row.name:
                 patients[row.patient] = name
             named.append(replace(row, name=name))
-        return [row if known_patient(row.image) else _of_patient(row, patients) for row in named]
+        return [
+            row if known_patient(row.image) else replace(row, patient=patients.get(row.patient, row.patient))
+            for row in named
+        ]
 
     def _there(self, row: CaseRow) -> list[int]:
         """The rows that have the row's CT or segmentation."""
-        known = {one.id: index for index, other in enumerate(self.rows) for one in _parts(other)}
-        return [known[one.id] for one in _parts(row) if one.id in known]
+        known = {one.id: index for index, other in enumerate(self.rows) for one in other.parts}
+        return [known[one.id] for one in row.parts if one.id in known]
 
     def _add(self, row: CaseRow) -> bool:
         there = self._there(row)
@@ -174,7 +178,7 @@ class CaseList:
         if (image, segmentation) == (row.image, row.segmentation):
             self.rows[index] = replace(row, segmentation=segmentation)  # Its bounds may be others.
             return False
-        names = {segment.id: segment.name for segment in row.segmentation.segments} if row.segmentation else {}
+        names = {segment.id: segment.name for segment in row.segments}
         segments = segmentation.segments if segmentation else ()
         kept = {one.id: row.roles.get(one.id) for one in segments if names.get(one.id) == one.name}
         self._change(index, segmentation=segmentation, roles=self._guess(segmentation) | kept)
@@ -215,7 +219,7 @@ class CaseList:
         in_files = with_aliases(self.rows)
         new = [row for row in in_files if row.patient not in part_of]
         if new:
-            part_of |= {row.patient: row.part for row in split_rows(new, self.seed) if row.part}
+            part_of |= parts_by_patient(new, seed=self.seed)
         moved = [(one.patient, self._moved.get(row.patient)) for row, one in zip(self.rows, in_files)]
         part_of |= {patient: part for patient, part in moved if part}
         self.rows = [replace(row, part=part_of[one.patient]) for row, one in zip(self.rows, in_files)]
@@ -231,7 +235,7 @@ class CaseList:
         """The role of each segment name of all rows; none where it is not known in some row."""
         roles: dict[str, tuple[str, str | None]] = {}
         for row in self.rows:
-            for segment in row.segmentation.segments if row.segmentation else ():
+            for segment in row.segments:
                 shown, known = roles.get(plain(segment.name), (segment.name, row.roles.get(segment.id)))
                 roles[plain(segment.name)] = shown, known if known == row.roles.get(segment.id) else None
         return dict(roles.values())
@@ -278,14 +282,6 @@ class CaseList:
             self.rows = remember_roles(self.rows, name, role)
 
 
-def _of_patient(row: CaseRow, patients: Mapping[str, str]) -> CaseRow:
-    return replace(row, patient=patients.get(row.patient, row.patient))
-
-
-def _parts(row: CaseRow) -> list[SceneImage | SceneSegmentation]:
-    return [one for one in (row.image, row.segmentation) if one]
-
-
 def _roles_of(task: Task) -> Sequence[str]:
     return (NOT_USED, *(label.name for label in task.labels))
 
@@ -305,7 +301,7 @@ def _row_of_file(case: Case) -> tuple[CaseRow, Case]:
 
 def _labels_of_file(row: CaseRow) -> dict[int, tuple[str, ...]]:
     labels: dict[int, tuple[str, ...]] = {}
-    for segment in row.segmentation.segments if row.segmentation else ():
+    for segment in row.segments:
         value = int(segment.id.split(maxsplit=1)[0])
         role = row.roles.get(segment.id)
         labels[value] = labels.get(value, ()) + ((role,) if role else ())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from HLFDSegmentationLib.tasks import Task
 
-from ..split import parts_by_patient
 from .scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
 from .scene_patients import patient_key, patient_names
 from .segment_roles import SceneSegment, guess_roles
@@ -49,10 +48,19 @@ class CaseRow:
             return False
         return not self.sure and self.segmentation.reference_image_id != self.image.id
 
+    @property
+    def parts(self) -> list[SceneImage | SceneSegmentation]:
+        """The CT and the segmentation, as far as they are there."""
+        return [one for one in (self.image, self.segmentation) if one]
+
+    @property
+    def segments(self) -> tuple[SceneSegment, ...]:
+        """Those of the segmentation; none without one."""
+        return self.segmentation.segments if self.segmentation else ()
+
     def segments_of(self, label: str) -> list[SceneSegment]:
         """The segments that are taken for a label."""
-        segments = self.segmentation.segments if self.segmentation else ()
-        return [segment for segment in segments if self.roles.get(segment.id) == label]
+        return [segment for segment in self.segments if self.roles.get(segment.id) == label]
 
     def shows(self, label: str) -> bool:
         """Whether something is drawn for a label."""
@@ -81,22 +89,10 @@ def case_rows(images: Sequence[SceneImage], segmentations: Sequence[SceneSegment
 def remember_roles(rows: Iterable[CaseRow], segment_name: str, role: str | None) -> list[CaseRow]:
     """The rows in which every segment of this name, however it is written, has this role."""
     wanted = plain(segment_name)
-
-    def remembered(row: CaseRow) -> CaseRow:
-        segments = row.segmentation.segments if row.segmentation else ()
-        return replace(row, roles=row.roles | {one.id: role for one in segments if plain(one.name) == wanted})
-
-    return [remembered(row) for row in rows]
-
-
-def split_rows(rows: Sequence[CaseRow], seed: int = 0) -> list[CaseRow]:
-    """The rows with their parts, by patient, as `hlfd train` splits cases of these names and patients.
-
-    Raises:
-        CasesError: there are no rows.
-    """
-    part_of = parts_by_patient(rows, seed=seed)
-    return [replace(row, part=part_of[row.patient]) for row in rows]
+    return [
+        replace(row, roles=row.roles | {one.id: role for one in row.segments if plain(one.name) == wanted})
+        for row in rows
+    ]
 
 
 def move_patient(rows: Iterable[CaseRow], patient: str, part: str) -> list[CaseRow]:

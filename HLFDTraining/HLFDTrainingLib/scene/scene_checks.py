@@ -86,17 +86,16 @@ def _check_segmentation(row: CaseRow, task: Task) -> Iterator[RowProblem]:
 def _check_roles(row: CaseRow, task: Task) -> Iterator[RowProblem]:
     labels = {label.name for label in task.labels}
     used = [label for label in task.labels if row.segments_of(label.name)]
-    segments = row.segmentation.segments if row.segmentation else ()
-    open_ = [segment for segment in segments if row.roles.get(segment.id) not in {*labels, NOT_USED}]
+    open_ = [segment for segment in row.segments if row.roles.get(segment.id) not in {*labels, NOT_USED}]
     for segment in filter(looks_like_tumor, open_):
         yield _error(
             f"Say what the segment '{segment.name}' is: it may be a tumor, but that, or of which organ, is not plain."
         )
-    if not segments:
+    if not row.segments:
         yield _error("The segmentation has no segments. Draw organ and tumor in the Segment Editor.")
     elif not used:
         yield _error(
-            f"Say which segments are {_named(labels)}: none of {_named(one.name for one in segments)} is known."
+            f"Say which segments are {_named(labels)}: none of {_named(one.name for one in row.segments)} is known."
         )
     elif all(segment.empty for label in used for segment in row.segments_of(label.name)):
         yield _warning(

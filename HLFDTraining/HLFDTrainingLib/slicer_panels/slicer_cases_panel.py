@@ -471,4 +471,4 @@ def _moves_may_go() -> bool:
 
 def _keys(row: CaseRow) -> list[str]:
     """Keys of a row's nodes."""
-    return [one.id for one in (row.image, row.segmentation) if one]
+    return [one.id for one in row.parts]

@@ -192,8 +192,7 @@ def part_titles() -> dict[str, str]:
 
 
 def _roles_text(row: CaseRow) -> str:
-    segments = row.segmentation.segments if row.segmentation else ()
-    found = [(row.roles.get(segment.id), segment.name) for segment in segments]
+    found = [(row.roles.get(segment.id), segment.name) for segment in row.segments]
     return "; ".join(f"{role}: {name}" if role != name else name for role, name in found if role)
 
 

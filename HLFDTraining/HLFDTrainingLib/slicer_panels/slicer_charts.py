@@ -56,7 +56,7 @@ class TrainingCharts:
         if not self.shown:
             self._layout.take()
         self.shown = True
-        shown = curves.get(stage, StageCurves(stage))
+        shown = curves.get(stage, StageCurves())
         name = stage_titles().get(stage, _("no epoch has ended yet"))
         self._loss.show(_("Loss: {stage}").format(stage=name), _("mean over the epoch"), shown, shown.terms)
         teacher = curves["teacher"].best if stage in TAUGHT and "teacher" in curves else {}

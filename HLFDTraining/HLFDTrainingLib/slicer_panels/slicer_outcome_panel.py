@@ -33,7 +33,7 @@ from ..runs.run_list import run_name
 from ..slicer_scene.slicer_child import Child
 from ..slicer_scene.slicer_install import Installation, installed_model, segmentation_logic, suggested_name
 from ..slicer_scene.slicer_segment_editor import corrected_segmentation, edit
-from ..slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, part_of_unseen, unseen_cases
+from ..slicer_scene.slicer_test_case import TruthView, load_ct, load_truth, unseen_cases
 from .slicer_cases_table import part_titles
 from .slicer_texts import stage_titles
 
@@ -113,7 +113,7 @@ class OutcomePanel:
     def _read(self, run: Path) -> None:
         try:
             self._plan = RunFolder(run).plan()
-            self._cases, self._part = unseen_cases(run), part_of_unseen(run)
+            self._cases, self._part = unseen_cases(RunFolder(run), self._plan)
         except HLFDError as error:
             self._show_problem(str(error))
 

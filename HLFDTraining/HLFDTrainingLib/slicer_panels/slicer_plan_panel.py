@@ -115,8 +115,7 @@ class PlanPanel:
         for name, box in self._numbers.items():
             box.show(getattr(parameters, name))
         for role in ("teacher", "student"):
-            given = self._given[role].get(getattr(parameters, f"{role}Source"))
-            if given:
+            if given := self._chosen(role):
                 self._combos[role].show(given.network)
         for spin, shown in ((self.ui.hoursSpin, parameters.byTime), (self.ui.epochsSpin, not parameters.byTime)):
             # Qt 5 writes the text of a box anew where it is shown once more, also while a user is typing in it.
@@ -167,23 +166,19 @@ class PlanPanel:
     @property
     def given_weights(self) -> tuple[str, str]:
         """Where the weights are that student and teacher are to start from; "" where they start from nothing."""
-        chosen = [(role, getattr(self._parameters, f"{role}Source")) for role in ("student", "teacher")]
-        student, teacher = (
-            model.weights if (model := self._given[role].get(source)) else source for role, source in chosen
+        parameters, teacher, student = self._parameters, self._chosen("teacher"), self._chosen("student")
+        return (
+            student.weights if student else parameters.studentSource,
+            teacher.weights if teacher else parameters.teacherSource,
         )
-        return student, teacher
 
     def plan(self) -> TrainingPlan:
         """The plan. Raises HLFDError where it makes no sense."""
         parameters, task = self._parameters, self.task
         if task is None:
             raise TaskError(self.problem)
-        given: dict[str, GivenModel | None] = {
-            role: models.get(getattr(parameters, f"{role}Source")) for role, models in self._given.items()
-        }
-        if not self._is_needed("teacher"):
-            given["teacher"] = None
-        teacher, student = given["teacher"], given["student"]
+        teacher = self._chosen("teacher") if self._is_needed("teacher") else None
+        student = self._chosen("student")
         return TrainingPlan(
             task=task,
             teacher=teacher.network if teacher else parameters.teacher,
@@ -291,13 +286,17 @@ class PlanPanel:
         self.ui.estimateLabel.setText(text)
         self.ui.estimateLabel.setVisible(bool(text))
 
+    def _chosen(self, role: str) -> GivenModel | None:
+        """What is taken as teacher or student, while it is there; none where one is trained."""
+        return self._given[role].get(getattr(self._parameters, f"{role}Source"))
+
     def _is_needed(self, role: str) -> bool:
         return role == "student" or self._parameters.method != "none"
 
     def _draw_reasons(self, parameters: Any) -> None:
         """Greys what the method does not use, and the network of what is trained already."""
         ui, unused, options = self.ui, _("Not used by this method."), self._method_options()
-        teacher, student = (self._given[role].get(getattr(parameters, f"{role}Source")) for role in self._given)
+        teacher, student = self._chosen("teacher"), self._chosen("student")
         without_teacher = "" if self._is_needed("teacher") else unused
         given = _("It is that of the chosen teacher.") if teacher else ""
         self._reasons.set(ui.teacherSourceCombo, without_teacher)
@@ -309,8 +308,7 @@ class PlanPanel:
 
     def _draw_start_note(self) -> None:
         """Says of which given networks nobody knows whom they have learned from."""
-        given = [self._given[role].get(getattr(self._parameters, f"{role}Source")) for role in self._given]
-        needed = [model for role, model in zip(self._given, given) if model and self._is_needed(role)]
+        needed = [model for role in self._given if (model := self._chosen(role)) and self._is_needed(role)]
         unknown = dict.fromkeys(model.title for model in needed if not model.patients_known)
         sentence = _(
             "Nobody knows here whose CTs '{model}' has learned from. Where they are among your cases to choose and to "

@@ -33,6 +33,7 @@ from ..runs.training_process import TrainingProcess
 from ..slicer_scene.slicer_own_layout import register_layouts
 from ..slicer_scene.slicer_trainer import start_trainer
 from .slicer_charts import TrainingCharts
+from .slicer_choice_combo import ChoiceCombo
 from .slicer_preview import Colors, preview_pixmap, read_preview
 from .slicer_texts import stage_titles
 
@@ -139,7 +140,7 @@ class TrainingPanel:
         self._timer.connect("timeout()", self._look)
         ui.trainButton.connect("clicked(bool)", without_double_clicks(self._on_train_clicked))
         ui.continueButton.connect("clicked(bool)", self._on_continue)
-        ui.runsCombo.connect("currentIndexChanged(int)", self._on_chosen)
+        self._runs = ChoiceCombo(ui.runsCombo, self._on_chosen)
         ui.showChartsButton.connect("toggled(bool)", self._on_charts)
         ui.logCollapsibleButton.connect("contentsCollapsed(bool)", self._on_log_opened)
         self._draw()
@@ -228,18 +229,13 @@ class TrainingPanel:
         self._fill_combo()
 
     def _fill_combo(self) -> None:
-        combo = self.ui.runsCombo
-        blocked = combo.blockSignals(True)
-        combo.clear()
         names = Counter(row.name for row in self._rows)
-        combo.addItems([_run_title(row, several=names[row.name] > 1) for row in self._rows])
-        folders = [row.folder for row in self._rows]
-        combo.setCurrentIndex(folders.index(self.shown) if self.shown in folders else -1)
-        combo.blockSignals(blocked)
+        self._runs.fill([(row.folder, _run_title(row, several=names[row.name] > 1)) for row in self._rows])
+        self._runs.show(self.shown)
 
-    def _on_chosen(self, index: int) -> None:
+    def _on_chosen(self, folder: Path) -> None:
         self._show_problem("")
-        self._show(self._rows[index].folder if 0 <= index < len(self._rows) else None)
+        self._show(folder)
 
     def _show(self, folder: Path | None, process: TrainingProcess | None = None) -> None:
         self._run = ShownRun(folder, process) if folder else None

@@ -36,7 +36,6 @@ from ..runs.run_folder import RunFolder
 from ..runs.run_start import start_run
 from ..slicer_scene.slicer_case_work import WrittenCases
 from ..slicer_scene.slicer_child import Child
-from ..split import PARTS
 from .slicer_cases_panel import CasesPanel
 from .slicer_plan_panel import PlanPanel
 from .slicer_texts import stage_titles
@@ -65,9 +64,7 @@ class Written(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether they are there, and the files that were checked are the same."""
-        split = self.cases.split
-        cases = [case for part in PARTS for case in getattr(split, part)]
-        return there(self.cases.file) and unchanged(cases, self.cases.looked)
+        return there(self.cases.file) and unchanged(self.cases.split.cases, self.cases.looked)
 
 
 class TrainingStart:

@@ -13,10 +13,9 @@ import numpy as np
 import slicer
 import vtk
 from HLFDSegmentationLib.child_process.private_folder import remove_tree
-from HLFDSegmentationLib.child_process.worker_protocol import Grid
 from HLFDSegmentationLib.errors import CasesError, HLFDError
 from HLFDSegmentationLib.output.segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
-from HLFDSegmentationLib.slicer_scene.slicer_ct import Extent, part_of
+from HLFDSegmentationLib.slicer_scene.slicer_ct import Extent, part_of, voxel_to_lps
 from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
@@ -178,7 +177,7 @@ class Drawing:
         layers, strokes = _layers(drawn, segments)
         return cls(
             voxels=part.voxels,
-            voxel_to_lps=_voxel_to_lps(part.grid),
+            voxel_to_lps=voxel_to_lps(part.grid),
             extent=part.extent,
             voxel_to_own=voxel_to_own,
             layers=layers,
@@ -270,10 +269,3 @@ def _layers(
             layers.append(copy)
         strokes.append(_Stroke(shared.index(labelmap), segment.GetLabelValue(), class_))
     return layers, strokes
-
-
-def _voxel_to_lps(grid: Grid) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(grid.direction, (3, 3)) * grid.spacing
-    matrix[:3, 3] = grid.origin
-    return matrix

@@ -83,7 +83,7 @@ def rows_of_scene(
     if chosen is None:
         return [row for row in rows if row.segmentation or _is_contested(row, segmentations)]
     keys = {nodes.key(node) for node in chosen}
-    return [row for row in rows if keys & {one.id for one in (row.image, row.segmentation) if one}]
+    return [row for row in rows if keys & {one.id for one in row.parts}]
 
 
 def _is_contested(row: CaseRow, segmentations: Sequence[SceneSegmentation]) -> bool:

@@ -20,8 +20,8 @@ from slicer.i18n import tr as _
 
 from ..annotations.ct_fingerprints import files_in
 from ..cases import Case
+from ..plan import TrainingPlan
 from ..runs.run_folder import RunFolder
-from ..split import Split
 from .slicer_drawing import drawing_of
 from .slicer_own_layout import STUDENT, TRUTH, TRUTH_LAYOUT, give_views_back, own_layout
 
@@ -36,19 +36,11 @@ DRAWN_ATTRIBUTE = "HLFD.Drawn"
 """Of such a segmentation: what was drawn in it when it was loaded, see `_drawn`."""
 
 
-def unseen_cases(run: Path) -> list[Case]:
-    """The test cases of a run; without any, those that the best epoch was chosen with. Raises HLFDError."""
-    return list(getattr(_split(run), part_of_unseen(run)))
-
-
-def part_of_unseen(run: Path) -> str:
-    """The part of the split that `unseen_cases` are of. Raises HLFDError."""
-    return "test" if _split(run).test else "validation"
-
-
-def _split(run: Path) -> Split:
-    folder = RunFolder(run)
-    return folder.split(folder.plan())
+def unseen_cases(run: RunFolder, plan: TrainingPlan) -> tuple[list[Case], str]:
+    """The test cases of a run; without any, those that the best epoch was chosen with. And the part that they are."""
+    split = run.split(plan)
+    part = "test" if split.test else "validation"
+    return list(getattr(split, part)), part
 
 
 def load_ct(case: Case, task: Task) -> slicer.vtkMRMLScalarVolumeNode:
