@@ -935,7 +935,7 @@ def test_nothing_outlives_the_parent(temporary_folder, untrained_package, state,
     environment = {**os.environ, "TMPDIR": str(temporary_folder)}
     if state == "stuck":  # In a call that never comes back.
         (files / "torch.py").write_text("import time; time.sleep(1000)\n")
-        environment["PYTHONPATH"] = str(files)
+        environment["PYTHONPATH"] = os.pathsep.join([str(files), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", LAUNCHER, *running_as(WITH_CHILD)[1:]]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(request), *command],
