@@ -32,7 +32,7 @@ from training_runs import small_stage, take_away
 
 PLAN = TrainingPlan(
     task=TASK,
-    teacher="resnet18-unet",
+    teacher="mobilenetv2-unet",
     student="mobilenetv2-unet",
     method="hlfd",
     teacher_epochs=2,

@@ -44,7 +44,7 @@ from training_runs import begin_run
 
 PLAN = TrainingPlan(
     task=TASK,
-    teacher="resnet18-unet",
+    teacher="mobilenetv2-unet",
     student="mobilenetv2-unet",
     teacher_epochs=1,
     head_epochs=1,
