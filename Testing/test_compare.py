@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from HLFDSegmentationLib.errors import CasesError, InputError, OutputError, Trai
 from HLFDSegmentationLib.networks import build_network
 from HLFDTrainingLib.cases import Case, find_cases
 from HLFDTrainingLib.cli import main
+from HLFDTrainingLib.commands.comparing import _tell_of_missing_none
 from HLFDTrainingLib.compare.comparison import _Course, compare
 from HLFDTrainingLib.compare.costs import measure_costs
 from HLFDTrainingLib.compare.engine import Job, cluster, workers_here
@@ -105,9 +107,9 @@ def finished(tmp_path_factory, compare_here):
 
 @pytest.fixture(scope="module")
 def finished_long(tmp_path_factory, compare_here):
-    """A longer one."""
+    """A longer one of the student alone."""
     folder = tmp_path_factory.mktemp("compared") / "long"
-    compare_here(folder, plan=LONG_PLAN)
+    compare_here(folder, [NONE], LONG_PLAN)
     return folder
 
 
@@ -237,14 +239,21 @@ def test_finished_rows_are_not_trained_again_and_new_ones_are_added(finished, tm
     assert {row["method"] for row in read_csv(folder / "table.csv")} == {"teacher", "none", "kd", "hlfd"}
 
 
-def test_stopped_comparison_goes_on_where_it_was(finished_long, tmp_path, compare_here):
+def test_a_comparison_that_the_users_file_stopped_goes_on_where_it_was(finished_long, tmp_path, compare_here):
+    """docs/compare.md names the file, for who has no terminal at hand. It stops once."""
     folder = tmp_path / "stopped"
+
+    def asked() -> bool:
+        if epochs(folder, NONE):
+            (folder / "stop").touch()
+        return False
+
     with pytest.raises(Stopped):
-        compare_here(folder, [HLFD], LONG_PLAN, stop_requested=lambda: bool(epochs(folder, HLFD)))
-    assert 1 <= len(epochs(folder, HLFD)) < LONG_PLAN.student_epochs
-    compare_here(folder, [HLFD], LONG_PLAN)
-    assert epochs(folder, HLFD) == list(range(1, LONG_PLAN.student_epochs + 1))
-    assert_same_student(folder, finished_long, HLFD)
+        compare_here(folder, [NONE], LONG_PLAN, stop_requested=asked)
+    assert 1 <= len(epochs(folder, NONE)) < LONG_PLAN.student_epochs
+    compare_here(folder, [NONE], LONG_PLAN)
+    assert epochs(folder, NONE) == list(range(1, LONG_PLAN.student_epochs + 1))
+    assert_same_student(folder, finished_long, NONE)
 
 
 def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished_long, tmp_path, cases, split):
@@ -572,23 +581,6 @@ def test_scheduler_that_is_not_there_is_told(monkeypatch):
         pass
 
 
-def test_a_stop_file_of_the_users_stops_the_comparison_once(compare_here, tmp_path):
-    """docs/compare.md names it, for who has no terminal at hand."""
-    folder = tmp_path / "stopped"
-
-    class Events(list):
-        def append(self, event):
-            super().append(event)
-            if event.get("state") == "begun":
-                (folder / "stop").touch()
-
-    with pytest.raises(Stopped):
-        compare_here(folder, [NONE], LONG_PLAN, events=Events())
-    assert len(epochs(folder, NONE)) < LONG_PLAN.student_epochs
-    compare_here(folder, [NONE], LONG_PLAN)
-    assert len(epochs(folder, NONE)) == LONG_PLAN.student_epochs and figures(folder, NONE)
-
-
 # The command
 
 
@@ -683,9 +675,12 @@ def test_table_is_told_where_the_output_knows_few_characters(command, finished, 
     assert "| hlfd | mobilenetv2-unet |" in (tmp_path / "told.txt").read_text()
 
 
-def test_rows_without_the_student_alone_are_told_unless_it_is_there(command, finished, capsys):
-    assert main([*command, "-o", str(finished), "--methods", "hlfd", "--students", NETWORK]) == 0
-    assert "no differences to it" not in capsys.readouterr().out
+def test_rows_without_the_student_alone_are_told_unless_it_is_there(finished, tmp_path, capsys):
+    _tell_of_missing_none(SimpleNamespace(methods=["hlfd"], output=tmp_path))
+    assert "there will be no differences to it" in capsys.readouterr().out
+    _tell_of_missing_none(SimpleNamespace(methods=["hlfd"], output=finished))
+    _tell_of_missing_none(SimpleNamespace(methods=["none"], output=tmp_path))
+    assert capsys.readouterr().out == ""
 
 
 def test_epochs_of_a_teacher_that_is_given_are_refused(command, finished, tmp_path, capsys):
