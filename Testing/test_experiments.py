@@ -19,7 +19,6 @@ import torch
 from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDTrainingLib.compare.summary import summarize_records
 from HLFDTrainingLib.compare.wording import HOW_TO_READ_FOCUS, SIGNIFICANT
 from scipy import ndimage
 
@@ -417,8 +416,7 @@ def test_what_the_docs_say_of_folds_longer_training_and_tumors_is_what_the_figur
 def test_differences_in_the_tables_of_the_docs_are_bold_where_their_adjusted_p_is_low():
     low = defaultdict(set)
     for name in KEPT:
-        records = limits_of_p.read(experiments_results.RESULTS[name], DOCS)
-        for row in summarize_records(records.cases, ["dice"]):
+        for row in experiments_results.kept_tables(name, DOCS)[0]:
             if found := row.difference:
                 for factor, digits in ((1, 3), (100, 1)):
                     told = f"{factor * found.mean:+.{digits}f} ± {factor * found.standard_error:.{digits}f}"

@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import zipfile
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from experiments import ABLATION, ALL_SEEDS, EXPERIMENTS
@@ -25,7 +26,7 @@ from HLFDTrainingLib.compare.markdown import markdown
 from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
 from HLFDTrainingLib.compare.records import CASE_FIGURES, Records, read_records
 from HLFDTrainingLib.compare.rows import Row
-from HLFDTrainingLib.compare.summary import summarize_records
+from HLFDTrainingLib.compare.summary import TableRow, summarize_records
 from HLFDTrainingLib.compare.wording import measured_on
 
 ABOUT = "about.txt"
@@ -119,6 +120,7 @@ def kept_file(name: str, docs: Path) -> Path:
     return docs / "experiments" / f"{name}.zip"
 
 
+@cache
 def read_kept(kept: Path) -> tuple[str, Records]:
     """How an experiment was run, and its figures."""
     with tempfile.TemporaryDirectory(prefix="hlfd-") as folder:
@@ -127,15 +129,26 @@ def read_kept(kept: Path) -> tuple[str, Records]:
         return (Path(folder) / ABOUT).read_text(encoding="utf-8").strip(), read_records(comparisons(Path(folder)))
 
 
+def read_shown(result: Result, docs: Path) -> Records:
+    """The kept figures that a result shows."""
+    return of_rows(read_kept(kept_file(result.kept, docs))[1], result.rows)
+
+
+@cache
+def kept_tables(name: str, docs: Path) -> tuple[list[TableRow], list[TableRow]]:
+    """The tables of a result: of its cases, and of its focus."""
+    records = read_shown(RESULTS[name], docs)
+    return summarize_records(records.cases, CASE_FIGURES), summarize_records(records.focus, FOCUS_FIGURES)
+
+
 def write_result(name: str, docs: Path, output: Path) -> None:
     """Writes an experiment's page and charts from its kept figures."""
     result = RESULTS[name]
     kept = kept_file(result.kept, docs)
-    about, records = read_kept(kept)
+    about, _ = read_kept(kept)
     about = f"{about} {ABOUT_POOLED_FOCUS}" if result.kept in POOLED_FOCUS else about
-    records = of_rows(records, result.rows)
-    table = summarize_records(records.cases, CASE_FIGURES)
-    focus = summarize_records(records.focus, FOCUS_FIGURES)
+    records = read_shown(result, docs)
+    table, focus = kept_tables(name, docs)
     charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}
     for kind, drawn in charts.items():
         write_svg(drawn, output / "images" / "experiments" / f"{name}_{kind}.svg")

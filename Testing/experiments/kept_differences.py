@@ -20,13 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from experiments import STUDENT
-from experiments_results import RESULTS, comparisons, kept_file
+from experiments_results import RESULTS, comparisons, kept_file, read_shown
 from HLFDTrainingLib.compare.jobs import TEACHER
 from HLFDTrainingLib.compare.records import Record, read_records
 from HLFDTrainingLib.compare.rows import BASELINE
 from HLFDTrainingLib.compare.statistics import BySeed, Difference, by_seed, case_means, difference
 from HLFDTrainingLib.compare.wording import p_text
-from limits_of_p import read
 
 LONGER = (
     ("liver_slices", "longer_training"),
@@ -168,7 +167,7 @@ def main() -> None:
     for name, of_folds in folds.items():
         if len(of_folds) > 1:
             print(*tell_folds(name, of_folds), sep="\n")
-    read_all = {name: read(result, docs).cases for name, result in kept.items()}
+    read_all = {name: read_shown(result, docs).cases for name, result in kept.items()}
     cases = {name: [one for one in records if one.student == STUDENT] for name, records in read_all.items()}
     for shorter, longer in LONGER:
         if shorter in cases and longer in cases:

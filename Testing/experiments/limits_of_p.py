@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from experiments_results import RESULTS, Result, kept_file, of_rows, read_kept
+from experiments_results import RESULTS, kept_file, kept_tables, read_shown
 from HLFDTrainingLib.compare.jobs import TEACHER
 from HLFDTrainingLib.compare.measuring import FOCUS_FIGURES
-from HLFDTrainingLib.compare.records import Record, Records
+from HLFDTrainingLib.compare.records import Record
 from HLFDTrainingLib.compare.statistics import adjusted, by_seed, difference
-from HLFDTrainingLib.compare.summary import TableRow, summarize_records
+from HLFDTrainingLib.compare.summary import TableRow
 from HLFDTrainingLib.compare.wording import SIGNIFICANT
 
 MOST_SEEDS = 3
@@ -69,24 +69,21 @@ def _tell_all_tables(tables: Mapping[str, Sequence[TableRow]]) -> None:
             )
 
 
-def read(result: Result, docs: Path) -> Records:
-    """The kept figures that a result shows."""
-    return of_rows(read_kept(kept_file(result.kept, docs))[1], result.rows)
-
-
 def main() -> None:
     """Prints everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("docs", type=Path)
     docs = parser.parse_args().docs
-    kept = {name: read(result, docs) for name, result in RESULTS.items() if kept_file(result.kept, docs).is_file()}
-    leading = FOCUS_FIGURES[0]
+    kept = {
+        name: read_shown(result, docs) for name, result in RESULTS.items() if kept_file(result.kept, docs).is_file()
+    }
     _tell_seeds("Dice", {name: found.cases for name, found in kept.items()}, "dice")
-    _tell_seeds("focus", {name: found.focus for name, found in kept.items()}, leading)
+    _tell_seeds("focus", {name: found.focus for name, found in kept.items()}, FOCUS_FIGURES[0])
     # That at 128 pixels shows a part of the ablation's rows again.
     kept.pop("painted_kidney_volumes_128", None)
-    _tell_agreement({name: summarize_records(found.focus, [leading]) for name, found in kept.items()})
-    _tell_all_tables({name: summarize_records(found.cases, ["dice"]) for name, found in kept.items()})
+    tables = {name: kept_tables(name, docs) for name in kept}
+    _tell_agreement({name: focus for name, (_, focus) in tables.items()})
+    _tell_all_tables({name: cases for name, (cases, _) in tables.items()})
 
 
 if __name__ == "__main__":
