@@ -1002,10 +1002,3 @@ def test_a_model_is_imported_from_the_folder_above(made, store, tmp_path, monkey
     monkeypatch.chdir(package / "docs")
     assert import_package("..").name == "small-abdomen"
     assert [path.name for path in store.iterdir()] == ["small-abdomen"]
-
-
-def test_the_models_that_really_ship_are_whole(monkeypatch, tmp_path):
-    monkeypatch.setenv("HLFD_MODELS", str(tmp_path))
-    for stored in list_packages():
-        assert stored.problem is None
-        stored.package.load_network()

@@ -57,13 +57,12 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(name):
     assert f"{cost.macs / 1e9:.2f}" == gmacs
 
 
-@pytest.mark.parametrize("teacher", ["unet++", "resnet50-unet"])
-@pytest.mark.parametrize("num_classes", [2, 3, 5])
-def test_the_small_student_takes_a_fifteenth_of_a_large_teachers_multiply_adds(teacher, num_classes):
-    teacher_macs, student_macs = (
-        network_cost(on_meta(name, num_classes), 384, 384).macs for name in (teacher, "mobilenetv2-unet")
+@pytest.mark.parametrize(("num_classes", "share"), [(2, 17), (5, 15)])
+def test_the_small_student_takes_the_share_of_a_large_teachers_multiply_adds_that_is_told(num_classes, share):
+    teacher, student = (
+        network_cost(on_meta(name, num_classes), 384, 384).macs for name in ("resnet50-unet", "mobilenetv2-unet")
     )
-    assert student_macs <= teacher_macs / 15
+    assert share <= teacher / student < share + 1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
