@@ -70,10 +70,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         return self.fontMetrics().height() + 8
 
     collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
-    contentsFrameShape = kept(int, 0)
-    contentsFrameShadow = kept(int, 0)
-    contentsLineWidth = kept(int, 1)
-    collapsedHeight = kept(int, 0)
     flat = kept(bool, False)
 
     def _collapse(self, collapsed: bool) -> None:
@@ -259,9 +255,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
     prefix = forwarded(str, "_spin_box", "prefix")
     suffix = forwarded(str, "_spin_box", "suffix")
     tracking = forwarded(bool, "_slider", "tracking")
-    spinBoxVisible = Property(
-        bool, lambda self: not self._spin_box.isHidden(), lambda self, shown: self._spin_box.setVisible(shown)
-    )
 
 
 @cpp_class
@@ -269,8 +262,6 @@ class ctkRangeWidget(QtWidgets.QWidget):
     """Two spin boxes: the ends of a range."""
 
     valuesChanged = Signal(float, float)
-    minimumValueChanged = Signal(float)
-    maximumValueChanged = Signal(float)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -282,24 +273,16 @@ class ctkRangeWidget(QtWidgets.QWidget):
 
     def _low_moved(self, value: float) -> None:
         self._high.value = max(self._high.value, value)
-        self.minimumValueChanged.emit(value)
         self.valuesChanged.emit(value, self._high.value)
 
     def _high_moved(self, value: float) -> None:
         self._low.value = min(self._low.value, value)
-        self.maximumValueChanged.emit(value)
         self.valuesChanged.emit(self._low.value, value)
 
     def setRange(self, minimum: float, maximum: float) -> None:
         self._low.setRange(minimum, maximum)
         self._high.setRange(minimum, maximum)
 
-    def setValues(self, low: float, high: float) -> None:
-        self._high.value = high
-        self._low.value = low
-
-    minimumValue = forwarded(float, "_low", "value")
-    maximumValue = forwarded(float, "_high", "value")
     minimum = Property(float, lambda self: self._low.minimum, lambda self, value: self.setRange(value, self.maximum))
     maximum = Property(float, lambda self: self._low.maximum, lambda self, value: self.setRange(self.minimum, value))
     decimals = Property(
@@ -323,7 +306,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     Modified, Hidden, System, AllDirs, CaseSensitive, NoDot, NoDotDot = 0x80, 0x100, 0x200, 0x400, 0x800, 0x2000, 0x4000
 
     currentPathChanged = Signal(str)
-    validInputChanged = Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -337,11 +319,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     filters = kept(int, 0)
     nameFilters = kept("QStringList", ())
     label = kept(str, "")
-    settingKey = kept(str, "")
     currentPath = forwarded(str, "_edit", "text")
-    showBrowseButton = Property(
-        bool, lambda self: not self._button.isHidden(), lambda self, shown: self._button.setVisible(shown)
-    )
     showHistoryButton = kept(bool, True)
 
     def browse(self) -> None:
@@ -354,9 +332,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         )
         if path:
             self.currentPath = path
-
-    def addCurrentPathToHistory(self) -> None:
-        """The stand-in remembers no paths."""
 
 
 @cpp_class
@@ -386,10 +361,7 @@ class ctkDirectoryButton(QtWidgets.QPushButton):
 
 @cpp_class
 class ctkComboBox(QtWidgets.QComboBox):
-    """A combo box that says something while nothing is chosen."""
-
-    defaultText = kept(str, "", lambda self, text: self.setPlaceholderText(text))
-    scrollWheelEffect = kept(int, 1)
+    """A combo box."""
 
 
 @cpp_class
@@ -406,11 +378,6 @@ class ctkPushButton(QtWidgets.QPushButton):
 class ctkCheckablePushButton(QtWidgets.QPushButton):
     """A push button with a check box in it."""
 
-    checkBoxToggled = Signal(bool)
-    checkBoxControlsButton = kept(bool, True)
-    checkBoxControlsButtonToggleState = kept(bool, False)
-    checkBoxUserCheckable = kept(bool, True)
-
 
 @cpp_class
 class ctkMenuButton(QtWidgets.QPushButton):
@@ -421,17 +388,12 @@ class ctkMenuButton(QtWidgets.QPushButton):
 class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
     """A text browser as high as its text."""
 
-    collapsible = kept(bool, False)
     collapsed = kept(bool, False)
 
 
 @cpp_class
 class ctkMessageBox(QtWidgets.QMessageBox):
-    """A message box that can be told not to come again."""
-
-    dontShowAgainVisible = kept(bool, False)
-    dontShowAgain = kept(bool, False)
-    dontShowAgainSettingsKey = kept(str, "")
+    """A message box."""
 
 
 WIDGETS = (

@@ -72,9 +72,6 @@ class ThreeDView:
     def mrmlViewNode(self):  # noqa: N802
         return self._node
 
-    def resetFocalPoint(self) -> None:  # noqa: N802
-        """The camera of a view that draws nothing has nothing to look at."""
-
     def forceRender(self) -> None:  # noqa: N802
         """Draws nothing."""
 
@@ -151,9 +148,6 @@ class LayoutManager(SignalOwner):
 
     def mrmlSliceLogics(self):  # noqa: N802
         return self._application_logic.GetSliceLogics()
-
-    def mrmlViewLogics(self):  # noqa: N802
-        return self._application_logic.GetViewLogics()
 
     def sliceViewNames(self) -> tuple[str, ...]:  # noqa: N802
         return tuple(self._slice_widgets)

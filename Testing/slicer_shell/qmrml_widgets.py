@@ -185,9 +185,6 @@ class qMRMLNodeComboBox(qMRMLWidget):
     def _set_current_id(self, node_id: str) -> None:
         self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene is not None and node_id else None)
 
-    def setCurrentNodeIndex(self, index: int) -> None:
-        self.setCurrentNode(self.nodeFromIndex(index))
-
     def nodeCount(self) -> int:
         return len(self._nodes) - self.noneEnabled
 
@@ -196,10 +193,6 @@ class qMRMLNodeComboBox(qMRMLWidget):
 
     def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
         self._attributes.append((node_type, name, value))
-        self._update()
-
-    def removeAttribute(self, node_type: str, name: str) -> None:
-        self._attributes = [entry for entry in self._attributes if entry[:2] != (node_type, name)]
         self._update()
 
     def addNode(self, node_type: str = "") -> slicer.vtkMRMLNode:
@@ -218,10 +211,6 @@ class qMRMLNodeComboBox(qMRMLWidget):
             self.setCurrentNode(node)
         return node
 
-    def removeCurrentNode(self) -> None:
-        """What "Delete current ..." of the menu does."""
-        self._scene.RemoveNode(self._node)
-
     currentNodeID = Property(str, lambda self: self._node.GetID() if self._node is not None else "", _set_current_id)
     nodeTypes = kept("QStringList", (), _update)
     showHidden = kept(bool, False, _update)
@@ -235,7 +224,6 @@ class qMRMLNodeComboBox(qMRMLWidget):
     editEnabled = kept(bool, False)
     renameEnabled = kept(bool, False)
     selectNodeUponCreation = kept(bool, True)
-    interactionNodeSingletonTag = kept(str, "")
 
 
 @cpp_class
@@ -335,12 +323,6 @@ class qMRMLSegmentsTableView(QtWidgets.QWidget):
     selectionMode = Property(
         int, lambda self: self._list.selectionMode, lambda self, mode: setattr(self._list, "selectionMode", mode)
     )
-    headerVisible = kept(bool, True)
-    visibilityColumnVisible = kept(bool, True)
-    colorColumnVisible = kept(bool, True)
-    opacityColumnVisible = kept(bool, True)
-    statusColumnVisible = kept(bool, False)
-    layerColumnVisible = kept(bool, False)
     readOnly = kept(bool, False)
 
     def setMRMLScene(self, scene: Scene | None) -> None:

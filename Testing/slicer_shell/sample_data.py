@@ -61,14 +61,6 @@ class SampleDataLogic:
         sources = _categories("sampleDataSources")
         return sources if category is None else sources.get(category, [])
 
-    @staticmethod
-    def isSampleDataSourceRegistered(category: str, source: SampleDataSource) -> bool:  # noqa: N802
-        return source in _categories("sampleDataSources").get(category, [])
-
-    @staticmethod
-    def categoryTitle(category: str) -> str:  # noqa: N802
-        return _categories("sampleDataSourceCategories").get(category, {}).get("title", category)
-
     def sourceForSampleName(self, name: str) -> SampleDataSource | None:  # noqa: N802
         every = (source for sources in _categories("sampleDataSources").values() for source in sources)
         return next((source for source in every if source.sampleName == name), None)

@@ -54,9 +54,6 @@ class SliceView:
     def forceRender(self) -> None:
         """The picture is drawn when it is asked for."""
 
-    def scheduleRender(self) -> None:
-        """The picture is drawn when it is asked for."""
-
     def picture(self, size: tuple[int, int] = SIZE) -> np.ndarray:
         """What the view shows: uint8 (height, width, 3)."""
         if self._canvas is None:
