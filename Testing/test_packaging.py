@@ -152,20 +152,23 @@ DATA = [
 ]
 
 
-@pytest.fixture
-def kits(run, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def kits(run, tmp_path_factory):
     """A model of others that is installed, with its license and data."""
-    monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
-    package_run(
-        RunFolder(run),
-        tmp_path / "kits",
-        name="kits",
-        license="CC-BY-NC-SA-4.0",
-        training_data=DATA,
-        method="hlfd:full",
-    )
-    assert main(["models", "import", str(tmp_path / "kits")]) == 0
-    return "kits"
+    folder = tmp_path_factory.mktemp("others")
+    told = {"license": "CC-BY-NC-SA-4.0", "training_data": DATA, "method": "hlfd:full"}
+    package_run(RunFolder(run), folder / "kits", name="kits", **told)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HLFD_MODELS", str(folder / "models"))
+        assert main(["models", "import", str(folder / "kits")]) == 0
+        yield "kits"
+
+
+@pytest.fixture(scope="module")
+def taught(run, kits, tmp_path_factory):
+    """A run whose student it taught, beside one that nobody taught."""
+    teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
+    return train_more(run, tmp_path_factory.mktemp("taught") / "run", *teacher, "--method", "kd", "--undistilled")
 
 
 def train_more(run, folder, *options):
@@ -207,33 +210,29 @@ def test_a_training_that_goes_on_is_begun_without_torch_and_before_anything_is_w
         assert new.is_dir() and bool(list(new.iterdir())) == (status == 0)
 
 
-def test_weights_that_are_no_package_and_those_of_a_student_alone_have_their_own_history(run, kits, tmp_path):
+def test_weights_that_are_no_package_and_those_of_a_student_alone_have_their_own_history(run, taught, tmp_path):
     plan = RunFolder(run).plan()
     kept = tmp_path / "kept" / "student"
     kept.mkdir(parents=True)
     shutil.copy(run / "student" / "best.pt", kept)
     assert origins_for(replace(plan, student_weights=str(kept.parent))) == Origins()
-    teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
-    folder = train_more(run, tmp_path / "taught", *teacher, "--method", "kd", "--undistilled")
-    alone = origins_for(replace(plan, student_weights=str(folder / "undistilled" / "best.pt")))
+    alone = origins_for(replace(plan, student_weights=str(taught / "undistilled" / "best.pt")))
     assert alone == Origins(methods=["none"])
-    taught = origins_for(replace(plan, student_weights=str(folder)))
-    assert [origin.name for origin in taught.first_weights] == ["kits"] and taught.methods[0]["name"] == "kd"
+    student = origins_for(replace(plan, student_weights=str(taught)))
+    assert [origin.name for origin in student.first_weights] == ["kits"] and student.methods[0]["name"] == "kd"
     # What taught the student before is in all that goes on from it, and did not teach a later teacher.
-    assert [origin.name for origin in taught.of("undistilled")] == ["kits"] and taught.of("teacher") == []
-    teacher = origins_for(replace(plan, method="kd", teacher_weights=str(folder)))
+    assert [origin.name for origin in student.of("undistilled")] == ["kits"] and student.of("teacher") == []
+    teacher = origins_for(replace(plan, method="kd", teacher_weights=str(taught)))
     assert [(origin.name, origin.taught) for origin in teacher.of("student")] == [("kits", True)]
     assert [(origin.name, origin.taught) for origin in teacher.of("teacher")] == [("kits", False)]
     assert teacher.of("undistilled") == [] == teacher.methods
 
 
-def test_a_student_that_a_package_taught_names_it(run, kits, tmp_path):
-    teacher = ["--teacher", "mobilenetv2-unet", "--teacher-weights", kits]
-    folder = train_more(run, tmp_path / "taught", *teacher, "--method", "kd", "--undistilled")
-    package = read_package(package_run(RunFolder(folder), tmp_path / "student", name="taught"))
+def test_a_student_that_a_package_taught_names_it(taught, tmp_path):
+    package = read_package(package_run(RunFolder(taught), tmp_path / "student", name="taught"))
     assert "Taught by the model kits" in package.card and package.method == "kd"
     assert [data["name"] for data in package.training_data] == ["own cases", "KiTS19"]
-    alone = read_package(package_run(RunFolder(folder), tmp_path / "alone", name="alone", stage="undistilled"))
+    alone = read_package(package_run(RunFolder(taught), tmp_path / "alone", name="alone", stage="undistilled"))
     assert alone.license == "not stated" and "kits" not in alone.card
 
 
