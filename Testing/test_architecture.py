@@ -26,17 +26,22 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", [*SEGMENTATION.rglob("*.py"), *TRAINING.rglob("*.py")], ids=lambda path: path.name)
-def test_only_files_that_say_so_need_slicer(path):
-    modules = {part for name in imported(path) for part in name.split(".")}
-    says_so = path.name.startswith("slicer_")
-    assert says_so or not {name.split(".")[0] for name in imported(path)} & SLICER
-    assert says_so or not any(part.startswith("slicer_") for part in modules)
+def test_only_files_that_say_so_need_slicer():
+    named = {path: imported(path) for library in OWN.values() for path in library.rglob("*.py")}
+    need_slicer = {
+        path.name
+        for path, names in named.items()
+        if {name.split(".")[0] for name in names} & SLICER
+        or any(part.startswith("slicer_") for name in names for part in name.split("."))
+    }
+    assert need_slicer
+    assert [name for name in sorted(need_slicer) if not name.startswith("slicer_")] == []
 
 
-@pytest.mark.parametrize("path", [*SEGMENTATION.rglob("*.py")], ids=lambda path: path.name)
-def test_segmentation_does_not_know_training(path):
-    assert not any("HLFDTrainingLib" in name for name in imported(path))
+def test_segmentation_does_not_know_training():
+    named = {path.name: imported(path) for path in SEGMENTATION.rglob("*.py")}
+    assert any(named.values())
+    assert [file for file, names in named.items() if any("HLFDTrainingLib" in name for name in names)] == []
 
 
 def folder_of(name: str) -> str:
@@ -135,11 +140,14 @@ def test_no_class_uses_what_its_base_keeps_to_itself():
             assert private_names(node) & private_names(classes[base]) == set(), f"{node.name} of {base}"
 
 
-@pytest.mark.parametrize(
-    "path", [*SEGMENTATION.rglob("slicer_*.py"), *TRAINING.rglob("slicer_*.py")], ids=lambda path: path.name
-)
-def test_nodes_are_looked_for_in_the_scene_that_is_meant(path):
+def test_nodes_are_looked_for_in_the_scene_that_is_meant():
     """slicer.util.getNodesByClass takes a scene, and looks at Slicer's own all the same: `nodes_of` does not."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getNodesByClass":
-            assert len(node.args) == 1 and not node.keywords
+    calls = [
+        (f"{path.name}, line {node.lineno}", node)
+        for library in OWN.values()
+        for path in library.rglob("slicer_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "getNodesByClass"
+    ]
+    assert calls
+    assert [place for place, call in calls if len(call.args) != 1 or call.keywords] == []

@@ -131,32 +131,48 @@ def test_every_name_in_the_panel_is_given_once(module):
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("path", SLICER_FILES, ids=lambda path: path.name)
-def test_texts_can_be_translated(path):
+def slicer_calls() -> list[tuple[str, ast.Call]]:
+    """Every call in the files of the modules, and where it stands."""
+    return [
+        (f"{path.name}, line {node.lineno}", node)
+        for path in SLICER_FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_texts_can_be_translated():
     """A translator's tool reads the text out of the source: it must be one plain string."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "_":
-            (text,) = node.args
-            assert isinstance(text, ast.Constant) and isinstance(text.value, str), f"line {node.lineno}"
+    translated = [(place, call) for place, call in slicer_calls() if ast.unparse(call.func) == "_"]
+    assert translated
+    assert [place for place, call in translated if not (len(call.args) == 1 and is_text(call.args[0]))] == []
 
 
 SHOWING = {"setText", "setToolTip", "setTitle", "addItem", "showStatusMessage", "confirmYesNoDisplay", "errorDisplay"}
 
 
-@pytest.mark.parametrize("path", SLICER_FILES, ids=lambda path: path.name)
-def test_what_a_user_reads_goes_through_the_translation(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SHOWING:
-            for argument in node.args:
-                bare = isinstance(argument, ast.JoinedStr) or (isinstance(argument, ast.Constant) and argument.value)
-                assert not (bare and isinstance(getattr(argument, "value", ""), str)), f"line {node.lineno}"
+def test_what_a_user_reads_goes_through_the_translation():
+    showing = [
+        (place, argument)
+        for place, call in slicer_calls()
+        if isinstance(call.func, ast.Attribute) and call.func.attr in SHOWING
+        for argument in call.args
+    ]
+    assert showing
+    bare = [place for place, shown in showing if isinstance(shown, ast.JoinedStr) or (is_text(shown) and shown.value)]
+    assert bare == []
 
 
-@pytest.mark.parametrize("path", SLICER_FILES, ids=lambda path: path.name)
-def test_logs_name_no_nodes(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logging."):
-            assert "GetName" not in ast.unparse(node) and ".name" not in ast.unparse(node), f"line {node.lineno}"
+def test_logs_name_no_nodes():
+    logs = [
+        (place, ast.unparse(call)) for place, call in slicer_calls() if ast.unparse(call.func).startswith("logging.")
+    ]
+    assert logs
+    assert [place for place, call in logs if "GetName" in call or ".name" in call] == []
 
 
 def test_git_never_changes_the_line_ends_of_a_model():
