@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -230,6 +231,14 @@ def test_tables_and_page_are_written(finished):
 # Going on
 
 
+def test_a_row_whose_figures_were_damaged_is_measured_anew(finished, tmp_path, compare_here):
+    folder = ComparisonFolder(shutil.copytree(finished, tmp_path / "comparison"))
+    folder.figures_file(folder.row(NONE)).write_text('{"cases": [', encoding="utf-8")
+    events = compare_here(folder.path)
+    assert events[0]["to_do"] == [NONE.name]
+    assert figures(folder.path, NONE) == figures(finished, NONE)
+
+
 def test_finished_rows_are_not_trained_again_and_new_ones_are_added(finished, tmp_path, compare_here):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
@@ -264,7 +273,9 @@ def test_row_of_a_killed_worker_is_done_again_with_the_same_result(finished_long
         if event["event"] == "job":
             states.append(event["state"])
 
-    compare(folder, LONG_PLAN, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
+    # As on a computer on which a process takes longer to start than dask waits for one that was lost.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}):
+        compare(folder, LONG_PLAN, cases, split, [NONE], workers=1, report=report, stop_requested=kill_once)
     assert kill_once.killed
     assert states == ["begun", "begun again", "done"]
     assert_same_student(folder, finished_long, NONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import InputError, TrainingError
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.compare.comparison import compare
+from HLFDTrainingLib.compare.engine import Job, cluster, run_jobs
 from HLFDTrainingLib.compare.folder import ComparisonFolder
 from HLFDTrainingLib.compare.jobs import Jobs
 from HLFDTrainingLib.compare.rows import Row
@@ -82,6 +84,22 @@ def test_row_of_a_lost_computer_is_done_again_on_another_with_the_same_result(ru
     assert states == ["begun", "begun again", "done"]
     run(tmp_path / "undisturbed", None, workers=1)
     assert figures(tmp_path / "lost", NONE) == figures(tmp_path / "undisturbed", NONE)
+
+
+def test_a_job_that_always_loses_its_process_takes_no_other_one_with_it():
+    told = []
+    jobs = [Job("lost", os._exit, (1,)), Job("other", float, (7,))]
+    with cluster(None, 1, 1, "cpu") as client:
+        run_jobs(
+            client,
+            jobs,
+            "token",
+            tell=lambda *what: told.append(what),
+            stopping=lambda: False,
+            no_workers=lambda: None,
+        )
+    (_, failed, error), (_, done, result) = sorted(told)
+    assert (failed, done, result) == ("failed", "done", 7) and "lost four times" in str(error)
 
 
 HOLD = """

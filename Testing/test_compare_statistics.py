@@ -357,6 +357,22 @@ def test_row_of_fewer_cases_than_the_others_tells_how_many():
     assert shown["kd"].endswith("(4)") and "(" not in shown["none"]
 
 
+def test_a_difference_over_fewer_seeds_than_the_means_tells_over_how_many():
+    """The one seed is the better one of none's: a higher Dice than none's mean, and a negative difference to it."""
+    dice = {("none", 0): 0.5, ("none", 1): 0.1, ("kd", 0): 0.4, ("hlfd", 0): 0.3, ("hlfd", 1): 0.2}
+    records = [
+        replace(record(method, seed, case, 0.0), values=dict.fromkeys(CASE_FIGURES, value))
+        for (method, seed), value in dice.items()
+        for case in "ab"
+    ]
+    heading, cells = figure_table(summarize_records(records, CASE_FIGURES), "liver")
+    shown = {line[0]: dict(zip(heading, line)) for line in cells}
+    assert shown["kd"]["Dice"] > shown["none"]["Dice"]
+    assert shown["kd"]["difference"].startswith("−0.100") and shown["kd"]["difference"].endswith(" (1 of 2 seeds)")
+    assert shown["kd"]["behind"].endswith(" (1 of 2 seeds) (none)")
+    assert "seeds" not in shown["hlfd"]["difference"]
+
+
 LONG = ["hlfd", *(f"hlfd:full:beta=0.5:lambda_=0.01:temperature={number}" for number in (2, 8))]
 
 

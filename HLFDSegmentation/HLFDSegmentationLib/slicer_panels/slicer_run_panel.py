@@ -82,7 +82,7 @@ class RunPanel(VTKObservationMixin):
         self._region_watch = Watch(self._views_timer.start, vtk.vtkCommand.ModifiedEvent)
         self._devices: list[Device] = []
         self._asked_devices = False
-        # Looked up when the panel is opened, and only while some are missing: it takes too long for each move of a slider.
+        # Looked up when the panel is opened and while some are missing: it takes too long for each move of a slider.
         self._missing: list[str] = []
         ui.segmentButton.connect("clicked(bool)", without_double_clicks(self._on_clicked))
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)

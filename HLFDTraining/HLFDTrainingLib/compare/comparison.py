@@ -38,6 +38,10 @@ WAITING = (
     "No worker is at {scheduler}; waiting for one. Start it on any computer that sees the same disk: "
     "dask worker --nthreads 1 --memory-limit 0 {scheduler}"
 )
+LOST = (
+    "The processes that train here were lost; waiting for new ones. Where none comes, stop and repeat the command: "
+    "what is finished is kept."
+)
 
 
 def check_comparison(
@@ -145,7 +149,7 @@ def _jobs(
         {row for row in rows if needs(*read_method(row.method))} for needs in (needs_teacher, needs_unified_head)
     )
     jobs = []
-    if taught and not files.figures_file(files.teacher).is_file():
+    if taught and not files.is_measured(files.teacher):
         files.start_run(files.teacher, replace(plan, method=WITH_TEACHER, method_options={}), cases, split)
         jobs.append(Job(TEACHER, work.teacher))
     if with_head and not files.head.finished:
@@ -154,7 +158,7 @@ def _jobs(
     for row in rows:
         run = files.row(row)
         files.start_run(run, row.plan(from_teacher), cases, split)
-        if not files.figures_file(run).is_file():
+        if not files.is_measured(run):
             needs = (TEACHER,) * (row in taught) + (HEAD,) * (row in with_head)
             jobs.append(Job(row.name, work.row, (row,), needs))
     return jobs
@@ -180,7 +184,7 @@ class _Course:
         """Returns when every job is done; raises as `compare` does."""
 
         def no_workers() -> None:
-            self.report({"event": "waiting", "message": WAITING.format(scheduler=scheduler)})
+            self.report({"event": "waiting", "message": WAITING.format(scheduler=scheduler) if scheduler else LOST})
 
         with cluster(scheduler, workers, threads, device) as client:
             run_jobs(
@@ -189,7 +193,7 @@ class _Course:
                 self.files.token(),
                 tell=self._tell,
                 stopping=self._stopping,
-                no_workers=no_workers if scheduler else lambda: None,
+                no_workers=no_workers,
             )
         if there(self.files.stop_file):
             unlink_waiting(self.files.stop_file)

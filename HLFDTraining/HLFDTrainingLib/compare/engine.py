@@ -29,8 +29,15 @@ LOOK_FOR_WORKERS_SECONDS = 10
 TOPIC = "hlfd"
 """Of the events by which workers tell that they begin a job."""
 
-# dask has glibc give memory back at once, for which a step of training takes up to 2.8 times as long.
-MEMORY_KEPT = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
+SETTINGS = {
+    # dask has glibc give memory back at once, for which a step of training takes up to 2.8 times as long.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # A lost process that is not back after 15 s would never be replaced: importing torch can take longer.
+    "distributed.deploy.lost-worker-timeout": "3650d",
+    # A process that is lost counts as a failure of each job that it was given: it is given none to wait with it.
+    "distributed.scheduler.worker-saturation": 1.0,
+}
+"""Of dask, for processes on this computer."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def _here(workers: int | None, threads: int, device: str) -> Iterator[Client]:
 
     with (
         PrivateFolder() as folder,  # What dask leaves there goes with it.
-        dask.config.set(MEMORY_KEPT),
+        dask.config.set(SETTINGS),
         LocalCluster(
             security=True,  # Without it, every user of this computer could run programs as whoever compares.
             n_workers=workers or workers_here(threads, device),
@@ -226,7 +233,8 @@ def _tell_end(name: str, future: Future, tell: Callable[[str, str, Any], None]) 
     error = future.exception()
     if isinstance(error, KilledWorker):
         error = TrainingError(
-            "The processes that worked on it were lost again and again, as when memory runs out. Start fewer --workers."
+            "The processes that were given it were lost four times, as when memory runs out: let fewer work at a time "
+            "on one computer (--workers; with --scheduler see docs/compare.md)."
         )
     elif error is None:
         error = TrainingError("The scheduler has dropped it.")

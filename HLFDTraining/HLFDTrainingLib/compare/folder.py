@@ -17,7 +17,7 @@ from ..cases import CASES_FILE, Case, write_cases_json
 from ..plan import TrainingPlan
 from ..runs.measured_figures import ROW_FIGURES
 from ..runs.outcome_table import COMPARISON
-from ..runs.process_files import PROCESS, ProcessFiles, object_in
+from ..runs.process_files import PROCESS, ProcessFiles, object_in, read_object
 from ..runs.run_folder import RunFolder, check_unused
 from ..runs.run_lock import RunLock
 from ..runs.run_start import start_run
@@ -68,8 +68,12 @@ class ComparisonFolder:
         return RunFolder(self.path / "rows" / row.name)
 
     def figures_file(self, run: RunFolder) -> Path:
-        """What was measured of a run's network; there when the row is finished."""
+        """What was measured of a run's network."""
         return run.path / ROW_FIGURES
+
+    def is_measured(self, run: RunFolder) -> bool:
+        """Whether a row is finished. One whose figures were damaged since is not: they are measured anew."""
+        return read_object(self.figures_file(run)) is not None
 
     def check_unused(self) -> None:
         """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
@@ -178,7 +182,7 @@ class ComparisonFolder:
     def measured_runs(self) -> list[RunFolder]:
         """The runs whose networks were measured: the teacher, and the finished rows by name."""
         runs = [self.teacher, *(RunFolder(path) for path in sorted((self.path / "rows").glob("*")))]
-        return [run for run in runs if self.figures_file(run).is_file()]
+        return [run for run in runs if self.is_measured(run)]
 
     def trained_runs(self) -> list[RunFolder]:
         """The runs that have trained what was measured: the rows, the head, the teacher where it was not given."""

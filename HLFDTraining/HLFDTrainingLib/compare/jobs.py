@@ -60,7 +60,7 @@ class Jobs:
         """Trains the teacher and measures it on the test cases."""
         folder = ComparisonFolder(self.path)
         with self._alone(TEACHER, folder, folder.teacher) as stop:
-            if not folder.figures_file(folder.teacher).is_file():
+            if not folder.is_measured(folder.teacher):
                 TeacherRun(folder.teacher, **self._options(folder, folder.teacher, stop)).run()
                 plan = folder.teacher.plan()
                 about = {"method": TEACHER, "student": plan.teacher, "seed": plan.seed}
@@ -80,7 +80,7 @@ class Jobs:
         folder = ComparisonFolder(self.path)
         run = folder.row(row)
         with self._alone(row.name, folder, run) as stop:
-            if not folder.figures_file(run).is_file():
+            if not folder.is_measured(run):
                 RowRun(run, head=folder.head, **self._options(folder, run, stop)).run()
                 _forget_given(run)
                 self._measure(folder, run, run.network("student"), asdict(row), stop)

@@ -15,12 +15,21 @@ from HLFDSegmentationLib.reports.report_style import WIDE_STYLE
 
 from .charts import Charts
 from .summary import TableRow
-from .wording import HOW_TO_READ, HOW_TO_READ_FOCUS, cost_table, figure_table, focus_table, labels_of
+from .wording import (
+    BEFORE_THE_TABLES,
+    HOW_TO_READ,
+    HOW_TO_READ_FOCUS,
+    cost_table,
+    figure_table,
+    focus_table,
+    labels_of,
+)
 
 TITLE = "Distillation methods compared"
 DOTS = (
     "In the charts, bars are the intervals of the mean, and small dots the means of single seeds. Whether two methods "
-    "differ their bars do not tell, as both are measured on the same patients: see the difference."
+    "differ their bars do not tell, as both are measured on the same patients, and one with fewer seeds stands where "
+    "its seeds put it: see the difference."
 )
 
 
@@ -52,12 +61,14 @@ def write_page(
     add_text(page, "p", about)
     add_text(page, "p", INTENDED_USE)
     section = add_section(page, "Segmentation")
-    add_text(section, "p", HOW_TO_READ, class_="quiet")
+    add_text(section, "p", BEFORE_THE_TABLES)
     add_text(section, "p", DOTS, class_="quiet")
     section.extend(charts["dice"])
     for label in labels_of(table):
         add_text(section, "h3", label)
         add_table(section, *figure_table(table, label))
+    add_text(section, "h3", "How to read these tables")
+    add_text(section, "p", HOW_TO_READ, class_="quiet")
     section = add_section(page, "Networks")
     add_table(section, *cost_table(costs, table))
     if focus:

@@ -10,6 +10,7 @@ from ..metrics import NAN
 from ..plan import TrainingPlan
 from .jobs import TEACHER
 from .records import Record, Records
+from .rows import BASELINE
 from .statistics import FEWEST_PATIENTS, Difference, Spread
 from .summary import TableRow
 
@@ -29,6 +30,11 @@ FIGURES = (
     ("slices_false_positive_lesions", "false lesions on its slices", 2),
 )
 
+BEFORE_THE_TABLES = (
+    "The difference is that of the Dice to the same student without distillation (none) with the same seeds, over the "
+    f"patients. Do not build on one whose adjusted p is {SIGNIFICANT:g} or more. What another training would change is "
+    "told by the deviation over the seeds alone: take several. All columns are told below the tables."
+)
 HOW_TO_READ = (
     "Mean over the test cases (of each case's mean over the seeds) ± standard deviation over the cases; after the "
     "slash, where there are several seeds, the standard deviation over the seeds, of the cases that all of them "
@@ -130,7 +136,7 @@ def figure_table(rows: Sequence[TableRow], label: str) -> tuple[list[str], list[
     for row in rows:
         leading = row.figures["dice"]
         shown = [_counted(row.figures[name], digits, most, leading.seeds) for name, _, digits in (dice, *others)]
-        compared_with_none = (interval_text(leading), *_compared(row))
+        compared_with_none = (interval_text(leading), *_compared(row, rows))
         cells.append([row.method, row.student, str(leading.seeds), shown[0], *compared_with_none, *shown[1:]])
     return heading, cells
 
@@ -143,10 +149,20 @@ def _counted(found: Spread, digits: int, cases: int, seeds: int) -> str:
     return spread_text(found, digits) + (f" ({', '.join(counts)})" if found.cases and counts else "")
 
 
-def _compared(row: TableRow) -> list[str]:
+def _compared(row: TableRow, rows: Sequence[TableRow]) -> list[str]:
+    """Cells that compare a row with others of its label."""
     ps = [_tested(row.difference), p_text(row.difference.adjusted_p)] if row.difference else [NOTHING, NOTHING]
-    behind = difference_text(row.behind) + (f" ({row.behind_method})" if row.behind_method else "")
-    return [difference_text(row.difference), *ps, str(row.rank or NOTHING), behind]
+    difference = difference_text(row.difference) + _of_seeds(row.difference, row, BASELINE, rows)
+    behind = difference_text(row.behind) + _of_seeds(row.behind, row, row.behind_method, rows)
+    behind += f" ({row.behind_method})" if row.behind_method else ""
+    return [difference, *ps, str(row.rank or NOTHING), behind]
+
+
+def _of_seeds(found: Difference | None, row: TableRow, other: str, rows: Sequence[TableRow]) -> str:
+    """Over how many seeds a difference is, where one of both has more: it need not be that of their means."""
+    both = [one for one in rows if one.student == row.student and one.method in (row.method, other)]
+    most = max((one.figures["dice"].seeds for one in both), default=0)
+    return f" ({found.seeds} of {most} seeds)" if found and found.cases and found.seeds < most else ""
 
 
 def _tested(found: Difference) -> str:
