@@ -316,6 +316,16 @@ def test_explain_says_with_caution_what_it_did_not_judge(ct_file, tmp_path, untr
     assert sentence in cautions
 
 
+def test_explain_of_a_task_without_tumors_has_no_caution_on_tumors(ct_file, tmp_path, untrained_package, monkeypatch):
+    package = read_package(untrained_package)
+    liver, _ = package.task.labels
+    without = replace(package.task, labels=(liver, replace(liver, value=2, name="spleen")))
+    monkeypatch.setattr("HLFDSegmentationLib.model_store.find_package", lambda name: replace(package, task=without))
+    sitk.WriteImage(blob_case(0)[1], str(tmp_path / "label.nii.gz"))
+    assert explain(ct_file, tmp_path / "label.nii.gz", tmp_path / "why", untrained_package) == 0
+    assert "not judged" not in (tmp_path / "why" / "report.html").read_text("utf-8")
+
+
 def test_explain_refuses_what_the_model_does_not_know(ct_file, tmp_path, untrained_package, capsys):
     label = blob_case(0)[1]
     sitk.WriteImage(label * 7, str(tmp_path / "seven.nii.gz"))
@@ -1043,12 +1053,12 @@ def test_a_disk_that_is_not_there_is_told(monkeypatch):
 
 
 def test_a_disk_that_is_nearly_full_is_told_before_the_work(ct_file, tmp_path, untrained_package, monkeypatch, capsys):
-    output, disk = tmp_path / "result", SimpleNamespace(total=10**12, free=10**6)
+    output, disk = tmp_path / "result", SimpleNamespace(total=10**12, free=15_000_000)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: disk)
     monkeypatch.setattr(inference.Segmenter, "segment", lambda *_, **__: pytest.fail("Minutes of work are lost."))
-    assert_refused(segment(ct_file, output, untrained_package), capsys, output, "the disk is full", "Free some space")
+    assert_refused(segment(ct_file, output, untrained_package), capsys, output, "less than 20 MB", "Free some space")
     disk.total = disk.free = 0  # as network shares say that do not know
-    output_folder.check_makeable(output)
+    output_folder.check_makeable(output, output_folder.LITTLE_SPACE)
     assert list(tmp_path.glob(".*")) == []
 
 

@@ -229,7 +229,8 @@ NORMAL = {
     "modified HU": lambda place: {RESCALE_TYPE: "HU_MOD"},
     "values of a unit that is not told": lambda place: {RESCALE_TYPE: "US"},
     "no rescale type": lambda place: {RESCALE_TYPE: ""},
-    "a description with letters of other words": lambda place: {DESCRIPTION: "MIPAX scouting, Abdomen 2.5"},
+    "a description with letters of other words": lambda place: {DESCRIPTION: "MIPAX, Chest MIPped, AIP 5mm"},
+    "a description with words that begin alike": lambda place: {DESCRIPTION: "Localisation, Localized lesion"},
     "no description": lambda place: {DESCRIPTION: ""},
 }
 
@@ -294,6 +295,12 @@ def test_scout_views_and_projections_are_refused(image_type, words, single, tmp_
         ("Scout", "Scout"),
         ("Topogram 0.6 T20f", "Topogram"),
         ("LOCALIZER", "LOCALIZER"),
+        ("Topogramm 0.6 T20s", "Topogram"),
+        ("Scoutansicht", "Scout"),
+        ("ScoutLateral", "Scout"),
+        ("Localisateur", "Localisateur"),
+        ("Lokalizer", "Lokalizer"),
+        ("tMIP", "tMIP"),
     ],
 )
 def test_a_series_that_is_named_as_a_projection_or_scout_view_is_doubted(description, word, tmp_path):

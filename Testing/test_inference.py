@@ -290,7 +290,7 @@ def test_a_blank_slice_between_others_parts_no_organ(orientation):
     result = segmenter().segment(sitk.DICOMOrient(ct, orientation))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.DICOMOrient(result.labels, "LPS")), truth)
     (note,) = [note for note in result.notes if "were removed" in note]
-    assert note.startswith("1.0 mL called liver") and "S 936 mm" in note
+    assert note.startswith("1.0 mL called liver") and "S 936.2 mm" in note
 
 
 def test_nothing_is_marked_in_a_slice_of_a_single_value():
@@ -308,7 +308,7 @@ def test_where_tumor_was_left_out_is_told_in_mm(orientation):
     left, posterior, superior = ct.TransformContinuousIndexToPhysicalPoint(middle[::-1].tolist())
     (note,) = other_notes(segmenter().segment(sitk.DICOMOrient(ct, orientation)))
     assert min(left, posterior, superior) > 0
-    told = f"L {left:.0f}, P {posterior:.0f}, S {superior:.0f} mm"
+    told = f"L {left:.1f}, P {posterior:.1f}, S {superior:.1f} mm"
     assert note.endswith(f"Look at what was called tumor there: {told}.")
 
 

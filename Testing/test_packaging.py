@@ -10,6 +10,7 @@ import sys
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -236,7 +237,9 @@ def test_a_student_that_a_package_taught_names_it(taught, tmp_path):
     assert alone.license == "not stated" and "kits" not in alone.card
 
 
-def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys):
+def test_evaluate_measures_the_test_cases_of_a_run(run, tmp_path, capsys, monkeypatch):
+    """Also where little space is left, which is plenty for a table."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=10**12, free=15_000_000))
     assert main(["evaluate", str(run), "-o", str(tmp_path / "figures.csv"), "--device", "cpu"]) == 0
     with open(tmp_path / "figures.csv", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,5 +1,7 @@
 """Slices that are lost, doubled, in the wrong order or at a wrong distance are told beside the result."""
 
+import re
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -68,21 +70,33 @@ def test_two_series_in_turns_are_told():
 def test_where_slices_are_missing_is_told_with_its_place():
     found = stack(np.delete(body(), np.s_[30:38], axis=0))
     (doubt,) = found.doubts()
-    assert "changes abruptly at L 98, P 98, S 88 mm:" in doubt and found.cautions() == []
+    assert "changes abruptly at L 97.5, P 97.5, S 88.5 mm:" in doubt and found.cautions() == []
 
 
 @pytest.mark.parametrize(
     ("left_posterior_superior", "words"),
     [
-        ((44.4, 13.2, -109.8), "L 44, P 13, I 110 mm"),
-        ((-75.0, -50.0, 201.0), "R 75, A 50, S 201 mm"),
-        ((0.3, -0.3, -0.3), "R 0, A 0, S 0 mm"),
+        ((44.4, 13.2, -109.8), "L 44.4, P 13.2, I 109.8 mm"),
+        ((-75.0, -50.0, 201.0), "R 75.0, A 50.0, S 201.0 mm"),
+        ((0.04, -0.04, -0.04), "R 0.0, A 0.0, S 0.0 mm"),
     ],
 )
 def test_a_place_has_the_letter_of_its_side_and_no_sign(left_posterior_superior, words):
     ct = image(body())
     ct.SetOrigin(left_posterior_superior)
     assert AxialVolume(ct).place(np.zeros(3)) == words
+
+
+@pytest.mark.parametrize("mm", [0.5, 0.625, 0.7, 1.0])
+def test_a_place_tells_its_slice_also_in_thin_slices(mm):
+    """One slice beside it, a reader sees nothing of a place in one slice alone."""
+    ct = image(body())
+    ct.SetSpacing((0.7, 0.7, mm))
+    ct.SetOrigin((0.0, 0.0, -620.5))
+    volume = AxialVolume(ct)
+    for number in range(volume.count):
+        inferior = re.search(r"I ([\d.]+) mm", volume.place(np.array([number, 0, 0])))
+        assert (620.5 - float(inferior[1])) / mm == pytest.approx(number, abs=0.25)
 
 
 def test_where_the_body_begins_nothing_is_missing():

@@ -389,6 +389,38 @@ def test_a_model_is_removed_after_a_question_only(panel, small_model, models):
     assert panel.parameters.model == panel.widget.modelPanel.chosen.name != MODEL
 
 
+def test_a_question_is_asked_carefully_also_without_a_main_window(slicer_shell, monkeypatch):
+    from HLFDSegmentationLib.slicer_tools.slicer_careful_question import confirm_carefully
+
+    def with_yes_by_enter(*_, **__):
+        pytest.fail("Slicer's own question takes Enter for Yes.")
+
+    monkeypatch.setattr(slicer_shell.util, "confirmYesNoDisplay", with_yes_by_enter)
+    answer(hastily)
+    with slicer_shell.app.without_main_window():
+        assert not confirm_carefully("Delete it?", "HLFD")
+    assert "Delete it?" in asked()[0]
+
+
+def test_of_two_default_models_the_user_chooses(quick, tmp_path, write_untrained, monkeypatch):
+    """As where HLFD was unpacked over an older one."""
+    from generated_cases import TASK
+
+    for name in ("newer", "older"):
+        write_untrained(tmp_path / "shipped" / name, name)
+    monkeypatch.setattr("HLFDSegmentationLib.model_store.shipped_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr("HLFDSegmentationLib.model_store.DEFAULT_TASK", TASK.name)
+    quick.open_again()
+    assert quick.parameters.model == MODEL and quick.ui.segmentButton.enabled  # It was chosen in the scene.
+    quick.choose_model("")
+    assert quick.ui.modelComboBox.currentText == quick.parameters.model == "" and not quick.ui.segmentButton.enabled
+    for label in (quick.ui.hintLabel, quick.ui.modelAboutLabel):
+        assert "several default models (newer, older)" in label.text and "choose one of them" in label.text
+    quick.ui.modelComboBox.setCurrentIndex(0)
+    quick.open_again()
+    assert quick.parameters.model == "newer" and quick.ui.segmentButton.enabled and not quick.ui.hintLabel.visible
+
+
 def test_models_of_one_title_are_told_apart(panel, small_model, models, write_untrained):
     """As all are that `hlfd package` makes of one task, network and method."""
     from slicer_shell.packaging_stand_ins import packages
@@ -501,6 +533,26 @@ def test_a_run_that_is_cancelled_by_a_key_can_be_begun_again_by_it(quick):
     moved = window.focusWidget()
     quick.wait_for_end()
     assert window.focusWidget() == moved != quick.ui.segmentButton  # The user went on.
+
+
+@pytest.mark.parametrize("worked_there", [False, True])
+def test_the_focus_of_a_button_that_was_grey_is_not_taken_from_who_works_elsewhere(slicer_shell, worked_there):
+    """The key would press the button."""
+    import qt
+    from HLFDSegmentationLib.slicer_tools.slicer_kept_focus import KeptFocus
+
+    window = qt.QWidget()
+    layout, button, line = qt.QVBoxLayout(window), qt.QPushButton(), qt.QLineEdit()
+    layout.addWidget(button)
+    layout.addWidget(line)
+    focus = KeptFocus(button)
+    button.setFocus()
+    focus.set_enabled(False)
+    assert window.focusWidget() == line
+    if worked_there:
+        type_into(line, "liver")
+    focus.set_enabled(True)
+    assert window.focusWidget() == (line if worked_there else button)
 
 
 def test_a_second_run_into_the_shown_result_shows_its_own_figures(quick):
@@ -952,7 +1004,7 @@ def test_a_click_in_the_table_goes_to_lesion_and_segment(reviewed):
 
 @pytest.mark.parametrize("moved_mm", [0, 100])
 def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
-    """As by the keyboard. The CT may have been moved since."""
+    """As by the keyboard. The CT may have been moved since. In older scenes, places are told by whole numbers."""
     import qt
     from generated_cases import SPACING_MM, blob_case
     from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
@@ -963,6 +1015,7 @@ def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
     panel, result = reviewed, reviewed.result
     places = [AxialVolume(blob_case(0)[0]).place(np.array([k, 20, 30])) for k in (1, 4)]
     told_to_voxel = part_of(result.ct).told_to_voxel.ravel().tolist()
+    places[1] = re.sub(r"\.\d", "", places[1])
     note = f"Left & right: {'; '.join(places)}."
     run = replace(result.newest_run, notes=[note], told_to_voxel=told_to_voxel)
     result.node.SetAttribute(RUNS_ATTRIBUTE, json.dumps([asdict(run)]))
@@ -977,11 +1030,24 @@ def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
         press(label, qt.Qt.Key_Return)
         right, anterior, superior = -30 * SPACING_MM[0], -20 * SPACING_MM[1], k * SPACING_MM[2] + moved_mm
         crosshair = panel.slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-        assert crosshair.GetCrosshairRAS() == pytest.approx((right, anterior, superior), abs=0.6)
-        assert red_offset(panel.slicer) == pytest.approx(superior, abs=0.6)
+        assert crosshair.GetCrosshairRAS() == pytest.approx((right, anterior, superior), abs=0.06)
+        assert red_offset(panel.slicer) == pytest.approx(superior, abs=0.06)
+    panel.picture("panel_places")
     panel.slicer.mrmlScene.RemoveNode(result.ct)
     label.linkActivated.emit("1,2,3")
-    panel.picture("panel_places")
+    panel.slicer.app.processEvents()
+    assert label.text.endswith(html.escape(note))  # Without links, as they would lead nowhere.
+
+
+@pytest.mark.parametrize("told_to_voxel", [[1.0, 2.0], "abc", [None] * 16])
+def test_a_note_is_shown_also_where_its_places_are_damaged_in_the_scene(reviewed, told_to_voxel):
+    from HLFDSegmentationLib.slicer_scene.slicer_scene_result import RUNS_ATTRIBUTE
+
+    result, note = reviewed.result, "Look at L 4.0, P 3.0, S 2.0 mm."
+    run = replace(result.newest_run, notes=[note], told_to_voxel=told_to_voxel)
+    result.node.SetAttribute(RUNS_ATTRIBUTE, json.dumps([asdict(run)]))
+    reviewed.widget.resultPanel.refresh()
+    assert reviewed.ui.notesLabel.text.endswith(note)
 
 
 def test_places_in_notes_are_where_the_worker_saw_them_in_a_ct_that_a_transform_stretches(quick):

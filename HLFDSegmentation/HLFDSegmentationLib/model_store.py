@@ -248,14 +248,14 @@ def _default_package() -> ModelPackage:
         names = ", ".join(package.name for package in found)
         raise PackageError(
             f"This installation has several default models ({names}), as where an update left one of an older HLFD. "
-            "Install HLFD again from a fresh folder."
+            "Install HLFD again from a fresh folder, or choose one of them."
         )
     if found:
         return found[0]
     for stored in shipped:
         if stored.problem:
             raise PackageError(stored.problem)
-    raise PackageError("This installation has no default model. Install HLFD again, or name a model.")
+    raise PackageError("This installation has no default model. Install HLFD again, or choose a model.")
 
 
 def model_folders() -> list[Path]:

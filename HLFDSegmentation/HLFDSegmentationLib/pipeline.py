@@ -19,7 +19,7 @@ from .inference import Progress, Segmentation, Segmenter
 from .measures import SegmentMeasures
 from .model_package import ModelPackage
 from .output.attention_files import write_attention
-from .output.output_folder import MEASURES, REPORT, check_makeable, check_new, new_folder
+from .output.output_folder import LITTLE_SPACE, MEASURES, REPORT, check_makeable, check_new, new_folder
 from .output.segmentation_files import write_image, write_segmentation_nrrd
 from .quantification import measure, write_measures_csv
 from .report import write_report
@@ -130,7 +130,7 @@ def explain_to_folder(
     ct, doubts, warnings = _read(ct_path, folder, force)
     labels, cautions, notes = read_segmentation(segmentation_path, ct, package.task)
     segmentation = Segmenter(package, device).explain(ct, labels, signed=signed, progress=progress)
-    segmentation.cautions[:0] = [NOT_JUDGED, *cautions]
+    segmentation.cautions[:0] = [*([NOT_JUDGED] if package.task.tumors else []), *cautions]
     segmentation.notes[:0] = doubts
     segmentation.notes.extend(notes)
     result = Result(folder, segmentation, measure(labels, ct, package.task), warnings)
@@ -173,7 +173,7 @@ def _read(ct_path: str | Path, folder: Path, force: bool) -> tuple[sitk.Image, l
     """The CT, what makes it doubtful and warnings about it, when the folder for the results was found fit."""
     check_name(folder, OutputError)
     check_new(folder)
-    check_makeable(folder)
+    check_makeable(folder, LITTLE_SPACE)
     ct, doubts = read_ct_and_doubts(ct_path)
     problem = hu_problem(ct)
     if problem and not force:

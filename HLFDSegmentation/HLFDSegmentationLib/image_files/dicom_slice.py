@@ -50,9 +50,12 @@ PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP"}
 average (AVERAGE, MEAN) has HU, as a thick slice has, and "PROJECTION IMAGE" says nothing of CT by itself."""
 
 NAMED = re.compile(
-    r"(?<![A-Z])(MIP|MAX[ _-]?IP|MIN[ _-]?IP|SCOUT|TOPOGRAM|SCANOGRAM|SURVIEW|LOCALI[SZ]ER)S?(?![A-Z])", re.IGNORECASE
+    r"(?<![A-Z])(?:T?MIP|MAX[ _-]?IP|MIN[ _-]?IP)S?(?![A-Z])"
+    r"|SCOUT|TOPOGRAM|SCANOGRAM|SURVIEW|LO[CK]ALI[SZ]+(?:ER|ATEUR|ATOR|ADOR)",
+    re.IGNORECASE,
 )
-"""Words by which whoever names a series tells of a projection or a scout view, where the image type does not."""
+"""Words by which whoever names a series tells of a projection or a scout view, where the image type does not. The long
+ones may be parts of others, as in German "Topogramm"."""
 
 PROJECTION = "the highest or lowest values of many slices, laid over each other, from which nothing can be measured"
 

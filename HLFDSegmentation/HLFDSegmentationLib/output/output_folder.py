@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
-from .safe_files import check_space, is_full, make_aside, not_written, replace_waiting
+from .safe_files import check_space, is_full, make_aside, replace_waiting
 
 LITTLE_SPACE = 20_000_000
-"""Bytes below which a disk is full: the results of one CT would not fit."""
+"""Bytes that must be free where more than a table will be written: the results of one CT would not fit into less."""
 
 MEASURES = "segments.csv"
 """The file of a result's folder that tells volumes and lesions."""
@@ -29,8 +29,13 @@ def check_new(folder: Path) -> None:
         raise OutputError(f"The folder {folder} is not empty. Choose a new one, so that no earlier result is lost.")
 
 
-def check_makeable(folder: Path) -> None:
-    """Raises OutputError where the folder could not be made, before minutes of work are spent on what goes into it."""
+def check_makeable(folder: Path, space: int = 0) -> None:
+    """Raises OutputError where a folder or file could not be made, before minutes of work are spent on it.
+
+    Args:
+        folder: it, or the file.
+        space: bytes that must be free.
+    """
     for one in (folder.absolute(), *folder.absolute().parents):
         if one.is_symlink() and not one.exists():
             raise OutputError(
@@ -48,10 +53,13 @@ def check_makeable(folder: Path) -> None:
     try:
         # Asking for the right would not do: on Windows, folders seem to have it always.
         make_aside(above).rmdir()
-        check_space(above, LITTLE_SPACE)
+        check_space(above, space)
     except OSError as error:
         if is_full(error):
-            raise OutputError(not_written(folder, error)) from error
+            little = f"has less than {space / 1e6:.0f} MB free, and results take more" if space else "is full"
+            raise OutputError(
+                f"{folder} cannot be made: its disk {little}. Free some space, or choose a folder on another disk."
+            ) from error
         raise OutputError(
             f"{folder} cannot be made: {above} may not be changed ({error.strerror}). Choose a folder that you may "
             "write to."

@@ -123,11 +123,10 @@ class AxialVolume:
         return self.order.origin + self.order.direction @ (index[::-1] * self.spacing)
 
     def place(self, index: np.ndarray) -> str:
-        """The same as "L 44, P 13, I 110 mm" (left, posterior, inferior), as Slicer's Data Probe tells a place."""
-        left, posterior, superior = (round(float(mm)) for mm in self.point(index))
-        across = f"L {left}" if left > 0 else f"R {-left}"
-        deep = f"P {posterior}" if posterior > 0 else f"A {-posterior}"
-        high = f"S {superior}" if superior >= 0 else f"I {-superior}"
+        """The same as "L 44.4, P 13.2, I 109.8 mm" (left, posterior, inferior), as in Slicer's Data Probe."""
+        left, posterior, superior = (round(float(mm), 1) for mm in self.point(index))
+        letters = "L" if left > 0 else "R", "P" if posterior > 0 else "A", "S" if superior >= 0 else "I"
+        across, deep, high = (f"{letter} {abs(mm)}" for letter, mm in zip(letters, (left, posterior, superior)))
         return f"{across}, {deep}, {high} mm"
 
     def image_of(self, values: np.ndarray) -> sitk.Image:

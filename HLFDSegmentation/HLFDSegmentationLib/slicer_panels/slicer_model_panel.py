@@ -121,7 +121,7 @@ class ModelPanel:
         self._on_problem = on_problem
         self._stored: list[StoredPackage] = []
         self._reasons = Reasons()
-        self._lock = self._importing = ""
+        self._lock = self._importing = self._no_default = ""
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
         ui.importZipButton.connect("clicked(bool)", self._on_import_zip)
         ui.importFolderButton.connect("clicked(bool)", self._on_import_folder)
@@ -134,9 +134,16 @@ class ModelPanel:
         index = self.ui.modelComboBox.currentIndex
         return self._stored[index] if 0 <= index < len(self._stored) else None
 
+    @property
+    def problem(self) -> str:
+        """Why nothing can be segmented with what is chosen; "" where it can."""
+        if self.chosen is not None:
+            return self.chosen.problem or ""
+        return self._no_default if self._stored else _("No model is installed. Import one.")
+
     def refresh(self) -> None:
         """Reads again what is installed."""
-        name = self.chosen.name if self.chosen else None
+        name = self.chosen.name if self.chosen else ""
         self._stored = list_packages()
         combo = self.ui.modelComboBox
         blocked = combo.blockSignals(True)
@@ -145,10 +152,13 @@ class ModelPanel:
             damaged = _("{name} (damaged)").format(name=stored.name)
             combo.addItem(title_among(stored.package, self._stored) if stored.package else damaged)
         combo.blockSignals(blocked)
-        self.choose(name or self._default())
+        self.choose(name)
 
     def choose(self, name: str) -> None:
-        """Chooses the model of this name, the default one for ""; one that is not installed too, with its problem."""
+        """Chooses the model of this name, the default one for ""; one that is not installed too, with its problem.
+
+        Where it is not clear which is the default one, the choice is left to the user, who is told so.
+        """
         wanted = name or self._default()
         names = [stored.name for stored in self._stored]
         combo = self.ui.modelComboBox
@@ -169,16 +179,13 @@ class ModelPanel:
     def _default(self) -> str:
         try:
             return find_package().name
-        except PackageError:
-            return self._stored[0].name if self._stored else ""
+        except PackageError as error:
+            self._no_default = str(error)
+            return ""
 
     def _show_chosen(self) -> None:
-        chosen = self.chosen
-        if chosen is None:
-            text = _("No model is installed. Import one.")
-        else:
-            text = about(chosen.package) if chosen.package else chosen.problem or ""
-        self.ui.modelAboutLabel.setText(text)
+        package = self.chosen.package if self.chosen else None
+        self.ui.modelAboutLabel.setText(about(package) if package else self.problem)
         self._enable()
 
     def _enable(self) -> None:

@@ -16,8 +16,8 @@ from ..slicer_scene.slicer_changes import Changes
 from ..slicer_scene.slicer_results import show_3d
 from ..slicer_scene.slicer_scene_result import MODEL_ATTRIBUTE, SceneResult, SceneRun, place_of_voxel, rows_of
 
-PLACE = re.compile(r"([RL]) (\d+), ([AP]) (\d+), ([SI]) (\d+) mm")
-"""How `AxialVolume.place` tells a place."""
+PLACE = re.compile(r"([RL]) (\d+(?:\.\d)?), ([AP]) (\d+(?:\.\d)?), ([SI]) (\d+(?:\.\d)?) mm")
+"""How `AxialVolume.place` tells a place. In older scenes the numbers are whole."""
 
 
 class ResultPanel:
@@ -114,33 +114,45 @@ def _notes(result: SceneResult) -> list[str]:
     """What to know of a result, as rich text: what makes it doubtful is bold. The newest run comes first."""
     missing = _("The CT of this result is no longer in the scene; or this is a copy, which has neither CT nor maps.")
     lines = [f"<b>{escape(missing)}</b>"] if result.ct is None else []
-    lines += _notes_of(result.newest_run)
+    lines += _notes_of(result.newest_run, result)
     earlier = list(enumerate(result.runs[:-1], start=1))
     for number, run in reversed(earlier):
         keys = result.segments_of_run(number).values()
         segments = ", ".join(result.node.GetSegmentation().GetSegment(key).GetName() for key in keys)
-        if segments and (notes := _notes_of(run)):
+        if segments and (notes := _notes_of(run, result)):
             heading = _("Of an earlier run with {model} ({segments}):").format(model=run.model, segments=segments)
             lines += [escape(heading), *notes]
     return lines
 
 
-def _notes_of(run: SceneRun) -> list[str]:
+def _notes_of(run: SceneRun, result: SceneResult) -> list[str]:
+    to_voxel = _told_to_voxel(run) if result.ct is not None else None
     wrong = [_("Most likely wrong. {reason}").format(reason=run.not_hu)] if run.not_hu else []
-    bold = [f"<b>{_with_links(sentence, run)}</b>" for sentence in (*wrong, *run.cautions)]
-    return [*bold, *(_with_links(sentence, run) for sentence in run.notes)]
+    bold = [f"<b>{_with_links(sentence, to_voxel)}</b>" for sentence in (*wrong, *run.cautions)]
+    return [*bold, *(_with_links(sentence, to_voxel) for sentence in run.notes)]
 
 
-def _with_links(sentence: str, run: SceneRun) -> str:
-    """A sentence of a run as rich text. Each place in it is a link to the CT's voxel there."""
+def _told_to_voxel(run: SceneRun) -> np.ndarray | None:
+    """`SceneRun.told_to_voxel` (4, 4); None where the scene does not tell it."""
+    try:
+        matrix = np.array(run.told_to_voxel, float).reshape(4, 4)
+    except (ValueError, TypeError):
+        return None
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def _with_links(sentence: str, to_voxel: np.ndarray | None) -> str:
+    """A sentence of a run as rich text. Each place in it is a link to the CT's voxel there, if that is known."""
+    if to_voxel is None:
+        return escape(sentence)
 
     def link(place: re.Match[str]) -> str:
         letters, numbers = place.groups()[::2], place.groups()[1::2]
-        ras = [int(number) if letter in "RAS" else -int(number) for letter, number in zip(letters, numbers)]
-        voxel = np.reshape(run.told_to_voxel, (4, 4)) @ [*ras, 1.0]
+        ras = [float(number) if letter in "RAS" else -float(number) for letter, number in zip(letters, numbers)]
+        voxel = to_voxel @ [*ras, 1.0]
         return f'<a href="{",".join(f"{number:.2f}" for number in voxel[:3])}">{place[0]}</a>'
 
-    return PLACE.sub(link, escape(sentence)) if run.told_to_voxel else escape(sentence)
+    return PLACE.sub(link, escape(sentence))
 
 
 def _is_shown_3d(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -82,7 +82,7 @@ class RunPanel(VTKObservationMixin):
         self._region_watch = Watch(self._views_timer.start, vtk.vtkCommand.ModifiedEvent)
         self._devices: list[Device] = []
         self._asked_devices = False
-        # Looked up when the panel is opened and while some are missing: it takes too long for each move of a slider.
+        # Looked up when the panel is opened, and only while some are missing: each move of a slider would wait for it.
         self._missing: list[str] = []
         ui.segmentButton.connect("clicked(bool)", without_double_clicks(self._on_clicked))
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device)
@@ -166,9 +166,8 @@ class RunPanel(VTKObservationMixin):
             return _("The scene is being closed.")
         if problem := problem_with(self._parameters.inputVolume):
             return problem
-        chosen = self._models.chosen
-        if chosen is None or chosen.problem:
-            return chosen.problem if chosen else _("Choose a model, or import one.")
+        if problem := self._models.problem:
+            return problem
         output = self._parameters.outputSegmentation
         return problem_with_output(output, self._parameters.inputVolume) if output else None
 

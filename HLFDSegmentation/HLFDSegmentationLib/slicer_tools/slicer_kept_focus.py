@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 
-class KeptFocus:
+
+class KeptFocus(qt.QObject):
     """Greys a button, and gives it the keyboard's focus back when it is no longer grey.
 
     Qt hands the focus of a grey button to the next control, where the user's next Space would do something else. Where
-    the user has gone on from there, the focus stays with them.
+    the user has gone on from there, or has begun to work there, the focus stays with them.
 
     Args:
         button: it; nobody else may grey it.
     """
 
     def __init__(self, button: Any) -> None:
+        qt.QObject.__init__(self)
         self._button = button
         self._fell_to: Any = None
 
@@ -26,7 +29,15 @@ class KeptFocus:
         self._button.setEnabled(enabled)
         if had_focus and not enabled:
             self._fell_to = window.focusWidget()
+            if self._fell_to is not None:
+                self._fell_to.installEventFilter(self)
         elif enabled:
             if self._fell_to is not None and self._fell_to == window.focusWidget():
                 self._button.setFocus()
             self._fell_to = None
+
+    def eventFilter(self, control: Any, event: Any) -> bool:  # noqa: N802, Qt's name
+        """Called by Qt, for a control that the focus fell to at any time."""
+        if event.type() in (qt.QEvent.KeyPress, qt.QEvent.MouseButtonPress):
+            self._fell_to = None
+        return False

@@ -126,7 +126,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split, list[Row]]:
     """What the options ask for, checked before anything is trained: minutes would be lost otherwise."""
-    from HLFDSegmentationLib.output.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import LITTLE_SPACE, check_makeable
 
     from ..annotations.checked_cases import CHECKS, check_usable
     from ..compare.comparison import check_comparison
@@ -145,7 +145,7 @@ def _wanted(options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Spli
     plan = _plan(options)
     rows = rows_of(options.methods, options.students, options.seeds)
     cases, split = _cases_and_split(options, plan)
-    check_makeable(options.output)
+    check_makeable(options.output, LITTLE_SPACE)
     check_comparison(options.output, plan, split, rows, options.scheduler)
     check_usable(cases, plan.task, split, options.output / CHECKS)
     return plan, cases, split, rows

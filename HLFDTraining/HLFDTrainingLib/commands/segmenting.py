@@ -255,11 +255,11 @@ def _generated(output: Path, seed: int) -> tuple[Path, Truth]:
 @contextmanager
 def _claimed(folder: Path) -> Iterator[Path]:
     """An `_unused` folder that is made at once, so that no other demo takes it; removed where it stays empty."""
-    from HLFDSegmentationLib.output.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import LITTLE_SPACE, check_makeable
 
     while True:
         claimed = _unused(folder)
-        check_makeable(claimed)
+        check_makeable(claimed, LITTLE_SPACE)
         with suppress(FileExistsError):  # Another demo was first.
             claimed.mkdir(parents=True)
             break

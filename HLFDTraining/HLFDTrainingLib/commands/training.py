@@ -264,7 +264,7 @@ def _measured(
 
 def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPlan, list[Case], Split]:
     """What the options ask for, with cases that were checked."""
-    from HLFDSegmentationLib.output.output_folder import check_makeable
+    from HLFDSegmentationLib.output.output_folder import LITTLE_SPACE, check_makeable
 
     from ..annotations.checked_cases import CHECKS, check_usable
     from ..cases import check_values_explained, find_cases
@@ -277,7 +277,7 @@ def _new_run(folder: RunFolder, options: argparse.Namespace) -> tuple[TrainingPl
     if folder.started:
         raise TrainingError(f"{folder.path} holds a training run already. Use --resume, or choose another folder.")
     if not options.estimate:
-        check_makeable(folder.path)
+        check_makeable(folder.path, LITTLE_SPACE)
         check_unused(folder.path, allowed=(CHECKS, *OF_ITS_PROCESS))
     if options.task is None:
         check_values_explained(options.cases)
