@@ -32,6 +32,20 @@ def hastily(dialog) -> int:
     return dialog.standardButton(dialog.defaultButton() or dialog.button(qt.QMessageBox.Yes))
 
 
+def answer(*values) -> None:
+    """What the user answers to the next dialogs."""
+    from slicer_shell import dialogs
+
+    dialogs.answer(*values)
+
+
+def asked() -> list[str]:
+    """What the dialogs said."""
+    from slicer_shell import dialogs
+
+    return dialogs.shown
+
+
 class ModuleWindow:
     """A module that is open. Its panel is `module.widgetRepresentation()`."""
 
@@ -71,7 +85,7 @@ class ModuleWindow:
         """The user goes to another module."""
         self.slicer.app.main_window.moduleSelector().leave()
 
-    def wait(self, condition, seconds: float = 120) -> None:
+    def wait(self, condition, seconds: float = 180) -> None:
         from slicer_shell.application import process_events_until
 
         process_events_until(condition, seconds)

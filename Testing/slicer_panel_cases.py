@@ -119,18 +119,6 @@ def choose_in(selector, node) -> None:
     names.activated.emit(index)
 
 
-def answer(*values) -> None:
-    from slicer_shell import dialogs
-
-    dialogs.answer(*values)
-
-
-def asked() -> list[str]:
-    from slicer_shell import dialogs
-
-    return dialogs.shown
-
-
 def foreground(slicer, view: str = "Red"):
     composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
     return slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")

@@ -14,6 +14,7 @@ from slicer_module_window import ModuleWindow
 slicer = Later("slicer")
 
 CHECKOUT = Path(__file__).parents[1]
+UI_FILE = CHECKOUT / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 MODULE_FILES = [CHECKOUT / name / f"{name}.py" for name in ("HLFDSegmentation", "HLFDTraining")]
 
 SECTIONS = ("cases", "plan", "run", "result")
@@ -55,6 +56,22 @@ class TrainingModule(ModuleWindow):
         for section in SECTIONS:
             getattr(self.ui, f"{section}CollapsibleButton").collapsed = section not in (sections or SECTIONS)
         super().picture(name)
+
+
+class PanelPart:
+    """A part of HLFD Training's panel without the others, in the panel's file."""
+
+    def __init__(self, shell) -> None:
+        self.slicer = shell
+        self.widget = shell.util.loadUI(str(UI_FILE))
+        self.widget.setMRMLScene(shell.mrmlScene)
+        self.ui = shell.util.childWidgetVariables(self.widget)
+        self.message = ""
+
+    def show_problem(self, sentence: str) -> None:
+        self.message = sentence
+
+    wait = ModuleWindow.wait
 
 
 def forget_modules() -> None:

@@ -14,20 +14,19 @@ from HLFDTrainingLib.cases import find_cases
 from slicer_annotated_cases import add_case, add_segmentation, save_scene, select, snapshot
 from slicer_cases import add_ct, add_study, add_transform, shift, slicer
 from slicer_module_window import press
+from slicer_training_cases import PanelPart
 
-UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 NAME, CHECK, SPLIT, PATIENT, CT, SEGMENTATION, ROLES = range(7)
 
 
-class Panel:
+class Panel(PanelPart):
     """The section, and what its user does."""
 
-    def __init__(self) -> None:
+    def __init__(self, slicer) -> None:
         from HLFDTrainingLib.slicer_panels.slicer_cases_panel import CasesPanel
 
-        self.root = slicer.util.loadUI(str(UI_FILE))
-        self.ui = slicer.util.childWidgetVariables(self.root)
-        self.problem, self.changes = "", 0
+        super().__init__(slicer)
+        self.changes = 0
         self.cases = CasesPanel(self.ui, self.count, self.show_problem, lambda: None)
         self.cases.set_task(TASK)
         self.cases.attach(object())
@@ -35,9 +34,6 @@ class Panel:
 
     def count(self) -> None:
         self.changes += 1
-
-    def show_problem(self, sentence: str) -> None:
-        self.problem = sentence
 
     def settle(self) -> None:
         for _ in range(3):
@@ -72,7 +68,7 @@ class Panel:
 
     def check(self) -> None:
         self.ui.checkButton.click()
-        wait_until(lambda: self.ui.checkButton.text == "Check")
+        self.wait(lambda: self.ui.checkButton.text == "Check")
         self.settle()
 
     def write(self, folder: Path) -> tuple:
@@ -86,21 +82,15 @@ class Panel:
             lambda text: told.append((text,)),
             shares.append,
         )
-        wait_until(lambda: told)
+        self.wait(lambda: told)
         self.settle()
         assert shares == sorted(shares)
         return told[0]
 
 
-def wait_until(condition, seconds: float = 60) -> None:
-    from slicer_shell.application import process_events_until
-
-    process_events_until(condition, seconds)
-
-
 @pytest.fixture
 def panel(slicer_shell, monkeypatch):
-    panel = Panel()
+    panel = Panel(slicer_shell)
     yield panel
     panel.cases.attach(None)
 
@@ -211,21 +201,21 @@ def test_the_tables_are_worked_with_the_keyboard_and_columns_stay_as_wide_as_the
     for number in range(3):
         add_case(number, f"CT {number}")
     panel.click("addFromSceneButton")
-    panel.root.show()
+    panel.widget.show()
     cases, roles = panel.ui.casesTable, panel.ui.rolesTable
     cases.setColumnWidth(PATIENT, 321)
     roles.setColumnWidth(0, 123)
     for table, row, column, first in ((cases, 2, SPLIT, "train"), (roles, 1, 1, "liver")):
         table.setCurrentCell(row, column)
         press(table, qt.Qt.Key_F2)
-        combo = panel.root.focusWidget()
+        combo = panel.widget.focusWidget()
         press(combo, qt.Qt.Key_Home)
         panel.settle()
         assert combo.currentText == first
         for index in range(1, combo.count):
             press(combo, qt.Qt.Key_Down)
             panel.settle()
-            assert combo is table.cellWidget(row, column) is panel.root.focusWidget() and combo.currentIndex == index
+            assert combo is table.cellWidget(row, column) is panel.widget.focusWidget() and combo.currentIndex == index
         assert (table.currentRow(), table.currentColumn()) == (row, column)
     assert (cases.columnWidth(PATIENT), roles.columnWidth(0)) == (321, 123)
 
@@ -236,7 +226,7 @@ def test_a_name_that_is_being_written_is_not_lost_when_another_cell_has_changed(
     for number in range(2):
         add_case(number, f"CT {number}")
     panel.click("addFromSceneButton")
-    panel.root.show()
+    panel.widget.show()
     table = panel.ui.casesTable
     table.setCurrentCell(0, PATIENT)
     table.editItem(table.item(0, PATIENT))
@@ -300,7 +290,7 @@ def test_a_scene_with_a_result_alone_tells_how_a_corrected_one_is_taken(panel, m
     _ct, result, _labels = add_case(0, "Smith")
     result.SetAttribute("HLFD.Model", "abdomen")
     panel.click("addFromSceneButton")
-    assert panel.column(NAME) == [] and "press Add from selection" in panel.problem
+    assert panel.column(NAME) == [] and "press Add from selection" in panel.message
     select(monkeypatch, slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(result))
     panel.click("addFromSelectionButton")
     assert panel.column(SEGMENTATION) == ["Smith segmentation"]
@@ -315,7 +305,7 @@ def test_the_check_reads_the_voxels_and_names_the_case(panel):
     panel.check()
     assert panel.text(0, CHECK) == "Fine"
     assert panel.text(1, CHECK) == "Wrong"
-    assert panel.problem.startswith("Case CT 2:")
+    assert panel.message.startswith("Case CT 2:")
     assert panel.cases.problem.startswith("Case CT 2:")
 
 
@@ -362,22 +352,22 @@ def test_a_check_ends_where_a_case_is_mended_meanwhile(panel):
     ct, good = begin_check_of_two(panel, lambda good: good * 0 + 100)
     slicer.util.updateVolumeFromArray(ct, good)
     panel.cases.refresh()
-    assert panel.ui.checkButton.text == "Check" and "have changed while they were checked" in panel.problem
+    assert panel.ui.checkButton.text == "Check" and "have changed while they were checked" in panel.message
     panel.settle()
     assert panel.column(CHECK) == ["Fine", "Fine"] and panel.cases.problem == ""
     panel.check()
-    assert panel.column(CHECK) == ["Fine", "Fine"] and panel.problem == ""
+    assert panel.column(CHECK) == ["Fine", "Fine"] and panel.message == ""
 
 
 @pytest.mark.parametrize("mended", [True, False])
 def test_a_check_tells_nothing_of_a_case_that_changed_unnoticed(panel, mended):
     ct, good = begin_check_of_two(panel, lambda good: good * 0 + 100 if mended else good)
     changes = panel.changes
-    wait_until(lambda: "Writing and checking the cases: 7" in panel.ui.casesSummaryLabel.text)
+    panel.wait(lambda: "Writing and checking the cases: 7" in panel.ui.casesSummaryLabel.text)
     slicer.util.updateVolumeFromArray(ct, good if mended else good * 0 + 100)
-    wait_until(lambda: panel.ui.checkButton.text == "Check")
+    panel.wait(lambda: panel.ui.checkButton.text == "Check")
     panel.settle()
-    assert "have changed while they were checked" in panel.problem and panel.changes > changes
+    assert "have changed while they were checked" in panel.message and panel.changes > changes
     assert panel.column(CHECK) == ["Fine", "Fine"] and panel.cases.problem == ""
     panel.check()
     assert panel.column(CHECK) == ["Fine", "Fine" if mended else "Wrong"]
@@ -392,7 +382,7 @@ def test_a_check_can_be_cancelled(panel):
     assert panel.ui.addFolderButton.toolTip == "The cases are being checked."
     panel.click("checkButton")
     assert panel.ui.checkButton.text == "Check" and panel.ui.addFromSceneButton.enabled
-    assert panel.problem == "" and panel.cases.problem == ""
+    assert panel.message == "" and panel.cases.problem == ""
     panel.check()
     assert panel.column(CHECK) == ["Fine", "Fine"]
 
@@ -409,9 +399,9 @@ def test_a_check_whose_program_fails_is_told_and_leaves_the_cases(panel, monkeyp
             "HLFDSegmentationLib.slicer_tools.slicer_python.interpreter", lambda: shutil.which(python) or python
         )
         panel.check()
-    assert reason in panel.problem and panel.ui.checkButton.enabled
+    assert reason in panel.message and panel.ui.checkButton.enabled
     panel.check()
-    assert panel.problem == "" and panel.column(CHECK) == ["Fine"] * 2
+    assert panel.message == "" and panel.column(CHECK) == ["Fine"] * 2
 
 
 def test_what_a_check_found_stays_where_nothing_is_removed(panel):
@@ -422,7 +412,7 @@ def test_what_a_check_found_stays_where_nothing_is_removed(panel):
     panel.check()
     panel.ui.casesTable.clearSelection()
     panel.click("removeCaseButton")
-    assert "Mark the cases" in panel.problem and panel.column(CHECK) == ["Fine", "Wrong"]
+    assert "Mark the cases" in panel.message and panel.column(CHECK) == ["Fine", "Wrong"]
 
 
 def test_cases_that_are_not_ready_are_not_written(panel, tmp_path):
@@ -574,7 +564,7 @@ def test_cases_of_files_without_anything_to_learn_are_refused(panel, tmp_path):
             for label in (folder / name).glob("label*"):
                 sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
     panel.check()
-    assert "None of the cases to learn from has a label" in panel.problem
+    assert "None of the cases to learn from has a label" in panel.message
     assert "None of the cases to learn from has a label" in panel.cases.problem
 
 
@@ -583,7 +573,7 @@ def test_a_folder_without_cases_is_told(panel, tmp_path):
 
     dialogs.answer(str(tmp_path))
     panel.click("addFolderButton")
-    assert "no annotated cases were found" in panel.problem
+    assert "no annotated cases were found" in panel.message
 
 
 def test_another_task_asks_anew_what_the_segments_are(panel):
@@ -629,7 +619,7 @@ def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, monk
     monkeypatch.setattr(slicer_cases_panel, "read_scene", keep)
     dialogs.answer(str(file))
     panel.click("addSceneFileButton")
-    assert "No CT of this scene" in panel.problem
+    assert "No CT of this scene" in panel.message
     gc.collect()
     assert [scene() for scene in scenes] == [None]
 
@@ -639,10 +629,10 @@ def test_a_corrected_result_is_added_as_a_case(panel):
     node.SetAttribute("HLFD.Model", "student")
     panel.cases.add_case(ct, node)
     panel.settle()
-    assert panel.problem == "Added to the cases: CT 1 segmentation on CT 1."
+    assert panel.message == "Added to the cases: CT 1 segmentation on CT 1."
     assert panel.text(0, SEGMENTATION) == node.GetName() and panel.text(0, CHECK) == "Fine"
     panel.cases.add_case(ct, node)
-    assert "already" in panel.problem
+    assert "already" in panel.message
 
 
 def test_patients_whom_a_student_has_met_stay_in_their_part(panel, tmp_path):
@@ -671,7 +661,7 @@ def test_the_selection_is_added(panel, monkeypatch):
     assert panel.column(CT) == ["CT 1"]
     select(monkeypatch)
     panel.click("addFromSelectionButton")
-    assert panel.problem.startswith("Select CTs")
+    assert panel.message.startswith("Select CTs")
 
 
 def test_a_ct_gets_the_segmentation_that_is_drawn_later(panel, monkeypatch):
@@ -696,6 +686,6 @@ def test_leaving_while_cases_are_checked_ends_the_check_and_its_files(panel, tmp
         add_case(number, f"CT {number}")
     panel.click("addFromSceneButton")
     panel.ui.checkButton.click()
-    wait_until(lambda: any(tmp_path.rglob("ct.nrrd")))
+    panel.wait(lambda: any(tmp_path.rglob("ct.nrrd")))
     panel.cases.attach(None)
     assert not list(tmp_path.rglob("*.nrrd"))

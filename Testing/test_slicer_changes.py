@@ -13,7 +13,8 @@ import pytest
 from generated_cases import TASK
 from HLFDSegmentationLib.model_package import read_package
 from slicer_cases import Later, add_bending_transform, add_ct, add_roi, add_transform, shift, slicer, turn
-from slicer_panel_cases import MODEL, SEGMENT, answer, foreground
+from slicer_module_window import answer
+from slicer_panel_cases import MODEL, SEGMENT, foreground
 from slicer_review_cases import add_reviewed_case
 
 attention_maps = Later("HLFDSegmentationLib.slicer_scene.slicer_attention_maps")

@@ -20,7 +20,8 @@ import SimpleITK as sitk
 from generated_cases import blob_case
 from HLFDSegmentationLib.phases import ADDING, EXPLAINING, LOADING, MEASURING, PREPARING, SEGMENTING, STARTING, WRITING
 from slicer_cases import Later, add_roi, add_study, add_transform, add_volume, slicer, turn
-from slicer_panel_cases import MODEL, MODULE_FILE, Panel, answer
+from slicer_module_window import answer
+from slicer_panel_cases import MODEL, MODULE_FILE, Panel
 from test_slicer_run import snapshot
 
 run_panel = Later("HLFDSegmentationLib.slicer_panels.slicer_run_panel")

@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from slicer_module_window import PANEL_WIDTH, hastily, press, type_into
-from slicer_panel_cases import MODEL, SEGMENT, Panel, answer, asked, choose_in, foreground
+from slicer_module_window import PANEL_WIDTH, answer, asked, hastily, press, type_into
+from slicer_panel_cases import MODEL, SEGMENT, Panel, choose_in, foreground
 
 
 def red_offset(slicer) -> float:

@@ -16,24 +16,20 @@ import numpy as np
 import pytest
 from slicer_annotated_cases import add_segmentation
 from slicer_cases import add_ct
+from slicer_training_cases import PanelPart
 from training_runs import PLAN, begin_run
 
 CHECKOUT = Path(__file__).parents[1]
-UI_FILE = CHECKOUT / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 SEGMENTATION_FILE = CHECKOUT / "HLFDSegmentation" / "HLFDSegmentation.py"
 
 
-class Panel:
+class Panel(PanelPart):
     """The part of the panel, and what its user does and sees."""
 
     def __init__(self, slicer) -> None:
         from HLFDTrainingLib.slicer_panels.slicer_outcome_panel import OutcomePanel
 
-        self.slicer = slicer
-        self.widget = slicer.util.loadUI(str(UI_FILE))
-        self.widget.setMRMLScene(slicer.mrmlScene)
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.message = ""
+        super().__init__(slicer)
         self.continued, self.added = [], []
         self.panel = OutcomePanel(self.ui, self.continued.append, self.add_case, self.show_problem)
         self.panel.attach(True)
@@ -41,14 +37,6 @@ class Panel:
 
     def add_case(self, ct, segmentation) -> None:
         self.added.append((ct, segmentation))
-
-    def show_problem(self, sentence: str) -> None:
-        self.message = sentence
-
-    def wait(self, condition, seconds: float = 180) -> None:
-        from slicer_shell.application import process_events_until
-
-        process_events_until(condition, seconds)
 
     def rows(self) -> list[list[str]]:
         table = self.ui.outcomeTable
@@ -447,7 +435,8 @@ def test_the_truth_of_another_file_or_with_other_labels_is_read_anew(panel, trai
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    plan = RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
     of_another_reader = replace(case, label=shutil.copy(case.label, tmp_path / "second.nii.gz"))
@@ -463,7 +452,8 @@ def test_a_truth_that_was_corrected_in_its_file_is_read_anew(panel, trained, tmp
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    plan = RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     case = replace(case, label=Path(shutil.copy(case.label, tmp_path / "label.nii.gz")))
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -725,7 +715,8 @@ def test_the_segment_editor_gets_the_result_and_not_the_truth(panel, trained, op
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    plan = RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     panel.panel.show(trained)
     ct = load_ct(case, task)
     truth = load_truth(case, ct, task)
@@ -744,7 +735,8 @@ def test_what_is_being_drawn_stays_in_the_segment_editor(panel, trained):
     from HLFDTrainingLib.runs.run_folder import RunFolder
     from HLFDTrainingLib.slicer_scene.slicer_test_case import load_ct, load_truth, unseen_cases
 
-    task, [case] = RunFolder(trained).plan().task, unseen_cases(trained)
+    plan = RunFolder(trained).plan()
+    task, ([case], _part) = plan.task, unseen_cases(RunFolder(trained), plan)
     ct = load_ct(case, task)
     drawn = add_segmentation(ct, {}, "drawn")
     editor = open_segment_editor(panel.slicer)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from slicer_module_window import answer, asked
 
 
 @pytest.fixture
@@ -34,18 +35,6 @@ def failing(ensure):
     return sentence
 
 
-def answer(*values):
-    from slicer_shell import dialogs
-
-    dialogs.answer(*values)
-
-
-def shown() -> list[str]:
-    from slicer_shell import dialogs
-
-    return dialogs.shown
-
-
 def accept():
     import qt
 
@@ -60,14 +49,14 @@ def decline():
 
 def test_nothing_is_asked_where_nothing_is_missing(ensure, packages):
     ensure()
-    assert not shown() and not packages.installed
+    assert not asked() and not packages.installed
 
 
 def test_one_question_names_all_that_is_missing_and_torch_comes_first(ensure, packages):
     packages.absent = {"torch", "monai"}
     accept()
     ensure()
-    (question,) = shown()
+    (question,) = asked()
     assert "Not installed yet: PyTorch 2.10 or newer, MONAI 1.5 or newer." in question
     assert "replaced" not in question
     assert "save your scene first" in question
@@ -84,7 +73,7 @@ def test_a_second_press_while_packages_are_installed_starts_nothing(ensure, fail
     accept()
     with pytest.raises(Exception, match="does not find"):
         ensure()
-    assert len(sentences) == len(shown()) == 1 and "being installed" in sentences[0]
+    assert len(sentences) == len(asked()) == 1 and "being installed" in sentences[0]
     accept()
     with pytest.raises(Exception, match="does not find"):
         ensure()
@@ -128,7 +117,7 @@ def test_too_old_a_version_is_replaced_when_the_user_knows_it(ensure, packages, 
     installed(packages, monkeypatch, name, version)
     accept()
     ensure()
-    (question,) = shown()
+    (question,) = asked()
     assert sentence in question and "replaced for all extensions" in question
     assert "Not installed yet" not in question
     assert ("not safe" in question) == (name == "torch")
@@ -143,7 +132,7 @@ def test_a_package_without_a_version_is_missing_and_in_the_way(packages, failing
     installed(packages, monkeypatch, "monai", version)
     assert missing_packages() == ["monai>=1.5"]
     assert "monai-*.dist-info" in failing()
-    assert not shown()
+    assert not asked()
 
 
 def test_a_folder_without_metadata_is_a_package_without_a_version(slicer_shell, monkeypatch, tmp_path):
@@ -166,7 +155,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_anything_is_asked(faili
     sentence = failing()
     assert "site-packages cannot be written (Permission denied)" in sentence
     assert "Ask who installed Slicer to install PyTorch 2.10 or newer" in sentence
-    assert not shown() and not packages.installed
+    assert not asked() and not packages.installed
 
 
 def test_asking_for_the_right_to_write_leaves_nothing(ensure, packages, monkeypatch, tmp_path):
@@ -271,7 +260,7 @@ def test_without_the_extension_that_installs_torch_nothing_is_asked(failing, pac
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     packages.absent = {"torch"}
     sentence = failing()
-    assert not shown()
+    assert not asked()
     assert "extension 'PyTorch'" in sentence and "Extensions Manager" in sentence
 
 
@@ -307,14 +296,14 @@ def test_a_slicer_for_intel_macs_is_told_before_anything_is_downloaded(failing, 
     monkeypatch.setattr(slicer_packages, "platform", SimpleNamespace(machine=lambda: "x86_64"))
     packages.absent = {"torch"}
     assert "Intel" in failing()
-    assert not shown() and not packages.installed
+    assert not asked() and not packages.installed
 
 
 def test_tests_install_nothing(failing, packages, slicer_shell):
     packages.absent = {"torch"}
     with slicer_shell.app.in_testing_mode():
         assert "Tests do not install" in failing()
-    assert not shown() and not packages.installed
+    assert not asked() and not packages.installed
 
 
 def test_scripts_are_told_the_call_and_nobody_is_asked(packages, slicer_shell):
@@ -323,4 +312,4 @@ def test_scripts_are_told_the_call_and_nobody_is_asked(packages, slicer_shell):
     packages.absent = {"torch"}
     with pytest.raises(PackagesMissingError, match="installPackages"):
         require_packages()
-    assert not shown()
+    assert not asked()

@@ -24,7 +24,7 @@ from HLFDTrainingLib.runs.process_identity import computer_name
 from HLFDTrainingLib.runs.run_folder import RunFolder
 from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.split import split_by_patient
-from slicer_module_window import type_into
+from slicer_module_window import answer, type_into
 from slicer_training_cases import MODULE_FILES, SEGMENTS, TrainingModule, add_annotated_ct
 
 
@@ -46,12 +46,6 @@ def panel(slicer_shell, home, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     packages.absent = {"torch"}
     return TrainingModule(slicer_shell, home / "trainings")
-
-
-def answer(*values) -> None:
-    from slicer_shell import dialogs
-
-    dialogs.answer(*values)
 
 
 def begin_run(folder: Path, task=TASKS["liver-tumor"], **plan) -> RunFolder:

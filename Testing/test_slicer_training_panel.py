@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from slicer_module_window import hastily
+from slicer_training_cases import PanelPart
 from training_runs import (
     PLAN,
     begin_run,
@@ -28,20 +29,14 @@ from training_runs import (
     write_step,
 )
 
-UI_FILE = Path(__file__).parents[1] / "HLFDTraining" / "Resources" / "UI" / "HLFDTraining.ui"
 
-
-class Panel:
+class Panel(PanelPart):
     """The part of the panel, and what its user does and sees."""
 
     def __init__(self, slicer) -> None:
         from HLFDTrainingLib.slicer_panels.slicer_training_panel import TrainingPanel
 
-        self.slicer = slicer
-        self.widget = slicer.util.loadUI(str(UI_FILE))
-        self.widget.setMRMLScene(slicer.mrmlScene)
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.message = ""
+        super().__init__(slicer)
         self.shown = []
         self.trainings_wanted = 0
         self.panel = TrainingPanel(self.ui, self.want_training, self.shown.append, self.show_problem)
@@ -50,14 +45,6 @@ class Panel:
 
     def want_training(self) -> None:
         self.trainings_wanted += 1
-
-    def show_problem(self, sentence: str) -> None:
-        self.message = sentence
-
-    def wait(self, condition, seconds: float = 120) -> None:
-        from slicer_shell.application import process_events_until
-
-        process_events_until(condition, seconds)
 
     def wait_for_end(self) -> None:
         self.wait(lambda: not self.panel.running)
