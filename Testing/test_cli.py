@@ -558,11 +558,17 @@ def test_a_comparison_whose_packages_are_missing_is_not_begun(absent, options, t
     assert not (tmp_path / "compared").exists()
 
 
-def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def stopped_at_once(monkeypatch):
+    """A training that begins is stopped before its first stage."""
+
     def stop(_run):
         raise Stopped
 
     monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+
+
+def test_a_training_is_begun_as_its_options_say(tmp_path, stopped_at_once):
     chosen = {
         "--teacher": "raunet",
         "--student": "resnet18-unet",
@@ -582,13 +588,8 @@ def test_a_training_is_begun_as_its_options_say(tmp_path, monkeypatch, capsys):
     assert (plan.teacher_epochs, plan.student_epochs, plan.undistilled) == (7, 7, True)
 
 
-def test_a_training_takes_the_split_that_is_given(tmp_path, monkeypatch, capsys):
+def test_a_training_takes_the_split_that_is_given(tmp_path, capsys, stopped_at_once):
     """As to bring a patient with a tumor into validation; and one that leaves out a case is refused."""
-
-    def stop(_run):
-        raise Stopped
-
-    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
     cases = write_cases(tmp_path / "cases", 3)
     command = ["train", str(cases), "--task", "liver-tumor", "--device", "cpu", "--epochs", "1", "-o"]
     assert main([*command, str(tmp_path / "first")]) == STOPPED_STATUS
@@ -603,13 +604,8 @@ def test_a_training_takes_the_split_that_is_given(tmp_path, monkeypatch, capsys)
     assert not (tmp_path / "third").exists()
 
 
-def test_a_training_takes_the_task_of_a_model(tmp_path, monkeypatch, untrained_package, capsys):
+def test_a_training_takes_the_task_of_a_model(tmp_path, monkeypatch, untrained_package, stopped_at_once):
     """Its slices are those that its network knows as a teacher, whatever a built-in task of the same name has."""
-
-    def stop(_run):
-        raise Stopped
-
-    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
     monkeypatch.setenv("HLFD_MODELS", str(tmp_path / "models"))
     shutil.copytree(untrained_package, tmp_path / "models" / "untrained")
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--device", "cpu"]
@@ -617,11 +613,7 @@ def test_a_training_takes_the_task_of_a_model(tmp_path, monkeypatch, untrained_p
     assert RunFolder(tmp_path / "run").plan().task == read_package(untrained_package).task
 
 
-def test_a_run_goes_on_where_its_device_is_missing(tmp_path, monkeypatch, capsys):
-    def stop(_run):
-        raise Stopped
-
-    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
+def test_a_run_goes_on_where_its_device_is_missing(tmp_path, capsys, stopped_at_once):
     run = begin_run(tmp_path / "run", replace(PLAN, device="cuda:98"), cases=2)
     command = ["train", "-o", str(run.path), "--resume"]
     for refused in ([], ["--device", "cuda:99"]):
@@ -637,10 +629,9 @@ def test_a_run_goes_on_where_its_device_is_missing(tmp_path, monkeypatch, capsys
     assert main(command) == STOPPED_STATUS
 
 
-def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_path, monkeypatch, capsys):
-    def stop(_run):
-        raise Stopped
-
+def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(
+    tmp_path, monkeypatch, capsys, stopped_at_once
+):
     def with_another_start(cases, path):
         if not others:
             others.append(None)
@@ -648,7 +639,6 @@ def test_two_trainings_that_begin_at_one_moment_in_one_folder_are_not_mixed(tmp_
         write_cases_json(cases, path)
 
     others = []
-    monkeypatch.setattr("HLFDTrainingLib.trainer.TrainingRun.run", stop)
     monkeypatch.setattr("HLFDTrainingLib.runs.run_start.write_cases_json", with_another_start)
     command = ["train", str(write_cases(tmp_path / "cases", 3)), "-o", str(tmp_path / "run"), "--task", "liver-tumor"]
     assert main([*command, "--seed", "1"]) == STOPPED_STATUS

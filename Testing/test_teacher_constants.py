@@ -27,10 +27,8 @@ from HLFDTrainingLib.learning.stage import StageState, load_trained_state
 from HLFDTrainingLib.learning.stored_slices import list_slices
 from HLFDTrainingLib.learning.teacher_constants import TeacherConstants, open_store
 from HLFDTrainingLib.plan import TrainingPlan
-from HLFDTrainingLib.runs.run_folder import RunFolder
-from HLFDTrainingLib.runs.run_start import start_run
-from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
+from training_runs import assert_same, begin
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -80,23 +78,11 @@ def teacher_runs(monkeypatch) -> list[int]:
     return seen
 
 
-def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
-    folder = RunFolder(path)
-    cases = find_cases(cases_folder, plan.task)
-    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=0))
-    return folder
-
-
 def train(path: Path, cases_folder: Path, plan: TrainingPlan, constants: Path | None = None) -> dict[str, torch.Tensor]:
     """The student that a run ends with."""
     folder = begin(path, cases_folder, plan)
     TrainingRun(folder, constants=constants).run()
     return torch.load(folder.stage("student") / "last.pt", weights_only=True)["learner"]
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 @pytest.mark.parametrize(("method", "precision"), [("hlfd", "bfloat16"), ("emkd", "float32")])

@@ -18,17 +18,14 @@ import pytest
 import torch
 from generated_cases import TASK, write_cases
 from HLFDSegmentationLib.errors import CasesError, TrainingError
-from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.learning.stage import Stopped
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.runs.run_folder import RunFolder
-from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.runs.stop_signal import STOPPING, StopSignal
-from HLFDTrainingLib.split import split_by_patient
 from HLFDTrainingLib.trainer import TrainingRun
 from torch import nn
-from training_runs import small_stage, take_away
+from training_runs import assert_same, begin, small_stage, take_away
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -50,17 +47,10 @@ def cases_folder(tmp_path_factory):
     return write_cases(tmp_path_factory.mktemp("cases"), 4, slices=5)
 
 
-def begin(path: Path, cases_folder: Path, plan: TrainingPlan = PLAN) -> RunFolder:
-    folder = RunFolder(path)
-    cases = find_cases(cases_folder, plan.task)
-    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, cases_folder):
     """A run that was never interrupted, and its events."""
-    folder = begin(tmp_path_factory.mktemp("runs") / "whole", cases_folder)
+    folder = begin(tmp_path_factory.mktemp("runs") / "whole", cases_folder, PLAN)
     events = []
     TrainingRun(folder, report=events.append).run()
     return folder, events
@@ -78,9 +68,7 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(one: RunFolder, other: RunFolder) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert_same(weights(one), weights(other))
 
 
 def test_run_trains_teacher_head_and_student_and_says_so(finished):
@@ -130,7 +118,7 @@ def stop_at(wanted: tuple[str, str], folder: RunFolder) -> None:
 
 
 def test_run_that_was_stopped_everywhere_ends_bitwise_as_an_uninterrupted_one(finished, cases_folder, tmp_path):
-    folder = begin(tmp_path / "run", cases_folder)
+    folder = begin(tmp_path / "run", cases_folder, PLAN)
     everywhere = [(stage, what) for stage in ("teacher", "head", "student") for what in ("step", "validation", "epoch")]
     everywhere.remove(("head", "epoch"))  # it has only one
     for wanted in everywhere:
@@ -141,7 +129,7 @@ def test_run_that_was_stopped_everywhere_ends_bitwise_as_an_uninterrupted_one(fi
 
 def test_the_students_code_is_loaded_before_the_first_stage(cases_folder, tmp_path, monkeypatch):
     """An update of the extension may exchange its file while the teacher is trained."""
-    run = begin(tmp_path / "run", cases_folder)
+    run = begin(tmp_path / "run", cases_folder, PLAN)
     name = "HLFDSegmentationLib.networks.mobilenetv2_unet"
     monkeypatch.delitem(sys.modules, name, raising=False)
 
@@ -156,7 +144,7 @@ def test_the_students_code_is_loaded_before_the_first_stage(cases_folder, tmp_pa
 
 def test_a_started_folder_is_not_started_again(finished, cases_folder):
     with pytest.raises(TrainingError, match="--resume"):
-        begin(finished[0].path, cases_folder)
+        begin(finished[0].path, cases_folder, PLAN)
 
 
 def test_loss_that_is_no_number_stops_with_a_remedy(cases_folder, tmp_path):
@@ -191,7 +179,7 @@ def test_teacher_weights_of_another_network_are_refused(finished, cases_folder, 
 
 def test_a_network_disk_that_does_not_answer_does_not_end_a_training(cases_folder, tmp_path, monkeypatch):
     """After every step it looks whether it is asked to stop."""
-    folder = begin(tmp_path / "run", cases_folder)
+    folder = begin(tmp_path / "run", cases_folder, PLAN)
     run = TrainingRun(folder)
     folder.stop_file.touch()
     with monkeypatch.context() as away:
@@ -202,7 +190,7 @@ def test_a_network_disk_that_does_not_answer_does_not_end_a_training(cases_folde
 
 def test_a_case_on_a_disk_that_does_not_answer_is_named(tmp_path, monkeypatch):
     cases = write_cases(tmp_path / "cases", 4, slices=5)
-    run = TrainingRun(begin(tmp_path / "run", cases))
+    run = TrainingRun(begin(tmp_path / "run", cases, PLAN))
 
     def lose_the_disk() -> None:
         take_away(monkeypatch, cases)
@@ -297,16 +285,6 @@ def test_a_closed_terminal_stops_a_training_though_it_says_so_twice_and_not_one_
             assert not stop.requested
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def test_killed_run_loses_at_most_the_current_epoch(cases_folder, task_file, tmp_path, capsys):
-    run = tmp_path / "run"
-    process = train_command(*start_arguments(cases_folder, run, task_file))
-    read_until(process, lambda event: event["event"] == "step" and event["epoch"] == 2)
-    process.kill()
-    process.wait()
-    first = next(event for event in finish(run, capsys) if event["event"] == "step")
-    assert first["epoch"] >= 2
 
 
 def test_full_disk_stops_with_a_sentence_and_loses_nothing(cases_folder, task_file, tmp_path, capsys):

@@ -40,7 +40,7 @@ from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.runs.training_curves import epochs_of
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.trainer import TrainingRun
-from training_runs import begin_run
+from training_runs import assert_same, begin, begin_run
 
 PLAN = TrainingPlan(
     task=TASK,
@@ -61,13 +61,6 @@ def cases_folder(tmp_path_factory):
     return write_cases(tmp_path_factory.mktemp("cases"), 3, slices=4)
 
 
-def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
-    folder = RunFolder(path)
-    cases = find_cases(cases_folder, TASK)
-    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.4, 0.3, 0.3), seed=plan.seed))
-    return folder
-
-
 def train(folder: RunFolder) -> list[dict]:
     events = []
     TrainingRun(folder, report=events.append).run()
@@ -83,11 +76,6 @@ def finished(tmp_path_factory, cases_folder):
 
 def weights(folder: RunFolder, stage: str) -> dict[str, torch.Tensor]:
     return folder.best(stage)["network"]
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 # The student without distillation

@@ -49,12 +49,23 @@ sys.exit(130)
 """
 
 
+def begin(path: Path, cases_folder: Path, plan: TrainingPlan) -> RunFolder:
+    """A run that is about to start."""
+    folder = RunFolder(path)
+    cases = find_cases(cases_folder, plan.task)
+    start_run(folder, plan, cases, split_by_patient(cases, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
+    return folder
+
+
 def begin_run(path: Path, plan: TrainingPlan = PLAN, cases: int = 4) -> RunFolder:
     """A run that is about to start, with small cases of its own."""
-    folder = RunFolder(path)
-    found = find_cases(write_cases(path / "cases", cases, slices=5), plan.task)
-    start_run(folder, plan, found, split_by_patient(found, fractions=(0.5, 0.25, 0.25), seed=plan.seed))
-    return folder
+    return begin(path, write_cases(path / "cases", cases, slices=5), plan)
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """The same weights to the last bit."""
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 def small_stage(
