@@ -11,9 +11,9 @@ from unittest import SkipTest
 
 import slicer
 import vtk
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import HLFDError, InputError
 from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from HLFDSegmentationLib.slicer_panels.slicer_comparison import register_layout
 from HLFDSegmentationLib.slicer_panels.slicer_model_panel import ModelPanel
 from HLFDSegmentationLib.slicer_panels.slicer_result_panel import ResultPanel

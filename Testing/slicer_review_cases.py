@@ -8,8 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from generated_cases import SIZE, SPACING_MM, TASK, blob_case
-from HLFDSegmentationLib.child_process.worker_protocol import Grid, LayerMap, RawImage
+from HLFDSegmentationLib.child_process.worker_protocol import LayerMap, RawImage
 from HLFDSegmentationLib.fingerprints import fingerprints
+from HLFDSegmentationLib.grids import Grid
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.measures import Lesion, SegmentMeasures
 from HLFDSegmentationLib.slicer_scene.slicer_attention_maps import add_map

@@ -1,9 +1,11 @@
 """Which part may import which, and what a class may use of another one."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -39,35 +41,42 @@ def test_only_files_that_say_so_need_slicer():
 
 
 def test_segmentation_does_not_know_training():
-    named = {path.name: imported(path) for path in SEGMENTATION.rglob("*.py")}
+    named = {path: imported(path) for path in SEGMENTATION.rglob("*.py")}
     assert any(named.values())
     assert [file for file, names in named.items() if any("HLFDTrainingLib" in name for name in names)] == []
 
 
-def folder_of(name: str) -> str:
-    """The folder of a library that a module, as an import names it, lies in; none for what lies at the top."""
-    inside = [part for part in name.split(".") if part not in ("", *OWN)]
-    return inside[0] if len(inside) > 1 else ""
+def folders_imported(library: Path) -> dict[str, set[str]]:
+    """For each folder of a library, those of its other folders that a file of it imports from, also in a function."""
+    folders = {path.parent.name for path in library.glob("*/__init__.py")}
+    found: dict[str, set[str]] = {folder: set() for folder in folders}
+    for path in [path for folder in folders for path in (library / folder).glob("*.py")]:
+        names = imported_whole(path, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        inside = [name.split(".")[1] for name in names if name.startswith(f"{library.name}.")]
+        found[path.parent.name] |= {name for name in inside if name in folders - {path.parent.name}}
+    return found
 
 
 @pytest.mark.parametrize("library", [SEGMENTATION, TRAINING], ids=lambda path: path.name)
-def test_tools_and_the_scene_know_of_no_panel(library):
-    above = {"slicer_tools": {"slicer_scene", "slicer_panels"}, "slicer_scene": {"slicer_panels"}}
-    seen = 0
-    for folder, panels in above.items():
-        for path in (library / folder).glob("*.py"):
-            seen += 1
-            assert not {folder_of(name) for name in imported(path)} & panels, path
-    assert seen
+def test_folders_do_not_import_each_other_in_circles(library):
+    imports = folders_imported(library)
+    graphlib.TopologicalSorter(imports).prepare()
+    assert not imports.get("slicer_tools", set()) & {"slicer_scene", "slicer_panels"}
+    assert "slicer_scene" in imports["slicer_panels"]  # And so not the other way round.
 
 
-def test_each_folder_and_no_other_is_told():
+def test_each_file_at_the_top_and_each_folder_is_told_and_no_other():
     told = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for library in (SEGMENTATION, TRAINING):
         section = told.split(f"## {library.name}\n")[1].split("\n## ")[0]
-        table = section.split("| folder | |")[1]
-        named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
-        assert named == {path.parent.name for path in library.glob("*/__init__.py")}
+        files, folders = (
+            [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])]
+            for table in section.split("| folder | |")
+        )
+        assert sorted(files) == sorted(path.stem for path in library.glob("*.py") if path.stem != "__init__")
+        assert sorted(folders) == sorted(
+            path.parent.relative_to(library).as_posix() for path in library.glob("*/**/__init__.py")
+        )
 
 
 def test_no_training_uses_the_generator_of_the_demo():
@@ -84,8 +93,13 @@ def test_segmenting_does_not_wait_for_monai(module):
 
 def imported_at_once(path: Path) -> set[str]:
     """Whole names of what a file imports outside of functions: of modules, and of what is taken out of them."""
+    return imported_whole(path, ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def imported_whole(path: Path, nodes: Iterable[ast.AST]) -> set[str]:
+    """Whole names of what some nodes of a file's tree import."""
     names = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -107,7 +121,8 @@ def loaded_with(path: Path) -> set[str]:
                 of_others.add(first)
                 continue
             module = OWN[first].joinpath(*rest)
-            files = {module.with_suffix(".py"), module / "__init__.py"}
+            passed = {OWN[first].joinpath(*rest[:depth], "__init__.py") for depth in range(len(rest) + 1)}
+            files = {module.with_suffix(".py"), *passed}
             waiting += [one for one in files if one.is_file() and one not in seen]
     return of_others
 

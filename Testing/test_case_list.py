@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from HLFDSegmentationLib.tasks import TASKS
+from HLFDTrainingLib.annotations.segment_roles import SceneSegment
 from HLFDTrainingLib.cases import ALL_CASES, Case
 from HLFDTrainingLib.scene.case_list import CaseList
 from HLFDTrainingLib.scene.patient_aliases import with_aliases
 from HLFDTrainingLib.scene.scene_cases import case_rows
 from HLFDTrainingLib.scene.scene_pairs import SceneImage, SceneSegmentation
-from HLFDTrainingLib.scene.segment_roles import SceneSegment
 
 TASK = TASKS["liver-tumor"]
 

@@ -10,7 +10,6 @@ from generated_cases import TASK
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LAYERS
 from HLFDSegmentationLib.networks import STRIDE, build_network
-from HLFDTrainingLib.annotations.partial_labels import Target
 from HLFDTrainingLib.compare.rows import Row, check_rows, read_method
 from HLFDTrainingLib.distillers import (
     DISTILLERS,
@@ -25,6 +24,7 @@ from HLFDTrainingLib.distillers import distiller as distiller_file
 from HLFDTrainingLib.distillers.emkd import region_affinity, region_contrast
 from HLFDTrainingLib.distillers.resizing import resize_classes
 from HLFDTrainingLib.losses import SegmentationLoss
+from HLFDTrainingLib.partial_labels import Target
 from HLFDTrainingLib.plan import TrainingPlan
 from torch import nn
 from torch.nn import functional as F

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from HLFDSegmentationLib import inference
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.cautions.doubts import (
     absence_cautions,
     anatomy_doubts,
@@ -22,7 +23,6 @@ from HLFDSegmentationLib.cautions.doubts import (
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 

@@ -17,8 +17,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
-from HLFDSegmentationLib.child_process import private_folder
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.output import private_folder
 from HLFDTrainingLib.cases import find_cases
 from HLFDTrainingLib.cli import main
 from HLFDTrainingLib.distillers.none import NoDistillation

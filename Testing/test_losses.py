@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 import torch.distributed.nn.functional
-from HLFDTrainingLib.annotations.partial_labels import Target, merged_log_probabilities
 from HLFDTrainingLib.losses import SegmentationLoss, attention_map, attention_transfer, softened_divergence
+from HLFDTrainingLib.partial_labels import Target, merged_log_probabilities
 
 GROUPS = {"all": [0, 1, 2], "no label 2": [0, 1, 0], "1 and 2 as one": [0, 1, 1]}
 

@@ -120,3 +120,14 @@ def test_the_catalog_shows_the_extension_where_slicer_shows_its_modules(module):
     assert f'parent.categories = [translate("qSlicerAbstractCoreModule", "{category}")]' in lines_of(
         module, f"{module}.py"
     )
+
+
+def test_the_wheel_is_told_of_every_folder():
+    (block,) = re.findall(r"^packages = \[\n(.*?)^\]$", text_of("pyproject.toml"), re.MULTILINE | re.DOTALL)
+    folders = [
+        path.parent.relative_to(CHECKOUT / module)
+        for module in MODULES
+        for path in (CHECKOUT / module).rglob("__init__.py")
+    ]
+    packages = [".".join(folder.parts) for folder in folders]
+    assert sorted(re.findall(r'"(.+)"', block)) == sorted([*packages, "HLFDSegmentationLib.Models"])

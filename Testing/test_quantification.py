@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from HLFDSegmentationLib.errors import InputError, OutputError
 from HLFDSegmentationLib.measures import CSV_COLUMNS
+from HLFDSegmentationLib.pieces import label_boxes, values_box
 from HLFDSegmentationLib.quantification import measure, write_measures_csv
-from HLFDSegmentationLib.segmenting.pieces import label_boxes, values_box
 from HLFDSegmentationLib.tasks import TASKS
 
 TASK = TASKS["liver-tumor"]

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 from HLFDSegmentationLib.tasks import KIDNEY, TASKS, Label, Task
+from HLFDTrainingLib.annotations.segment_roles import SceneSegment, guess_roles
 from HLFDTrainingLib.scene.scene_cases import NOT_USED, case_rows, move_patient, remember_roles
 from HLFDTrainingLib.scene.scene_checks import check_row, check_rows
 from HLFDTrainingLib.scene.scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
-from HLFDTrainingLib.scene.segment_roles import SceneSegment, guess_roles
 from HLFDTrainingLib.split import parts_by_patient
 
 ABDOMEN, LIVER, KIDNEYS = TASKS["abdomen"], TASKS["liver-tumor"], TASKS["kidney-tumor"]

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.cautions.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from scipy.ndimage import gaussian_filter
 

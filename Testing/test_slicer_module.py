@@ -396,8 +396,8 @@ def test_a_question_is_asked_carefully_also_without_a_main_window(slicer_shell, 
         pytest.fail("Slicer's own question takes Enter for Yes.")
 
     monkeypatch.setattr(slicer_shell.util, "confirmYesNoDisplay", with_yes_by_enter)
-    answer(hastily)
     with slicer_shell.app.without_main_window():
+        answer(hastily)
         assert not confirm_carefully("Delete it?", "HLFD")
     assert "Delete it?" in asked()[0]
 
@@ -1007,7 +1007,7 @@ def test_a_place_in_a_note_can_be_clicked(reviewed, moved_mm):
     """As by the keyboard. The CT may have been moved since. In older scenes, places are told by whole numbers."""
     import qt
     from generated_cases import SPACING_MM, blob_case
-    from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
+    from HLFDSegmentationLib.axial_volume import AxialVolume
     from HLFDSegmentationLib.slicer_scene.slicer_ct import part_of
     from HLFDSegmentationLib.slicer_scene.slicer_scene_result import RUNS_ATTRIBUTE
     from slicer_cases import add_transform, shift

@@ -222,7 +222,7 @@ def test_a_failed_installation(failing, packages):
 
 def test_a_pytorch_that_was_installed_and_does_not_load(ensure, packages, monkeypatch, tmp_path):
     """Its extension imports it at the end, in Slicer. The disk is not to blame."""
-    from HLFDSegmentationLib.child_process.torch_loading import MissingError
+    from HLFDSegmentationLib.torch_loading import MissingError
     from slicer_shell.packaging_stand_ins import PyTorchUtilsLogic
 
     (tmp_path / "torch.py").write_text("raise OSError('[WinError 126] Error loading c10.dll')")

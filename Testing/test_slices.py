@@ -13,7 +13,6 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import CasesError, OutputError, TrainingError
 from HLFDSegmentationLib.image_files.label_files import read_label
 from HLFDSegmentationLib.volumes import AxialSlices
-from HLFDTrainingLib.annotations.partial_labels import Target, merged_classes, merged_log_probabilities
 from HLFDTrainingLib.cases import case_groups, find_cases
 from HLFDTrainingLib.learning import stored_slices
 from HLFDTrainingLib.learning.augmentation import anatomical_changes
@@ -21,6 +20,7 @@ from HLFDTrainingLib.learning.orientations import cut_to
 from HLFDTrainingLib.learning.slices import SliceDataset, collate
 from HLFDTrainingLib.learning.stored_slices import SliceItem, chosen_slices, list_slices
 from HLFDTrainingLib.losses import SegmentationLoss
+from HLFDTrainingLib.partial_labels import Target, merged_classes, merged_log_probabilities
 from HLFDTrainingLib.plan import TrainingPlan
 from test_bad_ct import stack, write_series
 

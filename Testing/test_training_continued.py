@@ -29,7 +29,6 @@ from HLFDTrainingLib.learning import stage as stage_file
 from HLFDTrainingLib.learning import stored_slices
 from HLFDTrainingLib.learning.slices import SliceDataset
 from HLFDTrainingLib.learning.stage import Stage, Stopped, autocast_type
-from HLFDTrainingLib.learning.weights_files import writing
 from HLFDTrainingLib.plan import TrainingPlan
 from HLFDTrainingLib.runs.earlier_runs import keep_patients_by_ct, parts_met, parts_of, patients_by_ct, split_for
 from HLFDTrainingLib.runs.event_sentences import readable_log
@@ -38,6 +37,7 @@ from HLFDTrainingLib.runs.run_events import all_events
 from HLFDTrainingLib.runs.run_folder import RunFolder
 from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.runs.training_curves import epochs_of
+from HLFDTrainingLib.runs.weights_files import writing
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.trainer import TrainingRun
 from training_runs import assert_same, begin, begin_run
@@ -238,7 +238,7 @@ def test_a_checkpoint_that_somebody_has_open_is_not_called_damaged(name, cases_f
             raise PermissionError(13, "Permission denied")
         return real(path, *arguments, **named)
 
-    for waits in ("HLFDTrainingLib.learning.stage.LONG_WAITS", "HLFDTrainingLib.learning.weights_files.WAITS"):
+    for waits in ("HLFDTrainingLib.learning.stage.LONG_WAITS", "HLFDTrainingLib.runs.weights_files.WAITS"):
         monkeypatch.setattr(waits, ())
     monkeypatch.setattr(Path, "open", refuse)
     assert main(["train", "-o", str(folder.path), "--resume"]) == 1

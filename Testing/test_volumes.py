@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HLFDSegmentationLib.axial_volume import AxialVolume
 from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
-from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 

@@ -25,7 +25,6 @@ import pytest
 import SimpleITK as sitk
 from generated_cases import TASK, blob_case
 from HLFDSegmentationLib.child_process import worker_client
-from HLFDSegmentationLib.child_process.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
 from HLFDSegmentationLib.child_process.raw_images import read_raw, write_raw
 from HLFDSegmentationLib.child_process.worker_client import WorkerClient, worker_command
 from HLFDSegmentationLib.child_process.worker_jobs import Jobs, _around_label
@@ -47,6 +46,7 @@ from HLFDSegmentationLib.color_maps import AttentionColors
 from HLFDSegmentationLib.errors import OutputError
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
+from HLFDSegmentationLib.output.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
 from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.volumes import AxialSlices
@@ -1013,7 +1013,7 @@ def test_a_private_folder_that_is_just_being_made_is_left(temporary_folder):
 def test_leftovers_of_the_dead_are_removed_and_nothing_else(temporary_folder):
     """A process that was killed together with its worker left its folder; another one is alive."""
     code = (
-        "import os, sys; from HLFDSegmentationLib.child_process.private_folder import PrivateFolder;"
+        "import os, sys; from HLFDSegmentationLib.output.private_folder import PrivateFolder;"
         "f = PrivateFolder(); (f.new_folder() / 'ct.raw').write_bytes(b'secret'); print(f.path, flush=True);"
         "sys.stdin.read(); os._exit(1)"
     )

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from .attention import AttentionCollector, LayerAttention, most_likely
+from .axial_volume import AxialVolume
 from .cautions.body_orientation import MirroredSearch, placement_cautions, side_cautions, width_doubts
 from .cautions.doubts import (
     AROUND_REGION,
@@ -31,7 +32,6 @@ from .errors import InputError
 from .model_package import ModelPackage
 from .networks.network import SegmentationNetwork
 from .phases import EXPLAINING, SEGMENTING
-from .segmenting.axial_volume import AxialVolume
 from .segmenting.batch_norm_folding import fold_batch_norms
 from .segmenting.cleaning import clean
 from .segmenting.neighboring_slices import NeighboringSlices

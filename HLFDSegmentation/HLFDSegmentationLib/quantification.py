@@ -16,7 +16,7 @@ from .errors import InputError
 from .image_points import point_at, to_ras, voxel_at
 from .measures import CSV_COLUMNS, Lesion, Point, SegmentMeasures, lesion_row, segment_row
 from .output.safe_files import replacing
-from .segmenting.pieces import NEIGHBORS, Box, find_pieces, label_boxes
+from .pieces import NEIGHBORS, Box, find_pieces, label_boxes
 from .sides import NUMBERS, Sides, find_sides
 from .tasks import Label, Task
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from .ct_files import BODY_HU
 from .image_points import point_at
 from .measures import Point, Side
-from .segmenting.pieces import Box, among, find_pieces, values_box
+from .pieces import Box, among, find_pieces, values_box
 from .tasks import KIDNEY, Label, Task
 
 NUMBERS: dict[Side, int] = {"right": 1, "left": 2}

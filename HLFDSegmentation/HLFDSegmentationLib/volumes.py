@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
+from .axial_volume import AxialVolume, by_slices
 from .ct_files import BODY_HU
 from .errors import InputError
 from .networks import STRIDE
-from .segmenting.axial_volume import AxialVolume, by_slices
 from .tasks import Task
 
 # Networks learn from slices that lie straight in the patient. A few degrees, as from a gantry or a head rest, are

@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from .child_process.busy_processor import wait_asleep
-from .child_process.private_folder import is_abandoned, remove_tree
 from .child_process.process_tree import end_tree, lead_own_group
-from .child_process.torch_loading import MissingError, explaining_torch
 from .child_process.worker_forecast import Forecast
 from .child_process.worker_protocol import (
     OTHER_VERSION,
@@ -42,7 +40,9 @@ from .child_process.worker_protocol import (
     parse_request,
 )
 from .errors import HLFDError, InputError, MemoryShortError, NotHUError, OutputError, PackageError
+from .output.private_folder import is_abandoned, remove_tree
 from .phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
+from .torch_loading import MissingError, explaining_torch
 
 if TYPE_CHECKING:
     from .child_process.worker_jobs import Jobs

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from HLFDSegmentationLib import __version__
 from HLFDSegmentationLib.child_process.busy_processor import wait_asleep
-from HLFDSegmentationLib.child_process.torch_loading import explaining_torch
 from HLFDSegmentationLib.errors import HLFDError, InputError
+from HLFDSegmentationLib.torch_loading import explaining_torch
 
 from .commands.comparing import add_compare
 from .commands.evaluating import add_evaluate

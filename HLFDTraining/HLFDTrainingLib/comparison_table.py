@@ -12,9 +12,9 @@ from typing import Any
 
 import SimpleITK as sitk
 from HLFDSegmentationLib import __version__
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.inference import Segmenter
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from HLFDSegmentationLib.output.safe_files import replacing
 
 from .annotations.case_files import Looked

@@ -17,9 +17,9 @@ from typing import Any
 
 import SimpleITK as sitk
 import torch
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.devices import choose_device, is_out_of_memory
 from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 
 from .cases import Case

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional as F
 
-from .annotations.partial_labels import Target, merged_log_probabilities
+from .partial_labels import Target, merged_log_probabilities
 
 FOCAL_GAMMA = 2.0
 DICE_SMOOTH = 1.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 from HLFDSegmentationLib.errors import CasesError
-from HLFDSegmentationLib.segmenting.pieces import find_pieces
+from HLFDSegmentationLib.pieces import find_pieces
 from HLFDSegmentationLib.tasks import BACKGROUND, Task
 from monai.metrics import compute_hausdorff_distance
 from scipy import ndimage

@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.model_files.model_figures import figures_in_words
 from HLFDSegmentationLib.model_files.package_metadata import INTENDED_USE
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 
 from .distillers import written
 from .plan import TrainingPlan

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.devices import choose_device, device_title, memory_format, unusable_cards
 from HLFDSegmentationLib.errors import CasesError, HLFDError, TrainingError
 from HLFDSegmentationLib.networks import build_network, network_module
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from torch import nn
 
 from .cases import Case

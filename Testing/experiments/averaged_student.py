@@ -18,8 +18,8 @@ from HLFDSegmentationLib.output.safe_files import replacing
 from HLFDTrainingLib.learning.slices import SliceDataset
 from HLFDTrainingLib.learning.stored_slices import list_slices
 from HLFDTrainingLib.learning.validation import count_overlaps, mean_dice
-from HLFDTrainingLib.learning.weights_files import read_weights
 from HLFDTrainingLib.runs.run_folder import RunFolder
+from HLFDTrainingLib.runs.weights_files import read_weights
 
 Weights = Mapping[str, torch.Tensor]
 STUDENT = "student."

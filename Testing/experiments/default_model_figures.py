@@ -41,7 +41,7 @@ from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.model_store import find_package
-from HLFDSegmentationLib.segmenting.pieces import find_pieces
+from HLFDSegmentationLib.pieces import find_pieces
 from HLFDTrainingLib.metrics import agreement, with_tumors
 from HLFDTrainingLib.split import split_by_patient
 

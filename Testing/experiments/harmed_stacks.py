@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialOrder, AxialVolume
 from HLFDSegmentationLib.cautions.body_orientation import width_doubts
 from HLFDSegmentationLib.cautions.slice_stack import SliceStack, spacing_cautions
 from HLFDSegmentationLib.ct_files import read_ct
-from HLFDSegmentationLib.segmenting.axial_volume import AxialOrder, AxialVolume
 from HLFDSegmentationLib.tasks import TASKS
 from HLFDSegmentationLib.volumes import AxialSlices
 

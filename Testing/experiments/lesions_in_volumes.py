@@ -21,8 +21,8 @@ from HLFDSegmentationLib.ct_files import read_ct
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_store import find_package
+from HLFDSegmentationLib.pieces import find_pieces
 from HLFDSegmentationLib.segmenting import neighboring_slices
-from HLFDSegmentationLib.segmenting.pieces import find_pieces
 from scipy import ndimage
 
 CTS = ("totalseg_dicom20", "hcc_011_acq1")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..ct_files import BODY_HU
-from ..segmenting.pieces import among
+from ..pieces import among
 from ..tasks import KIDNEY, LIVER, Code, Label, Task
 from ..volumes import AxialSlices
 

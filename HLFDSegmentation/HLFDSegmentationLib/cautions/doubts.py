@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..axial_volume import AxialVolume
 from ..measures import in_ml
 from ..model_files.model_figures import in_brackets, measured_of
-from ..segmenting.axial_volume import AxialVolume
-from ..segmenting.pieces import Box, among, value_counts
+from ..pieces import Box, among, value_counts
 from ..sides import LEAST_KIDNEY_ML, MOST_APART_MM, Piece, find_pair
 from ..tasks import KIDNEY, LIVER, Label, Task
 

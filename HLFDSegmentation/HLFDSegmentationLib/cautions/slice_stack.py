@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from ..segmenting.axial_volume import AxialVolume
-from ..segmenting.pieces import among, values_box
+from ..axial_volume import AxialVolume
+from ..pieces import among, values_box
 from ..tasks import KIDNEY, Task
 
 AROUND = 4

@@ -10,9 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
+from ..grids import Grid
 from ..output.safe_files import check_space
 from .raw_voxels import open_voxels, stored_type
-from .worker_protocol import Grid, RawImage, VoxelType
+from .worker_protocol import RawImage, VoxelType
 
 CHUNK_BYTES = 1 << 24
 

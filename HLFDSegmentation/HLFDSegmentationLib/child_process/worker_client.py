@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import IO
 
 from ..errors import OutputError
+from ..output.private_folder import PrivateFolder
 from .child_environment import MODULE_FOLDER, child_environment
-from .private_folder import PrivateFolder
 from .process_tree import end_tree, ended_by_system, own_group
 from .worker_protocol import (
     OTHER_VERSION,

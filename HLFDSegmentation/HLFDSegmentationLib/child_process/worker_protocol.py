@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import HLFDError
+from ..grids import Grid
 from ..measures import SegmentMeasures
 from ..readings import Reading
 
@@ -44,23 +45,6 @@ class ProtocolError(HLFDError):
 
 
 # What is told
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where voxels lie.
-
-    Attributes:
-        shape: number of voxels (z, y, x).
-        spacing: mm between voxels along (x, y, z).
-        origin: center of the first voxel, mm in LPS.
-        direction: 3x3 row-major, columns are the directions of x, y and z in LPS, as SimpleITK has them.
-    """
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, float, float, float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)

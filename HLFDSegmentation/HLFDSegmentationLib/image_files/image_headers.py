@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..child_process.worker_protocol import Grid
 from ..errors import HLFDError, InputError
+from ..grids import Grid
 
 # Voxels of a CT are between micrometers and centimeters wide; anything else is a header in wrong units.
 SPACING_LIMITS_MM = (0.01, 100.0)

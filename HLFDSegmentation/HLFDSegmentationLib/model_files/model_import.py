@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from ..child_process.torch_loading import explaining_torch
 from ..errors import HLFDError
 from ..model_store import import_package
+from ..torch_loading import explaining_torch
 
 REFUSED = 3
 

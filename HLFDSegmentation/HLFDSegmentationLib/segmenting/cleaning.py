@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..measures import in_ml
+from ..pieces import NEIGHBORS, among, find_pieces, piece_sizes, values_box
 from ..tasks import BACKGROUND, Label, Task
-from .pieces import NEIGHBORS, among, find_pieces, piece_sizes, values_box
 
 MIN_NOTED_ML = 1.0
 

@@ -9,8 +9,9 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..child_process.raw_voxels import open_voxels
-from ..child_process.worker_protocol import Grid, LayerMap
+from ..child_process.worker_protocol import LayerMap
 from ..color_maps import STEPS, AttentionColors
+from ..grids import Grid
 from ..measures import RasPoint
 from .slicer_ct import RAS_FROM_LPS, voxel_to_lps
 from .slicer_scene_result import LAYER_ATTRIBUTE, SceneResult

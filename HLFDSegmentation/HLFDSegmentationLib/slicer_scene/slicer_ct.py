@@ -15,8 +15,9 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..child_process.raw_voxels import stored_type
-from ..child_process.worker_protocol import Grid, RawImage, VoxelType
+from ..child_process.worker_protocol import RawImage, VoxelType
 from ..errors import InputError, OutputError
+from ..grids import Grid
 from ..measures import Point, RasPoint
 from .slicer_scene_result import is_linear, own_to_world, voxel_to_world
 

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import slicer
 from slicer.i18n import tr as _
 
-from ..child_process.private_folder import remove_tree
 from ..child_process.worker_protocol import (
     Cancelled,
     Event,
@@ -33,6 +32,7 @@ from ..errors import HLFDError, InputError
 from ..fingerprints import voxels_fingerprint
 from ..hounsfield import voxels_problem
 from ..model_package import ModelPackage, read_package
+from ..output.private_folder import remove_tree
 from ..phases import ADDING, PREPARING
 from ..tasks import Task
 from .slicer_attention_maps import add_map

@@ -25,9 +25,9 @@ from urllib.request import getproxies
 import slicer
 from slicer.i18n import tr as _
 
-from ..child_process.torch_loading import explaining_torch
 from ..errors import HLFDError
 from ..output.safe_files import make_aside
+from ..torch_loading import explaining_torch
 from .slicer_status_bar import tell
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import qt
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from ..child_process.private_folder import PrivateFolder
+from ..output.private_folder import PrivateFolder
 
 
 class ResizeWatch(qt.QObject):

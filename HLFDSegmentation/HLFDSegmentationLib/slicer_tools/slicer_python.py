@@ -15,9 +15,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..child_process.child_environment import MODULE_FOLDER, child_environment
-from ..child_process.private_folder import PrivateFolder
 from ..child_process.process_tree import end_tree, own_group
 from ..errors import OutputError
+from ..output.private_folder import PrivateFolder
 
 TEMPORARY_FOLDER = ("TMPDIR", "TEMP", "TMP")
 """The variables by which systems tell it."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from HLFDSegmentationLib.axial_volume import AxialVolume, by_slices
 from HLFDSegmentationLib.cautions.body_orientation import misplaced_organs, side_cautions, width_doubts
 from HLFDSegmentationLib.cautions.doubts import WIDEST_SLICES_MM
 from HLFDSegmentationLib.cautions.hounsfield_offset import AIR_HU, offset_cautions, window_cautions
@@ -19,14 +20,13 @@ from HLFDSegmentationLib.errors import CasesError, InputError
 from HLFDSegmentationLib.hounsfield import hu_problem
 from HLFDSegmentationLib.image_files.label_files import read_label
 from HLFDSegmentationLib.image_points import image_like
-from HLFDSegmentationLib.segmenting.axial_volume import AxialVolume, by_slices
 from HLFDSegmentationLib.tasks import BACKGROUND, Label, Task
 from HLFDSegmentationLib.volumes import AxialSlices
 
 from ..cases import ALL_CASES, Case, classes_of, target_values
-from ..scene.segment_roles import guess_roles
 from ..split import PARTS, USES, Split, label_gap
 from .scan_names import ONE_PATIENT, names_alike_problem
+from .segment_roles import guess_roles
 from .stored_segments import stored_segments
 from .task_fit import MOST_LEFT_OUT, MOST_UNSEEN, left_out_share, unseen_share
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from HLFDSegmentationLib.given_segmentation import segment_entry, segment_keys
 
-from ..scene.segment_roles import SceneSegment
+from .segment_roles import SceneSegment
 
 TERMINOLOGY = "TerminologyEntry"
 

@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.command_text import quoted
 from HLFDSegmentationLib.devices import choose_device
 from HLFDSegmentationLib.errors import HLFDError, InputError, TrainingError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from distributed import Client, Future

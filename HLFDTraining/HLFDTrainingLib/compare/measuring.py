@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.image_points import image_like
 from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import ModelPackage, read_package, write_package
 from HLFDSegmentationLib.networks.network import SegmentationNetwork
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.tasks import Task
 from HLFDSegmentationLib.volumes import AxialSlices
 

@@ -12,8 +12,8 @@ from ..distillers.unified_head import UnifiedHead
 from ..learning.head_learner import HeadLearner
 from ..learning.slices import SliceDataset
 from ..learning.stage import StageState, load_trained_state
-from ..learning.weights_files import read_weights
 from ..runs.run_folder import RunFolder
+from ..runs.weights_files import read_weights
 from ..trainer import TrainingRun
 
 

@@ -10,8 +10,8 @@ from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.layers import LayerTap
 from torch import nn
 
-from ..annotations.partial_labels import Target
 from ..losses import TEMPERATURE, SegmentationLoss, attention_map, attention_transfer, softened_divergence
+from ..partial_labels import Target
 from .constants import Constant, Size
 from .edges import OUT, Edge
 from .probing import channels, sizes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional as F
 
-from ..annotations.partial_labels import Target
+from ..partial_labels import Target
 from .constants import Constant, Size
 from .distiller import Constants, Distiller, Features
 from .edges import FEATURE_WEIGHT, OUTPUT_PREDICTION, attention

@@ -9,8 +9,8 @@ import torch
 from HLFDSegmentationLib.layers import LayerTap, evaluating
 from torch import nn
 
-from ..annotations.partial_labels import Target
 from ..losses import SegmentationLoss
+from ..partial_labels import Target
 from .probing import channels
 from .resizing import resize_classes, unify
 

@@ -14,7 +14,7 @@ import torch
 from HLFDSegmentationLib.output.safe_files import check_space, make_aside
 from numpy.lib.format import open_memmap
 
-from .weights_files import writing
+from ..runs.weights_files import writing
 
 WRITTEN = 1 << 32
 """Added to a row's CRC-32, so that no row that was written has the check 0 of one that was not."""

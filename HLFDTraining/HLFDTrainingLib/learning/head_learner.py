@@ -7,8 +7,8 @@ from HLFDSegmentationLib.layers import LayerTap
 from torch import nn
 from torch.nn import functional as F
 
-from ..annotations.partial_labels import Target
 from ..distillers.unified_head import UnifiedHead
+from ..partial_labels import Target
 
 
 class HeadPrediction(nn.Module):

@@ -17,8 +17,8 @@ from HLFDSegmentationLib.output.safe_files import replacing
 from HLFDSegmentationLib.tasks import Task
 from torch import nn
 
+from ..runs.weights_files import writing
 from .slices import SliceDataset
-from .weights_files import writing
 
 
 def largest_slice(slices: SliceDataset, task: Task) -> int:

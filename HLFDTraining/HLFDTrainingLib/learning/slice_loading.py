@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader
 
-from ..annotations.partial_labels import Target
+from ..partial_labels import Target
 from .slices import SliceDataset, collate
 
 MOST_HELPERS = 10

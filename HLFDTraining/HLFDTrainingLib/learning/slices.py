@@ -10,8 +10,8 @@ import torch
 from HLFDSegmentationLib.tasks import Task
 from monai.utils import convert_to_tensor
 
-from ..annotations.partial_labels import Target
 from ..cases import case_groups
+from ..partial_labels import Target
 from ..plan import Augmentation
 from .augmentation import anatomical_changes
 from .orientations import ORIENTATIONS, cut_to, oriented

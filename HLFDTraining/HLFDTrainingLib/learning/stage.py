@@ -17,12 +17,13 @@ from HLFDSegmentationLib.errors import InputError, TrainingError
 from HLFDSegmentationLib.output.safe_files import LONG_WAITS, replacing, write_through
 from torch import nn
 
-from ..annotations.partial_labels import Target
 from ..distillers import Distiller
+from ..partial_labels import Target
 from ..plan import TrainingPlan
 from ..runs.processes import Processes
 from ..runs.run_events import Report
 from ..runs.run_folder import PREVIEW
+from ..runs.weights_files import load_tensors, read_weights, writing
 from .epoch_batches import EpochBatches
 from .head_learner import HeadLearner
 from .preview import write_preview
@@ -30,7 +31,6 @@ from .slice_loading import Requests, SliceLoader, helpers_for
 from .slices import SliceDataset
 from .teacher_constants import TeacherConstants
 from .validation import Counts, count_overlaps, mean_dice, patients_showing
-from .weights_files import load_tensors, read_weights, writing
 
 CRITERION = "mean validation Dice over labels and patients"
 WARM_UP_STEPS = 100

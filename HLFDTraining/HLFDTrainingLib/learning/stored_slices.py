@@ -21,7 +21,7 @@ from HLFDSegmentationLib.volumes import AxialSlices
 from ..annotations.ct_fingerprints import files_in
 from ..cases import Case, classes_of
 from ..runs.process_files import read_object
-from .weights_files import writing
+from ..runs.weights_files import writing
 
 EMPTY_SLICES = 0.25
 """Share of the slices without any label that training sees, as a fraction of those with one."""

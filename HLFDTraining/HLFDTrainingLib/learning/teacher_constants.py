@@ -17,9 +17,9 @@ import torch
 from HLFDSegmentationLib.errors import OutputError
 from torch import nn
 
-from ..annotations.partial_labels import Target
 from ..distillers import Distiller
 from ..distillers.constants import Constant, Size
+from ..partial_labels import Target
 from .constant_store import KEPT_FREE, ConstantStore
 from .orientations import ORIENTATIONS
 from .slices import SliceDataset

@@ -11,7 +11,7 @@ from HLFDSegmentationLib.attention import most_likely
 from HLFDSegmentationLib.devices import memory_format
 from torch import nn
 
-from ..annotations.partial_labels import Target, merged_classes, representatives
+from ..partial_labels import Target, merged_classes, representatives
 from .slices import SliceDataset, collate
 
 Counts = dict[str, np.ndarray]

@@ -15,12 +15,12 @@ from HLFDSegmentationLib.output.safe_files import replacing, write_through
 from HLFDSegmentationLib.tasks import Task, same_input, same_labels
 
 from ..distillers import needs_teacher
-from ..learning.weights_files import read_weights, writing
 from ..plan import TrainingPlan
 from ..split import PARTS, Split
 from .earlier_runs import parts_of, run_of_weights
 from .given_models import epochs_of_unfinished
 from .run_folder import RunFolder, check_no_comparison
+from .weights_files import read_weights, writing
 
 logger = logging.getLogger(__name__)
 

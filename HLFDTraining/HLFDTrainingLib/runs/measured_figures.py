@@ -9,8 +9,8 @@ from typing import Any
 
 from HLFDSegmentationLib.model_files.model_figures import PATIENTS
 
-from ..counted_cases import Figures, counted_values, shows_label
 from ..metrics import METRICS, with_tumors
+from .counted_cases import Figures, counted_values, shows_label
 from .run_folder import RunFolder
 
 ROW_FIGURES = "figures.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from ..counted_cases import Figures, counted_values, shows_label
+from .counted_cases import Figures, counted_values, shows_label
 from .process_files import read_object
 
 COMPARISON = "comparison.json"

@@ -13,12 +13,12 @@ from HLFDSegmentationLib.networks import build_network
 from HLFDSegmentationLib.output.safe_files import LONG_WAITS, waiting, write_json
 
 from ..cases import find_cases
-from ..learning.weights_files import read_weights, writing
 from ..plan import TrainingPlan
 from ..split import Split
 from .outcome_table import COMPARISON
 from .process_files import ProcessFiles, object_in
 from .run_events import Event, Report
+from .weights_files import read_weights, writing
 
 if TYPE_CHECKING:
     from HLFDSegmentationLib.networks.network import SegmentationNetwork

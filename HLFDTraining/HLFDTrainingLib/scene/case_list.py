@@ -8,6 +8,7 @@ from typing import Any
 
 from HLFDSegmentationLib.tasks import TASKS, Task
 
+from ..annotations.segment_roles import SceneSegment, guess_roles
 from ..cases import ALL_CASES, Case
 from ..split import parts_by_patient
 from .patient_aliases import with_aliases
@@ -15,7 +16,6 @@ from .scene_cases import NOT_USED, CaseRow, move_patient, plain, remember_roles,
 from .scene_checks import RowProblem, check_row, check_rows
 from .scene_pairs import SceneImage, SceneSegmentation
 from .scene_patients import known_patient, patient_among, same_patient
-from .segment_roles import SceneSegment, guess_roles
 
 
 class CaseList:

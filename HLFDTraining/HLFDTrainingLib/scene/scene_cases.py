@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from HLFDSegmentationLib.tasks import Task
 
+from ..annotations.segment_roles import SceneSegment, guess_roles
 from .scene_pairs import SceneImage, SceneSegmentation, suggest_pairs
 from .scene_patients import patient_key, patient_names
-from .segment_roles import SceneSegment, guess_roles
 
 NOT_USED = ""
 """The role of a segment that the user has said is none of the task's labels; none is one that nobody has said yet."""

@@ -9,12 +9,12 @@ from typing import Literal
 from HLFDSegmentationLib.tasks import Task
 
 from ..annotations.scan_names import ONE_PATIENT, names_alike_problem
+from ..annotations.segment_roles import looks_like_tumor
 from ..split import PARTS, USES, label_gap
 from .patient_aliases import with_aliases
 from .scene_cases import NOT_USED, CaseRow
 from .scene_pairs import share_inside
 from .scene_patients import known_patient
-from .segment_roles import looks_like_tumor
 
 LARGELY_INSIDE = 0.5
 MOST_NAMES = 4

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .segment_roles import SceneSegment, words_in
+from ..annotations.segment_roles import SceneSegment, words_in
 
 Bounds = tuple[float, float, float, float, float, float]
 """Lowest and highest x, y and z in mm in the scene, transforms applied, as Slicer's `GetRASBounds` gives them."""

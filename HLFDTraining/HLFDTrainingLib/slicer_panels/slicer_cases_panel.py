@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import qt
 import slicer
 import vtk
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_tools.slicer_double_click import without_double_clicks
 from HLFDSegmentationLib.slicer_tools.slicer_later import rest_timer
 from HLFDSegmentationLib.slicer_tools.slicer_message import breakable

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import slicer
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import HLFDError, OutputError
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from HLFDSegmentationLib.output.safe_files import replace_waiting
 from HLFDSegmentationLib.slicer_tools.slicer_packages import ensure_packages
 from slicer.i18n import tr as _

@@ -8,8 +8,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.errors import CasesError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.output.safe_files import write_json
 from HLFDSegmentationLib.slicer_tools.slicer_python import end_python, start_python
 from HLFDSegmentationLib.tasks import Task

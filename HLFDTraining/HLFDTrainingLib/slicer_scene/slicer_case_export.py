@@ -12,8 +12,8 @@ from threading import Event
 import numpy as np
 import slicer
 import vtk
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from HLFDSegmentationLib.output.segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from HLFDSegmentationLib.slicer_scene.slicer_ct import Extent, part_of, voxel_to_lps
 from HLFDSegmentationLib.tasks import Task

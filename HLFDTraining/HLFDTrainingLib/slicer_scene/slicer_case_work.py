@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import qt
-from HLFDSegmentationLib.child_process.private_folder import remove_tree
 from HLFDSegmentationLib.errors import CasesError, HLFDError
+from HLFDSegmentationLib.output.private_folder import remove_tree
 from slicer.i18n import tr as _
 
 from ..annotations.case_files import Looked

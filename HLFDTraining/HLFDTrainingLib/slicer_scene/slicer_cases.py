@@ -11,8 +11,8 @@ from typing import Any
 
 import slicer
 import vtk
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.errors import CasesError, OutputError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_scene.slicer_ct import problem_with
 from HLFDSegmentationLib.slicer_scene.slicer_scene_result import SEGMENT, SceneResult, is_linear, segments_by_id
 from HLFDSegmentationLib.slicer_tools.slicer_nodes import nodes_of
@@ -21,9 +21,9 @@ from HLFDSegmentationLib.tasks import Task
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..annotations.segment_roles import SceneSegment
 from ..scene.scene_cases import CaseRow, case_rows
 from ..scene.scene_pairs import Bounds, SceneImage, SceneSegmentation
-from ..scene.segment_roles import SceneSegment
 from .slicer_drawing import drawing_of
 from .slicer_test_case import PATIENT_ATTRIBUTE, is_truth
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import qt
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.child_process.process_tree import ended_by_system
 from HLFDSegmentationLib.errors import OutputError
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from HLFDSegmentationLib.slicer_tools.slicer_python import end_python, start_python
 from slicer.i18n import tr as _
 

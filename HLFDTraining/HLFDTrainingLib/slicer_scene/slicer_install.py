@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from HLFDSegmentationLib.child_process.private_folder import PrivateFolder
 from HLFDSegmentationLib.errors import HLFDError, OutputError, PackageError
 from HLFDSegmentationLib.model_files.package_files import is_package_name
 from HLFDSegmentationLib.model_store import find_package, is_installed
+from HLFDSegmentationLib.output.private_folder import PrivateFolder
 from slicer.i18n import tr as _
 
 from ..runs.installed_note import note_installed, noted_model

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 from torch.nn import functional as F
 
-from ..image_points import image_like
+from .image_points import image_like
 
 COARSE_MM = 8.0
 COARSE_HU = (-200.0, 300.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-from ..errors import HLFDError
+from .errors import HLFDError
 
 
 class MissingError(HLFDError):
