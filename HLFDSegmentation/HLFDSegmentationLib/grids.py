@@ -1,6 +1,6 @@
 """Where an image's voxels lie, without SimpleITK: as the worker tells it to Slicer."""
 
-from __future__ import annotations
+# Annotations are types here, and not text: `worker_protocol` reads grids by them.
 
 from dataclasses import dataclass
 
