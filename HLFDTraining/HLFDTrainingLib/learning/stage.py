@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from HLFDSegmentationLib.devices import is_out_of_memory, memory_format, release_memory
-from HLFDSegmentationLib.errors import InputError, TrainingError
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.output.safe_files import LONG_WAITS, replacing, write_through
 from torch import nn
 
@@ -397,17 +397,8 @@ class Stage:
         self.processes.wait()
 
     def _load(self) -> None:
-        try:
-            # The optimizer counts its steps on the CPU: on a GPU, each step would wait for every count.
-            checkpoint = load_tensors(self.last, LONG_WAITS)
-        except InputError:
-            raise
-        except Exception as error:  # torch raises many kinds for damaged files
-            if is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"{self.last} cannot be read: the checkpoint is damaged ({type(error).__name__}). {self._remedy()}"
-            ) from error
+        # The optimizer counts its steps on the CPU: on a GPU, each step would wait for every count.
+        checkpoint = load_tensors(self.last, "the checkpoint is damaged", self._remedy(), LONG_WAITS)
         load_trained_state(self.learner, checkpoint["learner"], self.last)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if checkpoint["scaler"]:  # empty where the run was in full precision, as on a CPU

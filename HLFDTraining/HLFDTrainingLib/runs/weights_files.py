@@ -38,17 +38,22 @@ def _is_of_device(error: RuntimeError) -> bool:
     return is_card_fault(error) or is_out_of_memory(error)
 
 
-def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
-    """What `torch.load` reads, tensors and numbers alone; errors of many kinds are raised for a damaged file.
+def load_tensors(path: Path, damaged: str, remedy: str = "", waits: Sequence[float] = WAITS) -> Any:
+    """What `torch.load` reads, tensors and numbers alone.
 
     Args:
         path: of the file.
+        damaged: what is told of it where it cannot be read, such as "the checkpoint is damaged".
+        remedy: what to do then.
         waits: see `waiting`.
 
     Raises:
         InputError: the file is not damaged, and cannot be opened now.
+        TrainingError: it is damaged.
     """
+    # Here, as a run can be started and watched by a program that does without them.
     import torch
+    from HLFDSegmentationLib.devices import is_out_of_memory
 
     try:
         waiting(lambda: path.open("rb").close(), waits)
@@ -57,8 +62,14 @@ def load_tensors(path: Path, waits: Sequence[float] = WAITS) -> Any:
             f"{path} cannot be opened now: {error.strerror or error}. Close the program that has it open, or connect "
             "its disk again, and continue: nothing says that it is damaged."
         ) from error
-    _check_zip(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        _check_zip(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        if is_out_of_memory(error):
+            raise
+        sentence = f"{path} cannot be read: {damaged} ({type(error).__name__}). {remedy}"
+        raise TrainingError(sentence.rstrip()) from error
 
 
 def _check_zip(path: Path) -> None:
@@ -76,24 +87,12 @@ def read_weights(path: Path) -> dict[str, Any]:
         TrainingError: it is none.
         InputError: it cannot be opened now, which says nothing of what is in it.
     """
-    # Here, as a run can be started and watched by a program that does without it.
-    from HLFDSegmentationLib.devices import is_out_of_memory
-
     if not path.is_file():
         raise TrainingError(
             f"{path} is missing: this stage of the run has not finished an epoch yet, or the file was lost. Go on with "
             "the run, or put the file back."
         )
-    try:
-        content = load_tensors(path)
-    except InputError:
-        raise
-    except Exception as error:  # torch raises many kinds for damaged files
-        if is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"{path} cannot be read: it is damaged or no file of weights ({type(error).__name__})."
-        ) from error
+    content = load_tensors(path, "it is damaged or no file of weights")
     if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
         raise TrainingError(f"{path} holds no network of a training. Choose the best.pt that `hlfd train` wrote.")
     return content
