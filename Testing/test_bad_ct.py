@@ -1005,3 +1005,115 @@ def test_a_program_without_console_reads_a_ct(tmp_path, monkeypatch):
     path = written(volume(), tmp_path / "ct.nii.gz")
     monkeypatch.setattr("sys.stdout", None)
     assert read_ct(path).GetSize() == (16, 12, 5)
+
+
+def test_a_slice_that_lies_a_third_of_the_distance_away_from_its_place(tmp_path, capfd):
+    folder = write_series(tmp_path / "uneven", stack(0, 2.5, 5.75, 7.5, 10))
+    assert "not evenly spaced: 3.25 mm lie between slice001.dcm and slice002.dcm" in refusal(folder, capfd)
+
+
+def test_one_slice_of_another_pixel_size(tmp_path, capfd):
+    """As where two reconstructions of one scan are mixed: each shows the patient at another scale."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    with_entry(folder / "slice001.dcm", "0028|0030", "0.84\\0.735")
+    assert "different size or direction" in refusal(folder, capfd)
+
+
+def test_one_slice_that_is_turned_by_a_few_degrees(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    with_entry(folder / "slice001.dcm", "0020|0037", "0.9986\\0.0523\\0\\-0.0523\\0.9986\\0")
+    assert "different size or direction" in refusal(folder, capfd)
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.7, False), (1.2, True)])
+def test_slices_may_be_shifted_by_a_pixel_and_no_more(shift, told, tmp_path, capfd):
+    positions = [(0.0, height * shift / 10, height) for height in np.arange(5) * 2.5]
+    folder = write_series(tmp_path / "tilted", positions)
+    if told:
+        assert f"shifted against each other by up to {shift} mm" in refusal(folder, capfd)
+    else:
+        assert read_ct(folder).GetSize()[2] == 5
+
+
+def test_a_slice_of_another_intercept_than_the_first_keeps_its_hu(tmp_path):
+    """Of the first slice's type, whole numbers, the half would be cut off."""
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    with_entry(folder / "slice002.dcm", "0028|1052", "-1023.5 ")
+    assert sitk.GetArrayFromImage(read_ct(folder))[:, 0, 0].tolist() == [0, 10, 20.5]
+
+
+def test_impossible_distance_between_dicom_slices(tmp_path, capfd):
+    folder = write_series(tmp_path / "far", stack(0, 150, 300))
+    assert "0.7 x 0.8 x 150 mm, which no CT has" in refusal(folder, capfd)
+
+
+def test_slices_whose_axes_are_not_at_right_angles(tmp_path, capfd):
+    folder = write_series(tmp_path / "series", stack(0, 2.5, 5))
+    for file in folder.iterdir():
+        with_entry(file, "0020|0037", "1\\0\\0\\0.2\\0.98\\0")
+    assert "does not say where its slice lies" in refusal(folder, capfd)
+
+
+def test_a_series_of_color_pictures_is_refused(tmp_path, capfd):
+    (tmp_path / "color").mkdir()
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number, position in enumerate(stack(0, 2.5, 5)):
+        gray = sitk.Cast(volume((1, 12, 16)), sitk.sitkUInt8)
+        image = sitk.Compose([gray] * 3)
+        for key, value in {
+            "0008|0018": f"1.2.826.0.1.3680043.2.1125.7.{number + 1}",
+            "0008|0060": "CT",
+            "0020|000e": "1.2.826.0.1.3680043.2.1125.7",
+            "0020|0032": "\\".join(f"{mm:g}" for mm in position),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+        }.items():
+            image.SetMetaData(key, value)
+        writer.SetFileName(str(tmp_path / "color" / f"slice{number}.dcm"))
+        writer.Execute(image)
+    assert "in color, not CT slices" in refusal(tmp_path / "color", capfd)
+
+
+@pytest.mark.parametrize(("turned", "moved", "told"), [(7, 0, "7° and 0 mm"), (0, 7, "0° and 7 mm")])
+def test_nifti_that_places_the_patient_twice_by_little(turned, moved, told, tmp_path, capfd):
+    path = with_forms(tmp_path / "ct.nii", (1, 1), turned=turned, moved=moved)
+    assert f"differ by {told}" in refusal(path, capfd)
+
+
+def test_nifti_of_which_one_way_is_turned_by_a_quarter(tmp_path, capfd):
+    """Also where the ways mean different things, by their codes: no alignment turns a patient so far."""
+    assert "which are opposite to" in refusal(with_forms(tmp_path / "ct.nii", (1, 2), turned=90), capfd)
+
+
+def test_nifti_with_two_spacings_that_differ_by_a_twentieth(tmp_path, capfd):
+    path = written(volume(), tmp_path / "ct.nii")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3f", content, 80, 0.7, 0.8, 2.5 * 1.05)
+    path.write_bytes(bytes(content))
+    assert "two different voxel spacings" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize(("spacing", "read"), [(0.009, False), (0.011, True), (99.0, True), (101.0, False)])
+def test_the_smallest_and_the_widest_spacing_of_a_ct(spacing, read, tmp_path, capfd):
+    ct = volume()
+    ct.SetSpacing((0.7, 0.8, spacing))
+    path = written(ct, tmp_path / "ct.nrrd")
+    if read:
+        assert read_ct(path).GetSpacing()[2] == pytest.approx(spacing)
+    else:
+        assert "which no CT has" in refusal(path, capfd)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change"),
+    [
+        (".nrrd", lambda header: header.replace(b"left-posterior-superior", b"scanner-xyz")),
+        (".mha", without(b"TransformMatrix")),
+    ],
+)
+def test_a_label_must_say_how_the_patient_lies_where_that_is_asked_for(suffix, change, tmp_path):
+    """As one that is laid on a CT by its geometry; one beside its CT, on the same grid, need not."""
+    path = with_header(written(sitk.Cast(volume() > 0, sitk.sitkUInt8), tmp_path / f"label{suffix}"), change)
+    assert read_label(path).GetSize() == (16, 12, 5)
+    with pytest.raises(InputError, match="how the patient lies"):
+        read_label(path, orientation=True)

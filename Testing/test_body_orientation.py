@@ -272,3 +272,41 @@ def test_the_shipped_model_tells_a_real_ct_that_is_mirrored_or_turned(axes, data
     cautions = Segmenter(find_package(), "cpu").segment(stored).cautions
     told = [caution for caution in cautions if body_orientation.ADVICE in caution]
     assert len(told) == (1 if axes else 0) and (not axes or cautions[0] == told[0])
+
+
+@pytest.mark.parametrize(
+    ("z", "y", "x", "told"),
+    [
+        (8, 20, 27, ""),
+        (8, 20, 29, "32 mm to the left of the body's middle"),
+        (8, 39, 10, ""),
+        (8, 41, 10, "15 mm behind the kidneys"),
+        (2, 20, 10, ""),
+        (0, 20, 10, "28 mm below the kidneys"),
+    ],
+)
+def test_how_far_the_liver_may_lie_from_where_it_does(z, y, x, told):
+    slices = AxialSlices(image(body()[0]), TASK)
+    labels = np.zeros((20, 64, 64), np.uint8)
+    labels[4:13, 42:50, 5:9] = labels[4:13, 42:50, 50:54] = KIDNEY
+    labels[z : z + 10, y : y + 16, x : x + 20] = LIVER
+    labels[4:13, 42:50, 5:9] = labels[4:13, 42:50, 50:54] = KIDNEY
+    found = misplaced_organs(slices.to_canvas(labels), slices, TASK)
+    assert found == (f"the liver lies {told}" if told else "")
+
+
+@pytest.mark.parametrize(("rows", "told"), [(4, False), (8, True)])
+def test_so_much_of_a_liver_tells_where_it_lies(rows, told):
+    """32 and 64 mL."""
+    slices = AxialSlices(image(body()[0]), TASK)
+    labels = np.zeros((20, 64, 64), np.uint8)
+    labels[8:12, 20 : 20 + rows, 45:55] = LIVER
+    assert bool(misplaced_organs(slices.to_canvas(labels), slices, TASK)) == told
+
+
+@pytest.mark.parametrize(("first_row", "told"), [(11, True), (12, False)])
+def test_a_body_that_touches_the_edge_is_whole_and_one_that_is_cut_there_is_not(first_row, told):
+    """Along 85 and 125 mm of 320: the middle of what is left of a body is not its own."""
+    hu, labels = (np.ascontiguousarray(np.flip(array, 2)[:, first_row:]) for array in body())
+    slices = AxialSlices(image(hu), TASK)
+    assert bool(misplaced_organs(slices.to_canvas(labels), slices, TASK)) == told

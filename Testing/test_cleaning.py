@@ -274,3 +274,32 @@ def test_in_a_ct_of_one_or_two_slices_every_slice_is_an_end(count):
 
     assert clean(labels, TASK, MM) == []
     assert (labels == LIVER_TUMOR).sum() == 20 * 20
+
+
+@pytest.mark.parametrize(("first", "kept"), [(6, False), (5, True)])
+def test_a_lobe_at_the_end_of_the_ct_is_kept_from_a_tenth_of_the_liver_on(first, kept):
+    """Of 4500 voxels it has 400 or 500."""
+    labels = lobes(10, first, 9)
+    clean(labels, TASK, MM)
+    assert labels[:, 5:15, 25:35].any() == kept
+
+
+@pytest.mark.parametrize(("width", "told"), [(6, False), (10, True)])
+def test_pieces_of_an_organ_of_more_than_1_ml_are_told(width, told):
+    labels = np.zeros((40, 40, 60), np.uint8)
+    labels[5:35, 5:35, 5:35] = LIVER
+    labels[10:25, 10 : 10 + width, 45:55] = LIVER
+    notes = clean(labels, TASK, MM)
+    assert not labels[..., 45:].any()
+    assert [note.startswith("1.5 mL called liver were removed") for note in notes] == [True] * told
+
+
+def test_a_piece_that_lies_within_another_organ_but_for_a_few_voxels_makes_no_hole():
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[5:35, 5:35, 5:35] = LIVER
+    labels[37:, :11, :10] = labels[37:, 30:, 30:] = KIDNEY
+    labels[19, 20:26, 20:23] = 0  # 18 of the 296 voxels around it
+    before = labels.copy()
+    labels[20:26, 20:26, 20:26] = KIDNEY_TUMOR
+    clean(labels, TASK, MM)
+    assert (labels == before).all()

@@ -397,3 +397,18 @@ def write_thin(ct: sitk.Image, folder: Path) -> None:
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / f"{place}.dcm"))
         writer.Execute(slice_)
+
+
+def test_a_unit_in_small_letters_is_one(tmp_path, capfd):
+    assert "mg/mL (MGML), not HU" in refusal(series(tmp_path, lambda place: {RESCALE_TYPE: "mgml"}, 4), capfd)
+
+
+def test_phases_seven_seconds_apart(tmp_path, capfd):
+    text = refusal(series(tmp_path, lambda place: {TIME: clock(place * 0.1 + 7 * second(place))}), capfd)
+    assert "mixes slices of two scans" in text
+
+
+@pytest.mark.parametrize(("count", "told"), [(8, False), (12, True)])
+def test_numbers_of_a_short_series(count, told, tmp_path):
+    found = doubts(series(tmp_path, lambda place: {NUMBER: str(place + 41 * (place % 2))}, count))
+    assert [("jump to and fro" in doubt) for doubt in found] == [True] * told

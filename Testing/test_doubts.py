@@ -1,6 +1,7 @@
 """What makes a result doubtful stands beside it, at every door."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -607,3 +608,47 @@ def test_doubts_come_with_the_result(default_package):
     notes = Segmenter(default_package, "cpu").segment(ct).notes
     assert any("show only 2 x 2 mm" in note for note in notes)
     assert any("40 mm apart" in note for note in notes)
+
+
+@pytest.mark.parametrize(("shape", "told"), [((80, 50, 50), True), ((80, 64, 64), False)])
+def test_slices_of_less_than_50_mm_are_told(shape, told):
+    assert bool(geometry_doubts(shape, (0.8, 0.8, 2.5), None)) == told
+
+
+def test_a_piece_of_one_and_a_half_ml_beside_a_kidney_is_told():
+    ct, labels = kidneys()
+    labels[10:, :, 60:] = labels[..., 61:] = 0
+    assert np.count_nonzero(labels[..., 60:]) * 0.08 == pytest.approx(1.44)
+    (caution,) = second_kidney_cautions(labels, TASK, AxialVolume(ct))
+    assert "is small for one:" in caution
+
+
+def test_a_second_kidney_that_is_three_quarters_tumor_is_called_so():
+    ct, labels = kidneys()
+    labels[12:23, :, 60:] *= 2
+    (caution,) = second_kidney_cautions(labels, TASK, AxialVolume(ct))
+    assert "is mostly tumor:" in caution
+
+
+@pytest.mark.parametrize(("organ_hu", "told"), [(-40, True), (-25, False), (340, False), (360, True)])
+def test_the_limits_of_an_organs_hu(organ_hu, told):
+    labels = np.full((2, 10, 10), LIVER, np.uint8)
+    cautions = contrast_cautions(np.full(labels.shape, organ_hu), labels, TASK, 1.0)
+    assert any("which no such organ has" in caution for caution in cautions) == told
+
+
+def test_a_task_without_tumors_says_nothing_of_tumors_that_differ_little():
+    task = replace(TASK, labels=TASK.labels[:2])
+    assert not task.tumors
+    labels = np.full((2, 10, 10), KIDNEY, np.uint8)
+    assert contrast_cautions(np.full(labels.shape, 30), labels, TASK, 1.0)
+    assert contrast_cautions(np.full(labels.shape, 30), labels, task, 1.0) == []
+
+
+@pytest.mark.parametrize(("own", "stones", "told"), [(40, 900, True), (120, -800, False)])
+def test_stones_and_gas_do_not_make_up_for_contrast_medium(own, stones, told):
+    labels = np.full((2, 10, 10), 2, np.uint8)
+    hu = np.full(labels.shape, own)
+    hu[0, :2] = stones
+    cautions = contrast_cautions(hu, labels, TASK, 1.0)
+    assert any(f"median is {own} HU, as in a CT without contrast" in caution for caution in cautions) == told

@@ -194,3 +194,23 @@ def test_real_ct_is_told_when_it_is_cut_and_not_as_it_is_or_in_parts(data, name)
 
 def test_a_generated_ct_is_not_doubted(phantom):
     assert voxels_problem(phantom) is None and offset_cautions(phantom) == []
+
+
+@pytest.mark.parametrize(("rows", "told"), [(1, False), (3, True)])
+def test_so_much_padding_is_told(rows, told):
+    ct = body()
+    ct[:, :rows] = 32767
+    assert ["3% of the CT's voxels have 3071 HU or more" in caution for caution in offset_cautions(ct)] == [True] * told
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.002, False), (0.0045, True)])
+def test_a_cut_that_few_voxels_reach_is_told(share, told):
+    """As in a series without contrast medium, of which bone and little else reaches the limit."""
+    hu = body().clip(None, 120)
+    hu.ravel()[np.random.default_rng(0).permutation(hu.size)[: round(share * hu.size)]] = 120
+    assert ["cut to" in caution for caution in window_cautions(hu, ABDOMEN)] == [True] * told
+
+
+def test_a_shifted_ct_with_little_air_around_the_patient_is_told():
+    """A sixth of it."""
+    assert "too high" in offset_cautions(body()[:, 17:83, 17:83] + 50)[0]

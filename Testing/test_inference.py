@@ -590,3 +590,21 @@ def test_explaining_tells_a_doubtful_geometry_too():
     labels = sitk.GetImageFromArray(expected(ct))
     labels.CopyInformation(ct)
     assert any("40 mm apart" in note for note in segmenter().explain(ct, labels).notes)
+
+
+class Broken(NearestTissue):
+    def forward(self, images):
+        raise RuntimeError("Expected all tensors to be on the same device")
+
+
+def test_what_is_no_lack_of_memory_is_not_called_one():
+    with pytest.raises(RuntimeError, match="on the same device"):
+        segmenter(Broken()).segment(patient())
+
+
+def test_an_organ_that_is_not_found_around_a_region_may_lie_elsewhere():
+    ct = patient(pieces=LIVER_WITH_TUMOR)
+    whole, part = (segmenter().segment(ct, region=region) for region in (None, np.s_[6:10, :, :]))
+    for result, around in ((whole, False), (part, True)):
+        (caution,) = [caution for caution in result.cautions if caution.startswith("No kidney was found")]
+        assert ("in the slices around the region" in caution and "these slices show it" in caution) == around

@@ -1,5 +1,6 @@
 """Model packages: what is written is what is read, and nothing unsafe or damaged is ever taken in."""
 
+import errno
 import hashlib
 import io
 import json
@@ -1002,3 +1003,14 @@ def test_a_model_is_imported_from_the_folder_above(made, store, tmp_path, monkey
     monkeypatch.chdir(package / "docs")
     assert import_package("..").name == "small-abdomen"
     assert [path.name for path in store.iterdir()] == ["small-abdomen"]
+
+
+def test_a_package_that_cannot_be_read_is_told_with_the_reason(untrained_package, monkeypatch):
+    """As of a disk that fails, or a folder on a server that is away."""
+
+    def fails(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    with pytest.raises(PackageError, match=r"could not be read or copied: Input/output error\. Check"):
+        read_package(untrained_package)

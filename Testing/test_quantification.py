@@ -285,3 +285,23 @@ def test_the_center_is_that_of_gravity():
     labels[1, 2, 1:11] = labels[1, 3, 1] = TUMOR
     (lesion,) = lesions_of(labels, origin=(0.0, 0.0, 0.0))
     assert lesion.center_mm == pytest.approx((56 / 11, 23 / 11, 1.0))
+
+
+def test_labels_on_a_grid_that_differs_by_little_are_refused():
+    labels = image(np.ones((3, 4, 5), np.uint8))
+    for other in (
+        image(np.zeros((3, 4, 5), np.int16), spacing=(1.0, 1.0, 1.05)),
+        image(np.zeros((3, 4, 5), np.int16), origin=(-30.0, 20.0, 400.05)),
+        image(np.zeros((3, 4, 5), np.int16), direction=(0.9992, -0.04, 0, 0.04, 0.9992, 0, 0, 0, 1)),
+    ):
+        with pytest.raises(InputError, match="grid"):
+            measure(labels, other, TASK)
+
+
+def test_the_longest_of_several_pieces_in_pixels_that_are_not_square():
+    """One lesion by the slice above; the piece that is found last is the longest."""
+    labels = np.zeros((3, 10, 40), np.uint8)
+    labels[0, 3, 2:7] = labels[0, 3:6, 9] = TUMOR
+    labels[1, 3, 6:10] = TUMOR
+    (lesion,) = lesions_of(labels, spacing=(1.0, 3.0, 1.0))
+    assert lesion.longest_axial_diameter_mm == pytest.approx(9.0)

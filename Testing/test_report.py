@@ -20,6 +20,7 @@ from HLFDSegmentationLib.model_package import ModelPackage
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.report import LISTED_LESIONS, RESEARCH_ONLY, write_report
 from HLFDSegmentationLib.reports.report_attention import HOW_TO_READ, MAPS_GONE, NO_POSITIVE_ATTENTION, TOO_SMALL
+from HLFDSegmentationLib.reports.report_elements import number
 from HLFDSegmentationLib.reports.report_figures import AxialPictures
 from HLFDSegmentationLib.reports.report_style import STYLE
 from HLFDSegmentationLib.tasks import TASKS
@@ -657,3 +658,39 @@ def test_no_column_of_a_table_is_left_out_on_paper():
     """Where it can be scrolled on the screen."""
     printed = STYLE.partition("@media print")[2]
     assert ".scroll { overflow: visible; }" in printed and "tbody td { white-space: normal; }" in printed
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SLP"])
+def test_the_picture_of_a_lesion_is_of_the_slice_of_its_diameter(orientation, tmp_path):
+    ct, labels = body()
+    array = sitk.GetArrayFromImage(labels)
+    array[array == LIVER_TUMOR] = LIVER
+    array[2:9, 50, 50] = array[3, 50, 45:60] = LIVER_TUMOR
+    ct, labels = (sitk.DICOMOrient(one, orientation) for one in (ct, on_grid(array)))
+    (lesion,) = measure(labels, ct, TASK)[LIVER_TUMOR - 1].lesions
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, attention=False))
+    (shown,) = [image for image in page.all("img") if "the longest diameter of liver tumor 1" in image["alt"]]
+    of_slice = AxialPictures(ct, labels, TASK).anatomy(3, lesion.diameter_ends_mm)
+    assert base64.b64decode(shown["src"].partition(",")[2]) == of_slice.png
+
+
+def test_the_letters_of_the_sides_stand_where_the_pictures_show_them(page):
+    """The patient's right at the left, anterior above."""
+    letters = re.findall(r'<span class="side (\w)"[^>]*>(\w)</span>', page.source)
+    assert letters and all(place == letter for place, letter in letters)
+    for side, edge in {"R": "left: 6px", "L": "right: 6px", "A": "top: 6px", "P": "bottom: 6px"}.items():
+        (rule,) = re.findall(rf"\.side\.{side} {{([^}}]*)}}", STYLE)
+        assert edge in rule
+
+
+@pytest.mark.parametrize(("value", "digits", "told"), [(-0.04, 1, "0.0"), (-0.4, 0, "0"), (-3.6, 0, "−4")])
+def test_a_number_that_rounds_to_nothing_has_no_sign(value, digits, told):
+    assert number(value, digits) == told
+
+
+@pytest.mark.parametrize(("signed", "least"), [(True, "−1, against the label"), (False, "0")])
+def test_the_scale_tells_what_its_lowest_color_is(signed, least, tmp_path):
+    ct, labels = body()
+    page = write(tmp_path / "report.html", ct, segmented(ct, labels, signed=signed))
+    (last,) = [place for place, text in enumerate(page.texts) if text.startswith("1, the layer's strongest")]
+    assert page.texts[last - 1] == least

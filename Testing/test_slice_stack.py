@@ -222,3 +222,16 @@ def test_the_order_is_told_with_the_result(degrees):
 def test_the_slices_of_real_cts_are_not_doubted(name, data):
     found = SliceStack(AxialVolume(read_ct(data / "volumes" / name / "ct.nii.gz")))
     assert found.cautions() == [] and found.doubts() == []
+
+
+def test_kidneys_in_few_slices_tell_a_wrong_distance_too():
+    labels = kidneys(height_mm=24)
+    assert np.count_nonzero(labels.any(axis=(1, 2))) == 9
+    (flat,) = spacing_cautions(labels, SPACING, TASK)
+    assert "flatter than kidneys" in flat
+
+
+def test_the_width_of_kidneys_goes_by_both_sides_of_a_pixel():
+    labels = kidneys(height_mm=95)
+    for spacing in ((10.0, 2.5, 3.0), (2.5, 10.0, 3.0)):
+        assert spacing_cautions(labels, spacing, TASK) == []

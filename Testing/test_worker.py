@@ -48,6 +48,7 @@ from HLFDSegmentationLib.inference import Segmenter
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.output.private_folder import OWNER, PREFIX, PrivateFolder, remove_stale
 from HLFDSegmentationLib.phases import EXPLAINING, LOADING, MEASURING, SEGMENTING, STARTING, WRITING
+from HLFDSegmentationLib.pipeline import NOT_HU
 from HLFDSegmentationLib.quantification import measure
 from HLFDSegmentationLib.volumes import AxialSlices
 from HLFDSegmentationLib.worker import Worker, _log
@@ -275,7 +276,7 @@ def test_not_hu_is_refused_and_marked_where_it_is_wanted(client, folder, untrain
     refused = failure(client, segment_request(folder, untrained_package, ct))
     assert refused.kind == "not_hu" and "picture" in refused.message
     result = answer(client, segment_request(folder, untrained_package, ct, allow_not_hu=True))
-    assert refused.message in result.not_hu
+    assert result.not_hu == NOT_HU + refused.message
 
 
 def test_what_the_values_of_the_whole_ct_tell_is_told_of_some_of_its_slices(client, folder, untrained_package):
@@ -374,6 +375,7 @@ def test_a_report_shows_what_speaks_for_a_label_and_not_what_speaks_against_it(
     pixels = decoded(base64.b64decode(picture["src"].partition(",")[2]))
     third = pixels.shape[1] // 3
     assert color_in(pixels[:, :third]).max() < 5
+    assert np.median(pixels[:, :third]) > 80  # what speaks against it does not darken the CT
     strongest = AttentionColors().rgb[-1]
     grays = pixels[:, -third:] - 0.65 * strongest  # the CT shows through
     assert np.median(np.ptp(grays, axis=-1)) < 3
@@ -1056,3 +1058,21 @@ def test_broken_lines_are_answered_and_end_of_input_is_the_end():
     worker.stdin.close()
     worker.wait(PATIENCE_SECONDS)
     worker.stdout.close()
+
+
+KILLED_BEHIND_A_SHELL = """
+import json, os, sys
+print(json.dumps({"event": "ready", "pid": os.getpid()}), flush=True)
+job = json.loads(sys.stdin.readline())["job"]
+told = {"event": "progress", "job": job, "phase": "starting", "fraction": 0.0, "seconds_left": None}
+print(json.dumps(told), flush=True)
+sys.exit(137)
+"""
+
+
+def test_a_launcher_that_ends_as_shells_do_whose_program_was_killed_tells_of_the_memory():
+    client = WorkerClient([sys.executable, "-c", KILLED_BEHIND_A_SHELL])
+    try:
+        assert failure(client, DevicesRequest()).kind == "memory"
+    finally:
+        client.close()
