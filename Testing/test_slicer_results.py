@@ -495,9 +495,10 @@ def test_cautions_of_a_later_release_are_read_and_lost_ones_are_told(tmp_path):
     result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, json.dumps(told))
     assert result.newest_run.cautions == ["No contrast medium."]
     assert result.segments == ["liver", "liver tumor"]
-    result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, "[1, 2")
-    (caution,) = result.newest_run.cautions
-    assert "cannot be read" in caution
+    for lost in ("[1, 2", None):
+        result.node.SetAttribute(scene_result.RUNS_ATTRIBUTE, lost)
+        (caution,) = result.newest_run.cautions
+        assert "cannot be read" in caution
 
 
 def test_what_is_shown_alone_hides_other_segments_but_those_that_single_views_show(tmp_path):

@@ -140,10 +140,9 @@ class SceneResult:
 
     @property
     def newest_run(self) -> SceneRun:
-        """The newest of `runs`; one of which nothing but the model is known where the attribute cannot be read."""
+        """The newest of `runs`; one of which nothing but the model is known where they are lost or cannot be read."""
         lost = _("What HLFD told of this result cannot be read; it may be most likely wrong. Segment the CT again.")
-        told = self.node.GetAttribute(RUNS_ATTRIBUTE)
-        return (self.runs or [SceneRun(self.model, cautions=[lost] if told else [])])[-1]
+        return (self.runs or [SceneRun(self.model, cautions=[lost])])[-1]
 
     def add_run(self, run: SceneRun, ct: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Makes the segmentation node the result of a run, once all that it found is in the scene.
