@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -1050,6 +1051,15 @@ def test_a_disk_that_is_nearly_full_is_told_before_the_work(ct_file, tmp_path, u
     disk.total = disk.free = 0  # as network shares say that do not know
     output_folder.check_makeable(output, output_folder.LITTLE_SPACE)
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_used_up_quota_is_not_called_a_full_disk(tmp_path, monkeypatch):
+    def refuse(parent):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(output_folder, "make_aside", refuse)
+    with pytest.raises(OutputError, match="its disk, or what you may take of it, is full"):
+        output_folder.check_makeable(tmp_path / "result", output_folder.LITTLE_SPACE)
 
 
 def test_finished_results_outlive_a_folder_that_cannot_be_named(tmp_path, monkeypatch):

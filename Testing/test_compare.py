@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -237,6 +239,50 @@ def test_a_row_whose_figures_were_damaged_is_measured_anew(finished, tmp_path, c
     events = compare_here(folder.path)
     assert events[0]["to_do"] == [NONE.name]
     assert figures(folder.path, NONE) == figures(finished, NONE)
+
+
+@pytest.mark.parametrize("damaged", ['{"cases": [', "{}"])
+@pytest.mark.parametrize("place", ["teacher", f"rows/{HLFD.name}"])
+def test_a_finished_row_with_damaged_figures_is_never_left_out_of_the_tables(
+    place, damaged, finished, tmp_path, compare_here
+):
+    folder = shutil.copytree(finished, tmp_path / "comparison")
+    file = folder / place / "figures.json"
+    file.write_text(damaged, encoding="utf-8")
+    told = f"{re.escape(str(file))} is damaged.*Repeat `hlfd compare` with the method, student and seed"
+    for tell in (
+        lambda: compare_here(folder, [Row("none", NETWORK, 1)]),
+        lambda: write_tables([folder], folder),
+        lambda: write_tables([folder], tmp_path / "folds"),
+    ):
+        with pytest.raises(TrainingError, match=told):
+            tell()
+    assert not ComparisonFolder(folder).row(Row("none", NETWORK, 1)).started  # It is told before hours of training.
+    assert (folder / "table.md").read_bytes() == (finished / "table.md").read_bytes()
+
+
+def test_stopping_is_told_also_where_damaged_figures_are_still_to_be_measured_anew(finished, tmp_path, compare_here):
+    folder = ComparisonFolder(shutil.copytree(finished, tmp_path / "comparison"))
+    folder.figures_file(folder.row(NONE)).write_text("{", encoding="utf-8")
+    with pytest.raises(Stopped):
+        compare_here(folder.path, stop_requested=lambda: True)
+    assert (folder.path / "table.md").read_bytes() == (finished / "table.md").read_bytes()
+
+
+def test_figures_that_cannot_be_read_for_a_moment_are_not_measured_anew(finished, tmp_path, compare_here, monkeypatch):
+    """As while a network disk does not answer."""
+    folder = ComparisonFolder(shutil.copytree(finished, tmp_path / "comparison"))
+    file, real = folder.figures_file(folder.row(NONE)), Path.read_text
+
+    def away(path, *arguments, **named):
+        if path == file:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "read_text", away)
+    for rows in ([NONE], [HLFD]):
+        with pytest.raises(InputError, match=f"{re.escape(str(file))} cannot be read now.*nothing says that it is dam"):
+            compare_here(folder.path, rows)
 
 
 def test_finished_rows_are_not_trained_again_and_new_ones_are_added(finished, tmp_path, compare_here):
@@ -726,6 +772,15 @@ def test_a_comparison_goes_on_while_its_network_disk_does_not_answer(tmp_path, m
         take_away(away, folder.path)
         assert not course._stopping()
     assert course._stopping()
+
+
+def test_processes_that_were_lost_here_are_told_without_a_scheduler(tmp_path, monkeypatch):
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.cluster", lambda *_: nullcontext())
+    monkeypatch.setattr("HLFDTrainingLib.compare.comparison.run_jobs", lambda *_, no_workers, **__: no_workers())
+    told = []
+    _Course(ComparisonFolder(tmp_path), [], told.append, lambda: False).run(None, 1, 1, "cpu")
+    [event] = told
+    assert event["event"] == "waiting" and "The processes that train here were lost" in event["message"]
 
 
 def test_a_job_that_is_asked_for_again_after_it_was_done_is_not_told_again(tmp_path):

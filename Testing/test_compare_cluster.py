@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_row_waits_for_the_worker_of_a_comparison_that_was_killed(held, waited
     folder = ComparisonFolder(tmp_path)
     row, jobs = folder.row(NONE), Jobs(folder.path, folder.token(), threads=1)
     row.path.mkdir(parents=True)
-    folder.figures_file(row).write_text("{}")
+    folder.figures_file(row).write_text(json.dumps({**asdict(NONE), "cases": [], "focus": []}))
     with subprocess.Popen([sys.executable, "-c", HOLD, str(row.path), str(held)], stdout=subprocess.PIPE) as former:
         assert former.stdout.readline() == b"ready\n"
         if held < waited:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,13 @@ def test_organs_of_a_whole_ct_that_nothing_was_chosen_by(data, tmp_path):
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "label.nii.gz")))
     assert dice(np.isin(found, (LIVER, LIVER_TUMOR)), truth == 1) >= 0.9
     assert dice(np.isin(found, (KIDNEY, KIDNEY_TUMOR)), np.isin(truth, (3, 4))) >= 0.86
+
+
+def test_a_goal_that_further_volumes_miss_is_not_called_reached():
+    page = (EXPERIMENTS.parents[1] / "docs" / "default_model.md").read_text(encoding="utf-8")
+    (missed,) = re.findall(r"^\| chests with seeds .*\*\*(\d+ of 20) ", page, re.MULTILINE)
+    (told,) = re.findall(r"^\| organs in computed volumes .*$", page, re.MULTILINE)
+    assert f"**{missed}**" in told and "none: **not reached** in chests" in told
 
 
 @pytest.mark.parametrize(("part", "most_ml"), [("head", 0), ("air", 0), ("pelvis", 0), ("thighs", 0), ("chest", 5)])

@@ -19,7 +19,9 @@ import torch
 from generated_public_data import CYST, KIDNEY, PATIENTS, TUMOR, ellipse, label_volume, write_public_data
 from HLFDSegmentationLib.errors import CasesError
 from HLFDSegmentationLib.tasks import TASKS
-from HLFDTrainingLib.compare.wording import HOW_TO_READ_FOCUS, SIGNIFICANT
+from HLFDTrainingLib.compare.wording import HOW_TO_READ, HOW_TO_READ_FOCUS, SIGNIFICANT
+from HLFDTrainingLib.distillers import DISTILLERS
+from HLFDTrainingLib.distillers.edges import PIXEL_WEIGHT
 from scipy import ndimage
 
 sys.path.append(str(Path(__file__).parent / "experiments"))
@@ -37,6 +39,7 @@ from painted_kidney_volumes import PIXELS, SPACING_MM, painted_volume
 from painted_liver_lesions import LESION, with_lesions
 from painted_metastases import KINDS, with_metastases
 from slice_cases import patient_of
+from tuning_chart import tuning_charts
 
 
 @pytest.fixture(scope="module")
@@ -343,6 +346,21 @@ def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_sa
         assert "28 of 213 pairs" in text and "461 of 927" in text
     assert "43 of the 90 of three seeds with an adjusted p below 0.05" in page
     assert "adjusted p 0.045, and 0.080 over all tables" in page
+    assert "48 arrows in the tables; by the median over the cases 45, 6 of them others, and 9 of those now" in told
+    assert "6 of the 45 arrows in the tables were others, and 9 of the 48 there now (five of them of two seeds)" in page
+    assert "intervals of 10 patients hold the mean in 72 to 94 of 100 samples" in told
+    for text in (of_compare, HOW_TO_READ):
+        assert "with ten patients it does so in about 70 to 90" in text
+    for row, found, said in (
+        ("longer_kidney_volumes, kidney, none", "2: +1.0 ± 0.4, p 0.027", "by 1.0 point, with a p of 0.027"),
+        ("longer_kidney_volumes, kidney, skd", "2: -0.5 ± 0.8, p 0.330", "0.3 to 0.5 points below it"),
+        ("longer_kidney_volumes, kidney, hlfd:full", "2: -0.3 ± 0.7, p 0.756", "which is nothing (p 0.33 and more;"),
+        ("ablation, kidney, hlfd:beta=9", "2: -1.2 ± 0.5, p 0.033", "(−1.2 points, p 0.033, not adjusted)"),
+        ("ablation, kidney, hlfd:released", "2: -1.0 ± 0.6, p 0.123", "0.0 to 1.0 points below it (p 0.12 and more;"),
+        ("ablation, kidney with tumors, hlfd:beta=9", "1: -3.1 ± 1.2, p 0.002", "(1.6 to 3.1 points, p 0.002"),
+        ("ablation, kidney with tumors, hlfd:released", "1: -2.2 ± 1.3, p 0.017", "p 0.002 to 0.017)"),
+    ):
+        assert f"{row} of seed 0 less the student alone of seed {found}\n" in told and said in page
     for row, p in (
         ("liver_slices, liver, mobilenetv2-unet, hlfd: +0.038", 0.042),
         ("painted_liver_lesions, liver with tumors, mobilenetv2-unet, hlfd: +0.045", 0.049),
@@ -351,6 +369,17 @@ def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_sa
         ("painted_kidney_volumes, kidney with tumors, mobilenetv2-unet, hlfd:released: -0.021", 0.058),
     ):
         assert re.search(rf"{re.escape(row)}, .* and {p:.3f} of all 219 differences", told)
+
+
+def test_weights_of_the_other_methods_are_said_to_be_those_of_the_authors_of_hlfd():
+    """And not those of each method's own paper."""
+    (attention,), (prediction,) = DISTILLERS["at"].edges, DISTILLERS["kd"].edges
+    assert (attention.student, attention.weight, prediction.weight) == ("encoder5", 1.0, PIXEL_WEIGHT)
+    page, methods = (
+        " ".join((DOCS / name).read_text(encoding="utf-8").split()) for name in ("experiments.md", "distillation.md")
+    )
+    assert "the weights are those of the code of HLFD's authors" in page
+    assert "AT's authors compare three layers" in page and "Its authors' code compares three layers" in methods
 
 
 def table_cells(page: str) -> Iterator[tuple[str, str, str, str]]:
@@ -379,11 +408,33 @@ def test_what_the_docs_say_of_folds_longer_training_and_tumors_is_what_the_figur
         if column.startswith("standard error of HLFD"):
             assert re.search(rf"^{row[1:-1]}, .* of HLFD's difference {cell}$", told, re.MULTILINE)
     assert folds == 21
+    errors = defaultdict(list)
+    for experiment, error in re.findall(r"^(\w+), .* of HLFD's difference ([\d.]+)$", told, re.MULTILINE):
+        if experiment in experiments.EXPERIMENTS:
+            errors[experiment.endswith("kidney_slices")].append(float(error))
+    real, painted = (f"{2 * min(errors[of]):.0f} to {3 * max(errors[of]):.0f}" for of in (True, False))
+    for said in ("points on real kidney tumors and {} on painted ones", "points on real ones, or {} on painted ones"):
+        assert f"{real} {said.format(painted)}" in " ".join(text.split())
     for change, said in (
-        ("longer_training less liver_slices, liver, hlfd: -5.2 ± 1.0, p < 0.001", "5.2 ± 1.0 points (p < 0.001)"),
+        (
+            "longer_training less liver_slices, liver, hlfd: -5.2 ± 1.0, p < 0.001",
+            "5.2 ± 1.0 points less than in the first training of 600 (p < 0.001,",
+        ),
+        (
+            "repeated_liver_slices less liver_slices, liver, hlfd: -3.6 ± 0.8, p 0.008",
+            "3.6 ± 0.8 less (p 0.008) in the repeat of 600 steps",
+        ),
+        (
+            "longer_training less repeated_liver_slices, liver, hlfd: -1.6 ± 0.9, p 0.016",
+            "against that it is 1.6 ± 0.9 less (p 0.016)",
+        ),
         (
             "longer_painted_lesions less painted_liver_lesions, liver with tumors, hlfd: -3.2 ± 2.7, p 0.229",
             "(3.2 ± 2.7, p 0.23)",
+        ),
+        (
+            "repeated_painted_lesions less painted_liver_lesions, liver with tumors, hlfd: -3.1 ± 2.7, p 0.561",
+            "in the repeat 3.1 ± 2.7 (p 0.56;",
         ),
         ("longer_kidney_slices less kidney_slices, kidney, hlfd: -18.8 ± 7.7, p 0.079", "(−18.8 ± 7.7, p 0.079)"),
         (
@@ -433,6 +484,16 @@ def test_differences_in_the_tables_of_the_docs_are_bold_where_their_adjusted_p_i
             assert bool(found[1]) in expected, f"{experiment}: {row}, {column}: {cell}"
             checked += len(expected) == 1
     assert checked > 200
+
+
+def test_what_tuning_gained_is_drawn_beside_the_teacher_and_each_seed_alone():
+    records = experiments_results.read_kept(experiments_results.kept_file("ablation", DOCS))[1].cases
+    lines = {"hlfd", "± standard error", "teacher", "none, seed 0", "none, seed 1", "none, seed 2"}
+    tried = ({"0.3", "0.9", "2.7", "9"}, {"0.01", "0.1", "0.3", "1"}, {"1", "2", "4", "8"})
+    for chart, values in zip(tuning_charts(records), tried, strict=True):
+        assert lines | values < {text.text for text in chart.iter("text")}
+    few = [one for one in records if one.method in ("teacher", "none", "hlfd") and one.seed not in (1, 2)]
+    assert len(tuning_charts(few)) == 3
 
 
 def test_pages_and_charts_of_the_docs_are_those_of_the_figures_that_are_kept(tmp_path):

@@ -68,3 +68,13 @@ def test_what_the_docs_name_of_the_libraries_exists():
     for page, name in of_hlfd:
         module, _, last = name.rpartition(".")
         assert names_of(name) is not None or last in (names_of(module) or ()), f"{page}: {name}"
+
+
+def test_the_docs_name_a_file_of_the_libraries_with_its_folder():
+    """Nobody finds it otherwise, and what is said of it is not looked for in the files."""
+    files = [path for library in CHECKOUT.glob("HLFD*/HLFD*Lib") for path in library.glob("*/*.py")]
+    inside = {path.stem: names_of(".".join((*path.parts[-3:-1], path.stem))) or set() for path in files}
+    for page in [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")]:
+        for stem, name in re.findall(r"`(\w+)\.(\w+)", page.read_text(encoding="utf-8")):
+            assert name != "py" or stem not in inside, f"{page.name}: {stem}.{name}"
+            assert name not in inside.get(stem, ()), f"{page.name}: {stem}.{name}"

@@ -37,7 +37,7 @@ from HLFDTrainingLib.runs.run_events import all_events
 from HLFDTrainingLib.runs.run_folder import RunFolder
 from HLFDTrainingLib.runs.run_start import start_run
 from HLFDTrainingLib.runs.training_curves import epochs_of
-from HLFDTrainingLib.runs.weights_files import writing
+from HLFDTrainingLib.runs.weights_files import read_weights, writing
 from HLFDTrainingLib.split import PARTS, Split, split_by_patient, split_onward
 from HLFDTrainingLib.trainer import TrainingRun
 from training_runs import assert_same, begin, begin_run
@@ -243,7 +243,33 @@ def test_a_checkpoint_that_somebody_has_open_is_not_called_damaged(name, cases_f
     monkeypatch.setattr(Path, "open", refuse)
     assert main(["train", "-o", str(folder.path), "--resume"]) == 1
     told = capsys.readouterr().err
-    assert f"{file} cannot be opened now: Permission denied" in told and "elete" not in told
+    assert f"{file} cannot be read now: Permission denied" in told and "elete" not in told
+
+
+def test_a_checkpoint_on_a_disk_that_fails_is_not_called_damaged(cases_folder, tmp_path, capsys, monkeypatch):
+    """It can be opened, and its disk goes away while hundreds of MB are read."""
+    folder = begin(tmp_path / "run", cases_folder, replace(ALONE, student_epochs=2))
+    last = folder.stage("student") / "last.pt"
+    with pytest.raises(Stopped):
+        TrainingRun(folder, stop_requested=last.is_file).run()
+
+    def away(content):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("zipfile.ZipFile.testzip", away)
+    assert main(["train", "-o", str(folder.path), "--resume"]) == 1
+    told = capsys.readouterr().err
+    assert f"{last} cannot be read now: Input/output error" in told and "elete" not in told
+
+
+def test_a_damaged_file_of_tensors_that_sends_its_reader_nowhere_is_called_damaged(tmp_path):
+    file = tmp_path / "last.pt"
+    torch.save({"network": {}}, file)
+    content = bytearray(file.read_bytes())
+    content[-6:-2] = b"\xff\xff\xff\x7f"  # where a zip file says that its list of files begins
+    file.write_bytes(content)
+    with pytest.raises(TrainingError, match="it is damaged"):
+        read_weights(file)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from HLFDTrainingLib.compare.records import CASE_FIGURES, Records, read_records
 from HLFDTrainingLib.compare.rows import Row
 from HLFDTrainingLib.compare.summary import TableRow, summarize_records
 from HLFDTrainingLib.compare.wording import measured_on
+from tuning_chart import tuning_charts
 
 ABOUT = "about.txt"
 FIGURES = "rows/*/figures.json"
@@ -150,6 +151,9 @@ def write_result(name: str, docs: Path, output: Path) -> None:
     records = read_shown(result, docs)
     table, focus = kept_tables(name, docs)
     charts = {"dice": dice_charts(table), "focus": focus_charts(focus), "learning": learning_charts(records.learning)}
+    if name == "ablation":
+        # Beside all seeds of the student alone, of which the table has one.
+        charts["tuning"] = tuning_charts(read_kept(kept)[1].cases)
     for kind, drawn in charts.items():
         write_svg(drawn, output / "images" / "experiments" / f"{name}_{kind}.svg")
     text = HEADING.format(title=result.title, about=about, kept=kept.name) + markdown(

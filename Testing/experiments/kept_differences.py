@@ -1,12 +1,12 @@
-"""What docs/experiments.md tells of folds, of longer training and of tumors, by the figures that are kept there.
+"""What docs/experiments.md tells of folds, of other trainings and of tumors, by the figures that are kept there.
 
     python Testing/experiments/kept_differences.py docs
 
 Prints, in points of Dice, the differences to the student alone in each fold of the experiments that have folds; how
-much HLFD's difference changes from an experiment to the same with more steps, over the cases that both have; its mean
-over an experiment and its repeat, how much changes between these in a fold, and how far HLFD's student is from the
-teacher in each; and how little of the tumors is found without distillation. Experiments without kept figures are left
-out.
+much HLFD's difference changes from an experiment to the same with more steps, and to its repeat with as many, over the
+cases that both have; its mean over an experiment and its repeat, how much changes between these in a fold, and how far
+HLFD's student is from the teacher in each; and how little of the tumors is found without distillation. Experiments
+without kept figures are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from HLFDTrainingLib.compare.wording import p_text
 
 LONGER = (
     ("liver_slices", "longer_training"),
+    ("repeated_liver_slices", "longer_training"),
     ("painted_liver_lesions", "longer_painted_lesions"),
+    ("repeated_painted_lesions", "longer_painted_lesions"),
     ("kidney_slices", "longer_kidney_slices"),
 )
 REPEATED = (
@@ -72,16 +74,17 @@ def _to_student_alone(records: Sequence[Record], label: str, method: str) -> Dif
     return difference(dice(records, label, method), dice(records, label, BASELINE), patients)
 
 
-def tell_longer(names: tuple[str, str], shorter: Sequence[Record], longer: Sequence[Record]) -> Iterator[str]:
-    """For each label, how much less HLFD's difference is after more steps."""
-    patients = {one.case: one.patient for one in (*shorter, *longer)}
-    for label in _labels(shorter):
-        before, after = ({0: _differences(records, label)} for records in (shorter, longer))
-        found = difference(after, before, patients)
-        yield (
-            f"{names[1]} less {names[0]}, {label}, hlfd: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
-            f"p {p_text(found.p)}"
-        )
+def tell_other(names: tuple[str, str], first: Sequence[Record], other: Sequence[Record]) -> Iterator[str]:
+    """For each label, how HLFD's difference in another training differs from that in the first."""
+    patients = {one.case: one.patient for one in (*first, *other)}
+    for label in _labels(first):
+        before, after = ({0: _differences(records, label)} for records in (first, other))
+        yield f"{names[1]} less {names[0]}, {label}, hlfd: {in_points(difference(after, before, patients))}"
+
+
+def in_points(found: Difference) -> str:
+    """A difference in points of Dice, with its standard error and p."""
+    return f"{100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, p {p_text(found.p)}"
 
 
 def tell_repeated(names: tuple[str, str], first: Sequence[Record], second: Sequence[Record]) -> Iterator[str]:
@@ -91,10 +94,7 @@ def tell_repeated(names: tuple[str, str], first: Sequence[Record], second: Seque
         one, other = (_differences(records, label) for records in (first, second))
         both = {case: (one[case] + other[case]) / 2 for case in one.keys() & other.keys()}
         found = difference({0: both}, {0: dict.fromkeys(both, 0.0)}, patients)
-        yield (
-            f"{names[0]} and {names[1]}, {label}, hlfd: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
-            f"p {p_text(found.p)}"
-        )
+        yield f"{names[0]} and {names[1]}, {label}, hlfd: {in_points(found)}"
 
 
 def tell_changes(
@@ -128,11 +128,7 @@ def tell_teacher(name: str, records: Sequence[Record]) -> Iterator[str]:
     patients = {one.case: one.patient for one in records}
     for label in _labels(records):
         student, teacher = ({0: case_means(dice(records, label, method))} for method in ("hlfd", TEACHER))
-        found = difference(student, teacher, patients)
-        yield (
-            f"{name}, {label}, hlfd less teacher: {100 * found.mean:+.1f} ± {100 * found.standard_error:.1f}, "
-            f"p {p_text(found.p)}"
-        )
+        yield f"{name}, {label}, hlfd less teacher: {in_points(difference(student, teacher, patients))}"
 
 
 def _differences(records: Sequence[Record], label: str) -> dict[str, float]:
@@ -169,9 +165,9 @@ def main() -> None:
             print(*tell_folds(name, of_folds), sep="\n")
     read_all = {name: read_shown(result, docs).cases for name, result in kept.items()}
     cases = {name: [one for one in records if one.student == STUDENT] for name, records in read_all.items()}
-    for shorter, longer in LONGER:
-        if shorter in cases and longer in cases:
-            print(*tell_longer((shorter, longer), cases[shorter], cases[longer]), sep="\n")
+    for names in (*LONGER, *REPEATED):
+        if set(names) <= cases.keys():
+            print(*tell_other(names, *(cases[name] for name in names)), sep="\n")
     for names in REPEATED:
         if set(names) <= cases.keys():
             print(*tell_repeated(names, *(cases[name] for name in names)), sep="\n")

@@ -50,15 +50,16 @@ def check_makeable(folder: Path, space: int = 0) -> None:
         )
     if not above.is_dir():
         raise OutputError(f"{folder} cannot be made: {above} is a file. Choose another folder.")
+    full = "its disk, or what you may take of it, is full"
     try:
         # Asking for the right would not do: on Windows, folders seem to have it always.
         make_aside(above).rmdir()
+        full = f"its disk has less than {space / 1e6:.0f} MB free, and results take more"
         check_space(above, space)
     except OSError as error:
         if is_full(error):
-            little = f"has less than {space / 1e6:.0f} MB free, and results take more" if space else "is full"
             raise OutputError(
-                f"{folder} cannot be made: its disk {little}. Free some space, or choose a folder on another disk."
+                f"{folder} cannot be made: {full}. Free some space, or choose a folder on another disk."
             ) from error
         raise OutputError(
             f"{folder} cannot be made: {above} may not be changed ({error.strerror}). Choose a folder that you may "

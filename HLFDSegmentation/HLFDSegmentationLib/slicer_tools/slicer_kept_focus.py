@@ -21,6 +21,8 @@ class KeptFocus(qt.QObject):
         qt.QObject.__init__(self)
         self._button = button
         self._fell_to: Any = None
+        # Alone they change nothing: Alt and Tab lead to another program, and back.
+        self._held = (qt.Qt.Key_Alt, qt.Qt.Key_AltGr, qt.Qt.Key_Control, qt.Qt.Key_Meta, qt.Qt.Key_Shift)
 
     def set_enabled(self, enabled: bool) -> None:
         """Greys the button, or makes it usable."""
@@ -38,6 +40,7 @@ class KeptFocus(qt.QObject):
 
     def eventFilter(self, control: Any, event: Any) -> bool:  # noqa: N802, Qt's name
         """Called by Qt, for a control that the focus fell to at any time."""
-        if event.type() in (qt.QEvent.KeyPress, qt.QEvent.MouseButtonPress):
+        typed = event.type() == qt.QEvent.KeyPress and event.key() not in self._held
+        if typed or event.type() == qt.QEvent.MouseButtonPress:
             self._fell_to = None
         return False

@@ -75,7 +75,7 @@ def focus_charts(table: Sequence[TableRow]) -> Charts:
             if (of_method := [row for row in rows if row.method == method])
         ]
         title = f"Focus of {student} on {label}, as a multiple of evenly spread attention"
-        charts.append(_line_chart(title, series, list(enumerate(layers)), powers_of_two=True))
+        charts.append(line_chart(title, series, list(enumerate(layers)), powers_of_two=True))
     return charts
 
 
@@ -92,8 +92,46 @@ def learning_charts(learning: Mapping[Row, Mapping[int, Sequence[float]]]) -> Ch
         last = max((x for one in series for x, _ in one.points), default=1)
         shown = sorted({1, *(max(1, round(last * share / 4)) for share in (1, 2, 3, 4))})
         ticks = [(epoch, str(epoch)) for epoch in shown]
-        charts.append(_line_chart(f"Validation Dice of {student} by epoch, mean over the labels", series, ticks))
+        charts.append(line_chart(f"Validation Dice of {student} by epoch, mean over the labels", series, ticks))
     return charts
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    x_ticks: Sequence[tuple[float, str]],
+    powers_of_two: bool = False,
+) -> Element:
+    """A chart of lines.
+
+    Args:
+        title: above it.
+        series: the lines, with their names beside the chart.
+        x_ticks: places on the x axis, and what stands there.
+        powers_of_two: whether y is a logarithm to the base 2, to be told as the number itself.
+    """
+    values = [y for one in series for _, y in one.points if not math.isnan(y)] or [0.0]
+    ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
+    left, right, bottom = 70, WIDTH - LEGEND, TOP + PLOT_HEIGHT
+    width = right + max(LEGEND, 40 + _longest(one.name for one in series))
+    chart = _chart(title, width, max(bottom, TOP + ROW * len(series)) + ROW + 10)
+    for tick in ticks:
+        y = _place(tick, ticks, bottom, TOP)
+        _line(chart, left, y, right, y, GRID)
+        _text(chart, _power_text(tick) if powers_of_two else f"{tick:g}", left - 6, y, "end", QUIET)
+    places = [x for x, _ in x_ticks]
+    for x, name in x_ticks:
+        _text(chart, name, _place(x, places, left + 12, right - 12), bottom + ROW / 2, "middle", QUIET, size=10)
+    for number, one in enumerate(series):
+        for missing, run in groupby(one.points, lambda point: math.isnan(point[1])):
+            if missing:
+                continue
+            at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in run]
+            _polyline(chart, at, one)
+        y = TOP + ROW * (number + 0.5)
+        _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashes=one.dashes)
+        _text(chart, one.name, right + 40, y, "start")
+    return chart
 
 
 def write_svg(charts: Charts, path: Path) -> None:
@@ -166,36 +204,6 @@ def _interval_chart(title: str, rows: Sequence[TableRow]) -> Element:
             _dot(chart, _place(value, ticks, left, right), y, 2, color)
         _dot(chart, mean, y, 4.5, color)
         _text(chart, f"{found.mean:.3f}", right + 12, y, "start")
-    return chart
-
-
-def _line_chart(
-    title: str,
-    series: Sequence[Series],
-    x_ticks: Sequence[tuple[float, str]],
-    powers_of_two: bool = False,
-) -> Element:
-    values = [y for one in series for _, y in one.points if not math.isnan(y)] or [0.0]
-    ticks = _ticks(min(values), max(values), finest=1 if powers_of_two else 0)
-    left, right, bottom = 70, WIDTH - LEGEND, TOP + PLOT_HEIGHT
-    width = right + max(LEGEND, 40 + _longest(one.name for one in series))
-    chart = _chart(title, width, max(bottom, TOP + ROW * len(series)) + ROW + 10)
-    for tick in ticks:
-        y = _place(tick, ticks, bottom, TOP)
-        _line(chart, left, y, right, y, GRID)
-        _text(chart, _power_text(tick) if powers_of_two else f"{tick:g}", left - 6, y, "end", QUIET)
-    places = [x for x, _ in x_ticks]
-    for x, name in x_ticks:
-        _text(chart, name, _place(x, places, left + 12, right - 12), bottom + ROW / 2, "middle", QUIET, size=10)
-    for number, one in enumerate(series):
-        for missing, run in groupby(one.points, lambda point: math.isnan(point[1])):
-            if missing:
-                continue
-            at = [(_place(x, places, left + 12, right - 12), _place(y, ticks, bottom, TOP)) for x, y in run]
-            _polyline(chart, at, one)
-        y = TOP + ROW * (number + 0.5)
-        _line(chart, right + 14, y, right + 34, y, one.color, width=2, dashes=one.dashes)
-        _text(chart, one.name, right + 40, y, "start")
     return chart
 
 

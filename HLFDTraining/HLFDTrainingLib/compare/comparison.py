@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from HLFDSegmentationLib.devices import choose_device
-from HLFDSegmentationLib.errors import HLFDError, TrainingError
+from HLFDSegmentationLib.errors import HLFDError, InputError, TrainingError
 from HLFDSegmentationLib.model_store import is_installed
 from HLFDSegmentationLib.output.safe_files import unlink_waiting
 
@@ -64,6 +65,12 @@ def check_comparison(
         find_weights(plan.teacher_weights, "teacher", plan)
         check_patients(Path(plan.teacher_weights), "teacher", split)
     files.check_unused()
+    measured_anew = {files.row(row).path for row in rows}
+    if any(needs_teacher(*read_method(row.method)) for row in rows):
+        measured_anew.add(files.teacher.path)
+    for run in files.measured_runs():
+        if run.path not in measured_anew:
+            files.figures(run)
 
 
 def compare(
@@ -96,9 +103,10 @@ def compare(
         stop_requested: asked several times a second; when true, every row stops with a checkpoint.
 
     Raises:
-        InputError: this computer has no such device, or packages are missing, see `engine.check_installed`.
-        TrainingError: the rows or the plan cannot be used, the given teacher has learned from a test patient, or rows
-            failed; the others are finished then.
+        InputError: this computer has no such device, packages are missing, see `engine.check_installed`, or what was
+            measured before cannot be read now.
+        TrainingError: the rows or the plan cannot be used, the given teacher has learned from a test patient, what was
+            measured of other rows is damaged, or rows failed; the others are finished then.
         CasesError: a case cannot be used.
         Stopped: stopping was asked for.
     """
@@ -116,7 +124,9 @@ def compare(
             try:
                 _Course(files, jobs, report, stop_requested).run(scheduler, workers, threads, plan.device)
             except (HLFDError, Stopped):
-                write_tables([files.path], files.path)
+                # Those of before stay while damaged figures are still to be measured anew.
+                with suppress(InputError, TrainingError):
+                    write_tables([files.path], files.path)
                 raise
         measure_costs(files, threads)
         write_tables([files.path], files.path)

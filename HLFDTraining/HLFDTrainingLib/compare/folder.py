@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.errors import TrainingError
+from HLFDSegmentationLib.errors import InputError, TrainingError
 from HLFDSegmentationLib.output.safe_files import write_json
 
 from ..annotations.case_files import Looked, look_at
@@ -17,7 +17,7 @@ from ..cases import CASES_FILE, Case, write_cases_json
 from ..plan import TrainingPlan
 from ..runs.measured_figures import ROW_FIGURES
 from ..runs.outcome_table import COMPARISON
-from ..runs.process_files import PROCESS, ProcessFiles, object_in, read_object
+from ..runs.process_files import PROCESS, ProcessFiles, object_in
 from ..runs.run_folder import RunFolder, check_unused
 from ..runs.run_lock import RunLock
 from ..runs.run_start import start_run
@@ -26,6 +26,9 @@ from .rows import Row
 
 ALLOWED = (CHECKS, PROCESS)
 """What may be in the folder before anything was begun: the findings in the cases, and the lock."""
+
+FIGURES = {"method", "student", "seed", "cases", "focus"}
+"""What is told of every row that was measured."""
 
 OF_A_FOLD = ("teacher_epochs", "head_epochs", "student_epochs", "device", "precision")
 """What the plans of an experiment's folds may differ in: the tables tell it."""
@@ -72,8 +75,14 @@ class ComparisonFolder:
         return run.path / ROW_FIGURES
 
     def is_measured(self, run: RunFolder) -> bool:
-        """Whether a row is finished. One whose figures were damaged since is not: they are measured anew."""
-        return read_object(self.figures_file(run)) is not None
+        """Whether a row is finished. One whose figures were damaged since is not: they are measured anew.
+
+        Raises InputError where they cannot be read now.
+        """
+        try:
+            return self.figures_file(run).is_file() and bool(self.figures(run))
+        except TrainingError:
+            return False
 
     def check_unused(self) -> None:
         """Refuses a folder where no comparison was begun and that holds other things, see `run_folder.check_unused`."""
@@ -180,9 +189,9 @@ class ComparisonFolder:
         write_json(self._costs, costs)
 
     def measured_runs(self) -> list[RunFolder]:
-        """The runs whose networks were measured: the teacher, and the finished rows by name."""
+        """The runs whose networks were measured: the teacher, and the rows by name; also where figures were damaged."""
         runs = [self.teacher, *(RunFolder(path) for path in sorted((self.path / "rows").glob("*")))]
-        return [run for run in runs if self.is_measured(run)]
+        return [run for run in runs if self.figures_file(run).is_file()]
 
     def trained_runs(self) -> list[RunFolder]:
         """The runs that have trained what was measured: the rows, the head, the teacher where it was not given."""
@@ -191,8 +200,28 @@ class ComparisonFolder:
         return [*runs, self.head] if self.head.finished else runs
 
     def figures(self, run: RunFolder) -> dict[str, Any]:
-        """What was measured of a run's network. Raises TrainingError where that is damaged."""
-        return read_json(self.figures_file(run), made_anew=True)
+        """What was measured of a run's network.
+
+        Raises:
+            InputError: it cannot be read now, which says nothing of what is in it.
+            TrainingError: it is damaged.
+        """
+        path = self.figures_file(run)
+        try:
+            found = object_in(path)
+            if not found.keys() >= FIGURES:
+                raise ValueError("no figures of a row")
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read now: {error.strerror or error}. Connect its disk again and repeat the command: "
+                "nothing says that it is damaged."
+            ) from error
+        except ValueError as error:
+            raise TrainingError(
+                f"{path} is damaged: {error}. Repeat `hlfd compare` with the method, student and seed of this row (for "
+                "the teacher: with a method that learns from one), and they are measured anew."
+            ) from error
+        return found
 
 
 def check_folds(folders: Sequence[ComparisonFolder]) -> None:

@@ -81,6 +81,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     """What was measured in the folders of comparisons.
 
     Raises:
+        InputError: a row's figures cannot be read now.
         TrainingError: a file is damaged, or two folders have the same case.
     """
     found = Records([], [], {}, {}, {}, {})

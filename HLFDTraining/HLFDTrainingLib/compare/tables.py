@@ -35,6 +35,7 @@ def write_tables(folders: Sequence[Path], output: Path) -> None:
         output: where to write.
 
     Raises:
+        InputError: a row's figures cannot be read now.
         TrainingError: a file is damaged, or two comparisons have the same case, or plans that differ in more than
             `folder.OF_A_FOLD`.
         OutputError: the files cannot be written.

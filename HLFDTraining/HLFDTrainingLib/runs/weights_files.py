@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def load_tensors(path: Path, damaged: str, remedy: str = "", waits: Sequence[flo
         waits: see `waiting`.
 
     Raises:
-        InputError: the file is not damaged, and cannot be opened now.
+        InputError: the file cannot be read now, which says nothing of what is in it.
         TrainingError: it is damaged.
     """
     # Here, as a run can be started and watched by a program that does without them.
@@ -57,17 +58,17 @@ def load_tensors(path: Path, damaged: str, remedy: str = "", waits: Sequence[flo
 
     try:
         waiting(lambda: path.open("rb").close(), waits)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened now: {error.strerror or error}. Close the program that has it open, or connect "
-            "its disk again, and continue: nothing says that it is damaged."
-        ) from error
-    try:
         _check_zip(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         if is_out_of_memory(error):
             raise
+        # Damaged offsets send the reader to places that there are not, which the system calls invalid.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise InputError(
+                f"{path} cannot be read now: {error.strerror or error}. Close the program that has it open, or connect "
+                "its disk again, and continue: nothing says that it is damaged."
+            ) from error
         sentence = f"{path} cannot be read: {damaged} ({type(error).__name__}). {remedy}"
         raise TrainingError(sentence.rstrip()) from error
 
@@ -85,7 +86,7 @@ def read_weights(path: Path) -> dict[str, Any]:
 
     Raises:
         TrainingError: it is none.
-        InputError: it cannot be opened now, which says nothing of what is in it.
+        InputError: it cannot be read now, which says nothing of what is in it.
     """
     if not path.is_file():
         raise TrainingError(
