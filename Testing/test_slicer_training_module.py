@@ -651,6 +651,22 @@ def test_what_the_plan_goes_on_from_is_told_and_the_plan_is_seen(panel):
     assert not panel.ui.planCollapsibleButton.collapsed
 
 
+def test_patients_of_the_student_that_is_gone_on_from_stay_in_their_parts(panel, monkeypatch):
+    """Otherwise it would be tested on patients that it has learned from."""
+    kept = []
+    monkeypatch.setattr(panel.widget.casesPanel, "keep_parts", kept.append)
+    run = begin_run(panel.runs_folder / "first")
+    panel.widget.onContinueFrom(run.path)
+    assert kept[-1] == parts_of(run) != {}
+
+
+def test_a_student_whose_patients_cannot_be_read_is_told(panel):
+    run = begin_run(panel.runs_folder / "first")
+    (run.path / "split.json").write_text("[", encoding="utf-8")
+    panel.widget.onContinueFrom(run.path)
+    assert "split.json" in panel.message and "Press Train" not in panel.message
+
+
 # Names and folders
 
 
@@ -1037,6 +1053,22 @@ def test_an_estimate_is_shown_beside_its_own_plan_only(measured):
     assert not measured.ui.estimateLabel.visible
     measured.parameters.undistilled = False
     assert measured.ui.estimateLabel.visible and "The whole training" in measured.ui.estimateLabel.text
+
+
+def test_an_estimate_ends_with_the_scene_that_it_was_measured_in(measured):
+    estimate(measured)
+    assert measured.ui.estimateLabel.visible
+    measured.slicer.mrmlScene.Clear(0)
+    assert not measured.ui.estimateLabel.visible
+    assert list(measured.runs_folder.glob(".*")) == []
+
+
+def test_an_estimate_ends_with_the_folder_of_trainings_that_its_files_lie_in(measured, tmp_path):
+    estimate(measured)
+    before = measured.runs_folder
+    measured.parameters.runsFolder = str(tmp_path / "other")
+    assert not measured.ui.estimateLabel.visible
+    assert list(before.glob(".*")) == []
 
 
 def test_a_drawing_that_is_corrected_while_the_cases_are_written_is_not_left_out(measured, monkeypatch):
