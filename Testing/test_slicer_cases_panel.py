@@ -587,6 +587,15 @@ def test_another_task_asks_anew_what_the_segments_are(panel):
     assert panel.column(CHECK) == ["Look", "Look"]
 
 
+def test_a_ct_that_cannot_be_written_is_told_in_the_table(panel):
+    """And not only when a training begins."""
+    ct, _node, _labels = add_case(0, "CT 0")
+    ct.SetIJKToRASDirections(1, 0.3, 0, 0, 1, 0, 0, 0, 1)
+    panel.click("addFromSceneButton")
+    assert panel.column(CHECK) == ["Wrong"]
+    assert "do not stand at right angles" in panel.cases.problem
+
+
 def test_cases_of_a_scene_file_come_beside_those_of_the_scene(panel, tmp_path):
     from slicer_shell import dialogs
 
