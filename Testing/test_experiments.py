@@ -350,7 +350,7 @@ def test_what_the_docs_say_of_two_seeds_and_of_all_tables_is_what_the_figures_sa
     assert "6 of the 45 arrows in the tables were others, and 9 of the 48 there now (five of them of two seeds)" in page
     assert "intervals of 10 patients hold the mean in 72 to 94 of 100 samples" in told
     for text in (of_compare, HOW_TO_READ):
-        assert "with ten patients it does so in about 70 to 90" in text
+        assert "with ten patients it does so in about 70 to 95" in text
     for row, found, said in (
         ("longer_kidney_volumes, kidney, none", "2: +1.0 ± 0.4, p 0.027", "by 1.0 point, with a p of 0.027"),
         ("longer_kidney_volumes, kidney, skd", "2: -0.5 ± 0.8, p 0.330", "0.3 to 0.5 points below it"),

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.errors import InputError, TrainingError
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.output.safe_files import write_json
 
 from ..annotations.case_files import Looked, look_at
@@ -17,7 +17,7 @@ from ..cases import CASES_FILE, Case, write_cases_json
 from ..plan import TrainingPlan
 from ..runs.measured_figures import ROW_FIGURES
 from ..runs.outcome_table import COMPARISON
-from ..runs.process_files import PROCESS, ProcessFiles, object_in
+from ..runs.process_files import PROCESS, ProcessFiles, not_now, object_in
 from ..runs.run_folder import RunFolder, check_unused
 from ..runs.run_lock import RunLock
 from ..runs.run_start import start_run
@@ -212,10 +212,7 @@ class ComparisonFolder:
             if not found.keys() >= FIGURES:
                 raise ValueError("no figures of a row")
         except OSError as error:
-            raise InputError(
-                f"{path} cannot be read now: {error.strerror or error}. Connect its disk again and repeat the command: "
-                "nothing says that it is damaged."
-            ) from error
+            raise not_now(path, error) from error
         except ValueError as error:
             raise TrainingError(
                 f"{path} is damaged: {error}. Repeat `hlfd compare` with the method, student and seed of this row (for "

@@ -39,7 +39,7 @@ HOW_TO_READ = (
     "Mean over the test cases (of each case's mean over the seeds) ± standard deviation over the cases; after the "
     "slash, where there are several seeds, the standard deviation over the seeds, of the cases that all of them "
     "have. The interval is of the mean Dice, by drawing patients. It is meant to hold the mean in 95 of 100 samples; "
-    "with ten patients it does so in about 70 to 90, and of fewer than six there is none. The difference is that of "
+    "with ten patients it does so in about 70 to 95, and of fewer than six there is none. The difference is that of "
     "the Dice to the same student without distillation (none) with the same seeds, ± its standard error over the "
     "patients; p is of the paired Wilcoxon test over the patients, of whom those without a difference do not count: "
     f"where fewer than six are left, their number stands in brackets, and p cannot fall below {SIGNIFICANT:g}. The "

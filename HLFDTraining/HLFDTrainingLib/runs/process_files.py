@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from HLFDSegmentationLib.errors import InputError
 from HLFDSegmentationLib.output.safe_files import waiting
 
 WAIT_SECONDS = 0.05
@@ -65,6 +66,14 @@ def object_in(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     return content
+
+
+def not_now(path: Path, error: OSError) -> InputError:
+    """What is raised of a file whose disk fails or is away, or that another program holds."""
+    return InputError(
+        f"{path} cannot be read now: {error.strerror or error}. Close the program that has it open, or connect its "
+        "disk again, and continue: nothing says that it is damaged."
+    )
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

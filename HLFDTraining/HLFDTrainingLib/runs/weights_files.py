@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from HLFDSegmentationLib.errors import InputError, OutputError, TrainingError
+from HLFDSegmentationLib.errors import OutputError, TrainingError
 from HLFDSegmentationLib.output.safe_files import WAITS, not_written, waiting
+
+from .process_files import not_now
 
 KEPT = (
     "What was done before is kept: continue then (in a terminal: `hlfd train` with --resume, `hlfd compare` by the "
@@ -65,10 +67,7 @@ def load_tensors(path: Path, damaged: str, remedy: str = "", waits: Sequence[flo
             raise
         # Damaged offsets send the reader to places that there are not, which the system calls invalid.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise InputError(
-                f"{path} cannot be read now: {error.strerror or error}. Close the program that has it open, or connect "
-                "its disk again, and continue: nothing says that it is damaged."
-            ) from error
+            raise not_now(path, error) from error
         sentence = f"{path} cannot be read: {damaged} ({type(error).__name__}). {remedy}"
         raise TrainingError(sentence.rstrip()) from error
 
