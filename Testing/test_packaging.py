@@ -18,6 +18,7 @@ import SimpleITK as sitk
 import torch
 from generated_cases import TASK, blob_case, write_cases
 from HLFDSegmentationLib.cautions.doubts import model_cautions
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_package import read_package
 from HLFDSegmentationLib.model_store import shipped_folder
 from HLFDTrainingLib.annotations.layouts import labels_of_pairs
@@ -101,6 +102,15 @@ def test_the_row_of_a_comparison_is_packaged_with_its_test_figures(run, tmp_path
     (tmp_path / "comparison" / "comparison.json").write_text("{}", encoding="utf-8")
     assert main(["package", str(tmp_path / "comparison"), "-o", str(tmp_path / "other")]) == 1
     assert "rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["figures.json", "comparison.json"])
+@pytest.mark.parametrize("held", [{}, {"cases": [{}], "models": [{}]}])
+def test_damaged_figures_of_a_run_are_told(name, held, run, tmp_path):
+    row = shutil.copytree(run, tmp_path / "run")
+    (row / name).write_text(json.dumps(held), encoding="utf-8")
+    with pytest.raises(TrainingError, match=f"{name} is damaged"):
+        package_run(RunFolder(row), tmp_path / "model", name="measured")
 
 
 @pytest.mark.parametrize(("with_tumor", "told"), [(1, "test dice 0.060 (1 patient)"), (0, "test dice not measured")])

@@ -45,6 +45,7 @@ class Extent:
         training_slices: slices of a painted volume to learn from or to choose the best model with.
         test_slices: slices of a painted volume to report figures of.
         folds: every patient is in the test part of one of so many; 1 is a single division.
+        teacher_paintings: how often volumes to learn from are painted anew for the teacher alone.
     """
 
     patients: int | None = None
@@ -52,6 +53,7 @@ class Extent:
     training_slices: int = 8
     test_slices: int = 20
     folds: int = 1
+    teacher_paintings: int = 0
 
 
 Maker = Callable[[Path, Path, Extent], Split]
@@ -99,13 +101,18 @@ def painted_kidney_volumes(data: Path, folder: Path, extent: Extent) -> Split:
     parts = split_by_patient(named, fractions=FRACTIONS, seed=SEED)
     tested = {case.name for case in parts.test}
     cases = []
-    for path, (name, patient) in zip(paths, ((case.name, case.patient) for case in named)):
-        slices = extent.test_slices if name in tested else extent.training_slices
-        volume = painted_volume(path, SEED, slices)
-        target = folder / f"painted_{volume.phase}_{patient}"
-        spacing = volume.spacing
-        cases.append(write_case(target, volume.hu, volume.label, spacing, patient=patient, labels=KIDNEY_AND_TUMORS))
+    for path in paths:
+        slices = extent.test_slices if path.name in tested else extent.training_slices
+        cases.append(painted_kidney_volume(path, folder, slices))
     return divided_like(parts, cases)
+
+
+def painted_kidney_volume(path: Path, folder: Path, slices: int, painting: int = 0) -> Case:
+    """One painted CT of a label map; another `painting` has another trunk, phase and noise around the same kidneys."""
+    patient = path.name.removesuffix(".nii.gz")
+    volume = painted_volume(path, SEED + painting, slices)
+    target = folder / f"painted_{volume.phase}_{patient}{f'_{painting}' if painting else ''}"
+    return write_case(target, volume.hu, volume.label, volume.spacing, patient=patient, labels=KIDNEY_AND_TUMORS)
 
 
 @dataclass(frozen=True)

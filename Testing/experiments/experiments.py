@@ -4,11 +4,11 @@
 
 EXPERIMENT is one of liver_slices, repeated_liver_slices, larger_networks, longer_training, kidney_slices,
 longer_kidney_slices, repeated_kidney_slices, painted_liver_lesions, repeated_painted_lesions, longer_painted_lesions,
-painted_kidney_volumes, longer_kidney_volumes and ablation. DATA is the folder with msd_liver_slices, kits19_slices and
-kits23_labels. WORK receives cases and comparison in a folder of the experiment; run again with the same WORK to go on
-after an interruption. The sizes below are those for two processor cores and two to four hours an experiment; with a GPU
-take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds. `--small` is for tests of this script: its figures mean
-nothing. docs/experiments.md tells what is compared, and how.
+painted_kidney_volumes, longer_kidney_volumes, better_teacher and ablation. DATA is the folder with msd_liver_slices,
+kits19_slices and kits23_labels. WORK receives cases and comparison in a folder of the experiment; run again with the
+same WORK to go on after an interruption. The sizes below are those for two processor cores and two to four hours an
+experiment; with a GPU take --pixels 256 --steps 4000 --teacher-steps 4000 --all-seeds. `--small` is for tests of this
+script: its figures mean nothing. docs/experiments.md tells what is compared, and how.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from better_teacher import teacher_cases, with_better_teacher
 from experiment_cases import (
     SEED,
     Extent,
@@ -59,6 +60,7 @@ LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
 REPEATED = tuple(rows_of(("none", "hlfd"), [STUDENT], OTHER_SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
+BETTER_TEACHER = (*LONGER_TRAINING, *rows_of(("at", "emkd"), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -207,6 +209,14 @@ EXPERIMENTS = {
         budget=Budget(128, 2400, 2700, LONGER_OF_ALL_METHODS, teacher="resnet18-unet"),
         folder="longer_kidney_volumes",
     ),
+    # The students, volumes and steps of longer_kidney_volumes, with a teacher that has seen more paintings of the same
+    # patients.
+    "better_teacher": replace(
+        VOLUMES,
+        extent=Extent(teacher_paintings=12),
+        budget=Budget(128, 2400, 5100, BETTER_TEACHER, teacher="resnet18-unet"),
+        folder="better_teacher",
+    ),
     # Its rows join those of the volumes, of which it needs the teacher.
     "ablation": replace(VOLUMES, budget=replace(VOLUMES.budget, rows=ABLATION)),
 }
@@ -215,7 +225,7 @@ EXPERIMENTS = {
 def small(experiment: Experiment) -> Experiment:
     """The experiment made so small that it shows nothing but that everything runs."""
     extent = replace(experiment.extent, patients=6, paintings=1, training_slices=3, test_slices=4)
-    extent = replace(extent, folds=min(2, extent.folds))
+    extent = replace(extent, folds=min(2, extent.folds), teacher_paintings=min(1, extent.teacher_paintings))
     rows = experiment.budget.rows
     of_first_student = (row for row in rows if (row.student, row.seed) == (rows[0].student, rows[0].seed))
     rows = tuple(row for row in of_first_student if row.method in SMALL_METHODS)
@@ -239,14 +249,18 @@ def plan_of(experiment: Experiment, split: Split, device: str, precision: str) -
         precision=precision,
         augmentation="orientations",
     )
-    slices = chosen_slices(list_slices(split.train, task), plan.seed)
-    steps = EpochBatches(len(slices), plan.batch, plan.seed).steps
     return replace(
         plan,
-        teacher_epochs=max(1, round(budget.teacher_steps / steps)),
-        head_epochs=max(1, round(budget.teacher_steps / 5 / steps)),
-        student_epochs=max(1, round(budget.steps / steps)),
+        teacher_epochs=epochs_of(budget.teacher_steps, split, plan),
+        head_epochs=epochs_of(budget.teacher_steps / 5, split, plan),
+        student_epochs=epochs_of(budget.steps, split, plan),
     )
+
+
+def epochs_of(steps: float, split: Split, plan: TrainingPlan) -> int:
+    """As many as come nearest to so many steps, at least one."""
+    slices = chosen_slices(list_slices(split.train, plan.task), plan.seed)
+    return max(1, round(steps / EpochBatches(len(slices), plan.batch, plan.seed).steps))
 
 
 def run(experiment: Experiment, data: Path, work: Path, options: argparse.Namespace) -> list[Path]:
@@ -256,10 +270,16 @@ def run(experiment: Experiment, data: Path, work: Path, options: argparse.Namesp
     folders = []
     for number, split in enumerate(divisions, start=1):
         folders.append(folder / ("comparison" if len(divisions) == 1 else f"fold{number}"))
+        plan = plan_of(experiment, split, options.device, options.precision)
+        more = teacher_cases(data, folder / "teacher_cases", split, experiment.extent, experiment.task)
         if not options.cases_only:
+            if more:
+                taught = replace(split, train=(*split.train, *more))
+                epochs = epochs_of(experiment.budget.teacher_steps, taught, plan)
+                plan = with_better_teacher(plan, taught, epochs, folder / "teacher", options.threads)
             compare(
                 folders[-1],
-                plan_of(experiment, split, options.device, options.precision),
+                plan,
                 [*split.train, *split.validation, *split.test],
                 split,
                 experiment.budget.rows,

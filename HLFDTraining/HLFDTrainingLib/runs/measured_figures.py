@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from HLFDSegmentationLib.errors import TrainingError
 from HLFDSegmentationLib.model_files.model_figures import PATIENTS
 
 from ..metrics import METRICS, with_tumors
@@ -23,6 +24,9 @@ def measured_figures(run: RunFolder, stage: str) -> dict[str, dict[str, float | 
     `validation_dice` and `validation_patients`; where it was measured, also `test_patients`, a mean over the test cases
     for each of `METRICS`, as `test_dice`, and `test_dice_with_tumors` of an organ that has tumors in the task. Both are
     of the cases whose annotation shows the label. Where none does, Dice is None, and there are no patients.
+
+    Raises:
+        TrainingError: the run has no such network, or one of its files is missing or damaged.
     """
     best, tested = run.best(stage), _tested(run, stage)
     return {
@@ -43,8 +47,15 @@ def _whole(organ: Mapping[str, float | None]) -> dict[str, float | None]:
 def _tested(run: RunFolder, stage: str) -> dict[str, dict[str, float | None]]:
     patient = {case.name: case.patient for case in run.split(run.plan()).test}
     by_label = defaultdict(list)
-    for case, label, figures in _of_cases(run, stage):
-        by_label[label].append((patient[case], figures))
+    try:
+        for case, label, figures in _of_cases(run, stage):
+            by_label[label].append((patient[case], figures))
+    except (KeyError, TypeError) as error:
+        file = run.comparison if run.comparison.is_file() else run.path / ROW_FIGURES
+        raise TrainingError(
+            f"{file} is damaged: it does not hold the figures of this run's test cases. Put it back from a copy, or "
+            "delete it and measure them again, as docs/training.md tells."
+        ) from error
     return {label: _means(of_cases) for label, of_cases in by_label.items()}
 
 
