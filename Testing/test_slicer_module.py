@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from dataclasses import asdict, replace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -1222,6 +1223,32 @@ def test_a_mosaic_that_cannot_be_shown_says_so_in_its_place_until_it_can(reviewe
     panel.parameters.opacity = 0.5
     panel.wait(lambda: not shown.text, seconds=5)
     assert not shown.pixmap.isNull()
+
+
+def test_a_picture_that_the_disk_takes_none_of_is_told(reviewed, monkeypatch):
+    """VTK's writer tells of nothing."""
+    monkeypatch.setattr("HLFDSegmentationLib.slicer_tools.slicer_pictures.vtk.vtkPNGWriter", MagicMock())
+    reviewed.ui.mosaicButton.click()
+    assert "Free some space" in reviewed.ui.mosaicLabel.text
+
+
+def test_a_map_goes_with_its_ct(reviewed):
+    panel = reviewed
+    panel.parameters.showMap = True
+    assert foreground(panel.slicer)
+    panel.slicer.mrmlScene.RemoveNode(panel.result.ct)
+    panel.wait(lambda: foreground(panel.slicer) is None, seconds=5)
+    assert panel.ui.reviewHintLabel.text
+
+
+def test_a_view_without_a_name_is_a_users(reviewed):
+    """A script or another extension may have added one."""
+    panel = reviewed
+    panel.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    panel.parameters.showMap = True
+    assert foreground(panel.slicer)
+    panel.slicer.mrmlScene.Clear(0)
+    assert foreground(panel.slicer) is None and panel.message == ""
 
 
 def test_readings_belong_to_layer_and_lesion(reviewed, tmp_path):

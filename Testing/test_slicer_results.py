@@ -284,6 +284,88 @@ def test_a_segmentation_that_cannot_take_segments_is_refused(tmp_path):
         bring_in(ct_node, make_labels(), tmp_path, node=bent)
 
 
+def test_an_emptied_segmentation_of_surfaces_is_refused():
+    """What is added to it would be turned into surfaces, too, and a small tumor come back from a file much smaller."""
+    ct_node = make_ct()
+    node, _ = users_segmentation(ct_node)
+    node.CreateClosedSurfaceRepresentation()
+    node.SetSourceRepresentationToClosedSurface()
+    node.GetSegmentation().RemoveSegment("mine")
+    assert "surfaces" in results.problem_with_output(node, ct_node)
+
+
+def thick_series():
+    """Slices as thick as three of the CT's, at the same place."""
+    image = sitk.GetImageFromArray(np.zeros((3, 10, 12), np.int16))
+    image.SetSpacing((0.7, 0.9, 7.5))
+    image.SetOrigin((-120.0, 34.0, 560.0))
+    image.SetDirection(OBLIQUE)
+    return add_volume(image, "Thick")
+
+
+def drawn_on_the_thick_series(_ct_node, node):
+    drawn = np.ones((3, 10, 12), np.uint8)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(thick := thick_series())
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, "mine", thick)
+
+
+def drawn_on_the_thick_series_by_a_script(ct_node, node):
+    drawn_on_the_thick_series(ct_node, node)
+    node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, "")
+
+
+def ct_was_turned(ct_node, _node):
+    add_transform(turn(10), ct_node)
+
+
+def ct_was_moved_by_half_a_voxel(ct_node, _node):
+    ct_node.SetOrigin(*np.add(ct_node.GetOrigin(), (0.35, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [drawn_on_the_thick_series, drawn_on_the_thick_series_by_a_script, ct_was_turned, ct_was_moved_by_half_a_voxel],
+)
+def test_segments_on_another_grid_take_none_of_the_ct(change):
+    """Saving would resample what is added, also in the scene: a small tumor changes, or is gone."""
+    ct_node = make_ct()
+    node, _ = users_segmentation(ct_node)
+    assert results.problem_with_output(node, ct_node) is None
+    change(ct_node, node)
+    assert "do not lie on the voxels of 'CT 1'" in results.problem_with_output(node, ct_node)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_what_is_added_to_own_segments_is_saved_as_it_is(transform, tmp_path):
+    """And so is what a second run adds, of a scene that was moved as a whole, after it was saved and loaded."""
+    ct_node, labels = make_ct(), make_labels()
+    node, _ = users_segmentation(ct_node)
+    if TRANSFORMS[transform] is not None:
+        for one in (ct_node, node):
+            add_transform(TRANSFORMS[transform], one)
+    for number in (1, 2):
+        assert results.problem_with_output(node, ct_node) is None
+        _, _, names = bring_in(ct_node, labels, tmp_path, node=node)
+        file = tmp_path / f"{number}.seg.nrrd"
+        parent = node.GetTransformNodeID()
+        slicer.util.saveNode(node, str(file))
+        for one in (node, loaded := slicer.util.loadSegmentation(str(file))):
+            loaded.SetAndObserveTransformNodeID(parent)
+            assert np.array_equal(exported(one, names["liver tumor"], ct_node), labels == LIVER_TUMOR.value)
+        scene_result.SceneResult(loaded).add_run(scene_result.SceneRun("model-a"), ct_node)
+        node = loaded
+
+
+def test_a_part_of_the_ct_has_its_voxels(tmp_path):
+    ct_node = make_ct()
+    node, _ = users_segmentation(ct_node)
+    to_ras = slicer.util.arrayFromVTKMatrix(scene_result.voxel_to_world(ct_node))
+    part = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Cropped")
+    slicer.util.updateVolumeFromArray(part, np.zeros((4, 6, 8), np.int16))
+    part.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(to_ras @ shift(2, 3, 4)))
+    assert results.problem_with_output(node, part) is None
+
+
 # Tables
 
 

@@ -384,14 +384,24 @@ def grid_of(node):
     return [*slicer.util.arrayFromVTKMatrix(matrix).ravel(), *grid.GetExtent()]
 
 
+def refer_to_another_series(node):
+    """As where a segmentation was made for one in the Segment Editor, and nothing drawn yet."""
+    series = sitk.GetImageFromArray(np.zeros((4, 10, 10), np.int16))
+    series.SetSpacing((1.0, 1.0, 11.0))
+    node.SetReferenceImageGeometryParameterFromVolumeNode(add_volume(series, "Another series"))
+
+
+@pytest.mark.parametrize("for_another_series", [False, True])
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_segmentation_that_a_script_has_made_shows_its_segments_on_the_grid_of_the_ct(
-    turned, client, scene_with_ct, untrained_package
+def test_a_segmentation_without_segments_shows_them_on_the_grid_of_the_ct(
+    turned, for_another_series, client, scene_with_ct, untrained_package
 ):
     if turned:  # The segmentation is not under the CT's transform.
         add_transform(turn(10), scene_with_ct)
     (expected,) = Told(client, scene_with_ct, untrained_package).drive().finished
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    if for_another_series:
+        refer_to_another_series(node)
     (result,) = Told(client, scene_with_ct, untrained_package, output_node=node).drive().finished
     assert node.GetDisplayNode().GetVisibility() and place_of(node)[1] is scene_with_ct
     grid = grid_of(node)
@@ -400,11 +410,14 @@ def test_a_segmentation_that_a_script_has_made_shows_its_segments_on_the_grid_of
     assert np.array_equal(exported(result, "liver"), exported(expected, "liver"))
 
 
+@pytest.mark.parametrize("for_another_series", [False, True])
 @pytest.mark.parametrize("end", ["cancel", "fail"])
-def test_a_segmentation_that_a_script_has_made_is_as_it_was_when_a_run_does_not_finish(
-    end, client, scene_with_ct, untrained_package
+def test_a_segmentation_without_segments_is_as_it_was_when_a_run_does_not_finish(
+    end, for_another_series, client, scene_with_ct, untrained_package
 ):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    if for_another_series:
+        refer_to_another_series(node)
     before, place = all_ids(), place_of(node)
     told = Told(client, scene_with_ct, untrained_package, attention=True, output_node=node)
     told.drive(lambda: maps_in_scene())

@@ -200,8 +200,10 @@ class ReviewPanel(VTKObservationMixin):
             if getattr(self._view, name) != value:
                 setattr(self._view, name, value)
         result.lay_on_ct()
-        if self._shown != (result, *self._place):
-            self._shown = (result, *self._place)
+        # Without its CT, which may be deleted while the map is shown, no map can be shown.
+        shown = (result, result.ct is not None, *self._place)
+        if self._shown != shown:
+            self._shown = shown
             self._view.show(result, *self._place)
         self._follow_views()
         self._show_note(self._view.note)

@@ -78,7 +78,7 @@ class CtPart:
 
     def lies_as(self, volume_node: slicer.vtkMRMLVolumeNode) -> bool:
         """Whether the node's voxels still lie where they lay, apart from its parent transform."""
-        return np.allclose(self.voxel_to_own, _voxel_to_own(volume_node), rtol=0, atol=TOLERANCE)
+        return np.allclose(self.voxel_to_own, voxel_matrix(volume_node), rtol=0, atol=TOLERANCE)
 
     @property
     def voxel_to_world(self) -> np.ndarray:
@@ -134,7 +134,7 @@ def problem_with(volume_node: slicer.vtkMRMLVolumeNode | None) -> str | None:
         ).format(name=name, transform=transform.GetName())
     if not _is_regular(slicer.util.arrayFromVTKMatrix(voxel_to_world(volume_node))):
         return _("The transform or the spacing of '{name}' makes it flat. Correct it, then segment.").format(name=name)
-    if not _has_right_angles(_voxel_to_own(volume_node)):
+    if not _has_right_angles(voxel_matrix(volume_node)):
         return _(
             "The axes of '{name}' do not stand at right angles to each other. Resample the CT (Resample Scalar/Vector/"
             "DWI Volume module), then segment."
@@ -161,7 +161,7 @@ def part_of(
     image = volume_node.GetImageData()
     whole = image.GetExtent()
     to_world = slicer.util.arrayFromVTKMatrix(own_to_world(volume_node))
-    voxel_to_own = _voxel_to_own(volume_node)
+    voxel_to_own = voxel_matrix(volume_node)
     center = voxel_to_own @ [*np.add(whole[::2], whole[1::2]) / 2, 1.0]
     own_to_told = _without_stretch(to_world, center)
     voxel_to_told = own_to_told @ voxel_to_own
@@ -219,7 +219,8 @@ def voxel_to_lps(grid: Grid) -> np.ndarray:
     return matrix
 
 
-def _voxel_to_own(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+def voxel_matrix(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """(4, 4), from a volume's voxels to mm in RAS, without its parent transform."""
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)

@@ -6,7 +6,8 @@ What makes a node, or adds to one, does no more than that, so that a run can do 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import slicer
@@ -21,7 +22,7 @@ from ..fingerprints import fingerprints
 from ..measures import SegmentMeasures, lesion_row, segment_row
 from ..output.segmentation_words import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from ..tasks import Label, Task
-from .slicer_ct import Box, CtPart, Extent
+from .slicer_ct import Box, CtPart, Extent, voxel_matrix
 from .slicer_measure_titles import give_titles
 from .slicer_scene_result import (
     FOCUS_COLUMNS,
@@ -38,12 +39,15 @@ from .slicer_scene_result import (
 FOCUS_TYPES = (*[vtk.vtkStringArray] * 2, *[vtk.vtkDoubleArray] * 4, vtk.vtkIntArray)
 """Those of the columns `FOCUS_COLUMNS`."""
 
+# In voxels: Slicer keeps a grid as text of six digits.
+SAME_STEP, SAME_PLACE = 1e-4, 0.05
+
 
 def problem_with_output(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> str | None:
     """A sentence why segments of a CT cannot be added to a segmentation; None where they can."""
     name = node.GetName()
-    segmentation = node.GetSegmentation()
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
+    # Also where its last segment was removed: what is added would be turned into surfaces, and small lesions with it.
+    if node.GetSegmentation().GetSourceRepresentationName() != BINARY_LABELMAP:
         return _(
             "The segments of '{name}' are kept as surfaces, to which voxels cannot be added. Choose another output "
             "segmentation."
@@ -56,7 +60,46 @@ def problem_with_output(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vt
         return sentence.format(name=name)
     if earlier and earlier.ct is not ct_node:
         return _("'{name}' holds the result of another CT. Choose another output segmentation.").format(name=name)
+    if node.GetSegmentation().GetNumberOfSegments() and _lies_elsewhere(node, ct_node):
+        return _(
+            "The segments of '{name}' do not lie on the voxels of '{ct}', as where they were drawn on another series, "
+            "or one of the two was moved. Saving would put both on one grid, and small lesions could change or vanish. "
+            "Choose another output segmentation."
+        ).format(name=name, ct=ct_node.GetName())
     return None
+
+
+def _grids(node: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkOrientedImageData]:
+    """On what Slicer saves a segmentation: it puts all segments on one grid, also in the scene. [] where that is open.
+
+    That is the grid that it refers to; without one, it is chosen among those of what was drawn.
+    """
+    if reference := node.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY):
+        image = slicer.vtkOrientedImageData()
+        slicer.vtkSegmentationConverter.DeserializeImageGeometry(reference, image, False)
+        return [image]
+    images = [segment.GetRepresentation(BINARY_LABELMAP) for _key, segment in segments_by_id(node)]
+    return [image for image in images if image is not None and not image.IsEmpty()]
+
+
+def _lies_elsewhere(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a segmentation is saved on other voxels than the CT's."""
+    ct_to_own = _ct_to_own(node, ct_node) @ voxel_matrix(ct_node)
+    return not all(_same_grid(image, ct_to_own) for image in _grids(node))
+
+
+def _same_grid(image: slicer.vtkOrientedImageData, other_to_own: np.ndarray) -> bool:
+    """Whether an image's voxels and others are the same ones, but for the number of each."""
+    to_own = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_own)
+    to_own = slicer.util.arrayFromVTKMatrix(to_own)
+    if not np.linalg.det(to_own):  # It was stored without one.
+        return False
+    steps = np.linalg.inv(to_own) @ other_to_own
+    moved = steps[:3, 3]
+    return np.allclose(steps[:3, :3], np.eye(3), rtol=0, atol=SAME_STEP) and np.allclose(
+        moved, moved.round(), rtol=0, atol=SAME_PLACE
+    )
 
 
 def box_of_labels(image: RawImage) -> Box | None:
@@ -91,27 +134,29 @@ def add_segmentation_node(
     return node
 
 
-def lies_nowhere(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a segmentation has neither segments nor a grid that they would be edited and exported on."""
-    segmentation = node.GetSegmentation()
-    return not segmentation.GetNumberOfSegments() and not segmentation.GetConversionParameter(REFERENCE_GEOMETRY)
+def needs_grid(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether what is added to a segmentation could not be edited and saved as it is, for want of the CT's grid."""
+    return not _grids(node) or (not node.GetSegmentation().GetNumberOfSegments() and _lies_elsewhere(node, ct_node))
 
 
-def refer_to(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart) -> None:
-    """Makes the CT's grid the one that segments are edited and exported on.
+def refer_to(
+    node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode, part: CtPart
+) -> Callable[[], None]:
+    """Makes the CT's grid the one that segments are edited and exported on; returns what takes that back.
 
     Slicer's own function would take the grid that the node has now, which need not be the one that was segmented.
     """
+    role = node.GetReferenceImageGeometryReferenceRole()
+    before = node.GetSegmentation().GetConversionParameter(REFERENCE_GEOMETRY), node.GetNodeReferenceID(role)
     matrix = slicer.util.vtkMatrixFromArray(voxel_to_own(node, ct_node, part))
     grid = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrix, list(part.whole))
+    _set_reference(node, grid, ct_node.GetID())
+    return partial(_set_reference, node, *before)
+
+
+def _set_reference(node: slicer.vtkMRMLSegmentationNode, grid: str, volume_id: str | None) -> None:
     node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, grid)
-    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), ct_node.GetID())
-
-
-def refer_to_nothing(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Takes `refer_to` back."""
-    node.GetSegmentation().SetConversionParameter(REFERENCE_GEOMETRY, "")
-    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volume_id)
 
 
 def segment_names(node: slicer.vtkMRMLSegmentationNode, task: Task) -> dict[str, str]:
@@ -343,9 +388,14 @@ def voxel_to_own(
 
     Raises InputError where a bending transform, chosen while the run went on, stands between them.
     """
+    return _ct_to_own(node, ct_node) @ part.voxel_to_own
+
+
+def _ct_to_own(node: slicer.vtkMRMLSegmentationNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """From the CT's own coordinates to a segmentation's. Raises InputError, see `voxel_to_own`."""
     parents = node.GetParentTransformNode(), ct_node.GetParentTransformNode()
     if parents[0] is parents[1]:
-        return part.voxel_to_own
+        return np.eye(4)
     if not all(map(is_linear, parents)):
         raise InputError(
             _("'{name}' was put under a transform that bends it. Take it out, then segment again.").format(
@@ -354,7 +404,7 @@ def voxel_to_own(
         )
     between = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parents[1], parents[0], between)
-    return slicer.util.arrayFromVTKMatrix(between) @ part.voxel_to_own
+    return slicer.util.arrayFromVTKMatrix(between)
 
 
 def _labelmap(labels: np.ndarray, first: Sequence[int], to_own: np.ndarray) -> slicer.vtkOrientedImageData:

@@ -49,11 +49,10 @@ from .slicer_results import (
     cut_rows,
     fill_voxels,
     fingerprints_of,
-    lies_nowhere,
+    needs_grid,
     new_voxels,
     problem_with_output,
     refer_to,
-    refer_to_nothing,
     remove_nodes,
     segment_names,
     with_display,
@@ -341,9 +340,8 @@ class SegmentationRun:
             node.CreateDefaultDisplayNodes()
             _node, *display_nodes = with_display(node)
             self._undo.callback(remove_nodes, display_nodes)
-        if lies_nowhere(node):
-            refer_to(node, self._ct, part)
-            self._undo.callback(refer_to_nothing, node)
+        if needs_grid(node, self._ct):
+            self._undo.callback(refer_to(node, self._ct, part))
         return node
 
     def _add_segmentation_node(self, part: CtPart, answer: SegmentResult) -> slicer.vtkMRMLSegmentationNode:

@@ -23,7 +23,8 @@ def composites_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceComposi
 
 def is_own(view: slicer.vtkMRMLNode) -> bool:
     """Whether a slice view is one that HLFD's modules make, by its slice node or by its composite node."""
-    return view.GetLayoutName().startswith(OWN_PREFIX)
+    # A script may have added one without a layout name.
+    return (view.GetLayoutName() or "").startswith(OWN_PREFIX)
 
 
 def link_views(scene: slicer.vtkMRMLScene, composites: Iterable[slicer.vtkMRMLSliceCompositeNode]) -> None:

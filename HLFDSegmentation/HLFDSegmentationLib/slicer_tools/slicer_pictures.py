@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import qt
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..errors import OutputError
 from ..output.private_folder import PrivateFolder
 
 
@@ -41,7 +43,7 @@ def pixmap_of(picture: np.ndarray, pixel_ratio: float = 1.0) -> qt.QPixmap:
         pixel_ratio: how many of its pixels a label's pixel has on a screen of high resolution.
 
     Raises:
-        OutputError: see PrivateFolder.
+        OutputError: the picture could not be written to the temporary folder.
     """
     height, width, _channels = picture.shape
     image = vtk.vtkImageData()
@@ -56,5 +58,11 @@ def pixmap_of(picture: np.ndarray, pixel_ratio: float = 1.0) -> qt.QPixmap:
         writer.SetInputData(image)
         writer.Write()
         pixmap = qt.QPixmap(path)
+        if pixmap.isNull():  # VTK's writer tells of nothing.
+            raise OutputError(
+                _("The picture could not be written to {folder}. Free some space on its disk and try again.").format(
+                    folder=folder.path.parent
+                )
+            )
     pixmap.setDevicePixelRatio(pixel_ratio)
     return pixmap
