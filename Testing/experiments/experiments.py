@@ -60,7 +60,6 @@ LARGER_NETWORKS = tuple(rows_of(FEW_METHODS, [LARGER_STUDENT, STUDENT], SEEDS))
 LONGER_TRAINING = tuple(rows_of(FEW_METHODS, [STUDENT], SEEDS))
 REPEATED = tuple(rows_of(("none", "hlfd"), [STUDENT], OTHER_SEEDS))
 LONGER_OF_ALL_METHODS = (*LONGER_TRAINING, *rows_of(("at", "emkd", *FURTHER_METHODS), [STUDENT], SEEDS[:1]))
-BETTER_TEACHER = (*LONGER_TRAINING, *rows_of(("at", "emkd"), [STUDENT], SEEDS[:1]))
 ALL_SEEDS = tuple(rows_of((*MAIN_METHODS, *FURTHER_METHODS), [STUDENT, LARGER_STUDENT], SEEDS))
 ABLATION = tuple(
     rows_of(
@@ -214,7 +213,7 @@ EXPERIMENTS = {
     "better_teacher": replace(
         VOLUMES,
         extent=Extent(teacher_paintings=12),
-        budget=Budget(128, 2400, 5100, BETTER_TEACHER, teacher="resnet18-unet"),
+        budget=Budget(128, 2400, 5100, LONGER_TRAINING, teacher="resnet18-unet"),
         folder="better_teacher",
     ),
     # Its rows join those of the volumes, of which it needs the teacher.

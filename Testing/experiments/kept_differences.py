@@ -4,9 +4,9 @@
 
 Prints, in points of Dice, the differences to the student alone in each fold of the experiments that have folds; how
 much HLFD's difference changes from an experiment to the same with more steps, and to its repeat with as many, over the
-cases that both have; its mean over an experiment and its repeat, how much changes between these in a fold, and how far
-HLFD's student is from the teacher in each; and how little of the tumors is found without distillation. Experiments
-without kept figures are left out.
+cases that both have; its mean over an experiment and its repeat, and how much changes between these in a fold; how far
+the students are from their teacher; and how little of the tumors is found without distillation. Experiments without
+kept figures are left out.
 """
 
 from __future__ import annotations
@@ -124,11 +124,14 @@ def _of_folds(folds: Iterable[Sequence[Record]], label: str) -> np.ndarray:
 
 
 def tell_teacher(name: str, records: Sequence[Record]) -> Iterator[str]:
-    """For each label, how far HLFD's student is from its teacher."""
+    """For each label, how far the students are from the teacher, alone and taught by KD and HLFD."""
     patients = {one.case: one.patient for one in records}
+    methods = [method for method in (BASELINE, "kd", "hlfd") if any(one.method == method for one in records)]
     for label in _labels(records):
-        student, teacher = ({0: case_means(dice(records, label, method))} for method in ("hlfd", TEACHER))
-        yield f"{name}, {label}, hlfd less teacher: {in_points(difference(student, teacher, patients))}"
+        teacher = {0: case_means(dice(records, label, TEACHER))}
+        for method in methods:
+            student = {0: case_means(dice(records, label, method))}
+            yield f"{name}, {label}, {method} less teacher: {in_points(difference(student, teacher, patients))}"
 
 
 def _differences(records: Sequence[Record], label: str) -> dict[str, float]:
@@ -172,9 +175,9 @@ def main() -> None:
         if set(names) <= cases.keys():
             print(*tell_repeated(names, *(cases[name] for name in names)), sep="\n")
             print(*tell_changes(names, *(folds[name] for name in names)), sep="\n")
-            for name in names:
-                print(*tell_teacher(name, read_all[name]), sep="\n")
     for name, records in cases.items():
+        taught_by = [one for one in read_all[name] if one.method == TEACHER]
+        print(*tell_teacher(name, [*records, *taught_by]), sep="\n")
         print(*(f"{line}\n" for line in tell_tumors(name, records)), sep="", end="")
 
 
