@@ -453,7 +453,7 @@ def test_what_the_docs_say_of_folds_longer_training_and_tumors_is_what_the_figur
         ),
         (
             "better_teacher, kidney tumor, none less teacher: -13.0 ± 4.5, p 0.005",
-            "A teacher that is 13.0 ± 4.5 points better on tumors (p 0.005) hands nothing on",
+            "The teacher is 13.0 ± 4.5 points better on tumors (p 0.005), and nothing",
         ),
         ("longer_kidney_slices, kidney with tumors, hlfd less teacher: +3.4 ± 3.8,", "in the first run: +3.4 ± 3.8"),
         (
