@@ -269,6 +269,7 @@ def test_a_guess_is_shown_as_one_until_it_is_chosen(panel):
     panel.click("addFromSceneButton")
     assert panel.column(CHECK) == ["Fine", "Look"] and panel.cases.problem == ""
     assert panel.column(SEGMENTATION) == ["CT 0 segmentation", "CT 1 segmentation (guess)"]
+    assert "It fits this CT" not in panel.ui.casesSummaryLabel.text
     panel.ui.casesTable.selectRow(1)
     assert "It fits this CT: similar name" in panel.ui.casesSummaryLabel.text
     panel.choose(1, SEGMENTATION, "CT 1 segmentation")
@@ -413,6 +414,40 @@ def test_what_a_check_found_stays_where_nothing_is_removed(panel):
     panel.ui.casesTable.clearSelection()
     panel.click("removeCaseButton")
     assert "Mark the cases" in panel.message and panel.column(CHECK) == ["Fine", "Wrong"]
+    panel.ui.casesTable.selectRow(1)
+    panel.click("removeCaseButton")
+    assert panel.message == "" and panel.column(NAME) == ["CT 1"]
+
+
+def test_what_a_check_finds_wrong_makes_written_files_old(panel):
+    begin_check_of_two(panel, lambda good: good * 0 + 100)
+    changes = panel.changes
+    panel.wait(lambda: panel.ui.checkButton.text == "Check")
+    assert panel.column(CHECK) == ["Fine", "Wrong"] and panel.changes == changes + 1
+    panel.check()
+    assert panel.changes == changes + 2
+
+
+def test_a_double_click_on_check_does_not_cancel_it(panel, monkeypatch):
+    monkeypatch.setattr(slicer.app, "doubleClickInterval", 60_000)
+    begin_check_of_two(panel, lambda good: good)
+    panel.ui.checkButton.click()
+    assert panel.ui.checkButton.text == "Cancel"
+    panel.wait(lambda: panel.ui.checkButton.text == "Check")
+    assert panel.message == "" and panel.column(CHECK) == ["Fine", "Fine"]
+
+
+def test_the_cases_are_written_for_the_task_that_is_asked_for(panel, tmp_path):
+    """Also where the panel has not heard of it yet."""
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    told = []
+    kidney = TASKS["kidney-tumor"]
+    panel.cases.write_cases(tmp_path, kidney, told.append, told.append, lambda share: None)
+    panel.wait(lambda: told)
+    cases = find_cases(told[0].file, kidney)
+    assert [case.labels for case in cases] == [{2: ("kidney tumor",)}] * 3
 
 
 def test_cases_that_are_not_ready_are_not_written(panel, tmp_path):
@@ -433,6 +468,50 @@ def test_a_deleted_ct_is_told_and_the_case_can_be_removed(panel):
     panel.click("removeCaseButton")
     assert panel.column(NAME) == ["CT 0", "CT 2"]
     assert panel.cases.problem == ""
+
+
+def test_a_deleted_ct_stays_in_its_row_by_name_until_another_is_chosen(panel):
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("CT 1"))
+    add_ct(1, "CT 1 read again")
+    panel.settle()
+    assert panel.column(CT) == ["CT 0", "CT 1 (gone)"]
+    panel.choose(1, CT, "CT 1 read again")
+    assert panel.column(CT) == ["CT 0", "CT 1 read again"]
+    assert panel.column(CHECK) == ["Fine", "Fine"]
+
+
+def test_what_is_wrong_is_told_of_the_marked_case_and_of_the_first_where_none_is_marked(panel):
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    for name in ("CT 1", "CT 2"):
+        slicer.mrmlScene.RemoveNode(slicer.util.getNode(name))
+    panel.settle()
+    panel.ui.casesTable.clearSelection()
+    label = panel.ui.casesSummaryLabel
+    assert "Case CT 1: Its CT" in label.text and "Case CT 2" not in label.text
+    panel.ui.casesTable.selectRow(2)
+    assert "Case CT 2: Its CT" in label.text and "Case CT 1" not in label.text
+    panel.ui.casesTable.selectRow(0)
+    assert "Case CT" not in label.text
+    assert "Its CT" in panel.ui.casesTable.item(2, CHECK).toolTip()
+
+
+def test_showing_the_cases_is_no_change_of_them(panel):
+    from slicer_shell import dialogs
+
+    for number in range(3):
+        add_case(number, f"CT {number}")
+    panel.click("addFromSceneButton")
+    assert panel.changes == 2, "they came, and their nodes were seen for the first time"
+    slicer.util.getNode("CT 1").SetName("Renamed")
+    panel.cases.refresh()
+    panel.settle()
+    panel.click("splitAgainButton")
+    assert dialogs.shown == []
 
 
 @pytest.mark.parametrize("name", ["CT 1", "CT 1 segmentation"])
@@ -568,6 +647,22 @@ def test_cases_of_files_without_anything_to_learn_are_refused(panel, tmp_path):
     assert "None of the cases to learn from has a label" in panel.cases.problem
 
 
+def test_cases_of_a_folder_come_into_the_table_once(panel, tmp_path):
+    from slicer_shell import dialogs
+
+    folder = write_cases(tmp_path / "cases", 2)
+    for told in ("", "The cases of this folder are in the table already."):
+        dialogs.answer(str(folder))
+        panel.click("addFolderButton")
+        assert panel.message == told and panel.column(NAME) == ["case0", "case1"]
+    panel.ui.casesTable.selectRow(0)
+    panel.click("removeCaseButton")
+    dialogs.answer(str(folder))
+    panel.click("addFolderButton")
+    assert panel.message == "Cases left out because their CT or annotation is in the table already: 1."
+    assert sorted(panel.column(NAME)) == ["case0", "case1"]
+
+
 def test_a_folder_without_cases_is_told(panel, tmp_path):
     from slicer_shell import dialogs
 
@@ -613,12 +708,12 @@ def test_cases_of_a_scene_file_come_beside_those_of_the_scene(panel, tmp_path):
     assert panel.column(NAME) == ["CT 0"]
 
 
-def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, monkeypatch):
+@pytest.fixture
+def scenes(monkeypatch):
+    """Weak references to the scenes that were read from files."""
     from HLFDTrainingLib.slicer_panels import slicer_cases_panel
-    from slicer_shell import dialogs
 
-    add_ct()
-    file, read, scenes = save_scene(tmp_path / "saved.mrb"), slicer_cases_panel.read_scene, []
+    read, scenes = slicer_cases_panel.read_scene, []
 
     def keep(path: Path):
         scene = read(path)
@@ -626,11 +721,36 @@ def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, monk
         return scene
 
     monkeypatch.setattr(slicer_cases_panel, "read_scene", keep)
-    dialogs.answer(str(file))
+    return scenes
+
+
+def in_memory(scenes) -> list[bool]:
+    gc.collect()
+    return [scene() is not None for scene in scenes]
+
+
+def test_a_scene_file_without_a_case_is_not_kept_in_memory(panel, tmp_path, scenes):
+    from slicer_shell import dialogs
+
+    add_ct()
+    dialogs.answer(str(save_scene(tmp_path / "saved.mrb")))
     panel.click("addSceneFileButton")
     assert "No CT of this scene" in panel.message
-    gc.collect()
-    assert [scene() for scene in scenes] == [None]
+    assert in_memory(scenes) == [False]
+
+
+def test_a_scene_file_leaves_the_memory_with_the_last_of_its_cases(panel, tmp_path, scenes):
+    from slicer_shell import dialogs
+
+    for number in range(2):
+        add_case(number, f"CT {number}")
+    dialogs.answer(str(save_scene(tmp_path / "saved.mrb")))
+    panel.click("addSceneFileButton")
+    for kept in (True, False):
+        panel.ui.casesTable.selectRow(0)
+        panel.click("removeCaseButton")
+        assert in_memory(scenes) == [kept]
+    assert panel.column(NAME) == []
 
 
 def test_a_corrected_result_is_added_as_a_case(panel):
@@ -642,6 +762,17 @@ def test_a_corrected_result_is_added_as_a_case(panel):
     assert panel.text(0, SEGMENTATION) == node.GetName() and panel.text(0, CHECK) == "Fine"
     panel.cases.add_case(ct, node)
     assert "already" in panel.message
+
+
+def test_a_corrected_result_without_a_reference_belongs_to_the_ct_that_it_is_added_with(panel):
+    """As of one whose CT was deleted and read again."""
+    _other, _drawn, _labels = add_case(1, "Other")
+    ct, node, _labels = add_case(0, "CT 0")
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
+    panel.cases.add_case(ct, node)
+    panel.settle()
+    assert panel.column(CT) == ["CT 0"] and panel.column(SEGMENTATION) == ["CT 0 segmentation"]
+    assert panel.column(CHECK) == ["Fine"]
 
 
 def test_patients_whom_a_student_has_met_stay_in_their_part(panel, tmp_path):

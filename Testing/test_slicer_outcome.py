@@ -620,6 +620,16 @@ def test_a_training_that_cannot_note_its_model_says_that_the_model_is_installed(
     assert "could not be noted" in panel.message and "installed.txt" in panel.message
 
 
+def test_a_name_that_was_typed_stays_until_another_training_is_shown(panel, trained, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "other")
+    panel.panel.show(trained)
+    panel.ui.installNameEdit.setText("mine")
+    panel.panel.refresh()
+    assert panel.ui.installNameEdit.text == "mine"
+    panel.panel.show(other)
+    assert panel.ui.installNameEdit.text == "other"
+
+
 @pytest.mark.parametrize("name", ["", "My Livers", "../x"])
 def test_a_name_that_no_model_can_have_is_refused(panel, trained, name):
     panel.panel.show(trained)

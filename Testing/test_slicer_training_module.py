@@ -581,6 +581,28 @@ def test_the_teacher_of_an_earlier_training_can_be_taken(panel):
     assert "not there any more" in panel.widget.planPanel.problem
 
 
+def test_a_training_that_is_shown_is_offered_as_a_teacher_at_once(panel):
+    assert texts(panel.ui.teacherSourceCombo) == ["Train one on your cases"]
+    begin_run(panel.runs_folder / "first")
+    panel.widget.trainingPanel.set_folder(panel.runs_folder)
+    assert texts(panel.ui.teacherSourceCombo)[1:] == ["first"]
+
+
+def test_a_module_that_is_unloaded_leaves_neither_its_charts_nor_its_layouts(panel):
+    from training_runs import epoch_event, tell
+
+    slicer = panel.slicer
+    before = slicer.app.layoutManager().layout
+    run = begin_run(panel.runs_folder / "first")
+    tell(run, epoch_event("teacher", 1, 0.5), epoch_event("student", 1, 0.5))
+    panel.widget.trainingPanel.set_folder(panel.runs_folder)
+    panel.ui.showChartsButton.click()
+    assert slicer.app.layoutManager().layout != before
+    panel.widget.cleanup()
+    assert slicer.app.layoutManager().layout == before
+    assert not [node for node in slicer.util.getNodesByClass("vtkMRMLPlotChartNode") if "HLFD" in node.GetName()]
+
+
 def test_a_teacher_that_has_hardly_learned_says_so_in_the_list(panel):
     from training_runs import epoch_event, tell
 

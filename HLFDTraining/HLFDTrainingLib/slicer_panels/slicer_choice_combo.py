@@ -20,23 +20,16 @@ class ChoiceCombo:
         self._on_chosen = on_chosen
         combo.connect("currentIndexChanged(int)", self._on_index_changed)
 
-    @property
-    def value(self) -> Any:
-        """The chosen value; none where nothing is chosen."""
-        index = self.combo.currentIndex
-        return self._choices[index][0] if 0 <= index < len(self._choices) else None
-
     def fill(self, choices: Sequence[tuple[Any, str]]) -> None:
-        """Takes values and their texts in place of those before; the same value stays chosen where it is there."""
+        """Takes values and their texts in place of those before, where they are others; none is chosen then."""
         if list(choices) == self._choices:
             return
-        kept = self.value
         self._choices = list(choices)
         blocked = self.combo.blockSignals(True)
         self.combo.clear()
         self.combo.addItems([text for _value, text in choices])
         self.combo.blockSignals(blocked)
-        self.show(kept)
+        self.show(None)
 
     def show(self, value: Any) -> None:
         """Chooses a value without telling anybody; nothing is chosen where it is not there."""
